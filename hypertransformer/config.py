@@ -1,0 +1,236 @@
+"""What a run is made of: frozen dataclasses that check themselves. Nothing here knows about flags.
+
+Letters used throughout the package:
+  K   classes of an episode ("way"), num_labels
+  Ns  support images, Nq  query images
+  E   embedding size,  D  token width
+  B   weight blocks of a CNN layer,  b  numbers in one block
+  F   features of a support sample
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from hypertransformer import errors
+
+CNN_NAMES = ('3-layer', '4-layer', 'maxpool-4-layer')
+SHARED_EXTRACTORS = ('none', '2-layer', '3-layer', '4-layer', '2-layer-bn', '3-layer-bn', '4-layer-bn')
+
+
+def require(condition: bool, message: str) -> None:
+  """Raises InputError(message) unless the condition holds."""
+  if not condition:
+    raise errors.InputError(message)
+
+
+def _positive(config: Any, *names: str) -> None:
+  for name in names:
+    value = getattr(config, name)
+    require(value > 0, f'{name} is {value}; it must be positive.')
+
+
+def _fraction(config: Any, *names: str) -> None:
+  for name in names:
+    value = getattr(config, name)
+    require(0.0 <= value < 1.0, f'{name} is {value}; it must be at least 0 and below 1.')
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+  require(value in choices, f'{name} is {value!r}; known are {", ".join(choices)}.')
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+  """Sizes and kinds of the transformer (spec/model.md section 3).
+
+  key_query_dim, value_dim, inner_dim: a fraction of the token width D when <= 3, else the width itself.
+  """
+  num_layers: int = 4
+  heads: int = 4
+  key_query_dim: float = 1.0
+  value_dim: float = 1.0
+  inner_dim: float = 1.0
+  activation: str = 'softmax'
+  nonlinearity: str = 'relu'
+  skip_last_nonlinearity: bool = False
+  use_decoder: bool = False
+  dropout_rate: float = 0.0
+
+  def __post_init__(self) -> None:
+    _positive(self, 'num_layers', 'heads', 'key_query_dim', 'value_dim', 'inner_dim')
+    _fraction(self, 'dropout_rate')
+    _one_of('transformer_activation', self.activation, ('softmax', 'sigmoid'))
+    _one_of('transformer_nonlinearity', self.nonlinearity, ('relu', 'gelu', 'lrelu'))
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureConfig:
+  """What is read off a support image (spec/model.md section 4).
+
+  layerwise: channels of the local convolutions; None = the larger of a layer's input and output channels; 0 = none.
+  """
+  shared_extractor: str = 'none'
+  shared_dim: int = 32
+  shared_padding: str = 'valid'
+  shared_dropout: float = 0.0
+  layerwise: int | None = None
+  nonlinear: bool = False
+  logits_extractor: str = 'default'
+  dropout: float = 0.0
+
+  def __post_init__(self) -> None:
+    _positive(self, 'shared_dim')
+    _fraction(self, 'shared_dropout', 'dropout')
+    _one_of('shared_feature_extractor', self.shared_extractor, SHARED_EXTRACTORS)
+    _one_of('shared_feature_extractor_padding', self.shared_padding, ('valid', 'same'))
+    _one_of('logits_feature_extractor', self.logits_extractor, ('default', 'passthrough', 'mix'))
+    require(self.layerwise is None or self.layerwise >= 0,
+            f'num_layerwise_features is {self.layerwise}; it must be 0 or more (or empty for the default).')
+    require(self.has_shared or self.layerwise != 0,
+            'num_layerwise_features=0 with shared_feature_extractor=none leaves no features at all: '
+            'set one of the two.')
+
+  @property
+  def has_shared(self) -> bool:
+    return self.shared_extractor != 'none'
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The HyperTransformer and the CNN it generates (spec/model.md sections 2-5)."""
+  num_labels: int = 4
+  cnn_name: str = '3-layer'
+  kernel_size: int = 3
+  stride: int = 2
+  channels: int = 16
+  cnn_activation: str = 'relu'
+  trained_layers: int = 0
+  allocation: str = 'spatial'
+  generate_bias: bool = False
+  generate_bn: bool = False
+  add_trainable_weights: bool = False
+  separate_query_variables: bool = False
+  cnn_dropout_rate: float = 0.0
+  warmup_heads: str = 'none'
+  generator: str = 'joint'
+  embedding_dim: int = 8
+  max_prob_remove_labeled: float = 0.0
+  max_prob_remove_unlabeled: float = 0.0
+  transformer: TransformerConfig = TransformerConfig()
+  features: FeatureConfig = FeatureConfig()
+
+  def __post_init__(self) -> None:
+    _positive(self, 'kernel_size', 'stride', 'channels', 'embedding_dim')
+    _fraction(self, 'cnn_dropout_rate')
+    for name in ('max_prob_remove_labeled', 'max_prob_remove_unlabeled'):
+      require(0.0 <= getattr(self, name) <= 1.0, f'{name} is {getattr(self, name)}; it must be in 0..1.')
+    require(self.num_labels >= 2, f'num_labels is {self.num_labels}; an episode needs at least 2 classes.')
+    _one_of('cnn_model_name', self.cnn_name, CNN_NAMES)
+    _one_of('cnn_activation', self.cnn_activation, ('relu', 'lrelu'))
+    _one_of('lw_weight_allocation', self.allocation, ('spatial', 'output'))
+    _one_of('layerwise_generator', self.generator, ('joint', 'separate'))
+    _one_of('warmup_heads', self.warmup_heads, ('none', 'generated', 'trained'))
+    self._check_combinations()
+
+  def _check_combinations(self) -> None:
+    for name, chosen in (('lw_generate_bias', self.generate_bias), ('lw_generate_bn', self.generate_bn)):
+      require(not (chosen and self.allocation == 'spatial'),
+              f'{name} does not go with lw_weight_allocation=spatial (a spatial block holds one kernel '
+              'position of all channels, there is no place for it): use lw_weight_allocation=output.')
+    require(not (self.generator == 'separate' and self.max_prob_remove_unlabeled > 0),
+            'max_prob_remove_unlabeled does not go with layerwise_generator=separate (it has no mask): '
+            'set it to 0 or use layerwise_generator=joint.')
+    require(not (self.generator == 'separate' and self.max_prob_remove_labeled > 0),
+            'max_prob_remove_labeled does not go with layerwise_generator=separate (it has no mask): '
+            'set it to 0 or use layerwise_generator=joint.')
+    require(self.features.logits_extractor == 'default' or self.cnn_name == 'maxpool-4-layer',
+            f'logits_feature_extractor={self.features.logits_extractor} has no meaning for '
+            f'cnn_model_name={self.cnn_name}, whose logits see the spatial mean: use '
+            'cnn_model_name=maxpool-4-layer or logits_feature_extractor=default.')
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+  """The training loss (spec/model.md sections 1 and 5). shared_head_classes: first and last real class."""
+  label_smoothing: float = 0.0
+  l2_weight: float = 0.0
+  variation_weight: float = 0.0
+  warmup_steps: int = 0
+  shared_head_weight: float = 0.0
+  pretrain_shared: bool = False
+
+  def __post_init__(self) -> None:
+    _fraction(self, 'label_smoothing')
+    for name in ('l2_weight', 'variation_weight', 'warmup_steps', 'shared_head_weight'):
+      require(getattr(self, name) >= 0, f'{name} is {getattr(self, name)}; it must not be negative.')
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """Gradient descent with learning_rate * decay_rate ** (step / decay_steps)."""
+  name: str = 'sgd'
+  learning_rate: float = 1e-3
+  decay_steps: float = 1e4
+  decay_rate: float = 1.0
+
+  def __post_init__(self) -> None:
+    _one_of('optimizer', self.name, ('sgd', 'momentum', 'adam'))
+    _positive(self, 'learning_rate', 'decay_steps', 'decay_rate')
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeConfig:
+  """How an episode is drawn (spec/data.md section 3). samples: images in all, not per class."""
+  num_labels: int = 4
+  support_samples: int = 32
+  query_samples: int = 128
+  balanced: bool = False
+  unlabeled_per_class: int = 0
+  disjoint_query: bool = False
+
+  def __post_init__(self) -> None:
+    require(self.support_samples >= self.num_labels,
+            f'samples_transformer is {self.support_samples}, fewer than num_labels={self.num_labels}: '
+            'every class of an episode needs at least one support sample.')
+    _positive(self, 'query_samples')
+    require(self.unlabeled_per_class >= 0,
+            f'unlabeled_samples_per_class is {self.unlabeled_per_class}; it must not be negative.')
+    require(self.unlabeled_per_class == 0 or self.balanced,
+            f'unlabeled_samples_per_class={self.unlabeled_per_class} needs --balanced_batches: without it '
+            'a class may have no support sample left.')
+    per_class = self.support_samples // self.num_labels
+    require(self.unlabeled_per_class < per_class or self.unlabeled_per_class == 0,
+            f'unlabeled_samples_per_class={self.unlabeled_per_class} would hide every label: a class has '
+            f'only {per_class} support samples (samples_transformer / num_labels).')
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """The evaluator: tasks per checkpoint and preset, query batches per task, images per query batch."""
+  num_tasks: int = 512
+  num_batches: int = 16
+  batch_size: int = 200
+  once: bool = False
+  checkpoint: str = ''
+  timeout_secs: float = 0.0
+
+  def __post_init__(self) -> None:
+    _positive(self, 'num_tasks', 'num_batches', 'batch_size')
+    require(self.timeout_secs >= 0,
+            f'eval_timeout_secs is {self.timeout_secs}; it must be 0 (wait for ever) or more.')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+  """One training run: where it writes, how long it is, where it starts."""
+  log_dir: str
+  train_steps: int = 10_000
+  steps_between_saves: int = 50_000
+  restore_shared_from: str = ''
+  seed: int | None = None
+
+  def __post_init__(self) -> None:
+    _positive(self, 'train_steps', 'steps_between_saves')
+    require(bool(self.log_dir), 'train_log_dir is empty; give the folder for checkpoints and summaries.')

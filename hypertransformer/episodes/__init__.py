@@ -1,0 +1,1 @@
+"""Episodes: class arrays on disk, sampling, augmentation, the tf.data pipeline."""

@@ -1,0 +1,172 @@
+"""Image operations of the augmentation, vectorised over images with one setting per image.
+
+Images are [n, H, W, C]; a parameter is a tensor [n]. H, W and C must be known when the graph is
+built.
+Numbers are those of the original (spec/data.md section 4, golden/augment.npz); colours are 0..255.
+"""
+from __future__ import annotations
+
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.errors import InputError
+
+# Keeps an image of one colour at 0 instead of 0/0 and is small enough not to be seen otherwise.
+STRETCH_EPSILON = 1e-7
+
+
+def static_size(images: tf.Tensor) -> tuple[int, int]:
+  """(H, W) of images [n, H, W, C].
+
+  Raises:
+    InputError: not four axes, or H, W or C unknown at graph construction.
+  """
+  shape = images.shape
+  if shape.rank != 4 or None in shape.as_list()[1:]:
+    raise InputError(
+        f'images to augment have shape {shape}; expected [images, height, width, channels] with '
+        'known height, width and channels. Set the static shape of the tensor before augmenting.')
+  return int(shape[1]), int(shape[2])
+
+
+def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+  """Turns every image counter-clockwise by `times` [n] (integers) quarter turns; any dtype.
+
+  Raises:
+    InputError: the images are not square.
+  """
+  height, width = static_size(images)
+  if height != width:
+    raise InputError(
+        f'images of {height} x {width} pixels cannot be turned by 90 degrees and keep their shape; '
+        'expected square images. Turn off rotation by 90 degrees (random_rotate_by_90) or crop the '
+        'images to squares.')
+  grid = tf.reshape(tf.range(height * width), [height, width])
+  quarter = tf.reverse(tf.transpose(grid), axis=[0])
+  half = tf.reverse(grid, axis=[0, 1])
+  sources = tf.stack([grid, quarter, half, tf.reverse(quarter, axis=[0, 1])])
+  source = tf.gather(tf.reshape(sources, [4, height * width]), times)
+  pixels = tf.reshape(images, [-1, height * width, images.shape[3]])
+  turned = tf.gather(pixels, source, axis=1, batch_dims=1)
+  return tf.reshape(turned, [-1, height, width, images.shape[3]])
+
+
+def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
+  """Rotates about the image centre, counter-clockwise: nearest neighbour, zeros from outside.
+
+  Args:
+    images: [n, H, W, C] uint8 or float32.
+    radians: float32 [n].
+
+  Returns:
+    Images of the same shape and dtype.
+  """
+  height, width = static_size(images)
+  cos, sin = tf.cos(radians), tf.sin(radians)
+  zeros = tf.zeros_like(radians)
+  # An output pixel (x, y) reads the input at (cos x - sin y + dx, sin x + cos y + dy); the offsets
+  # make the centre ((W - 1) / 2, (H - 1) / 2) the fixed point.
+  dx = ((width - 1) - (cos * (width - 1) - sin * (height - 1))) / 2.0
+  dy = ((height - 1) - (sin * (width - 1) + cos * (height - 1))) / 2.0
+  transforms = tf.stack([cos, -sin, dx, sin, cos, dy, zeros, zeros], axis=1)
+  rotated = tf.raw_ops.ImageProjectiveTransformV3(
+      images=images, transforms=transforms, output_shape=[height, width], fill_value=0.0,
+      interpolation='NEAREST', fill_mode='CONSTANT')
+  return tf.ensure_shape(rotated, images.shape)
+
+
+def roll(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+  """Shifts cyclically by int(x * H) rows and int(y * W) columns (truncated towards zero).
+
+  Args:
+    images: [n, H, W, C], any dtype.
+    x: float32 [n], fraction of axis 1 (the original calls this axis x).
+    y: float32 [n], fraction of axis 2.
+  """
+  for axis, fraction in ((1, x), (2, y)):
+    size = static_size(images)[axis - 1]
+    shift = tf.cast(fraction * float(size), tf.int32)
+    source = tf.floormod(tf.range(size)[tf.newaxis, :] - shift[:, tf.newaxis], size)
+    images = tf.gather(images, source, axis=axis, batch_dims=1)
+  return images
+
+
+def resize_and_pad(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+  """Shrinks by 0.85 + 0.15 * scale (legacy bilinear) and pads with zeros about the centre.
+
+  Args:
+    images: float32 [n, H, W, C].
+    scale: float32 [n] in [-1, 1): new sizes int(H * (0.85 + 0.15 * scale)), and so for W.
+
+  Returns:
+    float32 [n, H, W, C].
+  """
+  images = _resize_axis(images, scale, axis=1)
+  return _resize_axis(images, scale, axis=2)
+
+
+def _resize_axis(images: tf.Tensor, scale: tf.Tensor, axis: int) -> tf.Tensor:
+  """`resize_and_pad` along one axis; bilinear interpolation is separable."""
+  size = static_size(images)[axis - 1]
+  new_size = tf.cast(float(size) * (0.85 + 0.15 * scale), tf.int32)[:, tf.newaxis]
+  position = tf.range(size)[tf.newaxis, :] - (size - new_size) // 2
+  inside = tf.cast(tf.logical_and(position >= 0, position < new_size), tf.float32)
+  # Legacy bilinear: the pixel's corner, not its centre, is scaled.
+  source = tf.cast(position, tf.float32) * (float(size) / tf.cast(new_size, tf.float32))
+  lower = tf.clip_by_value(tf.cast(tf.floor(source), tf.int32), 0, size - 1)
+  upper = tf.minimum(lower + 1, size - 1)
+  fraction = source - tf.cast(lower, tf.float32)
+  shape = [-1, size, 1, 1] if axis == 1 else [-1, 1, size, 1]
+  return (
+      tf.gather(images, lower, axis=axis, batch_dims=1)
+      * tf.reshape(inside * (1.0 - fraction), shape)
+      + tf.gather(images, upper, axis=axis, batch_dims=1)
+      * tf.reshape(inside * fraction, shape))
+
+
+def contrast(images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+  """tanh((1.5 + alpha) * (image - mean) / 128), stretched to 0..255 per image and channel.
+
+  Args:
+    images: float32 [n, H, W, C].
+    alpha: float32 [n] in [-1, 1): strengths 0.5 to 2.5.
+
+  Returns:
+    float32 [n, H, W, C]; an image of one colour becomes 0.
+  """
+  mean = tf.reduce_mean(images, axis=[1, 2], keepdims=True)
+  return _stretch(tf.tanh(tf.reshape(1.5 + alpha, [-1, 1, 1, 1]) * (images - mean) / 128.0))
+
+
+def smooth(images: tf.Tensor) -> tf.Tensor:
+  """3 x 3 mean with zeros around the image, stretched to 0..255 per image and channel."""
+  padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
+  # Sums of slices: several times faster on the CPU than pooling or convolution.
+  columns = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+  return _stretch((columns[:, :, :-2] + columns[:, :, 1:-1] + columns[:, :, 2:]) / 9.0)
+
+
+def negate(images: tf.Tensor) -> tf.Tensor:
+  """255 - image."""
+  return 255.0 - images
+
+
+def _stretch(images: tf.Tensor) -> tf.Tensor:
+  """Maps the smallest value of every image and channel to 0 and the largest to 255."""
+  smallest = tf.reduce_min(images, axis=[1, 2], keepdims=True)
+  largest = tf.reduce_max(images, axis=[1, 2], keepdims=True)
+  return 255.0 * (images - smallest) / (largest - smallest + STRETCH_EPSILON)
+
+
+def normalise(images: tf.Tensor, image_size: int) -> tf.Tensor:
+  """Resizes (legacy bilinear) where the size differs, then image / 128 - 1.
+
+  Args:
+    images: uint8 or float32 [n, H, W, C], 0..255.
+    image_size: side of the result in pixels.
+
+  Returns:
+    float32 [n, image_size, image_size, C] in [-1, 0.9921875].
+  """
+  if static_size(images) != (image_size, image_size):
+    images = tf.raw_ops.ResizeBilinear(images=images, size=[image_size, image_size])
+  return tf.cast(images, tf.float32) / 128.0 - 1.0

@@ -1,0 +1,1 @@
+"""The checkpoint evaluator: many tasks per checkpoint, results, the best checkpoint."""

@@ -1,0 +1,303 @@
+"""Every flag, and how flag values become configs. Both entry points take all of them.
+
+Names, types, defaults and closed sets of the first 89 are the original's. Only entry points read FLAGS; they
+hand `values()` to the functions below, which work on any mapping {flag name: value}.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags, logging
+
+from hypertransformer import config
+from hypertransformer.episodes.augmentation import AugmentationConfig
+
+Values = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+  """One flag. kind: int, float, bool, str; choices: its closed set. model: a change of it makes another model, so a
+  run cannot be resumed with it."""
+  name: str
+  kind: type
+  default: Any
+  help: str
+  choices: tuple[str, ...] = ()
+  model: bool = False
+
+
+def _group(*flags_in_group: Flag) -> tuple[Flag, ...]:
+  return flags_in_group
+
+
+def _model(*args: Any, **kwargs: Any) -> Flag:
+  return Flag(*args, model=True, **kwargs)
+
+
+EPISODE_FLAGS = _group(
+    _model('num_labels', int, 4, 'K: classes of an episode ("way")'),
+    Flag('samples_transformer', int, 32, 'Ns: support images of an episode, over all classes'),
+    Flag('samples_cnn', int, 128, 'Nq: query images of an episode, over all classes'),
+    Flag('balanced_batches', bool, False, 'the same number of support (query) images for every class'),
+    Flag('unlabeled_samples_per_class', int, 0, 'support images of each class whose label is hidden'),
+    Flag('use_labels', int, 8, 'classes of a dataset that is given without labels: the first so many'),
+    Flag('num_sample_repeats', int, 1, 'without effect (as in the original)'),
+)
+
+DATA_FLAGS = _group(
+    Flag('data_numpy_dir', str, '', 'folder with NAME.npy or NAME/ of each dataset'),
+    Flag('data_dir', str, None, 'without effect: folder of tensorflow_datasets, not read by this version'),
+    Flag('train_dataset', str, 'emnist', 'NAME or NAME:0-9,20,30-39 (class labels)'),
+    Flag('test_dataset', str, 'emnist:8-61', 'the same, for the test episodes beside training'),
+    Flag('test_split', str, 'train', 'without effect: split of tensorflow_datasets, not read by this version'),
+    Flag('shuffle_labels_seed', int, 0, '> 0: permute the classes of every dataset with this seed first'),
+    _model('image_size', int, 28, 'height and width of images as the CNN sees them, pixels'),
+)
+
+AUGMENTATION_FLAGS = _group(
+    Flag('rotation_probability', float, 0.0, 'probability of a rotation by up to --angle_range'),
+    Flag('boundary_probability', float, 0.0, 'without effect (as in the original)'),
+    Flag('smooth_probability', float, 0.5, 'probability of a 3x3 mean filter'),
+    Flag('contrast_probability', float, 0.5, 'probability of a change of contrast'),
+    Flag('resize_probability', float, 0.0, 'probability of a shrinking to 70..100 %'),
+    Flag('negate_probability', float, 0.0, 'probability of a negative'),
+    Flag('roll_probability', float, 0.0, 'probability of a cyclic shift by up to 30 %'),
+    Flag('angle_range', float, 180.0, 'largest angle of a rotation, degrees'),
+    Flag('random_rotate_by_90', bool, False, 'rotate by 0, 90, 180 or 270 degrees'),
+    Flag('per_label_augmentation', bool, False, 'one random setting per class instead of one per episode'),
+    Flag('apply_image_augmentations', bool, False, 'flip, hue, brightness, contrast and crop in training'),
+    Flag('augment_images_individually', bool, False, 'those drawn per image, not per batch'),
+    Flag('test_rotation_probability', float, -1.0, 'for the test set; -1: as in training'),
+    Flag('test_smooth_probability', float, -1.0, 'for the test set; -1: as in training'),
+    Flag('test_contrast_probability', float, -1.0, 'for the test set; -1: as in training'),
+    Flag('test_resize_probability', float, -1.0, 'for the test set; -1: as in training'),
+    Flag('test_negate_probability', float, -1.0, 'for the test set; -1: as in training'),
+    Flag('test_roll_probability', float, -1.0, 'for the test set; -1: as in training'),
+    Flag('test_angle_range', float, -1.0, 'for the test set; -1: as in training'),
+    Flag('test_random_rotate_by_90', bool, False, 'for the test set'),
+    Flag('test_per_label_augmentation', bool, False, 'for the test set'),
+)
+
+CNN_FLAGS = _group(
+    _model('cnn_model_name', str, '3-layer', 'the CNN: 3-layer, 4-layer or maxpool-4-layer'),
+    _model('kernel_size', int, 3, 'kernel size of its convolutions'),
+    _model('stride', int, 2, 'stride of its convolutions'),
+    _model('default_num_channels', int, 16, 'channels of its convolutions'),
+    _model('cnn_activation', str, 'relu', 'activation of its convolutions', choices=('relu', 'lrelu')),
+    Flag('cnn_dropout_rate', float, 0.0, 'dropout before the logits, query pass of training only'),
+    _model('number_of_trained_cnn_layers', int, 0, 'n > 0: the first n convolutions are trained variables; n < 0: the last'),
+    _model('add_trainable_weights', bool, False, 'weight = generated + trained variable'),
+    _model('separate_evaluation_bn_vars', bool, False, 'the query pass has trained CNN variables of its own'),
+)
+
+GENERATOR_FLAGS = _group(
+    _model('layerwise_generator', str, 'joint', 'joint: one sequence; separate: samples to the encoder, weights '
+           'to the decoder', choices=('joint', 'separate')),
+    _model('lw_weight_allocation', str, 'spatial', 'what one weight block holds: a kernel position or an output '
+           'channel', choices=('spatial', 'output')),
+    _model('lw_generate_bias', bool, False, 'generate the biases of convolutions (output allocation)'),
+    _model('lw_generate_bn', bool, False, 'generate gamma and beta of batch norms (output allocation)'),
+    _model('embedding_dim', int, 8, 'E: size of label and weight embeddings'),
+    _model('num_layers', int, 4, 'transformer blocks'),
+    _model('heads', int, 4, 'attention heads'),
+    _model('lw_key_query_dim', float, 1.0, 'width of queries and keys: a fraction of the token width if <= 3'),
+    _model('lw_value_dim', float, 1.0, 'width of values, likewise'),
+    _model('lw_inner_dim', float, 1.0, 'inner width of feed-forward layers, likewise'),
+    _model('transformer_activation', str, 'softmax', 'attention weights', choices=('softmax', 'sigmoid')),
+    _model('transformer_nonlinearity', str, 'relu', 'of feed-forward layers', choices=('gelu', 'relu', 'lrelu')),
+    _model('transformer_skip_last_nonlinearity', bool, False, 'none in the last encoder block'),
+    _model('use_decoder', bool, False, 'encoder and decoder, not the encoder alone'),
+    Flag('dropout_rate', float, 0.0, 'dropout of the transformer'),
+    Flag('query_key_dim', int, 256, 'without effect (as in the original): see --lw_key_query_dim'),
+    Flag('value_dim', int, 256, 'without effect (as in the original): see --lw_value_dim'),
+    Flag('internal_dim', int, 512, 'without effect (as in the original): see --lw_inner_dim'),
+)
+
+FEATURE_FLAGS = _group(
+    _model('shared_feature_extractor', str, 'none', 'convolutions read off each support image once',
+           choices=('none', '2-layer', '3-layer', '4-layer')),
+    _model('shared_features_dim', int, 32, 'its channels'),
+    _model('shared_feature_extractor_padding', str, 'valid', 'its padding', choices=('valid', 'same')),
+    Flag('shared_fe_dropout', float, 0.0, 'dropout of the shared features'),
+    _model('num_layerwise_features', str, '', 'channels of the local convolutions of each layer; empty: the larger '
+           'of its input and output channels; 0: none'),
+    _model('lw_use_nonlinear_feature', bool, False, "features of the logits layer from relu'd activations"),
+    _model('logits_feature_extractor', str, 'default', 'features of the logits layer: convolution, flattened '
+           'activations, or both', choices=('default', 'passthrough', 'mix')),
+    Flag('fe_dropout', float, 0.0, 'dropout of the local features'),
+    Flag('max_prob_remove_unlabeled', float, 0.0, 'hide unlabelled support samples with a probability of up to this'),
+    Flag('max_prob_remove_labeled', float, 0.0, 'hide labelled support samples with a probability of up to this'),
+)
+
+LOSS_FLAGS = _group(
+    Flag('label_smoothing', float, 0.0, 'label smoothing of the cross-entropy'),
+    Flag('l2_reg_weight', float, 0.0, 'weight of sum(kernel^2) of the CNN'),
+    Flag('weight_variation_regularization', float, 0.0, 'weight of sum(generated^2) / sum(trained^2), with '
+         '--add_trainable_weights'),
+    _model('warmup_steps', int, 0, '> 0: train logits heads on the inner layers first, sliding over so many steps'),
+    Flag('shared_head_weight', float, 0.0, 'weight of the real-class loss on the shared features'),
+    Flag('pretrain_shared_feature', bool, False, 'train the shared feature extractor alone, by the real-class loss'),
+    Flag('restore_shared_features_from', str, '', 'checkpoint (or its folder) to start the shared features from'),
+)
+
+RUN_FLAGS = _group(
+    Flag('train_log_dir', str, '/tmp/experiment', 'folder of checkpoints and summaries'),
+    Flag('train_steps', int, 10_000, 'updates in all'),
+    Flag('steps_between_saves', int, 50_000, 'updates between checkpoints'),
+    Flag('learning_rate', float, 0.001, 'learning rate at step 0'),
+    Flag('learning_rate_decay_steps', float, 10_000.0, 'steps per factor of --learning_rate_decay_rate'),
+    Flag('learning_rate_decay_rate', float, 1.0, 'factor of the learning rate'),
+)
+
+EVALUATION_FLAGS = _group(
+    Flag('eval_datasets', str, '', 'omniglot (its presets train, val, test), or PRESET=NAME:0-9,... , comma '
+         'separated; empty: the train and the test dataset'),
+    Flag('num_task_evals', int, 512, 'tasks per checkpoint and preset'),
+    Flag('num_eval_batches', int, 16, 'query batches per task'),
+    Flag('eval_batch_size', int, 200, 'query images per query batch'),
+)
+
+# Not in the original.
+OWN_FLAGS = _group(
+    Flag('seed', int, None, 'makes a run repeat; without it, runs differ'),
+    _model('optimizer', str, 'sgd', 'the update rule', choices=('sgd', 'momentum', 'adam')),
+    Flag('disjoint_query', bool, False, 'no query image is a support image of its episode'),
+    _model('warmup_heads', str, 'generated', 'heads of --warmup_steps: generated, or trained as in the original',
+           choices=('generated', 'trained')),
+    Flag('eval_once', bool, False, 'evaluate the newest checkpoint and exit'),
+    Flag('eval_checkpoint', str, '', 'evaluate this checkpoint (its path without .index) and exit'),
+    Flag('eval_timeout_secs', float, 0.0, 'exit when there is no new checkpoint for so long; 0: never'),
+)
+
+ORIGINAL_FLAGS = (EPISODE_FLAGS + DATA_FLAGS + AUGMENTATION_FLAGS + CNN_FLAGS + GENERATOR_FLAGS + FEATURE_FLAGS
+                  + LOSS_FLAGS + RUN_FLAGS + EVALUATION_FLAGS)
+ALL_FLAGS = ORIGINAL_FLAGS + OWN_FLAGS
+
+WITHOUT_EFFECT = ('boundary_probability', 'num_sample_repeats', 'query_key_dim', 'value_dim', 'internal_dim',
+                  'data_dir', 'test_split')
+
+
+def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+  """Defines every flag."""
+  makers = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool, str: flags.DEFINE_string}
+  for flag in ALL_FLAGS:
+    if flag.choices:
+      flags.DEFINE_enum(flag.name, flag.default, list(flag.choices), flag.help, flag_values=flag_values)
+    else:
+      makers[flag.kind](flag.name, flag.default, flag.help, flag_values=flag_values)
+
+
+def defaults() -> dict[str, Any]:
+  """{flag name: default value}."""
+  return {flag.name: flag.default for flag in ALL_FLAGS}
+
+
+def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+  """{flag name: value}, with one warning that names the flags that were set and have no effect."""
+  result = {flag.name: flag_values[flag.name].value for flag in ALL_FLAGS}
+  idle = [name for name in WITHOUT_EFFECT if flag_values[name].present]
+  if idle:
+    logging.warning('These flags are accepted but have no effect: %s', ', '.join(f'--{name}' for name in idle))
+  return result
+
+
+def model_flag_changes(old: Values, new: Values) -> list[str]:
+  """'--name was A, is B' for every flag that makes another model."""
+  return [f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}' for flag in ALL_FLAGS
+          if flag.model and flag.name in old and old[flag.name] != new[flag.name]]
+
+
+def model_config(v: Values) -> config.ModelConfig:
+  """The model. Raises InputError for combinations that make no sense."""
+  transformer = config.TransformerConfig(
+      num_layers=v['num_layers'], heads=v['heads'], key_query_dim=v['lw_key_query_dim'],
+      value_dim=v['lw_value_dim'], inner_dim=v['lw_inner_dim'], activation=v['transformer_activation'],
+      nonlinearity=v['transformer_nonlinearity'], use_decoder=v['use_decoder'], dropout_rate=v['dropout_rate'],
+      skip_last_nonlinearity=v['transformer_skip_last_nonlinearity'])
+  features = config.FeatureConfig(
+      shared_extractor=v['shared_feature_extractor'], shared_dim=v['shared_features_dim'],
+      shared_padding=v['shared_feature_extractor_padding'], shared_dropout=v['shared_fe_dropout'],
+      layerwise=_layerwise(v['num_layerwise_features']), nonlinear=v['lw_use_nonlinear_feature'],
+      logits_extractor=v['logits_feature_extractor'], dropout=v['fe_dropout'])
+  return config.ModelConfig(
+      num_labels=v['num_labels'], cnn_name=v['cnn_model_name'], kernel_size=v['kernel_size'], stride=v['stride'],
+      channels=v['default_num_channels'], cnn_activation=v['cnn_activation'],
+      trained_layers=v['number_of_trained_cnn_layers'], allocation=v['lw_weight_allocation'],
+      generate_bias=v['lw_generate_bias'], generate_bn=v['lw_generate_bn'],
+      add_trainable_weights=v['add_trainable_weights'],
+      separate_query_variables=v['separate_evaluation_bn_vars'], cnn_dropout_rate=v['cnn_dropout_rate'],
+      warmup_heads=v['warmup_heads'] if v['warmup_steps'] > 0 else 'none', generator=v['layerwise_generator'],
+      embedding_dim=v['embedding_dim'], max_prob_remove_labeled=v['max_prob_remove_labeled'],
+      max_prob_remove_unlabeled=v['max_prob_remove_unlabeled'], transformer=transformer, features=features)
+
+
+def _layerwise(text: str) -> int | None:
+  """--num_layerwise_features: '' -> None, else a whole number."""
+  config.require(text == '' or text.isdigit(),
+                 f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more.')
+  return int(text) if text else None
+
+
+def loss_config(v: Values) -> config.LossConfig:
+  """The loss. Raises InputError where it asks for shared features that there are not."""
+  for name, wanted in (('pretrain_shared_feature', v['pretrain_shared_feature']),
+                       ('shared_head_weight', v['shared_head_weight'] > 0),
+                       ('restore_shared_features_from', bool(v['restore_shared_features_from']))):
+    config.require(not wanted or v['shared_feature_extractor'] != 'none',
+                   f'{name}={v[name]} needs shared features: set --shared_feature_extractor (2-layer .. 4-layer).')
+  config.require(v['weight_variation_regularization'] == 0 or v['add_trainable_weights'],
+                 f'weight_variation_regularization={v["weight_variation_regularization"]} compares generated with '
+                 'added trained weights: set --add_trainable_weights.')
+  return config.LossConfig(
+      label_smoothing=v['label_smoothing'], l2_weight=v['l2_reg_weight'],
+      variation_weight=v['weight_variation_regularization'], warmup_steps=v['warmup_steps'],
+      shared_head_weight=v['shared_head_weight'], pretrain_shared=v['pretrain_shared_feature'])
+
+
+def optimizer_config(v: Values) -> config.OptimizerConfig:
+  """The update rule."""
+  return config.OptimizerConfig(v['optimizer'], v['learning_rate'], v['learning_rate_decay_steps'],
+                                v['learning_rate_decay_rate'])
+
+
+def episode_config(v: Values) -> config.EpisodeConfig:
+  """The episodes of training and of the test set beside it."""
+  return config.EpisodeConfig(
+      num_labels=v['num_labels'], support_samples=v['samples_transformer'], query_samples=v['samples_cnn'],
+      balanced=v['balanced_batches'], unlabeled_per_class=v['unlabeled_samples_per_class'],
+      disjoint_query=v['disjoint_query'])
+
+
+AUGMENTATIONS = ('rotation_probability', 'smooth_probability', 'contrast_probability', 'resize_probability',
+                 'negate_probability', 'roll_probability', 'angle_range')
+
+
+def train_augmentation(v: Values) -> AugmentationConfig:
+  """Augmentation of training episodes."""
+  return AugmentationConfig(
+      **{name: v[name] for name in AUGMENTATIONS}, random_rotate_by_90=v['random_rotate_by_90'],
+      per_label=v['per_label_augmentation'], photographic=v['apply_image_augmentations'],
+      photographic_individually=v['augment_images_individually'])
+
+
+def test_augmentation(v: Values) -> AugmentationConfig:
+  """Augmentation of test episodes and of the evaluator's tasks: the test_* flags, -1 = as in training."""
+  chosen = {name: v[f'test_{name}'] if v[f'test_{name}'] != -1 else v[name] for name in AUGMENTATIONS}
+  return AugmentationConfig(**chosen, random_rotate_by_90=v['test_random_rotate_by_90'],
+                            per_label=v['test_per_label_augmentation'])
+
+
+def run_config(v: Values) -> config.RunConfig:
+  """Where the run writes, how long it is, where it starts."""
+  return config.RunConfig(v['train_log_dir'], v['train_steps'], v['steps_between_saves'],
+                          v['restore_shared_features_from'], v['seed'])
+
+
+def eval_config(v: Values) -> config.EvalConfig:
+  """The evaluator."""
+  return config.EvalConfig(v['num_task_evals'], v['num_eval_batches'], v['eval_batch_size'], v['eval_once'],
+                           v['eval_checkpoint'], v['eval_timeout_secs'])

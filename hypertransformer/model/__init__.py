@@ -1,0 +1,1 @@
+"""The HyperTransformer itself: support images -> tokens -> weight blocks -> CNN -> logits."""

@@ -1,0 +1,149 @@
+"""The heart of the design: a custom variable getter that swaps CNN variables for generated tensors.
+
+The CNN (cnn.py) is written with tf.get_variable like any other. Under a scope whose custom getter is a
+`LayerGetter`, a variable that has a place in the layer's weight blocks comes back as the generated tensor (or
+generated + trained); every other variable is an ordinary trained one. What came from where is recorded, a row
+for each use, and is printed at the start of training (`table`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+
+GENERATED, TRAINED, BOTH = 'generated', 'trained', 'both'
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockLayout:
+  """Where the variables of a CNN layer lie in its weight blocks [B, b] (spec/model.md section 5).
+
+  allocation 'output': block c belongs to output c; the variables lie one after the other in a block, and the
+  last axis of each variable is the block's number. 'spatial': block (y, x) holds kernel[y, x], [Cin, Cout].
+  """
+  allocation: str
+  num_blocks: int
+  shapes: Mapping[str, Shape]
+
+  @property
+  def block_size(self) -> int:
+    """b: numbers in one block."""
+    return sum(self._width(name) for name in self.shapes)
+
+  def columns(self, name: str) -> tuple[int, int]:
+    """First column of a variable in the blocks, and the one after its last."""
+    names = list(self.shapes)
+    start = sum(self._width(before) for before in names[:names.index(name)])
+    return start, start + self._width(name)
+
+  def unpack(self, name: str, blocks: tf.Tensor) -> tf.Tensor:
+    """blocks [B, b] -> the variable `name` in its own shape."""
+    shape = self.shapes[name]
+    start, stop = self.columns(name)
+    part = blocks[:, start:stop]
+    if self.allocation == 'spatial':
+      return tf.reshape(part, shape)
+    return tf.reshape(tf.transpose(part), shape)
+
+  def _width(self, name: str) -> int:
+    return math.prod(self.shapes[name]) // self.num_blocks
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One variable of the CNN as one pass used it.
+
+  layer: 'layer_1'; variable: 'conv/kernel'; source: generated, trained, or both (their sum); value: the tensor used;
+  generated: the generated part or None; trained: the variable or None, under its full name.
+  """
+  layer: str
+  variable: str
+  shape: Shape
+  source: str
+  value: tf.Tensor
+  generated: tf.Tensor | None
+  trained: tf.Variable | None
+
+
+class LayerWeights:
+  """The generated tensors of one CNN layer for one support set.
+
+  blocks: [B, b]. add_trained: every generated tensor is a correction to a trained variable of its shape.
+  """
+
+  def __init__(self, layout: BlockLayout, blocks: tf.Tensor, add_trained: bool) -> None:
+    self.layout = layout
+    self.blocks = blocks
+    self._add_trained = add_trained
+    self._rows: dict[str, tuple[str, tf.Tensor, tf.Tensor, tf.Variable | None]] = {}
+
+  def has(self, variable: str) -> bool:
+    return variable in self.layout.shapes
+
+  def get(self, variable: str, make_trained: Callable[[], tf.Variable],
+          ) -> tuple[str, tf.Tensor, tf.Tensor, tf.Variable | None]:
+    """(source, value, generated part, trained part); the same tensors at every use."""
+    if variable not in self._rows:
+      generated = self.layout.unpack(variable, self.blocks)
+      if self._add_trained:
+        trained = make_trained()
+        self._rows[variable] = BOTH, generated + trained, generated, trained
+      else:
+        self._rows[variable] = GENERATED, generated, generated, None
+    return self._rows[variable]
+
+
+class LayerGetter:
+  """A custom getter for the variables of one CNN layer in one pass: `tf.variable_scope(..., custom_getter=this)`.
+
+  layer: its name, 'layer_1'. scope: the full name of the variable scope that holds the CNN's layers.
+  weights: the layer's generated tensors, None for a trained layer. own_scope: if given, variables that are
+  only trained live there instead of in `scope` (the query pass's own, --separate_evaluation_bn_vars).
+  rows: a list that receives one Row per variable.
+  """
+
+  def __init__(self, layer: str, scope: str, weights: LayerWeights | None, own_scope: str | None,
+               rows: list[Row]) -> None:
+    self._layer = layer
+    self._prefix = f'{scope}/{layer}/'
+    self._weights = weights
+    self._own_prefix = f'{own_scope}/{layer}/' if own_scope else self._prefix
+    self._rows = rows
+
+  def __call__(self, getter: Callable[..., tf.Variable], name: str, *args: Any, **kwargs: Any) -> tf.Tensor:
+    variable = name[len(self._prefix):]
+    if not name.startswith(self._prefix):
+      raise ValueError(f'{name} is not a variable of {self._prefix}')
+    if self._weights is not None and self._weights.has(variable):
+      source, value, generated, trained = self._weights.get(variable, lambda: getter(name, *args, **kwargs))
+    else:
+      value = trained = getter(self._own_prefix + variable, *args, **kwargs)
+      source, generated = TRAINED, None
+    self._rows.append(Row(self._layer, variable, tuple(value.shape.as_list()), source, value, generated, trained))
+    return value
+
+
+def distinct(rows: Iterable[Row]) -> list[Row]:
+  """The rows without repetition: each generated tensor and each trained variable once, in order of first use."""
+  seen: dict[Any, Row] = {}
+  for row in rows:
+    key = (row.layer, row.variable) if row.trained is None or row.generated is not None else row.trained.name
+    seen.setdefault(key, row)
+  return list(seen.values())
+
+
+def table(rows: Iterable[Row]) -> str:
+  """The getter's work as text: layer, variable, shape, source, and the trained variable's name."""
+  lines = [('layer', 'variable', 'shape', 'source', 'trained variable')]
+  for row in distinct(rows):
+    shape = ' x '.join(map(str, row.shape))
+    lines.append((row.layer, row.variable, shape, row.source, row.trained.op.name if row.trained is not None else '-'))
+  columns = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(line, columns, strict=True)).rstrip()
+                   for line in lines)

@@ -1,0 +1,139 @@
+"""The HyperTransformer (arXiv 2201.04182, section 3; spec/model.md section 1), step by step:
+
+    z = support images; s = shared features
+    for each layer l of the CNN:
+        w_l = generator_l(features_l(z), s, labels)     weight blocks
+        z   = cnn_layer_l(z; w_l)                       the next layer sees this one's activations
+    logits = cnn(query images; w_1 .. w_L)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.config import ModelConfig
+from hypertransformer.model import cnn, features, generator
+from hypertransformer.model.getter import LayerGetter, LayerWeights, Row, Shape
+from hypertransformer.model.layers import Noise, dropout
+
+SCOPE = 'model'
+LOGITS_FEATURE_KERNEL = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+  """images float32 [Ns, H, W, C] in [-1, 1); labels int [Ns], K = no label; mask float [Ns], 1 = ignore, or None."""
+  images: tf.Tensor
+  labels: tf.Tensor
+  mask: tf.Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CnnWeights:
+  """Everything a support set gave: what the query pass needs, and what losses and summaries look at.
+
+  layers: generated tensors by layer name ('layer_1', 'head_1'); a trained layer has none.
+  shared_features: [Ns, shared_dim] or None. rows: what the getter gave to the support pass.
+  """
+  layers: dict[str, LayerWeights]
+  shared_features: tf.Tensor | None
+  rows: list[Row]
+
+
+@dataclasses.dataclass(frozen=True)
+class Classified:
+  """logits [Nq, K]; head_logits: those of each warm-up head; activations by layer name; the getter's rows."""
+  logits: tf.Tensor
+  head_logits: list[tf.Tensor]
+  activations: dict[str, tf.Tensor]
+  rows: list[Row]
+
+
+class HyperTransformer:
+  """Generates a CNN from a support set and runs it. All variables live under `model/` and are shared by all calls."""
+
+  def __init__(self, config: ModelConfig, image_shape: Shape) -> None:
+    """image_shape: (H, W, C) as the CNN sees it. Raises InputError if the CNN cannot take it."""
+    self.config = config
+    self.plans = cnn.plan_layers(config, image_shape)
+    self.heads = cnn.plan_heads(config, self.plans)
+
+  def shared_features(self, images: tf.Tensor, noise: Noise | None = None) -> tf.Tensor | None:
+    """images [n, H, W, C] -> [n, shared_dim], or None without a shared extractor."""
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+      return features.shared_features(images, self.config.features, noise)
+
+  def generate(self, support: Support, noise: Noise | None = None) -> CnnWeights:
+    """The CNN of one support set. noise: given in training, None in evaluation (no dropout)."""
+    weights = CnnWeights({}, self.shared_features(support.images, noise), [])
+    z = support.images
+    *convolutions, last = self.plans
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+      for index, plan in enumerate(convolutions):
+        self._generate_layer(plan, z, support, weights, noise)
+        with self._layer_scope(plan, weights, weights.rows):
+          z = cnn.convolution(plan, z, self.config, batches=1)
+        if index < len(self.heads):
+          self._generate_layer(self.heads[index], z, support, weights, noise)
+      self._generate_layer(last, z, support, weights, noise)
+    return weights
+
+  def classify(self, images: tf.Tensor, weights: CnnWeights, noise: Noise | None = None,
+               batches: int = 1) -> Classified:
+    """query images [Nq, H, W, C] -> logits. batches: equally large query batches that lie one behind the other,
+    each with batch statistics of its own."""
+    rows: list[Row] = []
+    head_logits = []
+    activations = {}
+    x = images
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+      for index, plan in enumerate(self.plans):
+        with self._layer_scope(plan, weights, rows, query=True):
+          x = cnn.logits(plan, x, self.config, noise) if plan.is_logits else cnn.convolution(
+              plan, x, self.config, batches)
+        activations[plan.name] = x
+        if index < len(self.heads):
+          with self._layer_scope(self.heads[index], weights, rows, query=True):
+            head_logits.append(cnn.logits(self.heads[index], x, self.config, noise))
+    return Classified(x, head_logits, activations, rows)
+
+  def _generate_layer(self, plan: cnn.LayerPlan, z: tf.Tensor, support: Support, weights: CnnWeights,
+                      noise: Noise | None) -> None:
+    if plan.layout is None:
+      return
+    with tf.variable_scope(plan.generator):
+      seen = self._layer_features(plan, z, weights.shared_features, noise)
+      blocks = generator.generate_blocks(plan.layout, seen, support.labels, support.mask, self.config, noise)
+    weights.layers[plan.name] = LayerWeights(plan.layout, blocks, self.config.add_trainable_weights)
+
+  def _layer_features(self, plan: cnn.LayerPlan, z: tf.Tensor, shared: tf.Tensor | None,
+                      noise: Noise | None) -> tf.Tensor:
+    """features_l: [local | shared] of the activations z that enter the layer."""
+    config = self.config.features
+    parts = []
+    extractor = config.logits_extractor if plan.is_logits and plan.flatten else 'default'
+    if extractor != 'default':
+      parts.append(tf.reshape(z, [-1, z.shape[1] * z.shape[2] * z.shape[3]]))
+    if extractor != 'passthrough' and config.layerwise != 0:
+      channels = max(plan.input_shape[-1], plan.output_shape[-1]) if config.layerwise is None else config.layerwise
+      local = features.local_features(
+          z, channels, LOGITS_FEATURE_KERNEL if plan.is_logits else self.config.kernel_size,
+          depth=1 if plan.is_logits else 2, nonlinear=config.nonlinear and plan.is_logits)
+      parts.append(dropout(local, config.dropout, noise))
+    if shared is not None:
+      parts.append(shared)
+    return tf.concat(parts, axis=-1)
+
+  @contextlib.contextmanager
+  def _layer_scope(self, plan: cnn.LayerPlan, weights: CnnWeights, rows: list[Row],
+                   query: bool = False) -> Iterator[None]:
+    """The variable scope of a CNN layer, with the getter that hands out its generated tensors."""
+    with tf.variable_scope('cnn') as scope:
+      own_scope = f'{scope.name}_query' if query and self.config.separate_query_variables else None
+      getter = LayerGetter(plan.name, scope.name, weights.layers.get(plan.name), own_scope, rows)
+      with tf.variable_scope(plan.name, custom_getter=getter):
+        yield

@@ -1,0 +1,91 @@
+"""Layers on tf.get_variable and tf.nn. No Keras layer: those bypass custom getters.
+
+Dense layers and convolutions start Glorot-uniform with zero bias (spec/model.md section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow.compat.v1 as tf
+
+Activation = Callable[[tf.Tensor], tf.Tensor]
+
+LAYER_NORM_EPSILON = 1e-6
+BATCH_NORM_EPSILON = 1e-3
+
+
+class Noise:
+  """The random numbers of one training step, all derived from the episode's seed.
+
+  Every call draws from a stream of its own, so that a step is a pure function of variables and episode.
+  Where a layer takes `noise=None`, nothing is dropped: that is evaluation.
+  """
+
+  def __init__(self, seed: tf.Tensor) -> None:
+    """seed: int [2]."""
+    self._seed = tf.cast(seed, tf.int64)
+    self._streams = 0
+
+  def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
+    """float32 `shape`, uniform in [0, 1)."""
+    self._streams += 1
+    return tf.random.stateless_uniform(shape, self._seed + [0, self._streams])
+
+
+def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
+  """Zeroes each entry with probability `rate` and scales the rest by 1 / (1 - rate)."""
+  if noise is None or rate == 0.0:
+    return x
+  keep = noise.uniform(tf.shape(x)) >= rate
+  return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))
+
+
+def dense(x: tf.Tensor, units: int, name: str, activation: Activation | None = None) -> tf.Tensor:
+  """x [n, m] -> [n, units]; variables `name`/kernel [m, units] and `name`/bias [units]."""
+  with tf.variable_scope(name):
+    kernel = tf.get_variable('kernel', [x.shape[-1], units], initializer=tf.glorot_uniform_initializer())
+    bias = tf.get_variable('bias', [units], initializer=tf.zeros_initializer())
+    y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
+  return y if activation is None else activation(y)
+
+
+def conv2d(x: tf.Tensor, channels: int, kernel_size: int, name: str, stride: int = 1,
+           padding: str = 'VALID', use_bias: bool = True) -> tf.Tensor:
+  """x [n, h, w, c] -> [n, h', w', channels]; variables `name`/kernel [k, k, c, channels] and `name`/bias."""
+  with tf.variable_scope(name):
+    kernel = tf.get_variable('kernel', [kernel_size, kernel_size, x.shape[-1], channels],
+                             initializer=tf.glorot_uniform_initializer())
+    y = tf.nn.conv2d(x, kernel, strides=stride, padding=padding)
+    if not use_bias:
+      return y
+    bias = tf.get_variable('bias', [channels], initializer=tf.zeros_initializer())
+    return tf.nn.bias_add(y, bias)
+
+
+def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
+  """x [..., m] normalised over its last axis; variables `name`/gamma and `name`/beta [m]."""
+  with tf.variable_scope(name):
+    gamma, beta = _scale_and_offset(x.shape[-1])
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    return tf.nn.batch_normalization(x, mean, variance, beta, gamma, LAYER_NORM_EPSILON)
+
+
+def batch_norm(x: tf.Tensor, name: str, batches: int = 1) -> tf.Tensor:
+  """x [n, h, w, c] normalised per channel by the statistics of its own batch, in training and evaluation.
+
+  batches: how many equally large batches lie one behind the other in x; each keeps statistics of its own.
+  Variables `name`/gamma and `name`/beta [c]. (Moving averages of the reference are never read; there are none.)
+  """
+  with tf.variable_scope(name):
+    gamma, beta = _scale_and_offset(x.shape[-1])
+    grouped = tf.reshape(x, [batches, -1, *x.shape[1:]])
+    mean, variance = tf.nn.moments(grouped, [1, 2, 3], keepdims=True)
+    y = tf.nn.batch_normalization(grouped, mean, variance, beta, gamma, BATCH_NORM_EPSILON)
+    return tf.reshape(y, [-1, *x.shape[1:]])
+
+
+def _scale_and_offset(width: int) -> tuple[tf.Tensor, tf.Tensor]:
+  gamma = tf.get_variable('gamma', [width], initializer=tf.ones_initializer())
+  beta = tf.get_variable('beta', [width], initializer=tf.zeros_initializer())
+  return gamma, beta

@@ -1,0 +1,115 @@
+"""The transformer (spec/model.md section 3): post-norm blocks, no positional encoding.
+
+Tokens are [T, D]: one episode is one sequence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow.compat.v1 as tf
+
+from hypertransformer import errors
+from hypertransformer.config import TransformerConfig
+from hypertransformer.model import layers
+
+MASKED_LOGIT = 1e8
+
+
+@dataclasses.dataclass(frozen=True)
+class Widths:
+  """Numbers per token: of queries and keys together over all heads, of values, of the inner layer."""
+  key_query: int
+  value: int
+  inner: int
+
+
+def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Widths:
+  """Sizes for tokens of `token_width`.
+
+  round_up: round each up to a multiple of the heads (the joint generator does, the separate one does not).
+  Raises InputError where the heads do not divide.
+  """
+  sizes = Widths(*(_width(size, token_width, config.heads, round_up)
+                   for size in (config.key_query_dim, config.value_dim, config.inner_dim)))
+  for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value)):
+    if size % config.heads or size == 0:
+      raise errors.InputError(
+          f'heads={config.heads} does not divide the attention width {size} ({flag} of tokens {token_width} '
+          'wide): choose other heads, another embedding_dim, or layerwise_generator=joint, which rounds up.')
+  return sizes
+
+
+def _width(size: float, token_width: int, heads: int, round_up: bool) -> int:
+  width = int(size * token_width) if size <= 3 else int(size)
+  return -(-width // heads) * heads if round_up else width
+
+
+def attention(queries: tf.Tensor, keys: tf.Tensor, sizes: Widths, config: TransformerConfig, name: str,
+              mask: tf.Tensor | None = None) -> tf.Tensor:
+  """Multi-head attention of queries [T, D] over keys [S, D'] -> [T, D].
+
+  mask: float [S], 1 = a key that nobody may look at; mask * 1e8 is subtracted from the logits.
+  """
+  with tf.variable_scope(name):
+    query = _split_heads(layers.dense(queries, sizes.key_query, 'query'), config.heads)
+    key = _split_heads(layers.dense(keys, sizes.key_query, 'key'), config.heads)
+    value = _split_heads(layers.dense(keys, sizes.value, 'value'), config.heads)
+    logits = tf.matmul(query, key, transpose_b=True) * (sizes.key_query // config.heads) ** -0.5
+    if mask is not None:
+      logits -= mask * MASKED_LOGIT
+    weights = tf.nn.softmax(logits) if config.activation == 'softmax' else tf.nn.sigmoid(logits)
+    mixed = tf.transpose(tf.matmul(weights, value), [1, 0, 2])
+    mixed = tf.reshape(mixed, [-1, sizes.value])
+    return layers.dense(mixed, queries.shape[-1], 'output')
+
+
+def _split_heads(x: tf.Tensor, heads: int) -> tf.Tensor:
+  """[T, heads * w] -> [heads, T, w]."""
+  return tf.transpose(tf.reshape(x, [-1, heads, x.shape[-1] // heads]), [1, 0, 2])
+
+
+def _feed_forward(x: tf.Tensor, inner: int, activation: layers.Activation | None) -> tf.Tensor:
+  with tf.variable_scope('feed_forward'):
+    return layers.dense(layers.dense(x, inner, 'inner', activation), x.shape[-1], 'outer')
+
+
+def _add_and_norm(x: tf.Tensor, change: tf.Tensor, name: str, config: TransformerConfig,
+                  noise: layers.Noise | None) -> tf.Tensor:
+  return layers.layer_norm(x + layers.dropout(change, config.dropout_rate, noise), name)
+
+
+def nonlinearity(name: str) -> layers.Activation:
+  """relu, exact gelu, or leaky relu with slope 0.1."""
+  return {
+      'relu': tf.nn.relu,
+      'gelu': lambda x: 0.5 * x * (1.0 + tf.math.erf(x * 2.0 ** -0.5)),
+      'lrelu': lambda x: tf.nn.leaky_relu(x, alpha=0.1),
+  }[name]
+
+
+def encoder(x: tf.Tensor, sizes: Widths, config: TransformerConfig, mask: tf.Tensor | None = None,
+            noise: layers.Noise | None = None) -> tf.Tensor:
+  """tokens [T, D] -> [T, D] through `num_layers` blocks of self-attention and feed-forward."""
+  for number in range(1, config.num_layers + 1):
+    skip = config.skip_last_nonlinearity and number == config.num_layers
+    with tf.variable_scope(f'encoder_{number}'):
+      attended = attention(x, x, sizes, config, 'self_attention', mask)
+      x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
+      changed = _feed_forward(x, sizes.inner, None if skip else nonlinearity(config.nonlinearity))
+      x = _add_and_norm(x, changed, 'feed_forward_norm', config, noise)
+  return x
+
+
+def decoder(x: tf.Tensor, encoded: tf.Tensor, sizes: Widths, config: TransformerConfig,
+            self_mask: tf.Tensor | None = None, cross_mask: tf.Tensor | None = None,
+            noise: layers.Noise | None = None) -> tf.Tensor:
+  """tokens [T, D] and the encoder's output [S, D'] -> [T, D]; the feed-forward layers always use relu."""
+  for number in range(1, config.num_layers + 1):
+    with tf.variable_scope(f'decoder_{number}'):
+      attended = attention(x, x, sizes, config, 'self_attention', self_mask)
+      x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
+      attended = attention(x, encoded, sizes, config, 'cross_attention', cross_mask)
+      x = _add_and_norm(x, attended, 'cross_attention_norm', config, noise)
+      x = _add_and_norm(x, _feed_forward(x, sizes.inner, tf.nn.relu), 'feed_forward_norm', config, noise)
+  return x

@@ -1,0 +1,1 @@
+"""The original implementation: its variable names and its recorded numbers."""

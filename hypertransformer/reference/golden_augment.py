@@ -1,0 +1,192 @@
+"""Compares the augmentation with numbers recorded from the original (golden/augment.npz).
+
+The file's JSON `index` says of every entry out/... which operation made it, from which input and
+with which settings; golden/README.md gives the tolerances.
+"""
+from __future__ import annotations
+
+import json
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.episodes import augmentation, image_ops, photographic
+from hypertransformer.errors import InputError
+
+# (key, largest absolute difference, allowed difference, passed)
+Result = tuple[str, float, float, bool]
+Arrays = dict[str, np.ndarray]
+Params = dict[str, Any]
+
+# Nearest-neighbour rotation may pick the other pixel at a tie: this share of the pixels may differ.
+ROTATED_PIXELS_ALLOWED = 0.005
+
+_EXACT, _COLOUR, _NORMALISED, _LEVEL = 0.0, 1e-3, 1e-5, 1.0
+_BAD_FILE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error,
+             zipfile.BadZipFile)
+_NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, InputError)
+
+
+def check_augment(path: str | pathlib.Path) -> list[Result]:
+  """Recomputes every out/ entry of a file in the format of golden/augment.npz.
+
+  Args:
+    path: the .npz file.
+
+  Returns:
+    One (key, largest absolute difference, allowed difference, passed) per entry, in the order of
+    the file. Where rotation is involved, passed means that at most ROTATED_PIXELS_ALLOWED of the
+    pixels differ by more than allowed. An entry that is not understood, or that the index describes
+    but the file does not hold, has ' (not compared: <why>)' after its key and is not passed.
+
+  Raises:
+    InputError: not a readable .npz file with a JSON `index`, or one without any out/ entry.
+  """
+  arrays, index = _read(path)
+  keys = [key for key in dict.fromkeys([*arrays, *index]) if key.startswith('out/')]
+  if not keys:
+    raise InputError(f'{path} holds no out/ entry; expected the format of golden/augment.npz.')
+  built: dict[str, tuple[tf.Tensor, float]] = {}
+  reasons: dict[str, str] = {}
+  with tf.Graph().as_default():
+    for key in keys:
+      try:
+        built[key] = _build(key, index, arrays)
+      except _NOT_UNDERSTOOD as error:
+        reasons[key] = f'{type(error).__name__}: {error}'.partition('\n')[0]
+    with tf.Session() as session:
+      computed = session.run({key: tensor for key, (tensor, _) in built.items()})
+  return [_not_compared(key, reasons[key]) if key in reasons else
+          _compare(key, arrays[key], computed[key], built[key][1], _is_rotated(index[key]))
+          for key in keys]
+
+
+def _read(path: str | pathlib.Path) -> tuple[Arrays, dict[str, Params]]:
+  """The arrays of the file and its index, an object of objects."""
+  try:
+    with np.load(path, allow_pickle=False) as data:
+      arrays = {key: data[key] for key in data.files}
+    index = json.loads(str(arrays['index']))
+    if not isinstance(index, dict):
+      raise ValueError('its index is not a JSON object')
+  except _BAD_FILE as error:
+    raise InputError(
+        f'{path} cannot be read as golden augmentation data ({type(error).__name__}: {error}); '
+        'expected an .npz file with a JSON string `index`, like golden/augment.npz.') from error
+  return arrays, index
+
+
+def _build(key: str, index: dict[str, Params], arrays: Arrays) -> tuple[tf.Tensor, float]:
+  """Our computation of an entry, and the difference allowed.
+
+  Raises:
+    KeyError, TypeError, ValueError, AttributeError, InputError: the entry is not understood.
+  """
+  if key not in arrays or key not in index:
+    raise ValueError(f'not in the {"index" if key in arrays else "file"}')
+  entry = index[key]
+  images = tf.constant(arrays[entry['input']])
+  params = entry['params']
+  kind = entry['kind']
+  if kind == 'augmentation':
+    return _augmentation(entry['op'], tf.cast(images, tf.float32), params, entry['config'])
+  if kind == 'final resize + normalise':
+    return image_ops.normalise(images, params['image_size']), _NORMALISED
+  if kind == 'crop_and_resize':
+    normalised = tf.cast(images, tf.float32) / 128.0 - 1.0
+    size = (params['target'], params['target'])
+    return photographic.crop_to(normalised, params['boxes'], size), _NORMALISED
+  if kind == 'conversion back to uint8':
+    return photographic.to_uint8(images), _LEVEL
+  if kind == 'uint8 image primitive':
+    return _primitive(key, images, params)
+  raise ValueError(f'unknown kind {kind}')
+
+
+def _primitive(key: str, images: tf.Tensor, params: Params) -> tuple[tf.Tensor, float]:
+  """One of the colour changes on uint8; its name stands in the key, out/prim/<name>[=value]."""
+  name = key.removeprefix('out/prim/').partition('=')[0]
+  if name == 'flip_left_right':
+    return photographic.flip_left_right(images), _EXACT
+  operations: dict[str, tuple[Callable, str]] = {
+      'hue': (photographic.shift_hue, 'delta'),
+      'brightness': (photographic.shift_brightness, 'delta'),
+      'contrast': (photographic.scale_contrast, 'factor')}
+  operation, param = operations[name]
+  return operation(images, params[param]), _LEVEL
+
+
+def _augmentation(
+    name: str, images: tf.Tensor, params: Params, config: Params) -> tuple[tf.Tensor, float]:
+  """One operation of the augmentation, or the pipeline of several."""
+  count = int(images.shape[0])
+  plan = _plan(params, count)
+  if name.startswith('process'):
+    return augmentation.apply_plan(_config(config), plan, images), _COLOUR
+  operations: dict[str, tuple[Callable[[], tf.Tensor], float]] = {
+      'contrast': (lambda: image_ops.contrast(images, plan.alpha), _COLOUR),
+      'smooth': (lambda: image_ops.smooth(images), _COLOUR),
+      'resize': (lambda: image_ops.resize_and_pad(images, plan.size), _COLOUR),
+      'roll': (lambda: image_ops.roll(images, plan.roll_x, plan.roll_y), _EXACT),
+      'rot90': (lambda: image_ops.rot90(images, plan.quarters), _EXACT),
+      'rotate': (lambda: image_ops.rotate(images, plan.radians), _EXACT),
+      'negate': (lambda: image_ops.negate(images), _EXACT)}
+  operation, allowed = operations[name]
+  return operation(), allowed
+
+
+def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
+  """The plan of `count` images alike whose random variables have the recorded values."""
+  known = {'rotate', 'roll', 'resize', 'contrast', 'smooth', 'negate', 'angle', 'roll_x', 'roll_y',
+           'size', 'alpha', 'rotate_90_times'}
+  if not known.issuperset(params):
+    raise ValueError(f'unknown random variables {sorted(set(params) - known)}')
+
+  def value(name: str) -> tf.Tensor:
+    return tf.fill([count], tf.constant(params.get(name, 0.0), tf.float32))
+
+  def switch(name: str) -> tf.Tensor:
+    return tf.fill([count], bool(params.get(name, False)))
+
+  return augmentation.AugmentationPlan(
+      quarters=tf.cast(tf.floor(value('rotate_90_times') + 2.0), tf.int32),
+      rotate=switch('rotate'), radians=value('angle'),
+      roll=switch('roll'), roll_x=value('roll_x'), roll_y=value('roll_y'),
+      resize=switch('resize'), size=value('size'),
+      contrast=switch('contrast'), alpha=value('alpha'),
+      smooth=switch('smooth'), negate=switch('negate'))
+
+
+def _config(config: Params) -> augmentation.AugmentationConfig:
+  """The configuration recorded under the original's names."""
+  names = {'rotate_by_90': 'random_rotate_by_90'}
+  return augmentation.AugmentationConfig(**{
+      names.get(name, name): value for name, value in config.items()})
+
+
+def _is_rotated(entry: Params) -> bool:
+  """Whether the entry went through rotation by an angle."""
+  return entry['kind'] == 'augmentation' and bool(entry['params'].get('rotate', False))
+
+
+def _not_compared(key: str, reason: str) -> Result:
+  """The result of an entry that is not understood."""
+  return f'{key} (not compared: {reason})', float('inf'), 0.0, False
+
+
+def _compare(
+    key: str, expected: np.ndarray, ours: np.ndarray, allowed: float, rotated: bool) -> Result:
+  """The result of one entry; arrays of another shape or not numeric differ infinitely."""
+  if expected.shape != ours.shape or expected.dtype.kind not in 'fiu':
+    return key, float('inf'), allowed, False
+  difference = np.abs(expected.astype(np.float64) - ours.astype(np.float64))
+  largest = float(difference.max(initial=0.0))
+  # Written so that NaN counts as too far off.
+  differing = ~(difference <= allowed)
+  passed = differing.mean() <= ROTATED_PIXELS_ALLOWED if rotated else not differing.any()
+  return key, largest, allowed, bool(passed)

@@ -1,0 +1,279 @@
+"""Variable names and shapes: ours <-> the reference's, from the variables alone (spec section 7).
+
+Three kinds of variables differ: most only in name (RENAMED); the reference keeps every row of an
+embedding table as a variable of its own (TABLES); and it numbers its layer norms over the whole
+graph, in the order of construction (LAYER_NORMS), where ours say which norm they are.
+Its batch-norm moving averages are neither updated nor read, so ours do not exist.
+Its names for the batch norm of the shared features ('-bn' extractors) are not on record: unknown.
+
+No TensorFlow here: variables are arrays by name.
+"""
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from hypertransformer import errors
+from hypertransformer.reference import templates
+
+Variables = Mapping[str, np.ndarray]
+IMPORT, EXPORT = 'import', 'export'
+
+# Ours on the left. {l} CNN layer, {n} transformer block, {i} convolution or head, {row} label or
+# weight block; the words behind the other fields ({part}, {pass}, ...) are in templates.py.
+_OURS = 'model/generator_{l}/'
+_THEIRS = 'model/cnn_builder/builder_layer_{l}_generator/'
+_SETUP = 'model/cnn_builder/layer_{l}_generator_setup/'
+_STACK = _THEIRS + 'transformer/transformer/'
+# The scopes of the layer norms carry two counters more: of the builder's scope ({builder} is l - 1)
+# and of 'layer_{n}', which the decoder opens a second time.
+_NORM = 'model/cnn_builder{builder}/builder_layer_{l}_generator/transformer/'
+
+RENAMED = (
+    templates.pair('global_step'),
+    templates.pair('model/shared_features/layer_{i}/{part}'),
+    templates.pair('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
+    templates.pair(_OURS + 'features/layer_{i}/{part}',
+                   _THEIRS + 'feature_extractor/layer_{i}/{part}'),
+    templates.pair(_OURS + 'transformer/encoder_{n}/self_attention/{projection}/{part}',
+                   _STACK + 'encoder/layer_{n}/attention/{projection}/{part}'),
+    templates.pair(_OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
+                   _STACK + 'encoder/layer_{n}/fc/{dense}/{part}'),
+    templates.pair(_OURS + 'transformer/decoder_{n}/{attention}/{projection}/{part}',
+                   _STACK + 'decoder/layer_{n}/{attention}/{projection}/{part}'),
+    templates.pair(_OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
+                   _STACK + 'decoder/layer_{n}/fc/{dense}/{part}'),
+    templates.pair('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
+    templates.pair('model/{pass}/layer_{l}/batch_norm/{affine}',
+                   'model/cnn/layer_{l}/batch_normalization/{affine}{pass}'),
+    templates.pair('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
+    templates.pair('model/{pass}/head_{i}/logits/{part}',
+                   'model/cnn/head_layer_{i}/fc/{part}{pass}'),
+)
+TABLES = (
+    templates.pair(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
+    templates.pair(_OURS + 'weight_embeddings', _SETUP + 'weight_embeddings/weight_{row}'),
+)
+# Encoder blocks are built before decoder blocks.
+LAYER_NORMS = (
+    ('encoder', templates.pair(
+        _OURS + 'transformer/encoder_{n}/{encoder_norm}/{affine}',
+        _NORM + 'layer_{n}/layer_{n}/layer_normalization{count}/{affine}')),
+    ('decoder', templates.pair(
+        _OURS + 'transformer/decoder_{n}/{decoder_norm}/{affine}',
+        _NORM + 'layer_{n}_1/layer_{n}/layer_normalization{count}/{affine}')),
+)
+MOVING_AVERAGE = templates.Template('model/cnn/layer_{l}/batch_normalization/{average}{pass}',
+                                    of_reference=True)
+
+# What has no counterpart on the other side, by kind.
+DROPPED: dict[str, dict[str, Callable[[str], object]]] = {
+    IMPORT: {
+        'augmentation variable': re.compile(r'augmentations?/.+').fullmatch,
+        'batch-norm moving average': MOVING_AVERAGE.match,
+    },
+    EXPORT: {
+        'optimizer variable':
+            re.compile(r'(.+/)?beta[12]_power|.+/(Momentum|Adam|Adam_1)').fullmatch,
+    },
+}
+_GENERATED_HEAD = re.compile(r'model/head_generator_\d+/.+')
+
+
+def import_variables(variables: Variables) -> dict[str, np.ndarray]:
+  """Our variables from the reference's; the order of the mapping does not matter.
+
+  Raises:
+    InputError: an unknown name; our own variables (wrong direction); embedding rows or layer norms
+      that are incomplete. The message names the variables.
+  """
+  _check_names(variables, IMPORT)
+  kept = {name: value for name, value in variables.items() if not dropped_kind(name, IMPORT)}
+  return {**_import_renamed(kept), **_import_tables(kept), **_import_layer_norms(kept)}
+
+
+def export_variables(variables: Variables) -> dict[str, np.ndarray]:
+  """The reference's variables from ours, moving averages (zeros and ones) included.
+
+  Raises:
+    InputError: an unknown name; variables of the reference (wrong direction); generated warm-up
+      heads, which it does not have; layer norms that are incomplete.
+  """
+  _check_names(variables, EXPORT)
+  _check_heads(variables)
+  kept = {name: value for name, value in variables.items() if not dropped_kind(name, EXPORT)}
+  return {**_export_renamed(kept), **_export_tables(kept), **_export_layer_norms(kept),
+          **_moving_averages(kept)}
+
+
+def dropped_kind(name: str, direction: str) -> str | None:
+  """Why a variable has no counterpart (a key of DROPPED[direction]); None when it has one."""
+  return next((kind for kind, match in DROPPED[direction].items() if match(name)), None)
+
+
+def _import_renamed(variables: Variables) -> dict[str, np.ndarray]:
+  return {pair.ours.fill(fields): value for name, value in variables.items()
+          for pair in RENAMED if (fields := pair.reference.match(name)) is not None}
+
+
+def _export_renamed(variables: Variables) -> dict[str, np.ndarray]:
+  return {pair.reference.fill(fields): value for name, value in variables.items()
+          for pair in RENAMED if (fields := pair.ours.match(name)) is not None}
+
+
+def _import_tables(variables: Variables) -> dict[str, np.ndarray]:
+  tables: dict[str, dict[int, np.ndarray]] = {}
+  for name, value in variables.items():
+    for pair in TABLES:
+      if (fields := pair.reference.match(name)) is not None:
+        tables.setdefault(pair.ours.fill(fields), {})[int(fields['row'])] = value
+  for name, rows in tables.items():
+    if sorted(rows) != list(range(len(rows))) or len({row.shape for row in rows.values()}) > 1:
+      raise errors.InputError(
+          f'{name}: its {len(rows)} vectors in the reference\'s checkpoint are numbered '
+          f'{min(rows)} to {max(rows)} with shapes {sorted({row.shape for row in rows.values()})}; '
+          f'expected 0 to {len(rows) - 1} and one shape. The checkpoint is incomplete.')
+  return {name: np.stack([rows[k] for k in range(len(rows))]) for name, rows in tables.items()}
+
+
+def _export_tables(variables: Variables) -> dict[str, np.ndarray]:
+  rows = {}
+  for name, table in variables.items():
+    for pair in TABLES:
+      if (fields := pair.ours.match(name)) is not None:
+        if table.ndim != 2:
+          raise errors.InputError(f'{name}: shape {table.shape}, expected [rows, embedding_dim].')
+        rows.update({pair.reference.fill({**fields, 'row': str(k)}): table[k]
+                     for k in range(len(table))})
+  return rows
+
+
+def _import_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
+  """Within a block the counters give the order; their values carry nothing else."""
+  result = {}
+  for stack, pair in LAYER_NORMS:
+    blocks: dict[tuple[str, str, str], dict[int, np.ndarray]] = {}
+    for name, value in variables.items():
+      if (found := pair.reference.match(name)) is not None:
+        block = (found['l'], found['n'], found['affine'])
+        blocks.setdefault(block, {})[_number(found['count'])] = value
+    for (layer, number, affine), norms in blocks.items():
+      places = _places(stack)
+      _check_norms(len(norms), stack, layer, number, affine)
+      for place, (_, value) in zip(places, sorted(norms.items()), strict=True):
+        fields = {'l': layer, 'n': number, f'{stack}_norm': place, 'affine': affine}
+        result[pair.ours.fill(fields)] = value
+  return result
+
+
+def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
+  """Rebuilds the counter: by generator, encoder before decoder, block, place in the block."""
+  found = []
+  for order, (stack, pair) in enumerate(LAYER_NORMS):
+    for name, value in variables.items():
+      if (fields := pair.ours.match(name)) is not None:
+        place = _places(stack).index(fields[f'{stack}_norm'])
+        norm = (int(fields['l']), order, int(fields['n']), place)
+        found.append((norm, fields, value, pair))
+  _check_blocks(collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found))
+  counters = {norm: count for count, norm in enumerate(sorted({norm for norm, *_ in found}))}
+  return {
+      pair.reference.fill({**fields, 'builder': _suffix(norm[0] - 1),
+                           'count': _suffix(counters[norm])}): value
+      for norm, fields, value, pair in found}
+
+
+def _places(stack: str) -> list[str]:
+  return list(templates.WORDS[f'{stack}_norm'])
+
+
+def _check_blocks(norms: collections.Counter[tuple[int, int, int, str]]) -> None:
+  """A missing norm would shift the counters of all that follow."""
+  for layer, order, number in sorted({block[:3] for block in norms}):
+    for affine in templates.WORDS['affine']:
+      found = norms[layer, order, number, affine]
+      _check_norms(found, LAYER_NORMS[order][0], str(layer), str(number), affine)
+
+
+def _check_norms(found: int, stack: str, layer: str, number: str, affine: str) -> None:
+  places = _places(stack)
+  if found != len(places):
+    raise errors.InputError(
+        f'generator {layer}, {stack} block {number}: {found} layer norms with a {affine}, expected '
+        f'{len(places)} ({", ".join(places)}). The checkpoint is incomplete.')
+
+
+def _moving_averages(variables: Variables) -> dict[str, np.ndarray]:
+  """As initialised: zeros and ones [channels], for each batch norm of our variables' CNN."""
+  weights = TABLES[1].ours
+  layers = [int(fields['l']) for name in variables if (fields := weights.match(name)) is not None]
+  averages = {}
+  for layer in range(1, max(layers, default=1)):    # the last one is the logits layer
+    for which in ('cnn', 'cnn_query'):
+      scale = variables.get(f'model/{which}/layer_{layer}/batch_norm/gamma')
+      if scale is None and which == 'cnn_query':    # shared with the support pass
+        continue
+      if scale is None:                             # generated, one block per output channel
+        scale = _generated_scale(variables, layer)
+      fields = {'l': str(layer), 'pass': which}
+      averages[MOVING_AVERAGE.fill({**fields, 'average': 'moving_mean'})] = np.zeros_like(scale)
+      averages[MOVING_AVERAGE.fill({**fields, 'average': 'moving_variance'})] = np.ones_like(scale)
+  return averages
+
+
+def _generated_scale(variables: Variables, layer: int) -> np.ndarray:
+  name = f'model/generator_{layer}/weight_embeddings'
+  if name not in variables:
+    raise errors.InputError(
+        f'CNN layer {layer} has neither model/cnn/layer_{layer}/batch_norm/gamma nor {name}: '
+        'its number of channels cannot be told. The checkpoint is incomplete.')
+  return variables[name][:, 0]
+
+
+def _check_names(variables: Variables, direction: str) -> None:
+  """All names must be known on this side; the wrong side has a message of its own."""
+  other = EXPORT if direction == IMPORT else IMPORT
+  unknown = [name for name in variables if not _is_known(name, direction)]
+  if not unknown:
+    return
+  owner = {IMPORT: 'the reference', EXPORT: 'this project'}
+  mine = [name for name in variables if name not in unknown and not _is_known(name, other)]
+  if not mine and any(_is_known(name, other) for name in unknown):
+    raise errors.InputError(
+        f'wrong direction: {direction} expects variables of {owner[direction]}, but these are of '
+        f'{owner[other]} ({_listed(unknown)}). Use --direction={other}.')
+  raise errors.InputError(
+      f'cannot {direction} {_listed(unknown)}: no variables of {owner[other]} correspond to them.')
+
+
+def _is_known(name: str, direction: str) -> bool:
+  if dropped_kind(name, direction) or (direction == EXPORT and _GENERATED_HEAD.fullmatch(name)):
+    return True
+  pairs = (*RENAMED, *TABLES, *(pair for _, pair in LAYER_NORMS))
+  sides = (pair.reference if direction == IMPORT else pair.ours for pair in pairs)
+  return any(side.match(name) is not None for side in sides)
+
+
+def _check_heads(variables: Variables) -> None:
+  heads = [name for name in variables if _GENERATED_HEAD.fullmatch(name)]
+  if heads:
+    raise errors.InputError(
+        f'the reference has no generated warm-up heads, so {_listed(heads)} cannot be exported. '
+        'Train with --warmup_heads=trained to get a checkpoint that it can read.')
+
+
+def _listed(names: Iterable[str], most: int = 5) -> str:
+  names = sorted(names)
+  more = f', ... ({len(names)} in all)' if len(names) > most else ''
+  return ', '.join(names[:most]) + more
+
+
+def _suffix(counter: int) -> str:
+  return f'_{counter}' if counter else ''
+
+
+def _number(suffix: str) -> int:
+  return int(suffix[1:] or 0)

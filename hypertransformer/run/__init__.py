@@ -1,0 +1,1 @@
+"""Training: losses, optimizer, the monitored session loop, checkpoints, summaries."""

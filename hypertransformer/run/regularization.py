@@ -1,0 +1,33 @@
+"""Regularisation of the generated CNN (spec/model.md section 5). Each tensor counts once, in the training episode only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.model import getter
+from hypertransformer.model.getter import Row
+
+EPSILON = 1e-8
+
+
+def variation_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
+  """weight * sum(generated^2) / (1e-8 + sum(trained^2)) for every generated tensor that is added to a trained one;
+  logits layers are left out."""
+  if weight == 0:
+    return []
+  return [weight * _energy(row.generated) / (EPSILON + _energy(row.trained))
+          for row in getter.distinct(rows)
+          if row.source == getter.BOTH and not row.variable.startswith('logits/')]
+
+
+def l2_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
+  """weight * sum(kernel^2) for every kernel of the CNN, generated, trained, or their sum."""
+  if weight == 0:
+    return []
+  return [weight * _energy(row.value) for row in getter.distinct(rows) if row.variable.endswith('/kernel')]
+
+
+def _energy(x: tf.Tensor) -> tf.Tensor:
+  return tf.reduce_sum(tf.square(x))

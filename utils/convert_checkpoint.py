@@ -1,0 +1,54 @@
+"""Converts a checkpoint of the reference implementation into one of ours, or back.
+
+  python utils/convert_checkpoint.py --direction=import \
+    --input_checkpoint=reference/model-20000 --output_checkpoint=logs/model-20001
+
+Every value is kept as it is, global_step too (the reference's model-20000 holds 20001). The
+reference's augmentation variables and batch-norm moving averages are dropped on import; export
+writes the latter as zeros and ones, and drops optimizer state. Fewer tensors are written than read
+on import also because each table of embeddings is one tensor of ours, not one per vector.
+"""
+from __future__ import annotations
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import app, flags
+
+from hypertransformer.errors import InputError
+from hypertransformer.reference import convert
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum('direction', None, ['import', 'export'],
+                  "import: the reference's checkpoint -> ours; export: ours -> the reference's.",
+                  required=True)
+flags.DEFINE_string('input_checkpoint', None, 'Checkpoint to read, without .index.', required=True)
+flags.DEFINE_string('output_checkpoint', None, 'Checkpoint to write, without .index.',
+                    required=True)
+flags.DEFINE_bool('overwrite', False, 'Replace an output checkpoint that exists.')
+
+
+def run(direction: str, source: str, target: str, overwrite: bool) -> None:
+  """Converts; raises InputError, with nothing written, when it cannot."""
+  report = convert.convert(direction, source, target, overwrite)
+  note = convert.step_note(target, report.global_step)
+  if note:
+    print(note, file=sys.stderr)
+  print(f'{source} -> {target}: {report}')
+
+
+def main(argv: list[str]) -> None:
+  """Reads the flags; bad input ends in one line and status 2."""
+  if len(argv) > 1:
+    raise app.UsageError(f'unexpected argument {argv[1]!r}')
+  try:
+    run(FLAGS.direction, FLAGS.input_checkpoint, FLAGS.output_checkpoint, FLAGS.overwrite)
+  except InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,52 @@
+"""Makes `strokes`, the built-in dataset of handwritten-like characters: nothing to download.
+
+  python utils/make_strokes.py --output_path=./data_numpy_dir/strokes.npy
+
+Writes uint8 [1623, 20, 28, 28, 1], the shape of omniglot.npy; the same seed gives the same bytes.
+Under a minute on one core.
+"""
+from __future__ import annotations
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from absl import app, flags
+
+from hypertransformer.episodes import strokes, writing
+from hypertransformer.errors import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('output_path', './data_numpy_dir/strokes.npy',
+                    'The .npy file to write, or a folder for strokes.npy.')
+flags.DEFINE_integer('seed', 0, 'Seed of the characters and their drawings.')
+flags.DEFINE_integer('classes', 1623, 'Number of characters.')
+flags.DEFINE_integer('samples', 20, 'Drawings of each character.')
+flags.DEFINE_integer('image_size', 28, 'Width and height of the images written, in pixels.')
+flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
+
+
+def run(output_path: str, seed: int, classes: int, samples: int, image_size: int,
+        overwrite: bool) -> None:
+  """Draws and writes the dataset; raises InputError, with nothing written, when it cannot."""
+  path = writing.output_file(output_path, 'strokes.npy', overwrite)
+  images = strokes.make(classes, samples, image_size, seed)
+  writing.save_array(path, images)
+  print(writing.summary(path, images))
+
+
+def main(argv: list[str]) -> None:
+  """Reads the flags; bad input ends in one line and status 2."""
+  if len(argv) > 1:
+    raise app.UsageError(f'unexpected argument {argv[1]!r}')
+  try:
+    run(FLAGS.output_path, FLAGS.seed, FLAGS.classes, FLAGS.samples, FLAGS.image_size,
+        FLAGS.overwrite)
+  except InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == '__main__':
+  app.run(main)
