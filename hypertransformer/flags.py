@@ -197,9 +197,10 @@ def defaults() -> dict[str, Any]:
 
 
 def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
-  """{flag name: value}, with one warning that names the flags that were set and have no effect."""
+  """{flag name: value}, with one warning that names flags that were changed although they have no effect."""
   result = {flag.name: flag_values[flag.name].value for flag in ALL_FLAGS}
-  idle = [name for name in WITHOUT_EFFECT if flag_values[name].present]
+  unchanged = defaults()
+  idle = [name for name in WITHOUT_EFFECT if result[name] != unchanged[name]]
   if idle:
     logging.warning('These flags are accepted but have no effect: %s', ', '.join(f'--{name}' for name in idle))
   return result

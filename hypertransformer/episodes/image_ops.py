@@ -44,7 +44,7 @@ def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
   quarter = tf.reverse(tf.transpose(grid), axis=[0])
   half = tf.reverse(grid, axis=[0, 1])
   sources = tf.stack([grid, quarter, half, tf.reverse(quarter, axis=[0, 1])])
-  source = tf.gather(tf.reshape(sources, [4, height * width]), times)
+  source = tf.gather(tf.reshape(sources, [4, height * width]), tf.floormod(times, 4))
   pixels = tf.reshape(images, [-1, height * width, images.shape[3]])
   turned = tf.gather(pixels, source, axis=1, batch_dims=1)
   return tf.reshape(turned, [-1, height, width, images.shape[3]])
@@ -107,7 +107,8 @@ def resize_and_pad(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 def _resize_axis(images: tf.Tensor, scale: tf.Tensor, axis: int) -> tf.Tensor:
   """`resize_and_pad` along one axis; bilinear interpolation is separable."""
   size = static_size(images)[axis - 1]
-  new_size = tf.cast(float(size) * (0.85 + 0.15 * scale), tf.int32)[:, tf.newaxis]
+  new_size = tf.cast(float(size) * (0.85 + 0.15 * scale), tf.int32)
+  new_size = tf.maximum(new_size, 1)[:, tf.newaxis]
   position = tf.range(size)[tf.newaxis, :] - (size - new_size) // 2
   inside = tf.cast(tf.logical_and(position >= 0, position < new_size), tf.float32)
   # Legacy bilinear: the pixel's corner, not its centre, is scaled.

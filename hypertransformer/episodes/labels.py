@@ -34,6 +34,18 @@ class DatasetSpec:
   name: str
   classes: tuple[int, ...] | None = None
 
+  def __str__(self) -> str:
+    """The text that `parse_dataset` reads: name:0-9,20."""
+    if self.classes is None:
+      return self.name
+    runs: list[list[int]] = []
+    for label in self.classes:
+      if runs and label == runs[-1][-1] + 1:
+        runs[-1][1:] = [label]
+      else:
+        runs.append([label])
+    return f'{self.name}:' + ','.join('-'.join(map(str, run)) for run in runs)
+
 
 def parse_dataset(text: str) -> DatasetSpec:
   """Reads `NAME` or `NAME:LABELS`, where LABELS are numbers and ranges (both ends included).

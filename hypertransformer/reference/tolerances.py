@@ -49,6 +49,9 @@ class Comparison:
     """Error over what is allowed: above 1 is a failure."""
     return self.error / self.allowed if self.allowed else (np.inf if self.error else 0.0)
 
+  def __str__(self) -> str:
+    return f'{self.key}: {self.note or f"error {self.error:.2e}, allowed {self.allowed:.0e}"}'
+
 
 def limits(arrays: Mapping[str, np.ndarray]) -> Limits:
   """The row for a case, by the pixels of its query batch (of its support batch where it has no query)."""

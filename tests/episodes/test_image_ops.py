@@ -104,6 +104,12 @@ def test_resize_and_pad_shrinks_each_image_by_its_own_scale():
     np.testing.assert_allclose(resized, expected, atol=1e-3)
 
 
+def test_resize_and_pad_leaves_an_image_of_one_pixel():
+  images = np.full((2, 1, 1, 1), 9, np.float32)
+  ours = run(lambda: image_ops.resize_and_pad(tf.constant(images), tf.constant([-1.0, 0.5])))
+  np.testing.assert_array_equal(ours, images)
+
+
 def test_contrast_is_a_stretched_tanh_about_the_mean():
   images = random_images(3, 12, 9, 2).astype(np.float32)
   alphas = np.array([-1.0, 0.0, 0.9], np.float32)

@@ -1,0 +1,34 @@
+"""What the two entry points share: logging, TensorFlow's mode, and errors as one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import tensorflow.compat.v1 as tf
+from absl import app, logging
+
+from hypertransformer import errors, flags
+
+
+def run(program: Callable[[flags.Values], None]) -> None:
+  """Defines the flags, parses them and runs `program` on their values.
+
+  Exit status: 0 done, 2 bad input (one line on stderr).
+  """
+  flags.define()
+  app.run(lambda argv: _main(program, argv))
+
+
+def _main(program: Callable[[flags.Values], None], argv: Sequence[str]) -> None:
+  logging.set_verbosity(logging.INFO)
+  tf.get_logger().propagate = False  # its own handler prints already
+  tf.logging.set_verbosity(tf.logging.WARN)
+  tf.disable_eager_execution()
+  try:
+    if len(argv) > 1:
+      raise errors.InputError(f'arguments that are no flags: {" ".join(argv[1:])}; flags look like --name=value.')
+    program(flags.values())
+  except errors.InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,145 @@
+"""The tf.data pipeline: drawing, reading and augmenting episodes, ahead of the training step.
+
+A generator draws and reads a few episodes at a time (Python, in a thread of tf.data); pixels are uint8 until
+the last stage of the pipeline makes floats of one episode.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.episodes import augmentation
+from hypertransformer.episodes.augmentation import AugmentationConfig
+from hypertransformer.episodes.sampling import EpisodeSampler
+
+AT_A_TIME = 8  # episodes per call of the generator, if small: its fixed cost is worth spreading
+PREFETCHED = 4
+LARGE_BYTES = 1 << 25  # of pixels, above which fewer episodes wait in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+  """One episode as tensors.
+
+  support_images float32 [Ns, S, S, C], query_images [Nq, S, S, C], in [-1, 0.992] (uint8 / 128 - 1);
+  support_labels int32 [Ns] in 0..K, K = no label; query_labels int32 [Nq] in 0..K-1;
+  support_classes, query_classes int32: real class numbers; query_in_support bool [Nq]: whether the query image is
+  a support image too; seed int64 [2]: for dropout and sample removal.
+  """
+  support_images: tf.Tensor
+  support_labels: tf.Tensor
+  support_classes: tf.Tensor
+  query_images: tf.Tensor
+  query_labels: tf.Tensor
+  query_classes: tf.Tensor
+  query_in_support: tf.Tensor
+  seed: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeStream:
+  """An endless stream of episodes. Run `initializer` with `first` fed: the number of the episode to begin with."""
+  iterator: tf.data.Iterator
+  initializer: tf.Operation
+  first: tf.Tensor
+
+  def next(self) -> Episode:
+    """The op that takes the next episode."""
+    return Episode(**self.iterator.get_next())
+
+
+def stream(sampler: EpisodeSampler, augment: AugmentationConfig, image_size: int, name: str) -> EpisodeStream:
+  """A stream in the current graph. name: of its ops."""
+  size = sampler.images_per_episode * int(np.prod(sampler.class_set.arrays.image_shape))
+  at_a_time = int(np.clip(LARGE_BYTES // size, 1, AT_A_TIME))
+  with tf.name_scope(name):
+    first = tf.placeholder(tf.int64, [], 'first')
+    dataset = tf.data.Dataset.from_generator(
+        lambda start: _chunks(sampler, int(start), at_a_time), args=(first,),
+        output_signature=_signature(sampler, at_a_time))
+    dataset = dataset.unbatch()
+    dataset = dataset.map(lambda drawn: _finish(drawn, augment, image_size), num_parallel_calls=1)
+    dataset = dataset.prefetch(int(np.clip(LARGE_BYTES // size, 1, PREFETCHED)))
+    iterator = tf.data.make_initializable_iterator(dataset.with_options(_options()))
+    return EpisodeStream(iterator, iterator.initializer, first)
+
+
+def switchable(streams: list[EpisodeStream]) -> tuple[Episode, tf.Tensor, list[tf.Tensor]]:
+  """One episode from any of several streams of equal shapes.
+
+  Returns (the episode, the placeholder to feed, what to feed it with for each stream: run these first).
+  """
+  handle = tf.placeholder(tf.string, [], 'stream')
+  structure = streams[0].iterator
+  iterator = tf.data.Iterator.from_string_handle(
+      handle, tf.data.get_output_types(structure), tf.data.get_output_shapes(structure))
+  return Episode(**iterator.get_next()), handle, [each.iterator.string_handle() for each in streams]
+
+
+def _options() -> tf.data.Options:
+  """No autotuning: there is nothing to tune, and closing a session would wait up to a minute for its thread."""
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return options
+
+
+def _chunks(sampler: EpisodeSampler, start: int, at_a_time: int) -> Iterator[dict[str, np.ndarray]]:
+  while True:
+    drawn = [_read(sampler, index) for index in range(start, start + at_a_time)]
+    yield {key: np.stack([one[key] for one in drawn]) for key in drawn[0]}
+    start += at_a_time
+
+
+def _read(sampler: EpisodeSampler, index: int) -> dict[str, np.ndarray]:
+  """Draws an episode and reads its images (uint8)."""
+  draw = sampler.draw(index)
+  images = sampler.class_set.arrays.gather(np.concatenate([draw.support_rows, draw.query_rows]))
+  support = len(draw.support_rows)
+  return {
+      'support_images': images[:support],
+      'support_positions': draw.support_positions.astype(np.int32),
+      'support_labels': draw.support_labels.astype(np.int32),
+      'support_classes': draw.classes[draw.support_positions].astype(np.int32),
+      'query_images': images[support:],
+      'query_labels': draw.query_positions.astype(np.int32),
+      'query_classes': draw.classes[draw.query_positions].astype(np.int32),
+      'query_in_support': draw.in_support,
+      'seed': draw.seed,
+  }
+
+
+def _signature(sampler: EpisodeSampler, at_a_time: int) -> dict[str, Any]:
+  image = sampler.class_set.arrays.image_shape
+  support = sampler.config.support_samples
+  query = sampler.config.query_samples * sampler.query_batches
+  shapes = {
+      'support_images': (tf.uint8, (support, *image)),
+      'support_positions': (tf.int32, (support,)),
+      'support_labels': (tf.int32, (support,)),
+      'support_classes': (tf.int32, (support,)),
+      'query_images': (tf.uint8, (query, *image)),
+      'query_labels': (tf.int32, (query,)),
+      'query_classes': (tf.int32, (query,)),
+      'query_in_support': (tf.bool, (query,)),
+      'seed': (tf.int64, (2,)),
+  }
+  return {key: tf.TensorSpec((at_a_time, *shape), dtype) for key, (dtype, shape) in shapes.items()}
+
+
+def _finish(drawn: dict[str, tf.Tensor], config: AugmentationConfig, image_size: int) -> dict[str, tf.Tensor]:
+  """Augments and normalises: support and query by one plan, photographs each by its own."""
+  seed = drawn['seed']
+  support_seed, query_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+  positions = drawn.pop('support_positions')
+  return {
+      **drawn,
+      'support_images': augmentation.augment(
+          drawn['support_images'], positions, config, image_size, seed, support_seed),
+      'query_images': augmentation.augment(
+          drawn['query_images'], drawn['query_labels'], config, image_size, seed, query_seed),
+  }

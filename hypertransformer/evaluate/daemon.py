@@ -1,0 +1,176 @@
+"""The evaluator beside the training: polls for checkpoints and evaluates each new one on every preset."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from hypertransformer import flags
+from hypertransformer.config import EvalConfig
+from hypertransformer.errors import InputError
+from hypertransformer.evaluate import snapshots
+from hypertransformer.evaluate.results import Result, ResultFile, mean_and_ci95
+from hypertransformer.evaluate.tasks import Preset, Scores, TaskEvaluator
+from hypertransformer.run import checkpoints, hooks, progress
+
+SECONDS_BETWEEN_LINES = 10.0
+VALIDATION = 'val'  # the preset that chooses the best checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+  """Where the evaluator reads and writes: the training's folder, eval/ and best/ in it."""
+  log_dir: str
+
+  @property
+  def eval_dir(self) -> pathlib.Path:
+    return pathlib.Path(self.log_dir) / 'eval'
+
+  @property
+  def best_dir(self) -> pathlib.Path:
+    return pathlib.Path(self.log_dir) / 'best'
+
+
+class Daemon:
+  """Evaluates checkpoints of one run. A checkpoint that is gone, broken, or another model's is named and left out."""
+
+  def __init__(self, evaluator: TaskEvaluator, presets: list[Preset], config: EvalConfig, log_dir: str,
+               values: flags.Values) -> None:
+    """values: all flag values, compared with those of the run."""
+    self._evaluator = evaluator
+    self._presets = presets
+    self._config = config
+    self._places = Places(log_dir)
+    self._values = values
+    self._places.eval_dir.mkdir(parents=True, exist_ok=True)
+    self._results = ResultFile(self._places.eval_dir / 'results.jsonl')
+    self._writer = tf.summary.FileWriter(str(self._places.eval_dir))
+    if VALIDATION not in [preset.name for preset in presets]:
+      logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
+
+  def run(self, train_steps: int) -> None:
+    """Evaluates until a checkpoint of train_steps is done, or nothing new comes for timeout_secs.
+
+    Raises InputError where one given checkpoint cannot be evaluated, or there is none (--eval_once).
+    """
+    if self._config.checkpoint:
+      self._evaluate_or_raise(self._config.checkpoint)
+    elif self._config.once:
+      newest = checkpoints.newest(self._places.log_dir)
+      if newest is None:
+        raise InputError(f'{self._places.log_dir} holds no readable checkpoint model-<step>: train first, or correct '
+                         '--train_log_dir.')
+      self._evaluate_or_raise(newest)
+    else:
+      self._poll(train_steps)
+    self._writer.close()
+
+  def _poll(self, train_steps: int) -> None:
+    seen: set[str] = set()
+    for _ in self._wakeups():
+      for step, prefix in checkpoints.find(self._places.log_dir).items():
+        if prefix in seen:
+          continue
+        seen.add(prefix)
+        problem = self._evaluate(prefix)
+        if problem:
+          logging.warning('Checkpoint %s is left out: %s', prefix, problem)
+        elif step >= train_steps:
+          logging.info('Checkpoint %d of train_steps=%d is evaluated: done.', step, train_steps)
+          return
+    logging.info('No new checkpoint for %g s (--eval_timeout_secs): ending.', self._config.timeout_secs)
+
+  def _wakeups(self) -> Iterator[None]:
+    """Now, and whenever there is a new checkpoint, until the time-out."""
+    yield
+    logging.info('Waiting for checkpoints in %s', self._places.log_dir)
+    for _ in tf.train.checkpoints_iterator(self._places.log_dir, timeout=self._config.timeout_secs or None):
+      yield
+
+  def _evaluate_or_raise(self, prefix: str) -> None:
+    problem = self._evaluate(prefix)
+    if problem:
+      raise InputError(f'checkpoint {prefix} cannot be evaluated: {problem}')
+
+  def _evaluate(self, prefix: str) -> str:
+    """Evaluates on every preset that is not done yet. Returns what is wrong with the checkpoint, '' if nothing."""
+    with contextlib.ExitStack() as stack:
+      try:
+        copy = stack.enter_context(snapshots.snapshot(prefix, self._places.eval_dir))
+      except FileNotFoundError as error:
+        return f'it is not there, or was deleted meanwhile ({error})'
+      problem = self._problem(prefix, copy)
+      if problem:
+        return problem
+      self._evaluator.restore(copy)
+      for preset in self._presets:
+        self._evaluate_preset(prefix, copy, checkpoints.global_step(copy), preset)
+    return ''
+
+  def _problem(self, prefix: str, copy: str) -> str:
+    why = checkpoints.unreadable(copy)
+    if why:
+      return f'it cannot be read, half-written or damaged ({why})'
+    mismatch = checkpoints.compare(copy, self._evaluator.variables)
+    if mismatch:
+      return f'it is of another model than these flags make: {mismatch}'
+    old = checkpoints.read_flags(os.path.dirname(prefix))
+    changes = flags.model_flag_changes(old, self._values) if old is not None else []
+    return f'its run has other flags: {"; ".join(changes)}' if changes else ''
+
+  def _evaluate_preset(self, prefix: str, copy: str, step: int, preset: Preset) -> None:
+    if self._done(prefix, step, preset):
+      logging.info('%s at step %d is in %s already.', preset.name, step, self._results.path)
+      return
+    start = time.monotonic()
+    scores = self._evaluator.evaluate(preset.name, _ProgressLine(preset.name, step, self._config.num_tasks))
+    result = self._result(prefix, step, preset, scores, time.monotonic() - start)
+    self._results.append(result)
+    self._write_summary(result)
+    logging.info('step %d  %s', step, result)
+    if preset.name == VALIDATION and snapshots.keep_best(copy, result, self._places.best_dir):
+      logging.info('The best checkpoint so far on %s is kept in %s', VALIDATION, self._places.best_dir)
+
+  def _done(self, prefix: str, step: int, preset: Preset) -> bool:
+    """Whether there is a line for it that is younger than the checkpoint."""
+    path = self._results.path
+    if not path.exists() or os.path.getmtime(f'{prefix}.index') > path.stat().st_mtime:
+      return False
+    queries = self._config.num_batches * self._config.batch_size
+    return self._results.has(step, preset.name, preset.dataset, self._config.num_tasks, queries)
+
+  def _result(self, prefix: str, step: int, preset: Preset, scores: Scores, seconds: float) -> Result:
+    accuracy, ci95 = mean_and_ci95(scores.accuracy)
+    disjoint = scores.disjoint[scores.disjoint == scores.disjoint]  # tasks that have any such query image
+    disjoint_mean, disjoint_ci95 = mean_and_ci95(disjoint) if len(disjoint) else (None, None)
+    return Result(prefix, step, preset.name, preset.dataset, accuracy, ci95, len(scores.accuracy),
+                  self._config.num_batches * self._config.batch_size, disjoint_mean, disjoint_ci95, round(seconds, 2))
+
+  def _write_summary(self, result: Result) -> None:
+    values = {f'eval_accuracy/{result.preset}': result.accuracy}
+    if result.accuracy_disjoint is not None:
+      values[f'eval_accuracy_disjoint/{result.preset}'] = result.accuracy_disjoint
+    self._writer.add_summary(hooks.scalar_summary(values), result.step)
+    self._writer.flush()
+
+
+class _ProgressLine:
+  """A line every few seconds while tasks are evaluated."""
+
+  def __init__(self, preset: str, step: int, num_tasks: int) -> None:
+    self._name = f'step {step}  {preset}'
+    self._num_tasks = num_tasks
+    self._rate = progress.Rate(0, num_tasks)
+
+  def __call__(self, done: int, mean: float) -> None:
+    if self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES:
+      rate, left = self._rate.mark(done)
+      logging.info('%s  %d of %d tasks  accuracy %.1f %%  %.1f tasks/s  %s left', self._name, done,
+                   self._num_tasks, 100 * mean, rate, progress.duration(left))

@@ -1,0 +1,71 @@
+"""Copies of checkpoints: the trainer may delete a checkpoint at any time, so the evaluator reads a copy of its own,
+and keeps the copy of the best one."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.evaluate.results import Result
+
+BEST_FILE = 'best.json'
+
+
+@contextlib.contextmanager
+def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
+  """Copies the checkpoint's files into a temporary folder inside `folder`, gives their prefix, deletes them at the end.
+
+  Raises FileNotFoundError if a file is gone.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(prefix='.checkpoint-', dir=folder) as aside:
+    for path in files(prefix):
+      shutil.copy2(path, aside)
+    yield os.path.join(aside, os.path.basename(prefix))
+
+
+def files(prefix: str) -> list[str]:
+  """The files of a checkpoint, index last. Raises FileNotFoundError if there is none."""
+  data = sorted(glob.glob(glob.escape(prefix) + '.data-*'))
+  index = f'{prefix}.index'
+  if not data or not os.path.exists(index):
+    raise FileNotFoundError(f'{prefix}: no .index and .data files')
+  return [*data, index]
+
+
+def best_accuracy(folder: pathlib.Path) -> float:
+  """The accuracy of the best checkpoint so far, -1 without one."""
+  try:
+    return float(json.loads((folder / BEST_FILE).read_text())['accuracy'])
+  except (FileNotFoundError, ValueError, KeyError):
+    return -1.0
+
+
+def keep_best(prefix: str, result: Result, folder: pathlib.Path) -> bool:
+  """Puts the checkpoint into `folder` if its result is better than the one there; whether it was.
+
+  Its files are written aside and renamed; best.json, renamed last, says which checkpoint counts.
+  """
+  if result.accuracy <= best_accuracy(folder):
+    return False
+  folder.mkdir(parents=True, exist_ok=True)
+  names = []
+  for path in files(prefix):
+    names.append(os.path.basename(path))
+    shutil.copy2(path, folder / f'{names[-1]}.part')
+    os.replace(folder / f'{names[-1]}.part', folder / names[-1])
+  (folder / f'{BEST_FILE}.part').write_text(result.json() + '\n')
+  os.replace(folder / f'{BEST_FILE}.part', folder / BEST_FILE)
+  tf.train.update_checkpoint_state(str(folder), str(folder / os.path.basename(prefix)))
+  for old in folder.glob('model-*'):
+    if old.name not in names:
+      old.unlink()
+  return True

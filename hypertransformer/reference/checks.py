@@ -1,0 +1,90 @@
+"""One check for each kind of recorded file: model cases, augmentation, label shuffling, schedules."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.episodes import labels
+from hypertransformer.errors import InputError
+from hypertransformer.reference import golden_augment, parity
+from hypertransformer.reference.tolerances import Comparison
+from hypertransformer.run import losses
+
+LEARNING_RATE = 1e-6  # relative
+WARMUP = 1e-6         # absolute
+
+
+def check(path: str) -> list[Comparison]:
+  """Compares every entry of a recorded file with ours. Raises InputError for a file of no known kind."""
+  if not os.path.isfile(path):
+    raise InputError(f'{path} is not there; expected a file of golden numbers (aNN.npz, augment.npz, '
+                     'label_shuffle.json or schedule.json).')
+  if path.endswith('.json'):
+    return _check_json(path)
+  with tf.Graph().as_default():
+    if _is_augmentation(path):
+      return [Comparison(key, difference, allowed, '' if passed == (difference <= allowed) else 'outside the tolerance')
+              for key, difference, allowed, passed in golden_augment.check_augment(path)]
+    return parity.check_case(path)
+
+
+def line(path: str, results: list[Comparison]) -> str:
+  """The file's line: name, worst error and its key (the one nearest to or furthest past its limit), pass or fail."""
+  worst = max(results, key=lambda result: result.severity)
+  verdict = 'pass' if all(result.passed for result in results) else 'FAIL'
+  return (f'{os.path.basename(path)}  {verdict}  worst {worst.error:.1e} of {worst.allowed:.0e} allowed at {worst.key}  '
+          f'({len(results)} entries)')
+
+
+def _is_augmentation(path: str) -> bool:
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return 'index' in file.files and 'config' not in file.files
+  except (OSError, ValueError) as error:
+    raise InputError(f'{path} cannot be read as .npz: {error}') from error
+
+
+def _check_json(path: str) -> list[Comparison]:
+  try:
+    content = json.loads(pathlib.Path(path).read_text())
+  except ValueError as error:
+    raise InputError(f'{path} cannot be read as JSON: {error}') from error
+  if isinstance(content, dict) and 'learning_rate' in content:
+    return [*_learning_rates(content['learning_rate']), *_warmup(content['warmup'])]
+  if isinstance(content, dict) and any(key.startswith('seed=') for key in content):
+    return [_shuffle(key, order) for key, order in content.items() if key != 'note']
+  raise InputError(f'{path} is neither label_shuffle.json nor schedule.json: its entries are unknown.')
+
+
+def _shuffle(key: str, order: list[int]) -> Comparison:
+  match = re.fullmatch(r'seed=(\d+),classes=(\d+)', key)
+  if not match:
+    return Comparison(key, np.inf, 0.0, 'not compared')
+  ours = labels.shuffled_classes(int(match[2]), int(match[1]))
+  return Comparison(key, 0.0 if list(ours) == order else np.inf, 0.0, '' if list(ours) == order else 'another order')
+
+
+def _learning_rates(recorded: Mapping[str, Any]) -> list[Comparison]:
+  steps = list(recorded['values'])
+  with tf.Graph().as_default(), tf.Session() as session:
+    ours = session.run([losses.learning_rate(recorded['lr'], recorded['decay_steps'], recorded['decay_rate'],
+                                             tf.constant(int(step), tf.int64)) for step in steps])
+  return [Comparison(f'learning_rate/{step}', abs(float(rate) / recorded['values'][step] - 1), LEARNING_RATE)
+          for step, rate in zip(steps, ours, strict=True)]
+
+
+def _warmup(recorded: Mapping[str, Any]) -> list[Comparison]:
+  steps = list(recorded['values'])
+  with tf.Graph().as_default(), tf.Session() as session:
+    ours = session.run([losses.warmup_weights(tf.constant(int(step), tf.int64), recorded['warmup_steps'],
+                                              recorded['num_heads']) for step in steps])
+  return [Comparison(f'warmup/{step}', float(np.abs(np.subtract(weights, recorded['values'][step])).max()), WARMUP)
+          for step, weights in zip(steps, ours, strict=True)]

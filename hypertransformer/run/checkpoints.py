@@ -1,0 +1,132 @@
+"""Checkpoints on disk: which there are, whether they can be read, whether they fit a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from hypertransformer import errors, flags
+
+BASENAME = 'model'
+FLAGS_FILE = 'flags.json'
+KEEP = 3
+KEEP_EVERY_HOURS = 3
+READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError)  # what TensorFlow raises for broken checkpoints
+_NUMBERED = re.compile(r'.*/model-(\d+)\.index')
+
+
+def find(folder: str) -> dict[int, str]:
+  """{step: prefix} of the checkpoints `model-<step>` in a folder, by rising step."""
+  matches = map(_NUMBERED.fullmatch, glob.glob(os.path.join(glob.escape(folder), f'{BASENAME}-*.index')))
+  return {step: os.path.join(folder, f'{BASENAME}-{step}') for step in sorted(int(m[1]) for m in matches if m)}
+
+
+def unreadable(prefix: str) -> str:
+  """Why a checkpoint cannot be read, '' if it can. Reads all of it: a cut file shows only then."""
+  try:
+    reader = tf.train.load_checkpoint(prefix)
+    for name in reader.get_variable_to_shape_map():
+      reader.get_tensor(name)
+  except READ_ERRORS as error:
+    return str(error).splitlines()[0]
+  return ''
+
+
+def newest(folder: str) -> str | None:
+  """Prefix of the newest checkpoint that can be read, or None. An unreadable one is skipped with a warning."""
+  prefixes = list(find(folder).values())
+  while prefixes:
+    why = unreadable(prefixes[-1])
+    if not why:
+      break
+    logging.warning('Checkpoint %s cannot be read (%s); going on with the one before.', prefixes.pop(), why)
+  return prefixes[-1] if prefixes else None
+
+
+def repair_state(folder: str, prefix: str) -> None:
+  """Sees to it that TensorFlow's `checkpoint` file, from which sessions restore, names this checkpoint as the newest."""
+  state = tf.train.get_checkpoint_state(folder)
+  if state is None or state.model_checkpoint_path != prefix:
+    prefixes = [each for each in find(folder).values() if each != prefix]
+    tf.train.update_checkpoint_state(folder, prefix, all_model_checkpoint_paths=[*prefixes, prefix])
+
+
+def global_step(prefix: str) -> int:
+  """The number of updates in a checkpoint. Raises InputError if it has none or cannot be read."""
+  try:
+    return int(tf.train.load_checkpoint(prefix).get_tensor('global_step'))
+  except READ_ERRORS as error:
+    raise errors.InputError(f'{prefix} is not a checkpoint of a training run (no global_step could be read): '
+                            f'{str(error).splitlines()[0]}') from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Mismatch:
+  """Variables that a checkpoint lacks, and those of another shape ('name: has ..., needs ...')."""
+  missing: list[str]
+  reshaped: list[str]
+
+  def __bool__(self) -> bool:
+    return bool(self.missing or self.reshaped)
+
+  def __str__(self) -> str:
+    parts = []
+    if self.missing:
+      parts.append(f'{len(self.missing)} variables are missing, such as {", ".join(self.missing[:3])}')
+    if self.reshaped:
+      parts.append(f'{len(self.reshaped)} have another shape, such as {"; ".join(self.reshaped[:3])}')
+    return ' and '.join(parts)
+
+
+def compare(prefix: str, variables: Iterable[tf.Variable]) -> Mismatch:
+  """What keeps the checkpoint from being restored into the variables."""
+  shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+  wanted = {v.op.name: v.shape.as_list() for v in variables}
+  return Mismatch(sorted(set(wanted) - set(shapes)),
+                  [f'{name}: has {shapes[name]}, needs {shape}' for name, shape in sorted(wanted.items())
+                   if name in shapes and shapes[name] != shape])
+
+
+def require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
+  """Raises InputError if the checkpoint does not fit the variables."""
+  mismatch = compare(prefix, variables)
+  if mismatch:
+    raise errors.InputError(f'checkpoint {prefix} does not fit the model of these flags: {mismatch}. Use the flags it '
+                            'was trained with, or another --train_log_dir.')
+
+
+def read_flags(folder: str) -> dict[str, Any] | None:
+  """The flag values that a run was started with, or None."""
+  path = pathlib.Path(folder) / FLAGS_FILE
+  try:
+    return json.loads(path.read_text())
+  except FileNotFoundError:
+    return None
+  except (OSError, ValueError) as error:
+    raise errors.InputError(f'{path} cannot be read as JSON ({error}): correct it or delete it.') from error
+
+
+def write_flags(folder: str, values: flags.Values) -> None:
+  """Writes flags.json, aside first and then renamed."""
+  path = pathlib.Path(folder) / FLAGS_FILE
+  aside = path.with_suffix('.json.part')
+  aside.write_text(json.dumps(dict(values), indent=1, sort_keys=True) + '\n')
+  os.replace(aside, path)
+
+
+def require_same_model(folder: str, values: flags.Values) -> None:
+  """Raises InputError if the run in the folder was started with flags that make another model; names them."""
+  old = read_flags(folder)
+  changes = flags.model_flag_changes(old, values) if old is not None else []
+  if changes:
+    raise errors.InputError(f'the run in {folder} has another model: {"; ".join(changes)}. Use its flags '
+                            f'({FLAGS_FILE} there lists them) or another --train_log_dir.')

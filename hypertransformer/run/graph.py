@@ -1,0 +1,144 @@
+"""The training graph: episodes -> objective -> update, and what is measured beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.config import EpisodeConfig, LossConfig, ModelConfig, OptimizerConfig
+from hypertransformer.episodes import pipeline
+from hypertransformer.episodes.augmentation import AugmentationConfig
+from hypertransformer.episodes.pipeline import Episode, EpisodeStream
+from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
+from hypertransformer.errors import InputError
+from hypertransformer.model import removal
+from hypertransformer.model.getter import Row
+from hypertransformer.model.hypertransformer import HyperTransformer, Support
+from hypertransformer.model.layers import Noise
+from hypertransformer.run import losses, objective, optimizer
+from hypertransformer.run.objective import Objective, RealClasses
+
+TRAIN_STREAM, TEST_STREAM = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """Everything a training graph is made from. test_set: the classes of the test episodes beside training."""
+  model: ModelConfig
+  loss: LossConfig
+  optimizer: OptimizerConfig
+  episodes: EpisodeConfig
+  train_set: ClassSet
+  test_set: ClassSet
+  train_augmentation: AugmentationConfig
+  test_augmentation: AugmentationConfig
+  image_size: int
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """(S, S, C) as the model sees images. Raises InputError where train and test set differ in channels."""
+    train, test = (data.arrays.image_shape[-1] for data in (self.train_set, self.test_set))
+    if train != test:
+      raise InputError(f'train_dataset {self.train_set.name!r} has {train} channels, test_dataset '
+                       f'{self.test_set.name!r} has {test}: they must be the same.')
+    return self.image_size, self.image_size, train
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainGraph:
+  """Ops of the training graph.
+
+  step_done: runs one update and returns the number of updates then done. metrics, test_metrics: {TensorBoard tag: scalar}, of a training step and of a test episode. streams: to be
+  initialised with the number of their first episode. weights: {tag: generated tensor} of a test episode.
+  """
+  step_done: tf.Tensor
+  loss: tf.Tensor
+  global_step: tf.Tensor
+  metrics: dict[str, tf.Tensor]
+  test_metrics: dict[str, tf.Tensor]
+  weights: dict[str, tf.Tensor]
+  rows: list[Row]
+  train_stream: EpisodeStream
+  test_stream: EpisodeStream | None
+
+
+def check(setup: Setup, seed: int) -> tuple[EpisodeSampler, EpisodeSampler, HyperTransformer]:
+  """Everything that can be refused before a graph is built. Raises InputError."""
+  train = EpisodeSampler(setup.train_set, setup.episodes, seed, TRAIN_STREAM)
+  test = EpisodeSampler(setup.test_set, setup.episodes, seed, TEST_STREAM)
+  return train, test, HyperTransformer(setup.model, setup.image_shape)
+
+
+def build(setup: Setup, seed: int) -> TrainGraph:
+  """Builds the training graph in the current default graph."""
+  train_sampler, test_sampler, model = check(setup, seed)
+  global_step = tf.train.get_or_create_global_step()
+  train_stream = pipeline.stream(train_sampler, setup.train_augmentation, setup.image_size, 'train_episodes')
+  episode = train_stream.next()
+  ours = _objective(setup, model, episode, global_step)
+  train_op, rate = optimizer.minimize(ours.loss, setup.optimizer, global_step)
+  with tf.control_dependencies([train_op]):
+    step_done = global_step.read_value()
+  metrics = {**_metrics(setup, ours, episode), 'learning_rate': rate}
+  if setup.loss.pretrain_shared:
+    return TrainGraph(step_done, ours.loss, global_step, metrics, {}, {}, [], train_stream, None)
+  test_stream = pipeline.stream(test_sampler, setup.test_augmentation, setup.image_size, 'test_episodes')
+  test_metrics, weights = _test(model, test_stream.next())
+  return TrainGraph(step_done, ours.loss, global_step, metrics, test_metrics, weights, ours.rows, train_stream,
+                    test_stream)
+
+
+def _real_classes(class_set: ClassSet) -> RealClasses:
+  first, last = int(class_set.classes.min()), int(class_set.classes.max())
+  return RealClasses(first, last - first + 1)
+
+
+def _objective(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor) -> Objective:
+  noise = Noise(episode.seed)
+  classes = _real_classes(setup.train_set)
+  if setup.loss.pretrain_shared:
+    return objective.build_pretraining(model, episode.support_images, episode.support_classes, classes, noise)
+  mask = removal.removal_mask(episode.support_labels, setup.model, noise)
+  support = Support(episode.support_images, episode.support_labels, mask)
+  # The real-class head exists wherever there are shared features, as in the original's checkpoints.
+  head = (episode.support_classes, classes) if setup.model.features.has_shared else None
+  return objective.build(model, support, episode.query_images, episode.query_labels, setup.loss, step, noise, head)
+
+
+def _metrics(setup: Setup, ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
+  """Scalars of a training step under the tags that people plot (golden/summary_tags.json)."""
+  metrics = {}
+  if ours.classified is not None:
+    if ours.regularization is not None:
+      metrics['loss/loss/regularization'] = ours.regularization
+    metrics['loss/loss/ce'] = ours.ce
+    metrics['accuracy/accuracy'] = losses.accuracy(ours.classified.logits, episode.query_labels)
+    metrics['loss/loss'] = ours.loss
+    metrics |= _head_metrics(ours, episode)
+  if ours.shared_head is not None and losses.needs_shared_head(setup.loss):
+    metrics['loss/shared_head_loss'] = ours.shared_head.loss
+    metrics['accuracy/shared_head_accuracy'] = ours.shared_head.accuracy
+    if not setup.loss.pretrain_shared:
+      metrics['loss/weighted_shared_head_loss'] = setup.loss.shared_head_weight * ours.shared_head.loss
+  return metrics
+
+
+def _head_metrics(ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
+  """Accuracies and weights of the warm-up heads."""
+  if ours.classified is None or ours.warmup_weights is None:
+    return {}
+  names = [f'head-{number}' for number in range(1, len(ours.classified.head_logits) + 1)]
+  metrics = {f'accuracy/{name}': losses.accuracy(logits, episode.query_labels)
+             for name, logits in zip(names, ours.classified.head_logits, strict=True)}
+  return metrics | {f'warmup_weights/{name}': weight
+                    for name, weight in zip([*names, 'main'], ours.warmup_weights, strict=True)}
+
+
+def _test(model: HyperTransformer, episode: Episode) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+  """Accuracy on a test episode, and the tensors generated for it."""
+  weights = model.generate(Support(episode.support_images, episode.support_labels))
+  classified = model.classify(episode.query_images, weights)
+  generated = {f'generated_weights/{row.layer}/{row.variable}': row.generated
+               for row in classified.rows if row.generated is not None}
+  return {'accuracy/test_accuracy': losses.accuracy(classified.logits, episode.query_labels)}, generated

@@ -1,0 +1,41 @@
+"""Trains a HyperTransformer: `python -m hypertransformer.train --data_numpy_dir=... --train_log_dir=...`
+
+The same command resumes a run. scripts/ holds the published settings. Exit status: 0 done, or ended by SIGTERM or
+Ctrl-C with a checkpoint; 1 the loss is no number any more; 2 bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from hypertransformer import entry, flags
+from hypertransformer.episodes.datasets import DataFolder
+from hypertransformer.run import loop
+from hypertransformer.run.graph import Setup
+
+
+def setup_from(values: flags.Values) -> Setup:
+  """Flag values -> everything a training graph is made from. Raises InputError."""
+  model, loss, episodes = flags.model_config(values), flags.loss_config(values), flags.episode_config(values)
+  folder = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed'], values['use_labels'])
+  return Setup(model, loss, flags.optimizer_config(values), episodes, folder.open(values['train_dataset']),
+               folder.open(values['test_dataset']), flags.train_augmentation(values),
+               flags.test_augmentation(values), values['image_size'])
+
+
+def main(values: flags.Values) -> None:
+  """Trains. Raises InputError."""
+  run = flags.run_config(values)
+  try:
+    loop.train(setup_from(values), run, values)
+  except tf.train.NanLossDuringTrainingError:
+    logging.error('The loss is no longer a number. The last good checkpoint in %s is kept; lower --learning_rate and '
+                  'run the same command to go on from it.', run.log_dir)
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  entry.run(main)

@@ -1,0 +1,44 @@
+"""Compares ours with the original's recorded numbers: `python utils/check_parity.py ../shared/golden/*.npz`.
+
+Takes model cases (aNN.npz), augment.npz, label_shuffle.json and schedule.json, in any order. Prints one line per
+file: name, worst relative error and its key, pass or fail; below it up to three entries that failed. Exit status: 0
+all pass, 1 a file fails or has an entry that was not compared, 2 a file cannot be read.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from hypertransformer import errors
+from hypertransformer.reference import checks
+
+SHOWN_FAILURES = 3
+
+
+def main(paths: list[str]) -> int:
+  """Checks the files; returns the exit status."""
+  if not paths:
+    print(__doc__, file=sys.stderr)
+    return 2
+  status = 0
+  for path in paths:
+    try:
+      results = checks.check(path)
+    except errors.InputError as error:
+      print(f'error: {error}', file=sys.stderr)
+      status = 2
+      continue
+    print(checks.line(path, results), flush=True)
+    for failed in [result for result in results if not result.passed][:SHOWN_FAILURES]:
+      print(f'    {failed}')
+      status = max(status, 1)
+  return status
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))
