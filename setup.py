@@ -24,6 +24,6 @@ setuptools.setup(
         'pillow',
     ],
     extras_require={
-        'dev': ['pytest', 'ruff', 'mypy', 'matplotlib', 'build'],
+        'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'matplotlib', 'build'],
     },
 )

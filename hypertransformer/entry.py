@@ -23,7 +23,7 @@ def run(program: Callable[[flags.Values], None]) -> None:
 def _main(program: Callable[[flags.Values], None], argv: Sequence[str]) -> None:
   logging.set_verbosity(logging.INFO)
   tf.get_logger().propagate = False  # its own handler prints already
-  tf.logging.set_verbosity(tf.logging.WARN)
+  tf.logging.set_verbosity(tf.logging.ERROR)  # its warnings are about TF1 being TF1
   tf.disable_eager_execution()
   try:
     if len(argv) > 1:

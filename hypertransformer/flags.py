@@ -34,8 +34,8 @@ def _group(*flags_in_group: Flag) -> tuple[Flag, ...]:
   return flags_in_group
 
 
-def _model(*args: Any, **kwargs: Any) -> Flag:
-  return Flag(*args, model=True, **kwargs)
+def _model(name: str, kind: type, default: Any, help_text: str, choices: tuple[str, ...] = ()) -> Flag:
+  return Flag(name, kind, default, help_text, choices, model=True)
 
 
 EPISODE_FLAGS = _group(
@@ -89,7 +89,8 @@ CNN_FLAGS = _group(
     _model('default_num_channels', int, 16, 'channels of its convolutions'),
     _model('cnn_activation', str, 'relu', 'activation of its convolutions', choices=('relu', 'lrelu')),
     Flag('cnn_dropout_rate', float, 0.0, 'dropout before the logits, query pass of training only'),
-    _model('number_of_trained_cnn_layers', int, 0, 'n > 0: the first n convolutions are trained variables; n < 0: the last'),
+    _model('number_of_trained_cnn_layers', int, 0, 'n > 0: the first n convolutions are trained variables; '
+           'n < 0: the last'),
     _model('add_trainable_weights', bool, False, 'weight = generated + trained variable'),
     _model('separate_evaluation_bn_vars', bool, False, 'the query pass has trained CNN variables of its own'),
 )

@@ -3,13 +3,14 @@
 #   ./scripts/evaluate.sh omniglot_1shot_v1 --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs [further flags]
 # It evaluates every checkpoint that appears in --train_log_dir; see eval/results.jsonl there, and TensorBoard.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+names=$(CDPATH= cd "$here" && echo *_v1.sh | sed 's/\.sh//g')
 name=${1:-}
 name=${name%.sh}
-case "$name" in
-  omniglot_?shot_v1 | miniimagenet_?shot_v1 | tieredimagenet_?shot_v1) ;;
+case " $names " in
+  *" ${name:-none} "*) ;;
   *)
-    echo "error: '$name' is no published run; expected one of: $(cd "$here" && echo *_v1.sh | sed 's/\.sh//g')." >&2
+    echo "error: '$name' is no published run; expected one of: $names." >&2
     exit 2
     ;;
 esac

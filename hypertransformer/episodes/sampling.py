@@ -56,6 +56,8 @@ class EpisodeSampler:
     self.config = config
     self.query_batches = query_batches
     self._seed = seed, stream
+    if seed < 0:
+      raise InputError(f'seed is {seed}; it must be 0 or more.')
     _check(class_set, config)
 
   @property
@@ -90,7 +92,10 @@ class EpisodeSampler:
     config = self.config
     samples = [np.arange(size) for size in sizes]
     both = [_batch(rng, samples, config.support_samples + config.query_samples) for _ in range(self.query_batches)]
-    return both[0][:config.support_samples], [batch[config.support_samples:] for batch in both]
+    support = both[0][:config.support_samples]
+    if config.disjoint_query:
+      both = [batch[~_contained(batch, support)] for batch in both]
+    return support, [batch[-config.query_samples:] for batch in both]
 
   def _numbers(self, rng: np.random.Generator, chosen: np.ndarray, support: np.ndarray, query: np.ndarray) -> Draw:
     starts = self.class_set.arrays.starts[chosen]
@@ -113,9 +118,14 @@ def _batch(rng: np.random.Generator, samples: list[np.ndarray], count: int) -> n
   return rng.permutation(np.concatenate(pairs))
 
 
+def _contained(pairs: np.ndarray, others: np.ndarray) -> np.ndarray:
+  """bool [n]: which of the pairs [n, 2] are among the others [m, 2]."""
+  return (pairs[:, None] == others[None]).all(-1).any(-1)
+
+
 def _first_of_each(positions: np.ndarray, count: int) -> np.ndarray:
   """bool [n]: whether this is one of the first `count` images of its class."""
-  hidden = np.zeros(len(positions), bool)
+  hidden: np.ndarray = np.zeros(len(positions), bool)
   for position in np.unique(positions) if count else ():
     hidden[np.flatnonzero(positions == position)[:count]] = True
   return hidden

@@ -49,8 +49,13 @@ class Daemon:
     self._config = config
     self._places = Places(log_dir)
     self._values = values
-    self._places.eval_dir.mkdir(parents=True, exist_ok=True)
+    checkpoints.require_plain(log_dir, 'train_log_dir')
+    try:
+      self._places.eval_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise InputError(f'{self._places.eval_dir} cannot be made: {error}; correct --train_log_dir.') from error
     self._results = ResultFile(self._places.eval_dir / 'results.jsonl')
+    self._results_time = self._results.path.stat().st_mtime if self._results.path.exists() else 0.0
     self._writer = tf.summary.FileWriter(str(self._places.eval_dir))
     if VALIDATION not in [preset.name for preset in presets]:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
@@ -106,12 +111,15 @@ class Daemon:
         copy = stack.enter_context(snapshots.snapshot(prefix, self._places.eval_dir))
       except FileNotFoundError as error:
         return f'it is not there, or was deleted meanwhile ({error})'
+      except OSError as error:
+        return f'it cannot be copied to {self._places.eval_dir} ({error})'
       problem = self._problem(prefix, copy)
       if problem:
         return problem
+      step = checkpoints.global_step(copy)
       self._evaluator.restore(copy)
       for preset in self._presets:
-        self._evaluate_preset(prefix, copy, checkpoints.global_step(copy), preset)
+        self._evaluate_preset(prefix, copy, step, preset)
     return ''
 
   def _problem(self, prefix: str, copy: str) -> str:
@@ -121,30 +129,34 @@ class Daemon:
     mismatch = checkpoints.compare(copy, self._evaluator.variables)
     if mismatch:
       return f'it is of another model than these flags make: {mismatch}'
-    old = checkpoints.read_flags(os.path.dirname(prefix))
+    try:
+      checkpoints.global_step(copy)
+      old = checkpoints.read_flags(os.path.dirname(prefix))
+    except InputError as error:
+      return str(error)
     changes = flags.model_flag_changes(old, self._values) if old is not None else []
     return f'its run has other flags: {"; ".join(changes)}' if changes else ''
 
   def _evaluate_preset(self, prefix: str, copy: str, step: int, preset: Preset) -> None:
-    if self._done(prefix, step, preset):
+    if self._done(prefix, copy, preset):
       logging.info('%s at step %d is in %s already.', preset.name, step, self._results.path)
       return
     start = time.monotonic()
     scores = self._evaluator.evaluate(preset.name, _ProgressLine(preset.name, step, self._config.num_tasks))
     result = self._result(prefix, step, preset, scores, time.monotonic() - start)
-    self._results.append(result)
-    self._write_summary(result)
     logging.info('step %d  %s', step, result)
+    # Before the line of results, after which it would not be evaluated again.
     if preset.name == VALIDATION and snapshots.keep_best(copy, result, self._places.best_dir):
       logging.info('The best checkpoint so far on %s is kept in %s', VALIDATION, self._places.best_dir)
+    self._results.append(result)
+    self._write_summary(result)
 
-  def _done(self, prefix: str, step: int, preset: Preset) -> bool:
-    """Whether there is a line for it that is younger than the checkpoint."""
-    path = self._results.path
-    if not path.exists() or os.path.getmtime(f'{prefix}.index') > path.stat().st_mtime:
+  def _done(self, prefix: str, copy: str, preset: Preset) -> bool:
+    """Whether an earlier evaluator left a line for it that is younger than the checkpoint."""
+    if os.path.getmtime(f'{copy}.index') > self._results_time:
       return False
     queries = self._config.num_batches * self._config.batch_size
-    return self._results.has(step, preset.name, preset.dataset, self._config.num_tasks, queries)
+    return self._results.has(prefix, preset.name, preset.dataset, self._config.num_tasks, queries)
 
   def _result(self, prefix: str, step: int, preset: Preset, scores: Scores, seconds: float) -> Result:
     accuracy, ci95 = mean_and_ci95(scores.accuracy)

@@ -62,9 +62,11 @@ class ResultFile:
     self.path = path
 
   def append(self, result: Result) -> None:
-    """Adds a line and sees it to the disk."""
-    with self.path.open('a') as file:
-      file.write(result.json() + '\n')
+    """Adds a line and sees it to the disk. A line that a crash cut off before is ended first."""
+    with self.path.open('a+') as file:
+      file.seek(0)
+      before = file.read()
+      file.write(('\n' if before and not before.endswith('\n') else '') + result.json() + '\n')
       file.flush()
       os.fsync(file.fileno())
 
@@ -80,8 +82,8 @@ class ResultFile:
         continue
     return lines
 
-  def has(self, step: int, preset: str, dataset: str, num_tasks: int, num_queries: int) -> bool:
+  def has(self, checkpoint: str, preset: str, dataset: str, num_tasks: int, num_queries: int) -> bool:
     """Whether there is a line for this, of these sizes."""
-    wanted = {'step': step, 'preset': preset, 'dataset': dataset, 'num_tasks': num_tasks,
-              'num_queries': num_queries}
-    return any(all(line.get(key) == value for key, value in wanted.items()) for line in self.read())
+    wanted = {'preset': preset, 'dataset': dataset, 'num_tasks': num_tasks, 'num_queries': num_queries}
+    return any(all(line.get(key) == value for key, value in wanted.items())
+               and os.path.abspath(line.get('checkpoint', '')) == os.path.abspath(checkpoint) for line in self.read())

@@ -55,8 +55,8 @@ class TaskEvaluator:
       raise InputError(f'the evaluation datasets have {sorted(channels)} channels; one model takes only one kind.')
     self._model = HyperTransformer(model, (image_size, image_size, channels.pop()))
     with tf.Graph().as_default():
-      streams = [pipeline.stream(sampler, augmentation, image_size, preset.name.replace(':', '_').replace(',', '_'))
-                 for sampler, preset in zip(samplers, presets, strict=True)]
+      streams = [pipeline.stream(sampler, augmentation, image_size, f'preset_{number}')
+                 for number, sampler in enumerate(samplers)]
       self._streams = dict(zip((preset.name for preset in presets), streams, strict=True))
       episode, self._handle, handles = pipeline.switchable(streams)
       self._hits = self._build(episode)

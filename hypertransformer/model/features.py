@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow.compat.v1 as tf
 
+from hypertransformer import errors
 from hypertransformer.config import FeatureConfig
 from hypertransformer.model import layers
+from hypertransformer.model.getter import Shape
 
 SHARED_KERNEL = 3
 
@@ -32,23 +36,54 @@ def shared_features(images: tf.Tensor, config: FeatureConfig, noise: layers.Nois
   return layers.dropout(tf.reduce_mean(x, [1, 2]), config.shared_dropout, noise)
 
 
-def local_features(activations: tf.Tensor, channels: int, kernel_size: int,
-                   depth: int, nonlinear: bool) -> tf.Tensor:
-  """activations [Ns, h, w, c] -> [Ns, channels * convolutions]: the spatial mean of each convolution.
+def check_shared(config: FeatureConfig, image_shape: Shape) -> None:
+  """Raises InputError if the shared extractor's convolutions do not fit the image (H, W, C)."""
+  side = min(image_shape[:2])
+  if not config.has_shared or config.shared_padding == 'same':
+    return
+  depth = shared_convolutions(config.shared_extractor)
+  for number in range(1, depth + 1):
+    if side < SHARED_KERNEL:
+      raise errors.InputError(
+          f'image_size={min(image_shape[:2])} is too small for shared_feature_extractor={config.shared_extractor} with '
+          f'valid padding: convolution {number} would see {side} x {side}. Use '
+          '--shared_feature_extractor_padding=same, fewer layers, or larger images.')
+    side = (side - SHARED_KERNEL) // (2 if number < depth else 1) + 1
 
-  An input smaller than the kernel takes a kernel of its own size and stride 1; a convolution that no
-  longer fits is left out.
+
+@dataclasses.dataclass(frozen=True)
+class LocalConvolution:
+  """kernel_size and stride, pixels."""
+  kernel_size: int
+  stride: int
+
+
+def local_convolutions(side: int, kernel_size: int, depth: int) -> list[LocalConvolution]:
+  """The local convolutions on activations of side x side pixels: stride 2 for all but the last of `depth`.
+
+  An input smaller than the kernel takes a kernel of its own size and stride 1; a convolution that no longer fits is
+  left out.
   """
-  side = min(activations.shape[1:3].as_list())
   stride = 2 if side >= kernel_size else 1
   kernel_size = min(kernel_size, side)
+  plan: list[LocalConvolution] = []
+  for number in range(1, depth + 1):
+    if side < kernel_size:
+      break
+    plan.append(LocalConvolution(kernel_size, stride if number < depth else 1))
+    side = (side - kernel_size) // plan[-1].stride + 1
+  return plan
+
+
+def local_features(activations: tf.Tensor, channels: int, kernel_size: int, depth: int,
+                   nonlinear: bool) -> tf.Tensor:
+  """activations [Ns, h, w, c] -> [Ns, channels * convolutions]: the spatial mean of each convolution."""
   means = []
   x = activations
+  plan = local_convolutions(min(x.shape[1:3].as_list()), kernel_size, depth)
   with tf.variable_scope('features'):
-    for number in range(1, depth + 1):
-      if min(x.shape[1:3].as_list()) < kernel_size:
-        break
-      x = layers.conv2d(x, channels, kernel_size, f'layer_{number}', stride if number < depth else 1)
+    for number, one in enumerate(plan, start=1):
+      x = layers.conv2d(x, channels, one.kernel_size, f'layer_{number}', one.stride)
       rectified = tf.nn.relu(x)
       means.append(tf.reduce_mean(rectified if nonlinear else x, [1, 2]))
       x = rectified

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.config import ModelConfig
@@ -14,38 +16,53 @@ def generate_blocks(layout: BlockLayout, features: tf.Tensor, labels: tf.Tensor,
   """features [Ns, F], labels int [Ns] (K = no label), mask float [Ns] (1 = ignore) or None -> blocks [B, b]."""
   labels_table = tokens.label_embeddings(config.num_labels, config.embedding_dim)
   weights_table = tokens.weight_embeddings(layout.num_blocks, config.embedding_dim)
+  widths = token_widths(config, features.shape[-1], layout.block_size)
   generate = _joint if config.generator == 'joint' else _separate
   with tf.variable_scope('transformer'):
-    output = generate(labels_table, weights_table, layout.block_size, features, labels, mask, config, noise)
+    output = generate(labels_table, weights_table, widths, features, labels, mask, config, noise)
   return tokens.decode_blocks(output, layout.num_blocks, config.embedding_dim, layout.block_size)
 
 
-def _joint(labels_table: tf.Tensor, weights_table: tf.Tensor, block_size: int, features: tf.Tensor,
+@dataclasses.dataclass(frozen=True)
+class TokenWidths:
+  """Widths of sample and weight tokens, and the transformer's sizes for each."""
+  sample: int
+  weight: int
+  sample_sizes: transformer.Widths
+  weight_sizes: transformer.Widths
+
+
+def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> TokenWidths:
+  """joint: all tokens have D = E + max(b, F). separate: samples E + F, weights E + b. Raises InputError where the
+  heads do not divide an attention width of the separate generator; the joint one rounds up."""
+  sample, weight = config.embedding_dim + feature_width, config.embedding_dim + block_size
+  joint = config.generator == 'joint'
+  if joint:
+    sample = weight = max(sample, weight)
+  return TokenWidths(sample, weight, transformer.widths(config.transformer, sample, round_up=joint),
+                     transformer.widths(config.transformer, weight, round_up=joint))
+
+
+def _joint(labels_table: tf.Tensor, weights_table: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
            labels: tf.Tensor, mask: tf.Tensor | None, config: ModelConfig,
            noise: layers.Noise | None) -> tf.Tensor:
-  """One sequence of B weight tokens and Ns sample tokens, of width D = max(E + b, E + F)."""
-  width = config.embedding_dim + max(block_size, features.shape[-1])
-  sequence = tf.concat([tokens.pad_to(weights_table, width),
-                        tokens.encode_samples(labels, features, labels_table, width)], axis=0)
+  """One sequence of B weight tokens and Ns sample tokens."""
+  sequence = tf.concat([tokens.pad_to(weights_table, widths.weight),
+                        tokens.encode_samples(labels, features, labels_table, widths.sample)], axis=0)
   if mask is not None:
     mask = tf.concat([tf.zeros([weights_table.shape[0]]), mask], axis=0)
-  sizes = transformer.widths(config.transformer, width, round_up=True)
-  encoded = transformer.encoder(sequence, sizes, config.transformer, mask, noise)
+  encoded = transformer.encoder(sequence, widths.sample_sizes, config.transformer, mask, noise)
   if not config.transformer.use_decoder:
     return encoded
-  return transformer.decoder(sequence, encoded, sizes, config.transformer, mask, mask, noise)
+  return transformer.decoder(sequence, encoded, widths.weight_sizes, config.transformer, mask, mask, noise)
 
 
-def _separate(labels_table: tf.Tensor, weights_table: tf.Tensor, block_size: int, features: tf.Tensor,
+def _separate(labels_table: tf.Tensor, weights_table: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
               labels: tf.Tensor, mask: tf.Tensor | None, config: ModelConfig,
               noise: layers.Noise | None) -> tf.Tensor:
-  """Samples of width E + F go to the encoder, weight tokens of width E + b to the decoder; the mask is not used."""
+  """Samples go to the encoder, weight tokens to the decoder; the mask is not used."""
   del mask
-  sample_width = config.embedding_dim + features.shape[-1]
-  weight_width = config.embedding_dim + block_size
-  sample_sizes = transformer.widths(config.transformer, sample_width, round_up=False)
-  weight_sizes = transformer.widths(config.transformer, weight_width, round_up=False)
-  samples = tokens.encode_samples(labels, features, labels_table, sample_width)
-  encoded = transformer.encoder(samples, sample_sizes, config.transformer, noise=noise)
-  weights = tokens.pad_to(weights_table, weight_width)
-  return transformer.decoder(weights, encoded, weight_sizes, config.transformer, noise=noise)
+  samples = tokens.encode_samples(labels, features, labels_table, widths.sample)
+  encoded = transformer.encoder(samples, widths.sample_sizes, config.transformer, noise=noise)
+  weights = tokens.pad_to(weights_table, widths.weight)
+  return transformer.decoder(weights, encoded, widths.weight_sizes, config.transformer, noise=noise)

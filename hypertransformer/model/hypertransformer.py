@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
@@ -61,6 +62,10 @@ class HyperTransformer:
     self.config = config
     self.plans = cnn.plan_layers(config, image_shape)
     self.heads = cnn.plan_heads(config, self.plans)
+    features.check_shared(config.features, image_shape)
+    for plan in (*self.plans, *self.heads):
+      if plan.layout is not None:
+        generator.token_widths(config, self._feature_width(plan), plan.layout.block_size)
 
   def shared_features(self, images: tf.Tensor, noise: Noise | None = None) -> tf.Tensor | None:
     """images [n, H, W, C] -> [n, shared_dim], or None without a shared extractor."""
@@ -112,21 +117,44 @@ class HyperTransformer:
 
   def _layer_features(self, plan: cnn.LayerPlan, z: tf.Tensor, shared: tf.Tensor | None,
                       noise: Noise | None) -> tf.Tensor:
-    """features_l: [local | shared] of the activations z that enter the layer."""
-    config = self.config.features
+    """features_l [Ns, F]: [flattened | local | shared] of the activations z that enter the layer."""
     parts = []
-    extractor = config.logits_extractor if plan.is_logits and plan.flatten else 'default'
-    if extractor != 'default':
-      parts.append(tf.reshape(z, [-1, z.shape[1] * z.shape[2] * z.shape[3]]))
-    if extractor != 'passthrough' and config.layerwise != 0:
-      channels = max(plan.input_shape[-1], plan.output_shape[-1]) if config.layerwise is None else config.layerwise
+    if self._sees_activations(plan):
+      parts.append(tf.reshape(z, [-1, math.prod(plan.input_shape)]))
+    if self._local_convolutions(plan):
       local = features.local_features(
-          z, channels, LOGITS_FEATURE_KERNEL if plan.is_logits else self.config.kernel_size,
-          depth=1 if plan.is_logits else 2, nonlinear=config.nonlinear and plan.is_logits)
-      parts.append(dropout(local, config.dropout, noise))
+          z, self._local_channels(plan), self._local_kernel(plan), self._local_depth(plan),
+          nonlinear=self.config.features.nonlinear and plan.is_logits)
+      parts.append(dropout(local, self.config.features.dropout, noise))
     if shared is not None:
       parts.append(shared)
     return tf.concat(parts, axis=-1)
+
+  def _feature_width(self, plan: cnn.LayerPlan) -> int:
+    """F of a layer."""
+    width = len(self._local_convolutions(plan)) * self._local_channels(plan)
+    if self._sees_activations(plan):
+      width += math.prod(plan.input_shape)
+    return width + (self.config.features.shared_dim if self.config.features.has_shared else 0)
+
+  def _sees_activations(self, plan: cnn.LayerPlan) -> bool:
+    return plan.is_logits and plan.flatten and self.config.features.logits_extractor != 'default'
+
+  def _local_convolutions(self, plan: cnn.LayerPlan) -> list[features.LocalConvolution]:
+    config = self.config.features
+    if config.layerwise == 0 or (self._sees_activations(plan) and config.logits_extractor == 'passthrough'):
+      return []
+    return features.local_convolutions(min(plan.input_shape[:2]), self._local_kernel(plan), self._local_depth(plan))
+
+  def _local_channels(self, plan: cnn.LayerPlan) -> int:
+    layerwise = self.config.features.layerwise
+    return max(plan.input_shape[-1], plan.output_shape[-1]) if layerwise is None else layerwise
+
+  def _local_kernel(self, plan: cnn.LayerPlan) -> int:
+    return LOGITS_FEATURE_KERNEL if plan.is_logits else self.config.kernel_size
+
+  def _local_depth(self, plan: cnn.LayerPlan) -> int:
+    return 1 if plan.is_logits else 2
 
   @contextlib.contextmanager
   def _layer_scope(self, plan: cnn.LayerPlan, weights: CnnWeights, rows: list[Row],

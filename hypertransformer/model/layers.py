@@ -30,7 +30,7 @@ class Noise:
   def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """float32 `shape`, uniform in [0, 1)."""
     self._streams += 1
-    return tf.random.stateless_uniform(shape, self._seed + [0, self._streams])
+    return tf.random.stateless_uniform(shape, self._seed + tf.constant([0, self._streams], tf.int64))
 
 
 def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +27,8 @@ from hypertransformer.reference.tolerances import Comparison
 from hypertransformer.run import losses, objective, regularization
 
 Arrays = Mapping[str, np.ndarray]
+# What np.load and the entries of its file raise for files that are no (intact) .npz.
+BAD_NPZ = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile)
 VARIATION_NAME = re.compile(r'reg_loss_(?P<variable>.*?)(?:_(?P<use>\d+))?$')
 
 
@@ -61,9 +65,9 @@ def read_case(path: str) -> Case:
     with np.load(path, allow_pickle=False) as file:
       arrays = {key: file[key] for key in file.files}
     settings = json.loads(str(arrays['config']))
-  except (OSError, ValueError, KeyError) as error:
+    unknown = sorted(set(settings['flags']) - set(flags.defaults()))
+  except BAD_NPZ as error:
     raise errors.InputError(f'{path} is not a golden case (an .npz with a JSON entry "config"): {error}') from error
-  unknown = sorted(set(settings['flags']) - set(flags.defaults()))
   if unknown:
     raise errors.InputError(f'{path}: its configuration has flags that do not exist: {", ".join(unknown)}.')
   return Case(path, arrays, settings)
@@ -104,6 +108,8 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
   values = case.values
   config = flags.model_config(values)
   images = case.input('support_images')
+  if images is None:
+    raise errors.InputError(f'{case.path} has no in/support_images.')
   model = HyperTransformer(config, tuple(images.shape.as_list()[1:]))
   first, last = case.settings['real_class_min'], case.settings['real_class_max']
   classes = objective.RealClasses(first, last - first + 1)

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """scaled: activations and logits; loss: relative; grad_elem: of the case's largest entry; grad_all: relative L2."""
+  """scaled: of activations and logits; loss: relative; grad_elem: of the case's largest entry; grad_all: rel. L2."""
   max_query_pixels: float
   scaled: float
   loss: float
@@ -34,7 +35,7 @@ WARMUP_ABSOLUTE = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """One compared entry: its relative error and how much is allowed; note says what is wrong with it, if not a number."""
+  """One compared entry: its relative error and how much is allowed; note: what is wrong, if not a number."""
   key: str
   error: float
   allowed: float
@@ -47,6 +48,8 @@ class Comparison:
   @property
   def severity(self) -> float:
     """Error over what is allowed: above 1 is a failure."""
+    if np.isnan(self.error):
+      return np.inf
     return self.error / self.allowed if self.allowed else (np.inf if self.error else 0.0)
 
   def __str__(self) -> str:

@@ -21,7 +21,16 @@ FLAGS_FILE = 'flags.json'
 KEEP = 3
 KEEP_EVERY_HOURS = 3
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError)  # what TensorFlow raises for broken checkpoints
+PATTERN_CHARACTERS = '*?[\\'
 _NUMBERED = re.compile(r'.*/model-(\d+)\.index')
+
+
+def require_plain(path: str, flag: str) -> None:
+  """Raises InputError for a path that TensorFlow would take for a pattern: it could save there, but never read."""
+  found = sorted(set(path) & set(PATTERN_CHARACTERS))
+  if found:
+    raise errors.InputError(f'{flag} is {path!r}: TensorFlow cannot read checkpoints from a path with '
+                            f'{" ".join(found)} in it; use another path.')
 
 
 def find(folder: str) -> dict[int, str]:
@@ -52,12 +61,17 @@ def newest(folder: str) -> str | None:
   return prefixes[-1] if prefixes else None
 
 
-def repair_state(folder: str, prefix: str) -> None:
-  """Sees to it that TensorFlow's `checkpoint` file, from which sessions restore, names this checkpoint as the newest."""
+def repair_state(folder: str, prefix: str | None) -> None:
+  """Sees to it that TensorFlow's `checkpoint` file, from which sessions restore, names this checkpoint; None: that
+  there is no such file."""
+  if prefix is None:
+    pathlib.Path(folder, 'checkpoint').unlink(missing_ok=True)
+    return
   state = tf.train.get_checkpoint_state(folder)
   if state is None or state.model_checkpoint_path != prefix:
-    prefixes = [each for each in find(folder).values() if each != prefix]
-    tf.train.update_checkpoint_state(folder, prefix, all_model_checkpoint_paths=[*prefixes, prefix])
+    # The saver deletes what is listed beyond KEEP: those kept for good (one per 3 hours) must not be.
+    others = [each for each in find(folder).values() if each != prefix][1 - KEEP:]
+    tf.train.update_checkpoint_state(folder, prefix, all_model_checkpoint_paths=[*others, prefix])
 
 
 def global_step(prefix: str) -> int:

@@ -49,8 +49,9 @@ class Setup:
 class TrainGraph:
   """Ops of the training graph.
 
-  step_done: runs one update and returns the number of updates then done. metrics, test_metrics: {TensorBoard tag: scalar}, of a training step and of a test episode. streams: to be
-  initialised with the number of their first episode. weights: {tag: generated tensor} of a test episode.
+  step_done: runs one update and returns the number of updates then done. metrics, test_metrics: {TensorBoard tag:
+  scalar}, of a training step and of a test episode. weights: {tag: generated tensor} of a test episode. streams: to
+  be initialised with the number of their first episode.
   """
   step_done: tf.Tensor
   loss: tf.Tensor

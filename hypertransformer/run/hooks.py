@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -74,10 +75,14 @@ class ReportHook(tf.train.SessionRunHook):
   def _report(self, step: int, session: tf.Session) -> None:
     means = {tag: float(np.mean([record[tag] for record in self._records])) for tag in self._records[0]}
     self._records = []
-    means |= {tag: float(value) for tag, value in session.run(self._test_metrics).items()}
-    self._writer.add_summary(scalar_summary(means), step)
+    fetches: dict[str, Any] = {'metrics': self._test_metrics}
     if self._histograms is not None and step % self._histograms_every == 0:
-      self._writer.add_summary(session.run(self._histograms), step)
+      fetches['histograms'] = self._histograms
+    test = session.run(fetches)  # one episode for both: StreamHook counts on one per report
+    means |= {tag: float(value) for tag, value in test['metrics'].items()}
+    self._writer.add_summary(scalar_summary(means), step)
+    if 'histograms' in test:
+      self._writer.add_summary(test['histograms'], step)
     self._line_records.append(means)
     assert self._rate is not None
     if self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES or step == self._train_steps:
@@ -90,10 +95,6 @@ class ReportHook(tf.train.SessionRunHook):
     self._line_records = []
     logging.info('step %d of %d  %s  %.1f steps/s  %s left', step, self._train_steps, describe(means), rate,
                  progress.duration(left))
-
-  def end(self, session: tf.Session) -> None:
-    del session
-    self._writer.flush()
 
 
 def describe(means: Mapping[str, float]) -> str:
@@ -136,7 +137,11 @@ class FiniteGuard(tf.train.CheckpointSaverListener):
 
 
 class SignalHook(tf.train.SessionRunHook):
-  """SIGTERM and Ctrl-C end the run after the step at hand, so that a checkpoint is saved. A second one kills."""
+  """SIGTERM and Ctrl-C end the run after the step at hand, so that a checkpoint is saved. A second one kills.
+
+  Use it as a context, too, around all of the run: `with SignalHook() as signals`. A signal while the graph is built
+  then ends the run after its first step.
+  """
 
   SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -144,17 +149,21 @@ class SignalHook(tf.train.SessionRunHook):
     self.received: int | None = None
     self._before: dict[int, Callable | int | None] = {}
 
-  def begin(self) -> None:
+  def __enter__(self) -> SignalHook:
     for number in self.SIGNALS:
       self._before[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    self._restore()
 
   def _note(self, number: int, frame: FrameType | None) -> None:
     del frame
     logging.info('%s: saving a checkpoint and ending after this step.', signal.Signals(number).name)
     self.received = number
-    self.restore()
+    self._restore()
 
-  def restore(self) -> None:
+  def _restore(self) -> None:
     """Puts the former signal handlers back."""
     for number, handler in self._before.items():
       signal.signal(number, handler)
@@ -164,7 +173,3 @@ class SignalHook(tf.train.SessionRunHook):
     del run_values
     if self.received is not None:
       run_context.request_stop()
-
-  def end(self, session: tf.Session) -> None:
-    del session
-    self.restore()

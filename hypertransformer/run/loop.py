@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 from collections.abc import Callable
@@ -29,66 +30,79 @@ def train(setup: Setup, run: RunConfig, values: flags.Values) -> int:
   """
   seed = secrets.randbits(62) if run.seed is None else run.seed
   graph_lib.check(setup, seed)
-  step = _prepare_folder(run, values)
+  start = _starting_point(run, values)
+  step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
   if step >= run.train_steps:
     logging.info('%s is at step %d already, train_steps is %d: nothing to do.', run.log_dir, step, run.train_steps)
     return step
-  signals = hooks.SignalHook()
-  with tf.Graph().as_default():
+  with hooks.SignalHook() as signals, tf.Graph().as_default():
     tf.set_random_seed(seed % 2 ** 31)
     graph = graph_lib.build(setup, seed)
     logging.info('The CNN:\n%s', getter.table(graph.rows))
     logging.info('%d variables with %d numbers; seed %d', len(tf.trainable_variables()), _numbers(), seed)
-    return _run(graph, run, signals)
+    scaffold = _scaffold(start)
+    checkpoints.write_flags(run.log_dir, values)
+    checkpoints.repair_state(run.log_dir, start.resumed)
+    return _run(graph, run, scaffold, signals)
 
 
-def _prepare_folder(run: RunConfig, values: flags.Values) -> int:
-  """Makes the folder, checks that its run is this one, writes flags.json. Returns the step to go on from."""
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """Where a run starts: the checkpoint of its own that it resumes, or else the one that gives its shared features."""
+  resumed: str | None
+  shared: str | None
+
+
+def _starting_point(run: RunConfig, values: flags.Values) -> Start:
+  """Makes the folder and checks that the run in it is this one. Raises InputError."""
+  checkpoints.require_plain(run.log_dir, 'train_log_dir')
   try:
     os.makedirs(run.log_dir, exist_ok=True)
   except OSError as error:
     raise errors.InputError(f'train_log_dir {run.log_dir} cannot be made: {error}') from error
   newest = checkpoints.newest(run.log_dir)
-  if newest is None:
-    checkpoints.write_flags(run.log_dir, values)
-    return 0
-  checkpoints.require_same_model(run.log_dir, values)
-  checkpoints.write_flags(run.log_dir, values)
-  checkpoints.repair_state(run.log_dir, newest)
-  logging.info('Going on from checkpoint %s', newest)
-  return checkpoints.global_step(newest)
+  if newest is not None:
+    checkpoints.require_same_model(run.log_dir, values)
+    logging.info('Going on from checkpoint %s', newest)
+    return Start(newest, None)
+  if checkpoints.find(run.log_dir):
+    raise errors.InputError(f'none of the checkpoints in {run.log_dir} can be read (see the warnings): delete them to '
+                            'start anew, or use another --train_log_dir.')
+  return Start(None, _shared_features_checkpoint(run.restore_shared_from) if run.restore_shared_from else None)
 
 
 def _numbers() -> int:
   return sum(v.shape.num_elements() for v in tf.trainable_variables())
 
 
-def _run(graph: TrainGraph, run: RunConfig, signals: hooks.SignalHook) -> int:
-  newest = checkpoints.newest(run.log_dir)
-  if newest is not None:
-    checkpoints.require_match(newest, tf.global_variables())
+def _scaffold(start: Start) -> tf.train.Scaffold:
+  """Initialises and saves the variables of the current graph. Raises InputError if the start does not fit them."""
+  if start.resumed is not None:
+    checkpoints.require_match(start.resumed, tf.global_variables())
   saver = tf.train.Saver(max_to_keep=checkpoints.KEEP, keep_checkpoint_every_n_hours=checkpoints.KEEP_EVERY_HOURS)
-  scaffold = tf.train.Scaffold(saver=saver, init_fn=_shared_features_init(run))
+  return tf.train.Scaffold(saver=saver, init_fn=_shared_features_init(start.shared) if start.shared else None)
+
+
+def _run(graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals: hooks.SignalHook) -> int:
+  writer = tf.summary.FileWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
   step = 0
   try:
     with tf.train.MonitoredTrainingSession(
-        checkpoint_dir=run.log_dir, scaffold=scaffold, hooks=_hooks(graph, run, saver, signals),
+        checkpoint_dir=run.log_dir, scaffold=scaffold, hooks=_hooks(graph, run, scaffold, signals, writer),
         save_checkpoint_steps=None, save_checkpoint_secs=None, save_summaries_steps=None,
         save_summaries_secs=None, log_step_count_steps=None) as session:
       while not session.should_stop():
         step = int(session.run(graph.step_done))
   finally:
-    signals.restore()
+    writer.close()
   logging.info('Ended at step %d of %d%s.', step, run.train_steps,
                '' if signals.received is None else ' by a signal; the same command goes on from here')
   return step
 
 
-def _hooks(graph: TrainGraph, run: RunConfig, saver: tf.train.Saver,
-           signals: hooks.SignalHook) -> list[tf.train.SessionRunHook]:
+def _hooks(graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals: hooks.SignalHook,
+           writer: tf.summary.FileWriter) -> list[tf.train.SessionRunHook]:
   """In this order: a loss that is no number ends the run before anything of it is saved."""
-  folder = os.path.join(run.log_dir, 'train')
-  writer = tf.summary.FileWriterCache.get(folder)
   histograms = hooks.histogram_summary(graph.weights)
   return [
       signals,
@@ -98,26 +112,32 @@ def _hooks(graph: TrainGraph, run: RunConfig, saver: tf.train.Saver,
       hooks.ReportHook(graph.step_done, graph.metrics, graph.test_metrics, histograms, writer, run.train_steps,
                        STEPS_PER_SUMMARY, STEPS_PER_HISTOGRAM),
       tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
-      tf.train.CheckpointSaverHook(run.log_dir, save_steps=run.steps_between_saves, saver=saver,
+      tf.train.CheckpointSaverHook(run.log_dir, save_steps=run.steps_between_saves, scaffold=scaffold,
                                    checkpoint_basename=checkpoints.BASENAME, save_graph_def=False,
                                    listeners=[hooks.FiniteGuard()]),
   ]
 
 
-def _shared_features_init(run: RunConfig) -> Callable[[tf.train.Scaffold, tf.Session], None] | None:
-  """Restores the shared features of another run into a new one (--restore_shared_features_from)."""
-  if not run.restore_shared_from:
-    return None
-  prefix = run.restore_shared_from
-  if os.path.isdir(prefix):
-    newest = checkpoints.newest(prefix)
+def _shared_features_checkpoint(given: str) -> str:
+  """--restore_shared_features_from, a checkpoint or its folder -> the checkpoint. Raises InputError."""
+  checkpoints.require_plain(given, 'restore_shared_features_from')
+  if os.path.isdir(given):
+    newest = checkpoints.newest(given)
     if newest is None:
-      raise errors.InputError(f'restore_shared_features_from={prefix} is a folder without checkpoints; '
+      raise errors.InputError(f'restore_shared_features_from={given} is a folder without checkpoints; '
                               'expected model-<step>.index in it.')
-    prefix = newest
-  if not tf.train.checkpoint_exists(prefix):
-    raise errors.InputError(f'restore_shared_features_from={prefix} is not there: give the path of a checkpoint '
+    return newest
+  if not tf.train.checkpoint_exists(given):
+    raise errors.InputError(f'restore_shared_features_from={given} is not there: give the path of a checkpoint '
                             '(without .index) or its folder.')
+  why = checkpoints.unreadable(given)
+  if why:
+    raise errors.InputError(f'restore_shared_features_from={given} cannot be read ({why}): give another checkpoint.')
+  return given
+
+
+def _shared_features_init(prefix: str) -> Callable[[tf.train.Scaffold, tf.Session], None]:
+  """Restores the shared features of another run into a new one."""
   variables = [v for v in tf.trainable_variables() if v.op.name.startswith(SHARED_FEATURES)]
   checkpoints.require_match(prefix, variables)
   saver = tf.train.Saver(variables)

@@ -1,4 +1,4 @@
-"""Regularisation of the generated CNN (spec/model.md section 5). Each tensor counts once, in the training episode only."""
+"""Regularisation of the generated CNN (spec/model.md section 5): each tensor once, of the training episode only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Sets up .venv and runs everything that is checked: lint, types, all tests. Further arguments go to pytest
+# (such as -m "not slow", or a file); CI runs this without any.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+bash scripts/setup_venv.sh dev
+.venv/bin/ruff check .
+.venv/bin/mypy
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} PYTHONPATH="$root"
+.venv/bin/python -m pytest -n 2 --dist worksteal "$@"

@@ -1,0 +1,124 @@
+"""What tests share: graph mode, a tiny dataset on disk, flag values of a model that builds in seconds, one short run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer import flags, train
+from hypertransformer.run import loop
+
+tf.disable_eager_execution()
+
+TINY_CLASSES, TINY_SAMPLES, TINY_SIDE = 30, 8, 12
+
+# Of three convolutions two are trained, one and the logits layer are generated: graphs take seconds to build.
+MINIMAL = {
+    'num_labels': 3, 'samples_transformer': 6, 'samples_cnn': 9, 'balanced_batches': True, 'image_size': TINY_SIDE,
+    'train_dataset': 'tiny:0-19', 'test_dataset': 'tiny:20-29', 'smooth_probability': 0.0,
+    'contrast_probability': 0.0, 'kernel_size': 2, 'stride': 2, 'default_num_channels': 2, 'embedding_dim': 2,
+    'num_layers': 1, 'heads': 1, 'num_layerwise_features': '2', 'number_of_trained_cnn_layers': 2,
+    'lw_weight_allocation': 'output', 'learning_rate': 0.05, 'train_steps': 3, 'num_task_evals': 4,
+    'num_eval_batches': 2, 'eval_batch_size': 9,
+}
+
+Values = dict[str, Any]
+
+
+def _tiny_images() -> np.ndarray:
+  """uint8 [30, 8, 12, 12, 1]: a noisy pattern per class; no two images are equal, or equal after quarter turns."""
+  rng = np.random.default_rng(5)
+  patterns = rng.integers(0, 180, (TINY_CLASSES, 1, TINY_SIDE, TINY_SIDE, 1))
+  noise = rng.integers(0, 76, (TINY_CLASSES, TINY_SAMPLES, TINY_SIDE, TINY_SIDE, 1))
+  return (patterns + noise).astype(np.uint8)
+
+
+@pytest.fixture(scope='session')
+def tiny() -> np.ndarray:
+  """The images of the dataset `tiny`."""
+  return _tiny_images()
+
+
+@pytest.fixture(scope='session')
+def data_folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> pathlib.Path:
+  """A --data_numpy_dir with tiny.npy."""
+  folder = tmp_path_factory.mktemp('data')
+  np.save(folder / 'tiny.npy', tiny)
+  return folder
+
+
+@pytest.fixture(scope='session')
+def make_values(data_folder: pathlib.Path) -> Callable[..., Values]:
+  """make_values(**changes): all flag values of a minimal run on `tiny`, with changes."""
+  def make(**changes: Any) -> Values:
+    unknown = set(changes) - set(flags.defaults())
+    assert not unknown, f'no flags: {unknown}'
+    return flags.defaults() | {'data_numpy_dir': str(data_folder)} | MINIMAL | changes
+  return make
+
+
+@pytest.fixture(scope='session')
+def run_training() -> Callable[[Values], int]:
+  """run_training(values): trains in this process and returns the steps done."""
+  return lambda values: loop.train(train.setup_from(values), flags.run_config(values), values)
+
+
+@pytest.fixture(scope='session')
+def read_variables() -> Callable[[str], dict[str, np.ndarray]]:
+  """read_variables(prefix): all variables of a checkpoint."""
+  def read(prefix: str) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(prefix)
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+  return read
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+  """What TensorBoard sees: {tag: {step: value}} of scalars, {tag: [steps]} of histograms."""
+  scalars: dict[str, dict[int, float]]
+  histograms: dict[str, list[int]]
+
+
+@pytest.fixture(scope='session')
+def read_events() -> Callable[[pathlib.Path], Events]:
+  """read_events(folder): all summaries in it."""
+  def read(folder: pathlib.Path) -> Events:
+    found = Events({}, {})
+    for path in sorted(folder.glob('events.*')):
+      for event in tf.train.summary_iterator(str(path)):
+        for value in event.summary.value:
+          if value.HasField('histo'):
+            found.histograms.setdefault(value.tag, []).append(event.step)
+          else:
+            found.scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+  return read
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+  """A finished run: its folder, its flag values. Copy the folder before changing anything in it."""
+  folder: pathlib.Path
+  values: Values
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory: pytest.TempPathFactory, make_values: Callable[..., Values],
+            run_training: Callable[[Values], int]) -> TrainedRun:
+  """6 steps with seed 1 and dropout, checkpoints at 0, 3 and 6, a summary every 2 steps, histograms at 4."""
+  folder = tmp_path_factory.mktemp('trained')
+  values = make_values(train_log_dir=str(folder), train_steps=6, steps_between_saves=3, seed=1, dropout_rate=0.2)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop, 'STEPS_PER_SUMMARY', 2)
+    patch.setattr(loop, 'STEPS_PER_HISTOGRAM', 4)
+    assert run_training(values) == 6
+  return TrainedRun(folder, values)

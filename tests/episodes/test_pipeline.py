@@ -1,0 +1,181 @@
+"""The tf.data pipeline: what comes out of it is what was drawn, augmented alike, from any episode on."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.config import EpisodeConfig
+from hypertransformer.episodes import pipeline
+from hypertransformer.episodes.augmentation import AugmentationConfig
+from hypertransformer.episodes.datasets import DataFolder
+from hypertransformer.episodes.sampling import Draw, EpisodeSampler
+
+CONFIG = EpisodeConfig(num_labels=3, support_samples=7, query_samples=10, balanced=True, unlabeled_per_class=1)
+PLAIN = AugmentationConfig()
+TURNED = AugmentationConfig(random_rotate_by_90=True, per_label=True)
+
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope='module')
+def sampler(data_folder: pathlib.Path) -> EpisodeSampler:
+  return EpisodeSampler(DataFolder(str(data_folder)).open('tiny:4-11'), CONFIG, seed=9, stream=0)
+
+
+def take(sampler: EpisodeSampler, first: int, count: int, augment: AugmentationConfig = PLAIN,
+         size: int = 12) -> list[Arrays]:
+  """Episodes first .. first + count - 1 of a stream."""
+  with tf.Graph().as_default():
+    stream = pipeline.stream(sampler, augment, size, 'episodes')
+    episode = stream.next()
+    tensors = {field.name: getattr(episode, field.name) for field in dataclasses.fields(episode)}
+    with tf.Session() as session:
+      session.run(stream.initializer, {stream.first: first})
+      return [session.run(tensors) for _ in range(count)]
+
+
+@pytest.fixture(scope='module')
+def turned(sampler: EpisodeSampler) -> list[Arrays]:
+  """Episodes 0..11: more than are drawn at a time."""
+  return take(sampler, 0, 12, TURNED)
+
+
+def raw(images: np.ndarray) -> np.ndarray:
+  """[-1, 1) -> uint8."""
+  pixels = images * 128.0 + 128.0
+  np.testing.assert_array_equal(pixels, np.round(pixels))
+  return pixels.astype(np.uint8)
+
+
+def test_shapes_types_and_range(turned: list[Arrays], sampler: EpisodeSampler) -> None:
+  image = (12, 12, 1)
+  expected = {
+      'support_images': (np.float32, (7, *image)), 'query_images': (np.float32, (10, *image)),
+      'support_labels': (np.int32, (7,)), 'query_labels': (np.int32, (10,)),
+      'support_classes': (np.int32, (7,)), 'query_classes': (np.int32, (10,)),
+      'query_in_support': (np.bool_, (10,)), 'seed': (np.int64, (2,))}
+  for episode in turned:
+    assert {key: (value.dtype, value.shape) for key, value in episode.items()} == expected
+    for key in ('support_images', 'query_images'):
+      assert -1.0 <= episode[key].min() < -0.9
+      assert 0.9 < episode[key].max() <= 127 / 128
+  with tf.Graph().as_default():
+    static = pipeline.stream(sampler, TURNED, 12, 'episodes').next()
+    assert {key: getattr(static, key).shape.as_list() for key in expected} == {
+        key: list(shape) for key, (_, shape) in expected.items()}
+
+
+def test_without_augmentation_the_pixels_are_those_drawn(sampler: EpisodeSampler, tiny: np.ndarray) -> None:
+  flat = tiny.reshape(-1, 12, 12, 1)
+  for index, episode in enumerate(take(sampler, 0, 3)):
+    draw = sampler.draw(index)
+    np.testing.assert_array_equal(raw(episode['support_images']), flat[draw.support_rows])
+    np.testing.assert_array_equal(raw(episode['query_images']), flat[draw.query_rows])
+    np.testing.assert_array_equal(episode['support_labels'], draw.support_labels)
+    np.testing.assert_array_equal(episode['query_labels'], draw.query_positions)
+    np.testing.assert_array_equal(episode['support_classes'], draw.support_rows // 8)
+    np.testing.assert_array_equal(episode['query_classes'], draw.query_rows // 8)
+    np.testing.assert_array_equal(episode['query_in_support'], draw.in_support)
+    np.testing.assert_array_equal(episode['seed'], draw.seed)
+
+
+def test_images_are_resized_to_image_size(sampler: EpisodeSampler, tiny: np.ndarray) -> None:
+  """Legacy bilinear: at a quarter of the size every fourth pixel, from the first on."""
+  episode, = take(sampler, 0, 1, size=3)
+  flat = tiny.reshape(-1, 12, 12, 1)
+  np.testing.assert_array_equal(raw(episode['query_images']), flat[sampler.draw(0).query_rows][:, ::4, ::4])
+
+
+def quarters(images: np.ndarray, originals: np.ndarray) -> list[int]:
+  """By how many quarters each image is turned."""
+  found = [[number for number in range(4) if np.array_equal(np.rot90(original, number), image)]
+           for image, original in zip(raw(images), originals, strict=True)]
+  assert all(len(numbers) == 1 for numbers in found)
+  return [number for number, in found]
+
+
+def turns_by_position(episode: Arrays, draw: Draw, tiny: np.ndarray) -> dict[int, set[int]]:
+  flat = tiny.reshape(-1, 12, 12, 1)
+  turns: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
+  for images, rows, positions in (
+      (episode['support_images'], draw.support_rows, draw.support_positions),
+      (episode['query_images'], draw.query_rows, draw.query_positions)):
+    for position, number in zip(positions, quarters(images, flat[rows]), strict=True):
+      turns[position].add(number)
+  return turns
+
+
+def test_turns_per_label_are_those_of_the_class_in_support_and_query(
+    turned: list[Arrays], sampler: EpisodeSampler, tiny: np.ndarray) -> None:
+  """Unlabelled support samples turn with their class, too."""
+  together = set()
+  for index, episode in enumerate(turned):
+    turns = turns_by_position(episode, sampler.draw(index), tiny)
+    assert all(len(numbers) == 1 for numbers in turns.values())
+    together.add(tuple(numbers.pop() for numbers in turns.values()))
+  assert {number for numbers in together for number in numbers} == {0, 1, 2, 3}
+  assert any(len(set(numbers)) > 1 for numbers in together)
+
+
+def test_without_per_label_the_whole_episode_turns_alike(sampler: EpisodeSampler, tiny: np.ndarray) -> None:
+  found = set()
+  for index, episode in enumerate(take(sampler, 0, 10, AugmentationConfig(random_rotate_by_90=True))):
+    numbers = set.union(*turns_by_position(episode, sampler.draw(index), tiny).values())
+    assert len(numbers) == 1
+    found |= numbers
+  assert len(found) > 1
+
+
+def assert_same(one: Arrays, other: Arrays) -> None:
+  for key, value in one.items():
+    assert value.tobytes() == other[key].tobytes(), key
+
+
+def test_a_stream_can_begin_at_any_episode(turned: list[Arrays], sampler: EpisodeSampler) -> None:
+  """The same bytes as in a stream from 0, augmentation included."""
+  for got, expected in zip(take(sampler, 5, 7, TURNED), turned[5:], strict=True):
+    assert_same(got, expected)
+
+
+def test_another_seed_gives_other_episodes(turned: list[Arrays], data_folder: pathlib.Path) -> None:
+  other = EpisodeSampler(DataFolder(str(data_folder)).open('tiny:4-11'), CONFIG, seed=10, stream=0)
+  assert not np.array_equal(take(other, 0, 1, TURNED)[0]['support_images'], turned[0]['support_images'])
+
+
+def test_photographic_augmentation_repeats(sampler: EpisodeSampler) -> None:
+  config = AugmentationConfig(photographic=True)
+  one, other = take(sampler, 3, 1, config)[0], take(sampler, 2, 2, config)[1]
+  assert_same(one, other)
+  assert not np.array_equal(one['support_images'], take(sampler, 3, 1)[0]['support_images'])
+
+
+def test_switchable_takes_from_the_stream_that_is_fed(data_folder: pathlib.Path) -> None:
+  folder = DataFolder(str(data_folder))
+  with tf.Graph().as_default(), tf.Session() as session:
+    streams = [pipeline.stream(EpisodeSampler(folder.open(classes), CONFIG, 0, number), PLAIN, 12, f'stream_{number}')
+               for number, classes in enumerate(['tiny:0-4', 'tiny:20-24'])]
+    episode, handle, sources = pipeline.switchable(streams)
+    feeds = session.run(sources)
+    for stream in streams:
+      session.run(stream.initializer, {stream.first: 0})
+    first, second = (session.run(episode.support_classes, {handle: feed}) for feed in feeds)
+  assert set(first) <= set(range(5))
+  assert set(second) <= set(range(20, 25))
+
+
+def test_large_episodes_are_read_one_at_a_time(sampler: EpisodeSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+  """So that few of them wait in memory; the episodes are the same."""
+  expected = take(sampler, 0, 3)
+  sizes = []
+  chunks = pipeline._chunks
+  monkeypatch.setattr(pipeline, '_chunks', lambda of, start, at_a_time: (
+      sizes.append(at_a_time), chunks(of, start, at_a_time))[1])
+  monkeypatch.setattr(pipeline, 'LARGE_BYTES', 1000)
+  for got, want in zip(take(sampler, 0, 3), expected, strict=True):
+    assert_same(got, want)
+  assert sizes == [1]

@@ -1,0 +1,209 @@
+"""What tests of the model share: a graph with a session, and the layers in NumPy as spec/model.md words them."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.config import ModelConfig
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def quick_session() -> tf.Session:
+  """A session that does not spend seconds on optimising a graph that runs once."""
+  config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+  config.graph_options.rewrite_options.disable_meta_optimizer = True
+  return tf.Session(config=config)
+
+
+class Lab:
+  """A session on the test's own graph."""
+
+  def __init__(self, session: tf.Session) -> None:
+    self.session = session
+
+  def run(self, fetches: Any, feed: Mapping[tf.Tensor, np.ndarray] | None = None) -> Any:
+    return self.session.run(fetches, feed)
+
+  def fill(self, **by_suffix: float) -> dict[str, np.ndarray]:
+    """Gives every variable random values that depend on its name only; returns them by name. gamma=0.0 makes all
+    variables whose name ends with 'gamma' 0 instead."""
+    values = {v.op.name: _values(v, by_suffix) for v in tf.global_variables()}
+    self.load(values)
+    return values
+
+  def load(self, values: Arrays) -> None:
+    """Sets variables by name; as initial values, which needs no new ops."""
+    variables = [v for v in tf.global_variables() if v.op.name in values]
+    assert len(variables) == len(values)
+    self.run([v.initializer for v in variables], {v.initializer.inputs[1]: values[v.op.name] for v in variables})
+
+
+def _values(variable: tf.Variable, by_suffix: Mapping[str, float]) -> np.ndarray:
+  name, shape = variable.op.name, variable.shape.as_list()
+  for suffix, value in by_suffix.items():
+    if name.endswith(suffix):
+      return np.full(shape, value, np.float32)
+  values = np.random.default_rng(zlib.crc32(name.encode())).normal(0, 0.5, shape)
+  return (values + name.endswith('gamma')).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def graph() -> Iterator[tf.Graph]:
+  """Every test has a graph of its own."""
+  with tf.Graph().as_default() as own:
+    tf.set_random_seed(3)
+    yield own
+
+
+@pytest.fixture
+def lab(graph: tf.Graph) -> Iterator[Lab]:
+  with quick_session() as session:
+    yield Lab(session)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+  return np.random.default_rng(7)
+
+
+class ByHand:
+  """The layers in float64 NumPy, with loops where that is plainest; `v`: variables by name, `name`: their scope."""
+
+  @staticmethod
+  def dense(x: np.ndarray, v: Arrays, name: str) -> np.ndarray:
+    return x @ v[f'{name}/kernel'].astype(float) + v[f'{name}/bias']
+
+  @staticmethod
+  def conv(x: np.ndarray, kernel: np.ndarray, stride: int = 1, same: bool = False) -> np.ndarray:
+    size = kernel.shape[0]
+    if same:
+      x = np.pad(x, [(0, 0), *(_same_padding(side, size, stride) for side in x.shape[1:3]), (0, 0)])
+    height, width = ((side - size) // stride + 1 for side in x.shape[1:3])
+    y = np.zeros((len(x), height, width, kernel.shape[3]))
+    for row in range(height):
+      for column in range(width):
+        patch = x[:, row * stride:row * stride + size, column * stride:column * stride + size]
+        y[:, row, column] = np.tensordot(patch, kernel.astype(float), axes=3)
+    return y
+
+  @staticmethod
+  def max_pool(x: np.ndarray) -> np.ndarray:
+    height, width = (side // 2 for side in x.shape[1:3])
+    return np.stack([np.stack([x[:, 2 * r:2 * r + 2, 2 * c:2 * c + 2].max((1, 2)) for c in range(width)], 1)
+                     for r in range(height)], 1)
+
+  @staticmethod
+  def norm(x: np.ndarray, axes: tuple[int, ...], gamma: np.ndarray, beta: np.ndarray, epsilon: float) -> np.ndarray:
+    mean = x.mean(axes, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axes, keepdims=True)
+    return (x - mean) / np.sqrt(variance + epsilon) * gamma + beta
+
+  @classmethod
+  def layer_norm(cls, x: np.ndarray, v: Arrays, name: str) -> np.ndarray:
+    return cls.norm(x, (-1,), v[f'{name}/gamma'], v[f'{name}/beta'], 1e-6)
+
+  @classmethod
+  def batch_norm(cls, x: np.ndarray, v: Arrays, name: str) -> np.ndarray:
+    return cls.norm(x, (0, 1, 2), v[f'{name}/gamma'], v[f'{name}/beta'], 1e-3)
+
+  @classmethod
+  def attention(cls, queries: np.ndarray, keys: np.ndarray, v: Arrays, name: str, heads: int,
+                sigmoid: bool = False, ignored: np.ndarray | None = None) -> np.ndarray:
+    """One head and one query token after the other; keys of `ignored` (bool) are left out altogether."""
+    seen = np.ones(len(keys), bool) if ignored is None else ~ignored
+    q, k, value = (cls.dense(x, v, f'{name}/{part}') for x, part in (
+        (queries, 'query'), (keys[seen], 'key'), (keys[seen], 'value')))
+    mixed = []
+    for qh, kh, vh in zip(*(np.split(x, heads, axis=1) for x in (q, k, value)), strict=True):
+      rows = []
+      for token in qh:
+        logits = np.array([token @ key for key in kh]) / math.sqrt(len(token))
+        weights = 1 / (1 + np.exp(-logits)) if sigmoid else np.exp(logits) / np.exp(logits).sum()
+        rows.append(sum(weight * one for weight, one in zip(weights, vh, strict=True)))
+      mixed.append(np.stack(rows))
+    return cls.dense(np.concatenate(mixed, axis=1), v, f'{name}/output')
+
+  @staticmethod
+  def activation(name: str | None, x: np.ndarray) -> np.ndarray:
+    if name is None:
+      return x
+    if name == 'gelu':
+      return x * np.vectorize(lambda t: 0.5 * (1 + math.erf(t / math.sqrt(2))))(x)
+    return np.where(x > 0, x, {'relu': 0.0, 'lrelu': 0.1}[name] * x)
+
+  @classmethod
+  def feed_forward(cls, x: np.ndarray, v: Arrays, block: str, nonlinearity: str | None) -> np.ndarray:
+    inner = cls.activation(nonlinearity, cls.dense(x, v, f'{block}/feed_forward/inner'))
+    return cls.dense(inner, v, f'{block}/feed_forward/outer')
+
+  @classmethod
+  def encoder_block(cls, x: np.ndarray, v: Arrays, block: str, heads: int, nonlinearity: str | None = 'relu',
+                    sigmoid: bool = False, ignored: np.ndarray | None = None) -> np.ndarray:
+    attended = cls.attention(x, x, v, f'{block}/self_attention', heads, sigmoid, ignored)
+    x = cls.layer_norm(x + attended, v, f'{block}/self_attention_norm')
+    return cls.layer_norm(x + cls.feed_forward(x, v, block, nonlinearity), v, f'{block}/feed_forward_norm')
+
+  @classmethod
+  def decoder_block(cls, x: np.ndarray, encoded: np.ndarray, v: Arrays, block: str, heads: int,
+                    ignored: np.ndarray | None = None, ignored_encoded: np.ndarray | None = None) -> np.ndarray:
+    attended = cls.attention(x, x, v, f'{block}/self_attention', heads, ignored=ignored)
+    x = cls.layer_norm(x + attended, v, f'{block}/self_attention_norm')
+    attended = cls.attention(x, encoded, v, f'{block}/cross_attention', heads, ignored=ignored_encoded)
+    x = cls.layer_norm(x + attended, v, f'{block}/cross_attention_norm')
+    return cls.layer_norm(x + cls.feed_forward(x, v, block, 'relu'), v, f'{block}/feed_forward_norm')
+
+  @classmethod
+  def blocks(cls, features: np.ndarray, labels: np.ndarray, v: Arrays, scope: str, config: ModelConfig, size: int,
+             ignored: np.ndarray | None = None) -> np.ndarray:
+    """The weight blocks [B, size] that generator `scope` makes."""
+    weights, table = v[f'{scope}/weight_embeddings'], v[f'{scope}/label_embeddings']
+    samples = np.concatenate([table[labels], features], axis=1)
+    own = config.embedding_dim + size
+    if config.generator == 'separate':
+      decoded = cls.decoder(_padded(weights, own), cls.encoder(samples, v, scope, config), v, scope, config)
+      return decoded[:, config.embedding_dim:]
+    width = max(own, samples.shape[1])
+    sequence = np.concatenate([_padded(weights, width), _padded(samples, width)])
+    if ignored is not None:
+      ignored = np.concatenate([np.zeros(len(weights), bool), ignored])
+    output = cls.encoder(sequence, v, scope, config, ignored)
+    if config.transformer.use_decoder:
+      output = cls.decoder(sequence, output, v, scope, config, ignored)
+    return output[:len(weights), config.embedding_dim:own]
+
+  @classmethod
+  def encoder(cls, x: np.ndarray, v: Arrays, scope: str, config: ModelConfig,
+              ignored: np.ndarray | None = None) -> np.ndarray:
+    for number in range(1, config.transformer.num_layers + 1):
+      x = cls.encoder_block(x, v, f'{scope}/transformer/encoder_{number}', config.transformer.heads, ignored=ignored)
+    return x
+
+  @classmethod
+  def decoder(cls, x: np.ndarray, encoded: np.ndarray, v: Arrays, scope: str, config: ModelConfig,
+              ignored: np.ndarray | None = None) -> np.ndarray:
+    for number in range(1, config.transformer.num_layers + 1):
+      x = cls.decoder_block(x, encoded, v, f'{scope}/transformer/decoder_{number}', config.transformer.heads,
+                            ignored, ignored)
+    return x
+
+
+def _padded(x: np.ndarray, width: int) -> np.ndarray:
+  return np.pad(x, [(0, 0), (0, width - x.shape[1])])
+
+
+def _same_padding(side: int, size: int, stride: int) -> tuple[int, int]:
+  total = max((math.ceil(side / stride) - 1) * stride + size - side, 0)
+  return total // 2, total - total // 2
+
+
+@pytest.fixture(scope='session')
+def by_hand() -> type[ByHand]:
+  return ByHand

@@ -1,0 +1,360 @@
+"""The model as a whole: against NumPy, which of its variables are generated, and what depends on what."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.config import FeatureConfig, ModelConfig, TransformerConfig
+from hypertransformer.errors import InputError
+from hypertransformer.model import getter
+from hypertransformer.model.hypertransformer import HyperTransformer, Support
+from hypertransformer.model.layers import Noise
+from hypertransformer.run import losses
+
+SIDE, K = 12, 3
+LABELS = np.array([0, 1, 2, 3, 1, 0])    # the fourth has no label
+TINY = {'num_labels': K, 'kernel_size': 2, 'channels': 2, 'embedding_dim': 4}
+POOLING = {'cnn_name': 'maxpool-4-layer', 'stride': 1, 'kernel_size': 3}    # 16 -> 8 -> 4 -> 2 -> 1
+
+
+def config(features: FeatureConfig | None = None, use_decoder: bool = False, **changes) -> ModelConfig:
+  return ModelConfig(**{**TINY, 'features': features or FeatureConfig(),
+                        'transformer': TransformerConfig(num_layers=1, heads=1, use_decoder=use_decoder), **changes})
+
+
+def draw(rng, count: int, side: int = SIDE) -> np.ndarray:
+  return rng.uniform(-1, 1, (count, side, side, 1)).astype(np.float32)
+
+
+@dataclasses.dataclass
+class Built:
+  """A model with one CNN and its logits on four queries."""
+  model: HyperTransformer
+  support: Support
+  query: tf.Tensor
+
+  @functools.cached_property
+  def weights(self):
+    return self.model.generate(self.support)
+
+  @functools.cached_property
+  def classified(self):
+    return self.model.classify(self.query, self.weights)
+
+
+@pytest.fixture
+def build(rng):
+  """build(config, ...): a Built on random images."""
+  def make(settings: ModelConfig, side: int = SIDE, mask: np.ndarray | None = None) -> Built:
+    support = Support(tf.constant(draw(rng, 6, side)), tf.constant(LABELS),
+                      None if mask is None else tf.constant(mask, tf.float32))
+    return Built(HyperTransformer(settings, (side, side, 1)), support, tf.constant(draw(rng, 4, side)))
+  return make
+
+
+def names(prefix: str = '') -> list[str]:
+  return sorted(v.op.name for v in tf.trainable_variables() if v.op.name.startswith(prefix))
+
+
+# ---- against NumPy
+
+class HandModel:
+  """spec/model.md sections 1, 4 and 5 in NumPy, for the settings tested here."""
+
+  def __init__(self, by_hand, settings: ModelConfig, v: dict[str, np.ndarray]) -> None:
+    self.hand, self.config = by_hand, settings
+    self.v = {name.removeprefix('model/'): value for name, value in v.items()}
+    self.pooling = settings.cnn_name == 'maxpool-4-layer'
+    self.count = 4 if '4' in settings.cnn_name else 3
+
+  def generate(self, images: np.ndarray, labels: np.ndarray, ignored: np.ndarray | None) -> list[np.ndarray]:
+    blocks = []
+    z, size, channels = images, self.config.kernel_size, self.config.channels
+    shared = self.shared(images)
+    for number in range(1, self.count + 1):
+      inputs = z.shape[3]
+      f = self.local(z, number, [size, size], [2, 1])
+      width = inputs * channels if self.config.allocation == 'spatial' else (
+          size * size * inputs + self.config.generate_bias + 2 * self.config.generate_bn)
+      blocks.append(self.blocks(number, [f, shared], labels, width, ignored))
+      z = self.convolution(z, number, blocks[-1])
+    last = self.count + 1
+    parts = {'default': [self.local(z, last, [3], [1])], 'passthrough': [z.reshape(len(z), -1)],
+             'mix': [z.reshape(len(z), -1), self.local(z, last, [3], [1])]}[self.config.features.logits_extractor]
+    width = (z[0].size if self.pooling else channels) + 1
+    return [*blocks, self.blocks(last, [*parts, shared], labels, width, ignored)]
+
+  def blocks(self, number, parts, labels, width, ignored):
+    features = np.concatenate([part for part in parts if part is not None], axis=1)
+    return self.hand.blocks(features, labels, self.v, f'generator_{number}', self.config, width, ignored)
+
+  def shared(self, x):
+    if not self.config.features.has_shared:
+      return None
+    for number, stride in ((1, 2), (2, 1)):    # '2-layer'
+      name = f'shared_features/layer_{number}'
+      x = np.maximum(self.hand.conv(x, self.v[f'{name}/kernel'], stride) + self.v[f'{name}/bias'], 0)
+    return x.mean((1, 2))
+
+  def local(self, x, number, sizes, strides):
+    means = []
+    for i, (size, stride) in enumerate(zip(sizes, strides, strict=True), start=1):
+      kernel = self.v.get(f'generator_{number}/features/layer_{i}/kernel')
+      if kernel is None:
+        continue
+      assert kernel.shape[0] == min(size, x.shape[1])
+      x = self.hand.conv(x, kernel, stride) + self.v[f'generator_{number}/features/layer_{i}/bias']
+      means.append(x.mean((1, 2)))
+      x = np.maximum(x, 0)
+    return np.concatenate(means, axis=1) if means else None
+
+  def convolution(self, x, number, blocks):
+    size, inputs, layer = self.config.kernel_size, x.shape[3], f'cnn/layer_{number}'
+    v = dict(self.v)
+    length = size * size * inputs
+    if self.config.allocation == 'spatial':
+      kernel = np.stack([block.reshape(inputs, -1) for block in blocks]).reshape(size, size, inputs, -1)
+    else:
+      kernel = np.stack([block[:length].reshape(size, size, inputs) for block in blocks], axis=-1)
+    x = self.hand.conv(x, kernel, self.config.stride, self.pooling)
+    if self.config.generate_bias:
+      x = x + blocks[:, length]
+    if self.config.generate_bn:
+      v[f'{layer}/batch_norm/gamma'], v[f'{layer}/batch_norm/beta'] = blocks[:, -2], blocks[:, -1]
+    x = np.maximum(x, 0)
+    if self.pooling:
+      x = self.hand.max_pool(x)
+    return self.hand.batch_norm(x, v, f'{layer}/batch_norm')
+
+  def classify(self, x: np.ndarray, blocks: list[np.ndarray]) -> np.ndarray:
+    *convolutions, last = blocks
+    for number, one in enumerate(convolutions, start=1):
+      x = self.convolution(x, number, one)
+    x = x.reshape(len(x), -1) if self.pooling else x.mean((1, 2))
+    return x @ last[:, :-1].T + last[:, -1]
+
+
+@pytest.mark.parametrize('settings', [
+    config(),
+    config(allocation='output', generate_bias=True, generate_bn=True, use_decoder=True),
+    config(generator='separate', features=FeatureConfig('2-layer', shared_dim=3)),
+    config(features=FeatureConfig('2-layer', shared_dim=3, layerwise=0)),
+    config(**POOLING, allocation='output', features=FeatureConfig(layerwise=2, logits_extractor='mix')),
+], ids=['spatial', 'output', 'separate', 'shared only', 'pooling'])
+def test_the_whole_model(lab, by_hand, build, settings):
+  side = 16 if settings.cnn_name in POOLING.values() else SIDE
+  ignored = None if settings.generator == 'separate' else np.array([0, 0, 1, 0, 0, 0], bool)
+  built = build(settings, side, ignored)
+  logits = built.classified.logits
+  hand = HandModel(by_hand, settings, lab.fill())
+  ours, logits, images, query = lab.run((
+      [weights.blocks for weights in built.weights.layers.values()], logits, built.support.images, built.query))
+  expected = hand.generate(images.astype(float), LABELS, ignored)
+  assert list(built.weights.layers) == [f'layer_{number}' for number in range(1, hand.count + 2)]
+  for own, other in zip(ours, expected, strict=True):
+    np.testing.assert_allclose(own, other, rtol=2e-4, atol=2e-4)
+  np.testing.assert_allclose(logits, hand.classify(query.astype(float), expected), rtol=5e-4, atol=5e-4)
+
+
+# ---- the getter's table
+
+CONVOLUTIONS, ALL = ('layer_1', 'layer_2', 'layer_3'), ('layer_1', 'layer_2', 'layer_3', 'layer_4')
+NORM = ('batch_norm/gamma', 'batch_norm/beta')
+
+
+def table(built: Built, source: str) -> set[str]:
+  """'layer_1 conv/kernel' of what came from this source in the query pass, in which every variable is used."""
+  rows = {f'{row.layer} {row.variable}': row.source for row in built.classified.rows}
+  assert len(rows) == len(built.classified.rows)
+  return {name for name, own in rows.items() if own == source}
+
+
+def of(layers, *variables) -> set[str]:
+  return {f'{layer} {variable}' for layer in layers for variable in variables}
+
+
+LOGITS = of(['layer_4'], 'logits/kernel', 'logits/bias')
+
+
+@pytest.mark.parametrize(('settings', 'generated', 'trained'), [
+    ({}, of(CONVOLUTIONS, 'conv/kernel') | LOGITS, of(CONVOLUTIONS, *NORM)),
+    ({'allocation': 'output', 'generate_bias': True},
+     of(CONVOLUTIONS, 'conv/kernel', 'conv/bias') | LOGITS, of(CONVOLUTIONS, *NORM)),
+    ({'allocation': 'output', 'generate_bn': True}, of(CONVOLUTIONS, 'conv/kernel', *NORM) | LOGITS, set()),
+    ({'trained_layers': 2}, of(['layer_3'], 'conv/kernel') | LOGITS,
+     of(CONVOLUTIONS, *NORM) | of(['layer_1', 'layer_2'], 'conv/kernel')),
+    ({'trained_layers': -1, 'allocation': 'output', 'generate_bias': True, 'generate_bn': True},
+     of(['layer_1', 'layer_2'], 'conv/kernel', 'conv/bias', *NORM) | LOGITS,
+     of(['layer_3'], 'conv/kernel', 'conv/bias', *NORM)),
+    ({'warmup_heads': 'generated'},
+     of(CONVOLUTIONS, 'conv/kernel') | LOGITS | of(['head_1', 'head_2'], 'logits/kernel', 'logits/bias'),
+     of(CONVOLUTIONS, *NORM)),
+    ({'warmup_heads': 'trained'}, of(CONVOLUTIONS, 'conv/kernel') | LOGITS,
+     of(CONVOLUTIONS, *NORM) | of(['head_1', 'head_2'], 'logits/kernel', 'logits/bias')),
+], ids=['default', 'bias', 'bn', 'first two trained', 'last trained', 'heads generated', 'heads trained'])
+def test_which_variables_are_generated(build, settings, generated, trained):
+  built = build(config(**settings))
+  assert table(built, getter.GENERATED) == generated
+  assert table(built, getter.TRAINED) == trained
+  assert table(built, getter.BOTH) == set()
+  assert names('model/cnn') == sorted('model/cnn/' + name.replace(' ', '/') for name in trained)
+  with_generator = {name.split('/')[1].replace('generator_', '') for name in names() if 'generator_' in name}
+  layers = {name.split()[0].replace('layer_', '') for name in generated}
+  assert with_generator == layers    # a trained layer has no generator
+
+
+def test_added_trainable_weights(build):
+  built = build(config(add_trainable_weights=True))
+  assert table(built, getter.BOTH) == of(CONVOLUTIONS, 'conv/kernel') | LOGITS
+  assert table(built, getter.TRAINED) == of(CONVOLUTIONS, *NORM)
+  assert names('model/cnn') == sorted(
+      'model/cnn/' + name.replace(' ', '/') for name in of(CONVOLUTIONS, 'conv/kernel', *NORM) | LOGITS)
+
+
+def test_separate_query_variables(lab, build):
+  built = build(config(separate_query_variables=True, trained_layers=1))
+  logits, blocks = built.classified.logits, [weights.blocks for weights in built.weights.layers.values()]
+  own = of(CONVOLUTIONS, *NORM) | of(['layer_1'], 'conv/kernel')
+  for scope, rows in (('cnn', built.weights.rows), ('cnn_query', built.classified.rows)):
+    expected = sorted(f'model/{scope}/' + name.replace(' ', '/') for name in own)
+    assert sorted(row.trained.op.name for row in rows if row.trained is not None) == expected
+    assert names(f'model/{scope}/') == expected
+  v = lab.fill()
+  plain = lab.run((logits, blocks))
+  for scope, of_blocks in (('cnn_query', False), ('cnn', True)):
+    name = f'model/{scope}/layer_1/batch_norm/gamma'
+    lab.load({name: v[name] + 1})
+    changed = lab.run((logits, blocks))
+    assert np.abs(changed[0] - plain[0]).max() > 1e-4
+    assert any((a != b).any() for a, b in zip(changed[1], plain[1], strict=True)) == of_blocks
+    lab.load({name: v[name]})
+
+
+# ---- what depends on what
+
+@pytest.fixture
+def with_heads(build):
+  return build(config(warmup_heads='generated', allocation='output', generate_bias=True, generate_bn=True))
+
+
+def test_every_generated_number_changes_the_logits(lab, with_heads):
+  """Each entry of each block, in turn: of the logits behind it, and of no others."""
+  logits = (with_heads.classified.logits, *with_heads.classified.head_logits)
+  layers = with_heads.weights.layers
+  lab.fill()
+  blocks = lab.run({name: weights.blocks for name, weights in layers.items()})
+  run = lab.session.make_callable(logits, [layers[name].blocks for name in blocks])
+  plain = run(*blocks.values())
+  affected = {'layer_1': (0, 1, 2), 'layer_2': (0, 2), 'layer_3': (0,), 'layer_4': (0,), 'head_1': (1,), 'head_2': (2,)}
+  assert set(blocks) == set(affected)
+  for name, block in blocks.items():
+    for position in np.ndindex(block.shape):
+      changed = block.copy()
+      changed[position] += 0.5
+      outputs = run(*{**blocks, name: changed}.values())
+      moved = {i for i, (a, b) in enumerate(zip(outputs, plain, strict=True)) if np.abs(a - b).max() > 1e-5}
+      assert moved == set(affected[name]), (name, position)
+
+
+def test_a_generator_of_zeros_guesses(lab, with_heads):
+  """With the last norm of every generator at zero all blocks are zero: all logits are equal, the loss is log K."""
+  outputs = [with_heads.classified.logits, *with_heads.classified.head_logits]
+  labels = tf.constant([0, 1, 2, 0])
+  measured = [(losses.cross_entropy(x, labels), losses.accuracy(x, labels)) for x in outputs]
+  lab.fill(**{'feed_forward_norm/gamma': 0.0, 'feed_forward_norm/beta': 0.0})
+  for (x, (loss, accuracy)) in zip(lab.run(outputs), lab.run(measured), strict=True):
+    assert not x.any()
+    assert loss == pytest.approx(np.log(K), rel=1e-6)
+    assert accuracy == 0.5    # always class 0
+
+
+@pytest.mark.parametrize('settings', [
+    {}, {'generator': 'separate', 'allocation': 'output', 'features': FeatureConfig('2-layer', shared_dim=3)}],
+    ids=['joint', 'separate'])
+def test_the_gradient_reaches_every_variable(lab, build, settings):
+  built = build(config(**settings))
+  loss = losses.cross_entropy(built.classified.logits, tf.constant([0, 1, 2, 0]))
+  variables = tf.trainable_variables()
+  gradients = [tf.convert_to_tensor(gradient) for gradient in tf.gradients(loss, variables)]
+  lab.fill()
+  sizes = {v.op.name: np.abs(g).max() for v, g in zip(variables, lab.run(gradients), strict=True)}
+  # The bias of keys adds the same to all logits of a query: softmax takes it out.
+  zero = {name for name, size in sizes.items() if size < 1e-9 and not name.endswith('/key/bias')}
+  assert not zero
+  assert len([name for name in sizes if 'generator_' in name]) > 60
+
+
+def test_variables_are_made_once(build):
+  built = build(config(warmup_heads='trained', features=FeatureConfig('2-layer', shared_dim=3),
+                       add_trainable_weights=True))
+  assert built.classified.logits.shape.as_list() == [4, K]
+  once = names()
+  second = build(built.model.config)
+  again = built.model.generate(second.support)
+  built.model.classify(second.query, again)
+  built.model.classify(second.query, built.weights)
+  assert second.classified is not None    # another model object of the same settings
+  assert names() == once
+  assert all(name.startswith('model/') for name in once)
+
+
+def test_query_batches_at_once_are_query_batches_one_by_one(lab, build, rng):
+  built = build(config())
+  batches = [draw(rng, 4) * scale for scale in (1, 3, 0.2)]
+  at_once = built.model.classify(tf.constant(np.concatenate(batches)), built.weights, batches=3).logits
+  one_by_one = [built.model.classify(tf.constant(batch), built.weights).logits for batch in batches]
+  lab.fill()
+  at_once, one_by_one = lab.run((at_once, one_by_one))
+  np.testing.assert_allclose(at_once, np.concatenate(one_by_one), rtol=1e-4, atol=1e-5)
+
+
+def test_heads_see_the_spatial_mean_of_their_layer(lab, with_heads):
+  classified, layers = with_heads.classified, with_heads.weights.layers
+  assert len(classified.head_logits) == 2
+  assert list(classified.activations) == list(ALL)
+  lab.fill()
+  for number, head in enumerate(classified.head_logits, start=1):
+    x, blocks, ours = lab.run((classified.activations[f'layer_{number}'], layers[f'head_{number}'].blocks, head))
+    np.testing.assert_allclose(ours, x.mean((1, 2)) @ blocks[:, :-1].T + blocks[:, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_of_the_cnn_is_in_the_query_pass_of_training_only(lab, build):
+  built = build(config(cnn_dropout_rate=0.5))
+  noise = Noise(tf.constant([1, 2]))
+  noisy = built.model.generate(built.support, noise)
+  outputs = ([weights.blocks for weights in built.weights.layers.values()],
+             [weights.blocks for weights in noisy.layers.values()])
+  logits = built.classified.logits, built.model.classify(built.query, built.weights, noise).logits
+  lab.fill()
+  for plain, same in zip(*lab.run(outputs), strict=True):
+    np.testing.assert_array_equal(plain, same)
+  plain, dropped = lab.run(logits)
+  assert np.abs(plain - dropped).max() > 1e-3
+
+
+def test_dropout_of_local_and_shared_features(lab, build):
+  built = build(config(features=FeatureConfig('2-layer', shared_dim=3, dropout=0.5, shared_dropout=0.5)))
+  noisy = built.model.generate(built.support, Noise(tf.constant([1, 2])))
+  both = [[weights.layers[name].blocks for name in weights.layers] for weights in (built.weights, noisy)]
+  lab.fill()
+  for plain, dropped in zip(*lab.run(both), strict=True):
+    assert np.abs(plain - dropped).max() > 1e-3
+
+
+# ---- refused before anything is built
+
+@pytest.mark.parametrize(('settings', 'message'), [
+    ({'transformer': TransformerConfig(heads=4), 'generator': 'separate'}, 'heads=4 does not divide the attention width'),
+    ({'features': FeatureConfig('4-layer')}, 'image_size=12 is too small for shared_feature_extractor=4-layer'),
+    ({'cnn_name': '4-layer', 'kernel_size': 3}, 'image_size is too small for cnn_model_name=4-layer'),
+    ({'trained_layers': -4}, 'number_of_trained_cnn_layers is -4'),
+])
+def test_what_does_not_fit_is_refused(settings, message):
+  with pytest.raises(InputError, match=message):
+    HyperTransformer(config(**settings), (SIDE, SIDE, 1))
+  assert not tf.get_default_graph().get_operations()

@@ -1,0 +1,148 @@
+"""Layers against NumPy, their variables, and the random numbers of dropout."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.model import layers
+from hypertransformer.model.layers import Noise
+
+
+def close(ours, expected, tolerance=1e-5):
+  np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
+
+
+def shapes() -> dict[str, list[int]]:
+  return {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
+
+
+def test_dense(lab, by_hand, rng):
+  x = rng.normal(size=(5, 3)).astype(np.float32)
+  linear = layers.dense(tf.constant(x), 4, 'plain')
+  rectified = layers.dense(tf.constant(x), 2, 'bent', tf.nn.relu)
+  v = lab.fill()
+  close(lab.run(linear), by_hand.dense(x, v, 'plain'))
+  close(lab.run(rectified), np.maximum(by_hand.dense(x, v, 'bent'), 0))
+  assert shapes() == {'plain/kernel': [3, 4], 'plain/bias': [4], 'bent/kernel': [3, 2], 'bent/bias': [2]}
+
+
+@pytest.mark.parametrize(('side', 'size', 'stride', 'padding'), [
+    (6, 3, 1, 'VALID'), (7, 3, 2, 'VALID'), (6, 3, 2, 'SAME'), (5, 2, 2, 'SAME'), (4, 2, 1, 'SAME'),
+    (3, 3, 1, 'VALID')])
+def test_conv2d(lab, by_hand, rng, side, size, stride, padding):
+  x = rng.normal(size=(2, side, side + 1, 3)).astype(np.float32)
+  y = layers.conv2d(tf.constant(x), 4, size, 'conv', stride, padding)
+  v = lab.fill()
+  close(lab.run(y), by_hand.conv(x, v['conv/kernel'], stride, padding == 'SAME') + v['conv/bias'])
+  assert shapes() == {'conv/kernel': [size, size, 3, 4], 'conv/bias': [4]}
+
+
+def test_conv2d_without_bias(lab, by_hand, rng):
+  x = rng.normal(size=(1, 4, 4, 2)).astype(np.float32)
+  y = layers.conv2d(tf.constant(x), 3, 2, 'conv', use_bias=False)
+  v = lab.fill()
+  close(lab.run(y), by_hand.conv(x, v['conv/kernel']))
+  assert list(v) == ['conv/kernel']
+
+
+def test_initial_values_are_glorot_uniform_with_zero_bias(lab):
+  layers.dense(tf.zeros([1, 300]), 100, 'dense')
+  layers.conv2d(tf.zeros([1, 5, 5, 20]), 30, 3, 'conv')
+  layers.layer_norm(tf.zeros([1, 9]), 'norm')
+  lab.run(tf.global_variables_initializer())
+  v = {variable.op.name: value for variable, value in zip(
+      tf.global_variables(), lab.run(tf.global_variables()), strict=True)}
+  for name, fans in (('dense/kernel', 300 + 100), ('conv/kernel', 9 * (20 + 30))):
+    limit = math.sqrt(6 / fans)
+    assert 0.98 * limit < np.abs(v[name]).max() <= limit
+    assert abs(v[name].std() / (limit / math.sqrt(3)) - 1) < 0.05
+  assert not v['dense/bias'].any()
+  assert not v['conv/bias'].any()
+  assert v['norm/gamma'].tolist() == [1.0] * 9
+  assert v['norm/beta'].tolist() == [0.0] * 9
+
+
+@pytest.mark.parametrize('shape', [(4, 6), (2, 3, 6)])
+def test_layer_norm(lab, by_hand, rng, shape):
+  x = rng.normal(2, 3, shape).astype(np.float32)
+  y = layers.layer_norm(tf.constant(x), 'norm')
+  v = lab.fill()
+  close(lab.run(y), by_hand.layer_norm(x, v, 'norm'))
+
+
+def test_layer_norm_has_epsilon_1e_6(lab):
+  """Entries +-d have variance d^2: at d = 1e-3 the result is +-1 / sqrt(2)."""
+  y = layers.layer_norm(tf.constant([[1e-3, -1e-3]]), 'norm')
+  lab.run(tf.global_variables_initializer())
+  close(lab.run(y), [[0.5 ** 0.5, -0.5 ** 0.5]])
+
+
+def test_batch_norm(lab, by_hand, rng):
+  x = rng.normal(1, 2, (5, 3, 4, 2)).astype(np.float32)
+  y = layers.batch_norm(tf.constant(x), 'norm')
+  v = lab.fill()
+  close(lab.run(y), by_hand.batch_norm(x, v, 'norm'))
+  assert set(v) == {'norm/gamma', 'norm/beta'}    # no moving averages
+
+
+def test_batch_norm_has_epsilon_1e_3(lab):
+  d = 1e-3 ** 0.5
+  y = layers.batch_norm(tf.reshape(tf.constant([d, -d]), [2, 1, 1, 1]), 'norm')
+  lab.run(tf.global_variables_initializer())
+  close(lab.run(y).ravel(), [0.5 ** 0.5, -0.5 ** 0.5])
+
+
+def test_batch_norm_of_three_batches_is_three_batch_norms(lab, rng):
+  x = rng.normal(size=(6, 2, 2, 3)).astype(np.float32) * np.arange(1, 7).reshape(6, 1, 1, 1)
+  x = tf.constant(x.astype(np.float32))
+  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
+    at_once = layers.batch_norm(x, 'norm', batches=3)
+    one_by_one = tf.concat([layers.batch_norm(part, 'norm') for part in tf.split(x, 3)], axis=0)
+    together = layers.batch_norm(x, 'norm')
+  lab.fill()
+  at_once, one_by_one, together = lab.run((at_once, one_by_one, together))
+  close(at_once, one_by_one, 1e-6)
+  assert np.abs(at_once - together).max() > 0.1
+
+
+def test_dropout_is_off_without_noise_or_rate():
+  x = tf.zeros([3])
+  assert layers.dropout(x, 0.5, None) is x
+  assert layers.dropout(x, 0.0, Noise(tf.constant([1, 2]))) is x
+
+
+def test_dropout_zeroes_a_share_and_scales_the_rest(lab):
+  y = lab.run(layers.dropout(tf.ones([200, 100]), 0.3, Noise(tf.constant([1, 2]))))
+  assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.7)}
+  assert abs((y == 0).mean() - 0.3) < 0.01
+
+
+def test_the_gradient_passes_where_dropout_does(lab):
+  x = tf.ones([50])
+  y = layers.dropout(x, 0.5, Noise(tf.constant([1, 2])))
+  y, gradient = lab.run((y, tf.gradients(y, x)[0]))
+  np.testing.assert_array_equal(y, gradient)
+
+
+def test_noise_depends_on_seed_and_stream_only(lab):
+  def draws(seed):
+    noise = Noise(tf.constant(seed))
+    return [noise.uniform([1000]), noise.uniform([1000])]
+
+  (a1, a2), (b1, b2), (c1, c2), (d1, _) = lab.run([draws(seed) for seed in ([5, 6], [5, 6], [5, 7], [6, 6])])
+  np.testing.assert_array_equal(a1, b1)
+  np.testing.assert_array_equal(a2, b2)
+  for one, other in ((a1, a2), (a1, c1), (a2, c2), (a1, d1)):
+    assert (one != other).mean() > 0.99
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.15
+  assert a1.dtype == np.float32
+  assert 0 <= a1.min() < a1.max() < 1
+
+
+def test_noise_repeats_in_every_run_of_a_session(lab):
+  draw = Noise(tf.constant([5, 6])).uniform([10])
+  np.testing.assert_array_equal(lab.run(draw), lab.run(draw))

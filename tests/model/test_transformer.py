@@ -1,0 +1,154 @@
+"""Attention and whole blocks against NumPy, and the sizes of their layers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.config import TransformerConfig
+from hypertransformer.errors import InputError
+from hypertransformer.model import transformer
+from hypertransformer.model.layers import Noise
+from hypertransformer.model.transformer import Widths
+
+SIZES = Widths(key_query=6, value=4, inner=5)
+IGNORED = np.array([False, True, False, False, True])
+
+
+def close(ours, expected):
+  np.testing.assert_allclose(ours, expected, rtol=2e-5, atol=2e-5)
+
+
+def config(**changes) -> TransformerConfig:
+  return TransformerConfig(**{'num_layers': 1, 'heads': 2, **changes})
+
+
+def draw(rng, tokens: int, width: int) -> np.ndarray:
+  return rng.normal(size=(tokens, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(('dims', 'width', 'heads', 'round_up', 'expected'), [
+    ((1.0, 1.0, 1.0), 33, 4, True, (36, 36, 36)),       # golden a04
+    ((1.0, 1.0, 1.0), 36, 4, False, (36, 36, 36)),
+    ((0.5, 0.3, 2.0), 21, 1, False, (10, 6, 42)),       # int(frac * D)
+    ((0.5, 0.3, 2.0), 21, 4, True, (12, 8, 44)),
+    ((3.0, 3.5, 16.0), 10, 1, True, (30, 3, 16)),       # up to 3 a fraction, above that the width itself
+    ((1.0, 1.0, 0.5), 10, 2, False, (10, 10, 5)),       # the inner width need not divide
+])
+def test_widths(dims, width, heads, round_up, expected):
+  sizes = transformer.widths(
+      config(key_query_dim=dims[0], value_dim=dims[1], inner_dim=dims[2], heads=heads), width, round_up)
+  assert (sizes.key_query, sizes.value, sizes.inner) == expected
+
+
+@pytest.mark.parametrize(('dims', 'width', 'flag'), [
+    ((1.0, 0.5), 9, 'attention width 9 (lw_key_query_dim of tokens 9 wide)'),
+    ((4.0, 1.0), 9, 'attention width 9 (lw_value_dim of tokens 9 wide)'),
+    ((0.05, 1.0), 9, 'attention width 0 (lw_key_query_dim of tokens 9 wide)')])
+def test_heads_that_do_not_divide_are_refused(dims, width, flag):
+  with pytest.raises(InputError) as caught:
+    transformer.widths(config(key_query_dim=dims[0], value_dim=dims[1], heads=4), width, round_up=False)
+  assert str(caught.value).startswith(f'heads=4 does not divide the {flag}: choose other heads')
+
+
+@pytest.mark.parametrize('heads', [1, 2])
+@pytest.mark.parametrize('activation', ['softmax', 'sigmoid'])
+@pytest.mark.parametrize('masked', [False, True])
+def test_attention(lab, by_hand, rng, heads, activation, masked):
+  queries, keys = draw(rng, 3, 7), draw(rng, 5, 8)
+  mask = tf.constant(IGNORED, tf.float32) if masked else None
+  y = transformer.attention(tf.constant(queries), tf.constant(keys), SIZES,
+                            config(heads=heads, activation=activation), 'attention', mask)
+  v = lab.fill()
+  expected = by_hand.attention(queries, keys, v, 'attention', heads, activation == 'sigmoid',
+                               IGNORED if masked else None)
+  close(lab.run(y), expected)
+  assert {name: value.shape for name, value in v.items()} == {
+      'attention/query/kernel': (7, 6), 'attention/query/bias': (6,), 'attention/key/kernel': (8, 6),
+      'attention/key/bias': (6,), 'attention/value/kernel': (8, 4), 'attention/value/bias': (4,),
+      'attention/output/kernel': (4, 7), 'attention/output/bias': (7,)}
+
+
+def test_attention_of_two_tokens_on_paper(lab):
+  """Identity projections, one head of width 1: logits 2 * 2 and 2 * 0, so weights e^4 and 1 over their sum."""
+  y = transformer.attention(tf.constant([[2.0]]), tf.constant([[2.0], [0.0]]), Widths(1, 1, 1), config(heads=1), 'a')
+  lab.fill(kernel=1.0, bias=0.0)
+  close(lab.run(y), [[2 * math.exp(4) / (math.exp(4) + 1)]])
+
+
+def test_two_heads_look_at_different_keys(lab):
+  """Heads see one coordinate each, of width 1: the first attends to key 0, the second to key 1; no mixing."""
+  y = transformer.attention(tf.constant([[50.0, 50.0]]), tf.constant([[1.0, 0.0], [0.0, 1.0]]), Widths(2, 2, 1),
+                            config(heads=2), 'a')
+  lab.fill(bias=0.0)
+  lab.load({f'a/{part}/kernel': np.eye(2, dtype=np.float32) for part in ('query', 'key', 'value', 'output')})
+  close(lab.run(y), [[1.0, 1.0]])
+
+
+@pytest.mark.parametrize('name', ['relu', 'gelu', 'lrelu'])
+def test_nonlinearity(lab, by_hand, name):
+  x = np.array([-3.0, -0.7, 0.0, 0.4, 2.5], np.float32)
+  close(lab.run(transformer.nonlinearity(name)(tf.constant(x))), by_hand.activation(name, x))
+
+
+@pytest.mark.parametrize(('nonlinearity', 'activation', 'masked', 'skip'), [
+    ('relu', 'softmax', False, False), ('gelu', 'sigmoid', True, False), ('lrelu', 'softmax', True, True)])
+def test_encoder(lab, by_hand, rng, nonlinearity, activation, masked, skip):
+  x = draw(rng, 5, 6)
+  y = transformer.encoder(
+      tf.constant(x), SIZES, config(num_layers=2, nonlinearity=nonlinearity, activation=activation,
+                                    skip_last_nonlinearity=skip),
+      tf.constant(IGNORED, tf.float32) if masked else None)
+  v = lab.fill()
+  ignored = IGNORED if masked else None
+  sigmoid = activation == 'sigmoid'
+  first = by_hand.encoder_block(x, v, 'encoder_1', 2, nonlinearity, sigmoid, ignored)
+  last = by_hand.encoder_block(first, v, 'encoder_2', 2, None if skip else nonlinearity, sigmoid, ignored)
+  close(lab.run(y), last)
+
+
+def test_decoder(lab, by_hand, rng):
+  """Two blocks, tokens and encoder output of different widths and masks. The settings for encoders change nothing."""
+  x, encoded = draw(rng, 5, 6), draw(rng, 4, 7)
+  other = np.array([False, False, True, False])
+  y = transformer.decoder(
+      tf.constant(x), tf.constant(encoded), SIZES,
+      config(num_layers=2, nonlinearity='gelu', skip_last_nonlinearity=True),
+      tf.constant(IGNORED, tf.float32), tf.constant(other, tf.float32))
+  v = lab.fill()
+  first = by_hand.decoder_block(x, encoded, v, 'decoder_1', 2, IGNORED, other)
+  close(lab.run(y), by_hand.decoder_block(first, encoded, v, 'decoder_2', 2, IGNORED, other))
+
+
+def test_there_is_no_positional_encoding(lab, rng):
+  x = draw(rng, 4, 6)
+  order = [2, 0, 3, 1]
+  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
+    plain = transformer.encoder(tf.constant(x), SIZES, config())
+    shuffled = transformer.encoder(tf.constant(x[order]), SIZES, config())
+  lab.fill()
+  plain, shuffled = lab.run((plain, shuffled))
+  close(shuffled, plain[order])
+
+
+def test_dropout_is_on_with_noise_only(lab, rng):
+  x = tf.constant(draw(rng, 4, 6))
+
+  def outputs(rate, seed):
+    noise = None if seed is None else Noise(tf.constant([1, seed]))
+    encoded = transformer.encoder(x, SIZES, config(dropout_rate=rate), noise=noise)
+    return encoded, transformer.decoder(x, encoded, SIZES, config(dropout_rate=rate), noise=noise)
+
+  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
+    cases = [outputs(rate, seed) for rate, seed in ((0.0, None), (0.5, None), (0.0, 1), (0.5, 1), (0.5, 1), (0.5, 2))]
+  lab.fill()
+  plain, *still, one, same, other = lab.run(cases)
+  for part in range(2):
+    for quiet in still:
+      np.testing.assert_array_equal(quiet[part], plain[part])
+    np.testing.assert_array_equal(one[part], same[part])
+    assert np.abs(one[part] - plain[part]).max() > 0.01
+    assert np.abs(one[part] - other[part]).max() > 0.01
