@@ -19,10 +19,11 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+# Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported.
+from hypertransformer import flags as run_flags  # isort: skip
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import flags as run_flags
 from hypertransformer import train
 from hypertransformer.run import graph as graph_lib
 

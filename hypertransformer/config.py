@@ -153,7 +153,7 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-  """The training loss (spec/model.md sections 1 and 5). shared_head_classes: first and last real class."""
+  """The training loss (spec/model.md sections 1 and 5)."""
   label_smoothing: float = 0.0
   l2_weight: float = 0.0
   variation_weight: float = 0.0

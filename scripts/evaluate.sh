@@ -4,15 +4,11 @@
 # It evaluates every checkpoint that appears in --train_log_dir; see eval/results.jsonl there, and TensorBoard.
 set -euo pipefail
 here=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-names=$(CDPATH= cd "$here" && echo *_v1.sh | sed 's/\.sh//g')
 name=${1:-}
 name=${name%.sh}
-case " $names " in
-  *" ${name:-none} "*) ;;
-  *)
-    echo "error: '$name' is no published run; expected one of: $names." >&2
-    exit 2
-    ;;
-esac
+if [[ ! $name =~ ^[a-z]+_[0-9]shot_v1$ || ! -f $here/$name.sh ]]; then
+  echo "error: '$name' is no published run; expected one of: $(cd "$here" && echo *_v1.sh | sed 's/\.sh//g')." >&2
+  exit 2
+fi
 shift
 HYPERTRANSFORMER_PROGRAM=evaluate_model exec bash "$here/$name.sh" "$@"

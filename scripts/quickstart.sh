@@ -3,7 +3,7 @@
 # (handwritten-like characters), trains on 5-way 1-shot tasks, evaluates, and prints accuracy next to chance and a
 # pixel nearest-neighbour baseline. Further flags are passed on, such as --train_steps=20000; run again, it goes on.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash scripts/setup_venv.sh
 unset PYTHON

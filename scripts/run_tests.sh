@@ -2,7 +2,7 @@
 # Sets up .venv and runs everything that is checked: lint, types, all tests. Further arguments go to pytest
 # (such as -m "not slow", or a file); CI runs this without any.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash scripts/setup_venv.sh dev
 .venv/bin/ruff check .

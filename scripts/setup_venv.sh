@@ -2,7 +2,7 @@
 # Makes the virtual environment .venv of this checkout and installs the package into it: setup_venv.sh [dev]
 # $PYTHON is the Python to make it with (3.10 or newer), default python3. Does nothing when it is there already.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 extra=${1:-}
 done_mark="$root/.venv/installed${extra:+-$extra}"
 if [ -f "$done_mark" ] && [ "$done_mark" -nt "$root/setup.py" ]; then exit 0; fi

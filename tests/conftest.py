@@ -1,4 +1,4 @@
-"""What tests share: graph mode, a tiny dataset on disk, flag values of a model that builds in seconds, one short run."""
+"""What tests share: graph mode, a tiny dataset on disk, flag values of a model that builds in seconds, a short run."""
 
 from __future__ import annotations
 

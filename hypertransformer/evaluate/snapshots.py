@@ -45,7 +45,7 @@ def best_accuracy(folder: pathlib.Path) -> float:
   """The accuracy of the best checkpoint so far, -1 without one."""
   try:
     return float(json.loads((folder / BEST_FILE).read_text())['accuracy'])
-  except (FileNotFoundError, ValueError, KeyError):
+  except (FileNotFoundError, ValueError, KeyError, TypeError):
     return -1.0
 
 

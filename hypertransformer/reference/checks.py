@@ -47,8 +47,8 @@ def line(path: str, results: list[Comparison]) -> str:
   """The file's line: name, worst error and its key (the one nearest to or furthest past its limit), pass or fail."""
   worst = max(results, key=lambda result: result.severity)
   verdict = 'pass' if all(result.passed for result in results) else 'FAIL'
-  return (f'{os.path.basename(path)}  {verdict}  worst {worst.error:.1e} of {worst.allowed:.0e} allowed at {worst.key}  '
-          f'({len(results)} entries)')
+  return (f'{os.path.basename(path)}  {verdict}  worst {worst.error:.1e} of {worst.allowed:.0e} allowed at '
+          f'{worst.key}  ({len(results)} entries)')
 
 
 def _is_augmentation(path: str) -> bool:

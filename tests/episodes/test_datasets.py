@@ -42,7 +42,12 @@ def test_classes_are_shuffled_by_the_seed_as_in_the_original(data_folder: pathli
 def test_a_dataset_is_read_once(data_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
   read = []
   load = arrays.load
-  monkeypatch.setattr(arrays, 'load', lambda name, folder: (read.append(name), load(name, folder))[1])
+
+  def noting(name: str, folder: str) -> arrays.ClassArrays:
+    read.append(name)
+    return load(name, folder)
+
+  monkeypatch.setattr(arrays, 'load', noting)
   folder = DataFolder(str(data_folder))
   assert folder.open('tiny:0-3').arrays is folder.open('tiny:4-9').arrays
   assert read == ['tiny']

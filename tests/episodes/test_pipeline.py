@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -173,8 +174,12 @@ def test_large_episodes_are_read_one_at_a_time(sampler: EpisodeSampler, monkeypa
   expected = take(sampler, 0, 3)
   sizes = []
   chunks = pipeline._chunks
-  monkeypatch.setattr(pipeline, '_chunks', lambda of, start, at_a_time: (
-      sizes.append(at_a_time), chunks(of, start, at_a_time))[1])
+
+  def noting(of: EpisodeSampler, start: int, at_a_time: int) -> Iterator[Arrays]:
+    sizes.append(at_a_time)
+    return chunks(of, start, at_a_time)
+
+  monkeypatch.setattr(pipeline, '_chunks', noting)
   monkeypatch.setattr(pipeline, 'LARGE_BYTES', 1000)
   for got, want in zip(take(sampler, 0, 3), expected, strict=True):
     assert_same(got, want)

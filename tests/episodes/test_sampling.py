@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def class_set(sizes: np.ndarray = SIZES, classes: np.ndarray = CLASSES) -> Class
   return ClassSet(ClassArrays('tiny', images, np.cumsum(sizes) - sizes, sizes), classes)
 
 
-def sampler(query_batches: int = 1, seed: int = 3, stream: int = 0, **changes: object) -> EpisodeSampler:
+def sampler(query_batches: int = 1, seed: int = 3, stream: int = 0, **changes: Any) -> EpisodeSampler:
   config = EpisodeConfig(num_labels=3, support_samples=7, query_samples=11, balanced=True)
   return EpisodeSampler(class_set(), dataclasses.replace(config, **changes), seed, stream, query_batches)
 
@@ -199,7 +200,7 @@ def test_too_few_classes() -> None:
     ({'query_samples': 16, 'disjoint_query': True}, 9, 'support and query together'),
     ({'query_samples': 18, 'balanced': False}, 9, 'support and query together'),
 ])
-def test_too_few_samples(changes: dict[str, object], needed: int, what: str) -> None:
+def test_too_few_samples(changes: dict[str, Any], needed: int, what: str) -> None:
   with pytest.raises(InputError, match=rf"dataset 'tiny': class 3 has 8 samples, but an episode needs {needed} per "
                                        rf'class \({what}\): ask for fewer samples or leave the class out'):
     sampler(**changes)
@@ -207,7 +208,7 @@ def test_too_few_samples(changes: dict[str, object], needed: int, what: str) -> 
 
 @pytest.mark.parametrize('changes', [
     {'query_samples': 24}, {'query_samples': 15, 'disjoint_query': True}, {'query_samples': 17, 'balanced': False}])
-def test_the_most_samples_there_are_can_be_used(changes: dict[str, object]) -> None:
+def test_the_most_samples_there_are_can_be_used(changes: dict[str, Any]) -> None:
   """All 8 samples of the smallest class: 8 query; 3 support + 5 query; 24 of both."""
   for draw in draws(sampler(**changes)):
     assert len(set(draw.query_rows)) == changes['query_samples']

@@ -28,7 +28,7 @@ def test_the_interval_holds_the_true_mean_in_95_of_100_cases() -> None:
 
 
 def test_single_precision_does_not_matter() -> None:
-  values = np.full(3000, 0.1, np.float32)
+  values: np.ndarray = np.full(3000, 0.1, np.float32)
   assert mean_and_ci95(values) == (pytest.approx(0.1, abs=1e-8), pytest.approx(0.0, abs=1e-8))
 
 

@@ -42,7 +42,8 @@ def test_height_and_width_are_apart():
 def test_images_that_are_too_small(name, side, settings, number, sees):
   with pytest.raises(InputError) as caught:
     outputs(ModelConfig(cnn_name=name, **settings), side)
-  assert str(caught.value).startswith(f'image_size is too small for cnn_model_name={name} with kernel_size=3 and stride=')
+  message = f'image_size is too small for cnn_model_name={name} with kernel_size=3 and stride='
+  assert str(caught.value).startswith(message)
   assert f'convolution {number} would see {sees} x {sees}. Use larger images' in str(caught.value)
 
 
@@ -55,7 +56,8 @@ def test_trained_layers_are_the_first_or_the_last_convolutions(count, trained):
 
 @pytest.mark.parametrize('count', [4, -4])
 def test_too_many_trained_layers(count):
-  with pytest.raises(InputError, match=f'number_of_trained_cnn_layers is {count}, but the CNN has 3 convolutions: use -3..3'):
+  message = f'number_of_trained_cnn_layers is {count}, but the CNN has 3 convolutions: use '
+  with pytest.raises(InputError, match=message):
     cnn.plan_layers(ModelConfig(trained_layers=count), (28, 28, 1))
 
 
@@ -70,7 +72,7 @@ def test_weight_blocks(settings, blocks, size):
   assert [plan.layout.num_blocks for plan in plans] == blocks
   assert [plan.layout.block_size for plan in plans] == size
   order = list(plans[0].layout.shapes)
-  assert order == [name for name in ('conv/kernel', 'conv/bias', 'batch_norm/gamma', 'batch_norm/beta') if name in order]
+  assert order == sorted(order, key=['conv/kernel', 'conv/bias', 'batch_norm/gamma', 'batch_norm/beta'].index)
   assert plans[-1].layout.allocation == 'output'
 
 

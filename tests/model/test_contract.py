@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer import config as configs
 from hypertransformer.config import FeatureConfig, ModelConfig, TransformerConfig
+from hypertransformer.model.generator import token_widths
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.run import losses
 
@@ -24,7 +25,8 @@ COMBINATIONS = [
                                           'features': FeatureConfig('2-layer', shared_dim=3)}),
     ('separate', 'spatial', '4-layer', False, {'trained_layers': 2, 'add_trainable_weights': True}),
     ('joint', 'spatial', 'maxpool-4-layer', True, {'features': FeatureConfig('3-layer', shared_dim=3, layerwise=0)}),
-    ('separate', 'output', 'maxpool-4-layer', False, {'warmup_heads': 'trained', 'trained_layers': -1}),
+    ('separate', 'output', 'maxpool-4-layer', False, {'warmup_heads': 'trained', 'trained_layers': -1,
+                                                       'features': FeatureConfig(layerwise=2, logits_extractor='mix')}),
 ]
 
 
@@ -68,7 +70,12 @@ def test_model(lab, rng, generator, allocation, cnn_name, use_decoder, changes):
   for plan in model.plans:
     assert classified.activations[plan.name].shape.as_list() == [QUERIES, *plan.output_shape]
 
-  # The first dense layer sees tokens of the planned width.
+  # Tokens are as wide as was checked when the model was made.
+  for plan in plans.values():
+    widths = token_widths(settings, model._feature_width(plan), plan.layout.block_size)
+    scope = f'model/{plan.generator}/transformer/encoder_1/self_attention/query/kernel'
+    (kernel,) = (v for v in tf.trainable_variables() if v.op.name == scope)
+    assert kernel.shape.as_list() == [widths.sample, widths.sample_sizes.key_query]
   uses_decoder = use_decoder or generator == 'separate'
   assert any('/decoder_1/' in v.op.name for v in tf.trainable_variables()) == uses_decoder
 

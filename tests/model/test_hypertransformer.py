@@ -349,7 +349,8 @@ def test_dropout_of_local_and_shared_features(lab, build):
 # ---- refused before anything is built
 
 @pytest.mark.parametrize(('settings', 'message'), [
-    ({'transformer': TransformerConfig(heads=4), 'generator': 'separate'}, 'heads=4 does not divide the attention width'),
+    ({'transformer': TransformerConfig(heads=4), 'generator': 'separate'},
+     'heads=4 does not divide the attention width'),
     ({'features': FeatureConfig('4-layer')}, 'image_size=12 is too small for shared_feature_extractor=4-layer'),
     ({'cnn_name': '4-layer', 'kernel_size': 3}, 'image_size is too small for cnn_model_name=4-layer'),
     ({'trained_layers': -4}, 'number_of_trained_cnn_layers is -4'),

@@ -139,7 +139,7 @@ def test_streams_start_at_the_restored_step(tmp_path: pathlib.Path, with_test: b
   with tf.Graph().as_default():
     step = tf.train.get_or_create_global_step()
     streams = [Stream(), Stream()]
-    hook = hooks.StreamHook(step, streams[0], streams[1] if with_test else None, steps_per_test=100)
+    hook = hooks.StreamHook(step, streams[0], streams[1] if with_test else None, 100)  # type: ignore[arg-type]
     with tf.Session() as session:
       session.run([step.initializer, streams[1].begun.initializer])
       session.run(step.assign(250))

@@ -1,0 +1,197 @@
+"""One check per kind of recorded file, and the line that tells its result."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from hypertransformer.episodes import labels
+from hypertransformer.errors import InputError
+from hypertransformer.reference import checks, golden_augment
+from hypertransformer.reference.tolerances import Comparison
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+GOLDEN, SHARED = REPO / 'tests/golden', REPO.parent / 'shared/golden'
+
+SCHEDULE = {
+    'learning_rate': {'lr': 0.02, 'decay_steps': 100000.0, 'decay_rate': 0.95,
+                      'values': {'0': 0.02, '100000': 0.019, '250000': 0.01759296}},
+    'warmup': {'warmup_steps': 100, 'num_heads': 3, 'note': 'text',
+               'values': {'25': [0.25, 0.75, 0.0, 0.0], '150': [0.0, 0.0, 0.0, 1.0]}}}
+
+
+def write(tmp_path: pathlib.Path, content) -> str:
+  path = tmp_path / 'recorded.json'
+  path.write_text(content if isinstance(content, str) else json.dumps(content))
+  return str(path)
+
+
+def failures(results) -> dict[str, str]:
+  return {result.key: result.note for result in results if not result.passed}
+
+
+# ---- model cases and augmentation
+
+def test_a_model_case():
+  results = checks.check(str(GOLDEN / 'a22.npz'))
+  assert failures(results) == {}
+  assert 'out/shared_head_loss' in {result.key for result in results}
+
+
+@pytest.mark.parametrize('path', [GOLDEN / 'augment_gray28.npz', SHARED / 'augment.npz'], ids=['gray28', 'all'])
+def test_augmentation(path):
+  if not path.exists():
+    pytest.skip(f'{path} is not here')
+  results = checks.check(str(path))
+  assert failures(results) == {}
+  with np.load(path) as file:
+    assert [result.key for result in results] == [key for key in file.files if key.startswith('out/')]
+
+
+FEW = ('in/gray28', 'out/smooth/gray28', 'out/rotate/gray28/angle=0.3')
+
+
+def augmentation(tmp_path: pathlib.Path, change) -> list[Comparison]:
+  with np.load(GOLDEN / 'augment_gray28.npz') as file:
+    arrays = {key: file[key] for key in FEW}
+    index = json.loads(str(file['index']))
+  change(arrays)
+  path = tmp_path / 'augment.npz'
+  np.savez(path, index=np.array(json.dumps({key: index[key] for key in FEW})), **arrays)
+  return checks.check(str(path))
+
+
+@pytest.mark.parametrize(('pixels', 'passes'), [(0, True), (11, True), (12, False)])
+def test_a_few_pixels_of_a_rotation_may_differ(tmp_path, pixels, passes):
+  """Of 3 * 28 * 28: half a percent. By how much they differ does not matter."""
+  def change(arrays):
+    arrays['out/rotate/gray28/angle=0.3'].reshape(-1)[:pixels] += 9
+
+  results = augmentation(tmp_path, change)
+  assert (failures(results) == {}) == passes
+  rotated = results[1]
+  if 0 < pixels <= 11:
+    assert (rotated.error, rotated.severity) == (0.0, 0.0)
+    assert str(rotated) == 'out/rotate/gray28/angle=0.3: a few rotated pixels differ, as they may'
+  elif not passes:
+    assert rotated.error == pytest.approx(9.0)
+  assert ('  pass  ' if passes else '  FAIL  ') in checks.line('augment.npz', results)
+
+
+def test_an_augmented_image_that_is_wrong_fails(tmp_path):
+  def change(arrays):
+    arrays['out/smooth/gray28'].reshape(-1)[0] += 0.002
+
+  failed = [result for result in augmentation(tmp_path, change) if not result.passed]
+  assert [(result.key, result.allowed) for result in failed] == [('out/smooth/gray28', 1e-3)]
+  assert failed[0].error == pytest.approx(2e-3, rel=0.1)
+
+
+@pytest.mark.parametrize('result', [
+    ('x', 0.0, 1e-3, True), ('x', 5.0, 0.0, True), ('x', 5.0, 1e-3, False), ('x', 0.0, 1e-3, False),
+    ('x', float('nan'), 1e-3, False), ('x', float('inf'), 0.0, False)])
+def test_the_verdict_of_the_augmentation_check_stands(monkeypatch, result):
+  monkeypatch.setattr(golden_augment, 'check_augment', lambda path: [result])
+  (comparison,) = checks.check(str(GOLDEN / 'augment_gray28.npz'))
+  assert comparison.passed == result[3]
+  assert (comparison.severity <= 1) == result[3]
+
+
+# ---- label permutations and schedules
+
+def permutations() -> dict:
+  return {f'seed={seed},classes={classes}': list(map(int, labels.shuffled_classes(classes, seed)))
+          for seed, classes in ((7, 30), (2022, 50))}
+
+
+def test_label_permutations(tmp_path):
+  results = checks.check(write(tmp_path, {'note': 'text', **permutations()}))
+  assert failures(results) == {}
+  assert [result.key for result in results] == ['seed=7,classes=30', 'seed=2022,classes=50']
+
+
+def test_two_swapped_labels_fail(tmp_path):
+  content = permutations()
+  order = content['seed=7,classes=30']
+  order[3], order[4] = order[4], order[3]
+  assert failures(checks.check(write(tmp_path, content))) == {'seed=7,classes=30': 'another order'}
+
+
+def test_an_unknown_entry_is_not_compared(tmp_path):
+  assert failures(checks.check(write(tmp_path, {**permutations(), 'mean': 3}))) == {'mean': 'not compared'}
+
+
+def test_schedules(tmp_path):
+  results = checks.check(write(tmp_path, SCHEDULE))
+  assert failures(results) == {}
+  assert [result.key for result in results] == [
+      'learning_rate/0', 'learning_rate/100000', 'learning_rate/250000', 'warmup/25', 'warmup/150']
+
+
+@pytest.mark.parametrize(('path', 'value', 'failing'), [
+    (('learning_rate', 'values', '100000'), 0.01900005, 'learning_rate/100000'),
+    (('warmup', 'values', '25'), [0.25, 0.75, 0.0, 2e-6], 'warmup/25')])
+def test_one_wrong_number_of_a_schedule_fails(tmp_path, path, value, failing):
+  content = json.loads(json.dumps(SCHEDULE))
+  content[path[0]][path[1]][path[2]] = value
+  assert list(failures(checks.check(write(tmp_path, content)))) == [failing]
+
+
+@pytest.mark.parametrize('name', ['label_shuffle.json', 'schedule.json'])
+def test_recorded_json(name):
+  if not (SHARED / name).exists():
+    pytest.skip(f'{SHARED / name} is not here')
+  assert failures(checks.check(str(SHARED / name))) == {}
+
+
+# ---- refused
+
+@pytest.mark.parametrize('content', ['{"a": 1}', '[]', '{}', '3', '{"learning_rate": {}}'])
+def test_json_of_no_known_kind(tmp_path, content):
+  with pytest.raises(InputError, match=r'is neither label_shuffle\.json nor schedule\.json'):
+    checks.check(write(tmp_path, content))
+
+
+def test_broken_json(tmp_path):
+  with pytest.raises(InputError, match='cannot be read as JSON'):
+    checks.check(write(tmp_path, '{"a": '))
+
+
+@pytest.mark.parametrize('content', [b'', b'nonsense', b'PK\x03\x04 broken'])
+def test_broken_npz(tmp_path, content):
+  path = tmp_path / 'a01.npz'
+  path.write_bytes(content)
+  with pytest.raises(InputError, match=r'cannot be read as \.npz'):
+    checks.check(str(path))
+
+
+def test_an_npz_of_something_else(tmp_path):
+  np.savez(tmp_path / 'x.npz', images=np.zeros(3))
+  with pytest.raises(InputError, match='is not a golden case'):
+    checks.check(str(tmp_path / 'x.npz'))
+
+
+def test_a_missing_file(tmp_path):
+  for path in (tmp_path / 'a01.npz', tmp_path):
+    with pytest.raises(InputError, match='is not there; expected a file of golden numbers'):
+      checks.check(str(path))
+
+
+# ---- the line
+
+def test_line_names_the_entry_nearest_to_its_limit():
+  results = [Comparison('a', 1e-3, 1e-1), Comparison('b', 9e-6, 1e-5), Comparison('c', 0.0, 0.0)]
+  assert checks.line('/some/where/a01.npz', results) == (
+      'a01.npz  pass  worst 9.0e-06 of 1e-05 allowed at b  (3 entries)')
+
+
+@pytest.mark.parametrize('failed', [
+    Comparison('d', 2e-5, 1e-5), Comparison('d', np.inf, 0.0, 'not compared'), Comparison('d', np.nan, 1e-5)])
+def test_line_of_a_failure(failed):
+  results = [Comparison('b', 9e-6, 1e-5), failed, Comparison('c', 0.0, 0.0)]
+  line = checks.line('a01.npz', results)
+  assert line.startswith('a01.npz  FAIL  worst ')
+  assert line.endswith(' allowed at d  (3 entries)')
