@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow.compat.v1 as tf
 from absl import app, logging
+from absl import flags as absl_flags
 
 from hypertransformer import errors, flags
 
@@ -17,6 +18,8 @@ def run(program: Callable[[flags.Values], None]) -> None:
   Exit status: 0 done, 2 bad input (one line on stderr).
   """
   flags.define()
+  for flag in flags.ALL_FLAGS:  # so that --help lists them
+    absl_flags.FLAGS.register_key_flag_for_module(sys.argv[0], absl_flags.FLAGS[flag.name])
   app.run(lambda argv: _main(program, argv))
 
 

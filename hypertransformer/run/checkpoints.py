@@ -118,6 +118,17 @@ def require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
                             'was trained with, or another --train_log_dir.')
 
 
+def require_nothing_lost(prefix: str, variables: Iterable[tf.Variable]) -> None:
+  """Raises InputError if the checkpoint's model has more than these variables: the next checkpoint would lack them."""
+  kept = {v.op.name for v in variables}
+  lost = sorted(name for name in tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+                if name.startswith(('model/', 'loss/')) and name not in kept)
+  if lost:
+    raise errors.InputError(f'checkpoint {prefix} has {len(lost)} variables that the model of these flags lacks, such '
+                            f'as {", ".join(lost[:3])}: they would be lost. Use the flags it was trained with, or '
+                            'another --train_log_dir.')
+
+
 def read_flags(folder: str) -> dict[str, Any] | None:
   """The flag values that a run was started with, or None."""
   path = pathlib.Path(folder) / FLAGS_FILE

@@ -79,6 +79,7 @@ def _scaffold(start: Start) -> tf.train.Scaffold:
   """Initialises and saves the variables of the current graph. Raises InputError if the start does not fit them."""
   if start.resumed is not None:
     checkpoints.require_match(start.resumed, tf.global_variables())
+    checkpoints.require_nothing_lost(start.resumed, tf.global_variables())
   saver = tf.train.Saver(max_to_keep=checkpoints.KEEP, keep_checkpoint_every_n_hours=checkpoints.KEEP_EVERY_HOURS)
   return tf.train.Scaffold(saver=saver, init_fn=_shared_features_init(start.shared) if start.shared else None)
 

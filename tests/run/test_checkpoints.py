@@ -194,6 +194,18 @@ def test_require_match_names_the_variables(folder: pathlib.Path) -> None:
   assert 'another --train_log_dir' in text
 
 
+def test_require_nothing_lost(tmp_path: pathlib.Path) -> None:
+  """Of the model; an optimizer's variables may go."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    kept, _, _ = (tf.get_variable(name, [1]) for name in ('model/a', 'model/b/kernel', 'beta1_power'))
+    session.run(tf.global_variables_initializer())
+    tf.train.Saver().save(session, str(tmp_path / 'x'), write_meta_graph=False)
+    checkpoints.require_nothing_lost(str(tmp_path / 'x'), tf.global_variables()[:2])
+    with pytest.raises(InputError, match=r'checkpoint .*/x has 1 variables that the model of these flags lacks, such '
+                                         r'as model/b/kernel: they would be lost\. Use the flags it was trained with'):
+      checkpoints.require_nothing_lost(str(tmp_path / 'x'), [kept])
+
+
 def test_flags_json_holds_every_value(tmp_path: pathlib.Path) -> None:
   values = flags.defaults() | {'seed': 5, 'learning_rate': 0.25}
   checkpoints.write_flags(str(tmp_path), values)

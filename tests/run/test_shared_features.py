@@ -64,6 +64,10 @@ def test_a_run_starts_from_pretrained_shared_features(
   assert not np.array_equal(head, given['loss/shared_head/kernel']), 'the features alone'
   start = loop._starting_point(train.flags.run_config(values | {'restore_shared_features_from': '/gone'}), values)
   assert start == loop.Start(str(tmp_path / 'model-1'), None)
+  # Pre-training in its folder would drop all the rest of the model.
+  (tmp_path / 'flags.json').unlink()
+  with pytest.raises(InputError, match=r'model-1 has \d+ variables that the model of these flags lacks, such as model/'):
+    run_training(values | {'pretrain_shared_feature': True})
 
 
 def damaged(pretrained: pathlib.Path, tmp_path: pathlib.Path) -> str:

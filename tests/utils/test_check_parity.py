@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -28,7 +29,17 @@ def wrong_copy(tmp_path: pathlib.Path) -> pathlib.Path:
   return path
 
 
-@pytest.mark.slow    # starts TensorFlow four times
+def test_without_files_it_tells_its_usage(capsys):
+  spec = importlib.util.spec_from_file_location('check_parity', SCRIPT)
+  script = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(script)
+  assert script.main([]) == 2
+  printed = capsys.readouterr()
+  assert printed.out == ''
+  assert 'python utils/check_parity.py ../shared/golden/*.npz' in printed.err
+
+
+@pytest.mark.slow    # starts TensorFlow three times
 def test_exit_status_and_lines(tmp_path):
   good = run(CASE)
   assert good.returncode == 0, good.stderr
@@ -49,7 +60,3 @@ def test_exit_status_and_lines(tmp_path):
   assert f'error: {missing} is not there; expected a file of golden numbers' in unreadable.stderr
   assert 'Traceback' not in unreadable.stderr
   assert unreadable.stdout == bad.stdout
-
-  nothing = run()
-  assert (nothing.returncode, nothing.stdout) == (2, '')
-  assert 'python utils/check_parity.py ../shared/golden/*.npz' in nothing.stderr
