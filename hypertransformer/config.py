@@ -25,16 +25,24 @@ def require(condition: bool, message: str) -> None:
     raise errors.InputError(message)
 
 
-def _positive(config: Any, *names: str) -> None:
-  for name in names:
-    value = getattr(config, name)
-    require(value > 0, f'{name} is {value}; it must be positive.')
+def _positive(config: Any, **flags: str) -> None:
+  """Fields that must be positive, each with the name of its flag for the message."""
+  for field, flag in flags.items():
+    value = getattr(config, field)
+    require(value > 0, f'{flag} is {value}; it must be positive.')
 
 
-def _fraction(config: Any, *names: str) -> None:
-  for name in names:
-    value = getattr(config, name)
-    require(0.0 <= value < 1.0, f'{name} is {value}; it must be at least 0 and below 1.')
+def _not_negative(config: Any, **flags: str) -> None:
+  for field, flag in flags.items():
+    value = getattr(config, field)
+    require(value >= 0, f'{flag} is {value}; it must not be negative.')
+
+
+def _fraction(config: Any, **flags: str) -> None:
+  """Fields in [0, 1)."""
+  for field, flag in flags.items():
+    value = getattr(config, field)
+    require(0.0 <= value < 1.0, f'{flag} is {value}; it must be at least 0 and below 1.')
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -59,8 +67,9 @@ class TransformerConfig:
   dropout_rate: float = 0.0
 
   def __post_init__(self) -> None:
-    _positive(self, 'num_layers', 'heads', 'key_query_dim', 'value_dim', 'inner_dim')
-    _fraction(self, 'dropout_rate')
+    _positive(self, num_layers='num_layers', heads='heads', key_query_dim='lw_key_query_dim',
+              value_dim='lw_value_dim', inner_dim='lw_inner_dim')
+    _fraction(self, dropout_rate='dropout_rate')
     _one_of('transformer_activation', self.activation, ('softmax', 'sigmoid'))
     _one_of('transformer_nonlinearity', self.nonlinearity, ('relu', 'gelu', 'lrelu'))
 
@@ -69,6 +78,7 @@ class TransformerConfig:
 class FeatureConfig:
   """What is read off a support image (spec/model.md section 4).
 
+  shared_extractor: '-bn' variants (spec/model.md section 4) have no flag, as in the original: library use only.
   layerwise: channels of the local convolutions; None = the larger of a layer's input and output channels; 0 = none.
   """
   shared_extractor: str = 'none'
@@ -81,8 +91,8 @@ class FeatureConfig:
   dropout: float = 0.0
 
   def __post_init__(self) -> None:
-    _positive(self, 'shared_dim')
-    _fraction(self, 'shared_dropout', 'dropout')
+    _positive(self, shared_dim='shared_features_dim')
+    _fraction(self, shared_dropout='shared_fe_dropout', dropout='fe_dropout')
     _one_of('shared_feature_extractor', self.shared_extractor, SHARED_EXTRACTORS)
     _one_of('shared_feature_extractor_padding', self.shared_padding, ('valid', 'same'))
     _one_of('logits_feature_extractor', self.logits_extractor, ('default', 'passthrough', 'mix'))
@@ -122,8 +132,9 @@ class ModelConfig:
   features: FeatureConfig = FeatureConfig()
 
   def __post_init__(self) -> None:
-    _positive(self, 'kernel_size', 'stride', 'channels', 'embedding_dim')
-    _fraction(self, 'cnn_dropout_rate')
+    _positive(self, kernel_size='kernel_size', stride='stride', channels='default_num_channels',
+              embedding_dim='embedding_dim')
+    _fraction(self, cnn_dropout_rate='cnn_dropout_rate')
     for name in ('max_prob_remove_labeled', 'max_prob_remove_unlabeled'):
       require(0.0 <= getattr(self, name) <= 1.0, f'{name} is {getattr(self, name)}; it must be in 0..1.')
     require(self.num_labels >= 2, f'num_labels is {self.num_labels}; an episode needs at least 2 classes.')
@@ -162,9 +173,9 @@ class LossConfig:
   pretrain_shared: bool = False
 
   def __post_init__(self) -> None:
-    _fraction(self, 'label_smoothing')
-    for name in ('l2_weight', 'variation_weight', 'warmup_steps', 'shared_head_weight'):
-      require(getattr(self, name) >= 0, f'{name} is {getattr(self, name)}; it must not be negative.')
+    _fraction(self, label_smoothing='label_smoothing')
+    _not_negative(self, l2_weight='l2_reg_weight', variation_weight='weight_variation_regularization',
+                  warmup_steps='warmup_steps', shared_head_weight='shared_head_weight')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +188,8 @@ class OptimizerConfig:
 
   def __post_init__(self) -> None:
     _one_of('optimizer', self.name, ('sgd', 'momentum', 'adam'))
-    _positive(self, 'learning_rate', 'decay_steps', 'decay_rate')
+    _positive(self, learning_rate='learning_rate', decay_steps='learning_rate_decay_steps',
+              decay_rate='learning_rate_decay_rate')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,9 +206,8 @@ class EpisodeConfig:
     require(self.support_samples >= self.num_labels,
             f'samples_transformer is {self.support_samples}, fewer than num_labels={self.num_labels}: '
             'every class of an episode needs at least one support sample.')
-    _positive(self, 'query_samples')
-    require(self.unlabeled_per_class >= 0,
-            f'unlabeled_samples_per_class is {self.unlabeled_per_class}; it must not be negative.')
+    _positive(self, query_samples='samples_cnn')
+    _not_negative(self, unlabeled_per_class='unlabeled_samples_per_class')
     require(self.unlabeled_per_class == 0 or self.balanced,
             f'unlabeled_samples_per_class={self.unlabeled_per_class} needs --balanced_batches: without it '
             'a class may have no support sample left.')
@@ -217,7 +228,7 @@ class EvalConfig:
   timeout_secs: float = 0.0
 
   def __post_init__(self) -> None:
-    _positive(self, 'num_tasks', 'num_batches', 'batch_size')
+    _positive(self, num_tasks='num_task_evals', num_batches='num_eval_batches', batch_size='eval_batch_size')
     require(self.timeout_secs >= 0,
             f'eval_timeout_secs is {self.timeout_secs}; it must be 0 (wait for ever) or more.')
 
@@ -232,5 +243,5 @@ class RunConfig:
   seed: int | None = None
 
   def __post_init__(self) -> None:
-    _positive(self, 'train_steps', 'steps_between_saves')
+    _positive(self, train_steps='train_steps', steps_between_saves='steps_between_saves')
     require(bool(self.log_dir), 'train_log_dir is empty; give the folder for checkpoints and summaries.')

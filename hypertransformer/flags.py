@@ -209,8 +209,15 @@ def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
 
 def model_flag_changes(old: Values, new: Values) -> list[str]:
   """'--name was A, is B' for every flag that makes another model."""
+  before, now = _effective(old), _effective(new)
   return [f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}' for flag in ALL_FLAGS
-          if flag.model and flag.name in old and old[flag.name] != new[flag.name]]
+          if flag.model and flag.name in old and before[flag.name] != now[flag.name]]
+
+
+def _effective(v: Values) -> dict[str, Any]:
+  """Of warm-up only whether there are heads, and of which kind, makes a model; not how long it is."""
+  warmup = v.get('warmup_steps', 0) > 0
+  return {**v, 'warmup_steps': warmup, 'warmup_heads': warmup and v.get('warmup_heads')}
 
 
 def model_config(v: Values) -> config.ModelConfig:
@@ -239,7 +246,7 @@ def model_config(v: Values) -> config.ModelConfig:
 
 def _layerwise(text: str) -> int | None:
   """--num_layerwise_features: '' -> None, else a whole number."""
-  config.require(text == '' or text.isdigit(),
+  config.require(text == '' or (text.isascii() and text.isdigit()),
                  f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more.')
   return int(text) if text else None
 
@@ -289,6 +296,9 @@ def train_augmentation(v: Values) -> AugmentationConfig:
 def test_augmentation(v: Values) -> AugmentationConfig:
   """Augmentation of test episodes and of the evaluator's tasks: the test_* flags, -1 = as in training."""
   chosen = {name: v[f'test_{name}'] if v[f'test_{name}'] != -1 else v[name] for name in AUGMENTATIONS}
+  for name, value in chosen.items():
+    config.require(name == 'angle_range' or 0 <= value <= 1,
+                   f'test_{name} is {value}; it must be a probability from 0 to 1 (-1: as in training).')
   return AugmentationConfig(**chosen, random_rotate_by_90=v['test_random_rotate_by_90'],
                             per_label=v['test_per_label_augmentation'])
 

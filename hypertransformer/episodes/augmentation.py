@@ -59,6 +59,15 @@ class AugmentationConfig:
                if field.name.endswith('_probability'))
 
 
+def check(config: AugmentationConfig, image_shape: tuple[int, int, int]) -> None:
+  """Raises InputError, before any graph is built, for images (H, W, C) that the configured changes cannot take."""
+  height, width, channels = image_shape
+  if config.random_rotate_by_90:
+    image_ops.require_square(height, width)
+  if config.photographic:
+    photographic.require_channels(channels)
+
+
 @dataclasses.dataclass(frozen=True)
 class AugmentationPlan:
   """Random settings, each a tensor [n], n groups (`draw_plan`) or n images (`for_images`).

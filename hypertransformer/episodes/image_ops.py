@@ -28,6 +28,15 @@ def static_size(images: tf.Tensor) -> tuple[int, int]:
   return int(shape[1]), int(shape[2])
 
 
+def require_square(height: int, width: int) -> None:
+  """Raises InputError for images that cannot be turned by 90 degrees."""
+  if height != width:
+    raise InputError(
+        f'images of {height} x {width} pixels cannot be turned by 90 degrees and keep their shape; '
+        'expected square images. Turn off rotation by 90 degrees (random_rotate_by_90) or crop the '
+        'images to squares.')
+
+
 def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
   """Turns every image counter-clockwise by `times` [n] (integers) quarter turns; any dtype.
 
@@ -35,11 +44,7 @@ def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
     InputError: the images are not square.
   """
   height, width = static_size(images)
-  if height != width:
-    raise InputError(
-        f'images of {height} x {width} pixels cannot be turned by 90 degrees and keep their shape; '
-        'expected square images. Turn off rotation by 90 degrees (random_rotate_by_90) or crop the '
-        'images to squares.')
+  require_square(height, width)
   grid = tf.reshape(tf.range(height * width), [height, width])
   quarter = tf.reverse(tf.transpose(grid), axis=[0])
   half = tf.reverse(grid, axis=[0, 1])

@@ -93,6 +93,14 @@ def crop_to(images: tf.Tensor, boxes: tf.Tensor, size: tuple[int, int]) -> tf.Te
   return tf.image.crop_and_resize(images, boxes, box_indices=tf.range(count), crop_size=size)
 
 
+def require_channels(channels: int) -> None:
+  """Raises InputError for images that are neither RGB nor grey."""
+  if channels not in (1, 3):
+    raise InputError(
+        f'photographic augmentation got images of {channels} channels; expected 3 (RGB) or 1 '
+        '(grey). Turn off apply_image_augmentations for such images.')
+
+
 def augment_photographic(
     images: tf.Tensor, seed: tf.Tensor, individually: bool = False) -> tf.Tensor:
   """Flips, changes colours and crops normalised images at random.
@@ -108,11 +116,7 @@ def augment_photographic(
   Raises:
     InputError: neither one nor three channels.
   """
-  channels = images.shape[-1]
-  if channels not in (1, 3):
-    raise InputError(
-        f'photographic augmentation got images of {channels} channels; expected 3 (RGB) or 1 '
-        '(grey). Turn off apply_image_augmentations for such images.')
+  require_channels(images.shape[-1])
   draw = draw_photographic(tf.shape(images)[0] if individually else 1, seed)
   colours = to_uint8(images)
   colours = _change_each(colours, draw) if individually else _change_all(colours, draw)

@@ -8,6 +8,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -55,6 +56,11 @@ class Daemon:
     except OSError as error:
       raise InputError(f'{self._places.eval_dir} cannot be made: {error}; correct --train_log_dir.') from error
     self._results = ResultFile(self._places.eval_dir / 'results.jsonl')
+    # Lines of an earlier evaluator count as done only if it had the same settings, and nobody asks for one checkpoint.
+    settings = _settings(values)
+    same = checkpoints.read_flags(str(self._places.eval_dir)) == settings
+    self._skip_done = same and not config.once and not config.checkpoint
+    checkpoints.write_flags(str(self._places.eval_dir), settings)
     self._results_time = self._results.path.stat().st_mtime if self._results.path.exists() else 0.0
     self._writer = tf.summary.FileWriter(str(self._places.eval_dir))
     if VALIDATION not in [preset.name for preset in presets]:
@@ -78,12 +84,13 @@ class Daemon:
     self._writer.close()
 
   def _poll(self, train_steps: int) -> None:
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     for _ in self._wakeups():
       for step, prefix in checkpoints.find(self._places.log_dir).items():
-        if prefix in seen:
+        state = (prefix, *snapshots.state(prefix))
+        if state in seen:
           continue
-        seen.add(prefix)
+        seen.add(state)
         problem = self._evaluate(prefix)
         if problem:
           logging.warning('Checkpoint %s is left out: %s', prefix, problem)
@@ -153,7 +160,7 @@ class Daemon:
 
   def _done(self, prefix: str, copy: str, preset: Preset) -> bool:
     """Whether an earlier evaluator left a line for it that is younger than the checkpoint."""
-    if os.path.getmtime(f'{copy}.index') > self._results_time:
+    if not self._skip_done or os.path.getmtime(f'{copy}.index') > self._results_time:
       return False
     queries = self._config.num_batches * self._config.batch_size
     return self._results.has(prefix, preset.name, preset.dataset, self._config.num_tasks, queries)
@@ -171,6 +178,13 @@ class Daemon:
       values[f'eval_accuracy_disjoint/{result.preset}'] = result.accuracy_disjoint
     self._writer.add_summary(hooks.scalar_summary(values), result.step)
     self._writer.flush()
+
+
+def _settings(values: flags.Values) -> dict[str, Any]:
+  """The flags that an evaluation's numbers depend on."""
+  irrelevant = {flag.name for flag in (*flags.RUN_FLAGS, *flags.LOSS_FLAGS) if not flag.model}
+  irrelevant |= {'data_numpy_dir', 'eval_once', 'eval_checkpoint', 'eval_timeout_secs'}
+  return {name: value for name, value in values.items() if name not in irrelevant}
 
 
 class _ProgressLine:

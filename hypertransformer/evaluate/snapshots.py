@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.evaluate.results import Result
+from hypertransformer.run.checkpoints import FLAGS_FILE
 
 BEST_FILE = 'best.json'
 
@@ -41,12 +42,30 @@ def files(prefix: str) -> list[str]:
   return [*data, index]
 
 
+def state(prefix: str) -> list[str]:
+  """Sizes and times of a checkpoint's files: another state is another, or now complete, checkpoint."""
+  found = []
+  for path in sorted(glob.glob(glob.escape(prefix) + '.*')):
+    with contextlib.suppress(FileNotFoundError):
+      stat = os.stat(path)
+      found.append(f'{path} {stat.st_size} {stat.st_mtime_ns}')
+  return found
+
+
 def best_accuracy(folder: pathlib.Path) -> float:
   """The accuracy of the best checkpoint so far, -1 without one."""
   try:
     return float(json.loads((folder / BEST_FILE).read_text())['accuracy'])
   except (FileNotFoundError, ValueError, KeyError, TypeError):
     return -1.0
+
+
+def _copy_flags(log_dir: pathlib.Path, folder: pathlib.Path) -> None:
+  """The run's flags go with the checkpoint: they say which model it is."""
+  source = log_dir / FLAGS_FILE
+  if source.exists() and log_dir.resolve() != folder.resolve():
+    shutil.copy2(source, folder / f'{FLAGS_FILE}.part')
+    os.replace(folder / f'{FLAGS_FILE}.part', folder / FLAGS_FILE)
 
 
 def keep_best(prefix: str, result: Result, folder: pathlib.Path) -> bool:
@@ -62,6 +81,7 @@ def keep_best(prefix: str, result: Result, folder: pathlib.Path) -> bool:
     names.append(os.path.basename(path))
     shutil.copy2(path, folder / f'{names[-1]}.part')
     os.replace(folder / f'{names[-1]}.part', folder / names[-1])
+  _copy_flags(pathlib.Path(result.checkpoint).parent, folder)
   (folder / f'{BEST_FILE}.part').write_text(result.json() + '\n')
   os.replace(folder / f'{BEST_FILE}.part', folder / BEST_FILE)
   tf.train.update_checkpoint_state(str(folder), str(folder / os.path.basename(prefix)))

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.config import EpisodeConfig, EvalConfig, ModelConfig
-from hypertransformer.episodes import pipeline
+from hypertransformer.episodes import augmentation, pipeline
 from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
@@ -43,19 +43,21 @@ class Scores:
 class TaskEvaluator:
   """Evaluates checkpoints of one model on several presets, in a graph and session of its own."""
 
-  def __init__(self, model: ModelConfig, episodes: EpisodeConfig, augmentation: AugmentationConfig,
+  def __init__(self, model: ModelConfig, episodes: EpisodeConfig, augment: AugmentationConfig,
                image_size: int, presets: Sequence[Preset], config: EvalConfig, seed: int) -> None:
     """Raises InputError where data, model and sizes do not go together."""
     self._config = config
     drawn = dataclasses.replace(episodes, query_samples=config.batch_size)
     samplers = [EpisodeSampler(preset.class_set, drawn, seed, FIRST_STREAM + number, config.num_batches)
                 for number, preset in enumerate(presets)]
+    for preset in presets:
+      augmentation.check(augment, preset.class_set.arrays.image_shape)
     channels = {preset.class_set.arrays.image_shape[-1] for preset in presets}
     if len(channels) != 1:
       raise InputError(f'the evaluation datasets have {sorted(channels)} channels; one model takes only one kind.')
     self._model = HyperTransformer(model, (image_size, image_size, channels.pop()))
     with tf.Graph().as_default():
-      streams = [pipeline.stream(sampler, augmentation, image_size, f'preset_{number}')
+      streams = [pipeline.stream(sampler, augment, image_size, f'preset_{number}')
                  for number, sampler in enumerate(samplers)]
       self._streams = dict(zip((preset.name for preset in presets), streams, strict=True))
       episode, self._handle, handles = pipeline.switchable(streams)

@@ -13,11 +13,10 @@ import tensorflow as tf
 
 from hypertransformer import errors
 from hypertransformer.reference import names
+from hypertransformer.run.checkpoints import READ_ERRORS
 
 _FILE_ENDING = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})')
 _CONVERTERS = {names.IMPORT: names.import_variables, names.EXPORT: names.export_variables}
-# What TF raises for a missing, cut or damaged data file depends on its version.
-_READ_ERRORS = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +76,7 @@ def read(prefix: pathlib.Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(prefix))
     return {name: np.asarray(reader.get_tensor(name))
             for name in sorted(reader.get_variable_to_shape_map())}
-  except _READ_ERRORS as error:
+  except READ_ERRORS as error:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise errors.InputError(f'checkpoint {prefix} cannot be read; it is half-written or damaged '
                             f'({reason}). Copy all of its files again.') from None

@@ -210,12 +210,11 @@ def _moving_averages(variables: Variables) -> dict[str, np.ndarray]:
   """As initialised: zeros and ones [channels], for each batch norm of our variables' CNN."""
   weights = TABLES[1].ours
   layers = [int(fields['l']) for name in variables if (fields := weights.match(name)) is not None]
+  passes = ['cnn', *(['cnn_query'] if any(name.startswith('model/cnn_query/') for name in variables) else [])]
   averages = {}
   for layer in range(1, max(layers, default=1)):    # the last one is the logits layer
-    for which in ('cnn', 'cnn_query'):
+    for which in passes:
       scale = variables.get(f'model/{which}/layer_{layer}/batch_norm/gamma')
-      if scale is None and which == 'cnn_query':    # shared with the support pass
-        continue
       if scale is None:                             # generated, one block per output channel
         scale = _generated_scale(variables, layer)
       fields = {'l': str(layer), 'pass': which}

@@ -27,9 +27,15 @@ from hypertransformer.reference.tolerances import Comparison
 from hypertransformer.run import losses, objective, regularization
 
 Arrays = Mapping[str, np.ndarray]
+INPUTS = ('support_images', 'support_labels', 'support_mask', 'support_classes', 'query_images', 'query_labels',
+          'test_support_images', 'test_support_labels', 'test_support_mask', 'test_query_images', 'test_query_labels')
 # What np.load and the entries of its file raise for files that are no (intact) .npz.
 BAD_NPZ = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile)
 VARIATION_NAME = re.compile(r'reg_loss_(?P<variable>.*?)(?:_(?P<use>\d+))?$')
+
+
+class NotComparable(errors.InputError):
+  """The file can be read, but no model can be built from it to compare with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +101,10 @@ def _load(case: Case, session: tf.Session) -> None:
   variables = {v.op.name: v for v in tf.global_variables()}
   values.pop('global_step', None)
   odd = sorted(set(values) ^ set(variables))
+  odd += [f'{name} {values[name].shape}, expected {tuple(v.shape.as_list())}' for name, v in variables.items()
+          if name in values and values[name].shape != tuple(v.shape.as_list())]
   if odd:
-    raise errors.InputError(f'{case.path}: variables of the file and of the model built from its flags differ: '
+    raise NotComparable(f'{case.path}: variables of the file and of the model built from its flags differ: '
                             f'{", ".join(odd[:5])} ({len(odd)} in all).')
   # One run for all: each run of a new set of ops would optimise the whole graph again.
   session.run([variable.initializer for variable in variables.values()],
@@ -109,7 +117,7 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
   config = flags.model_config(values)
   images = case.input('support_images')
   if images is None:
-    raise errors.InputError(f'{case.path} has no in/support_images.')
+    raise NotComparable(f'{case.path} has no in/support_images.')
   model = HyperTransformer(config, tuple(images.shape.as_list()[1:]))
   first, last = case.settings['real_class_min'], case.settings['real_class_max']
   classes = objective.RealClasses(first, last - first + 1)
@@ -169,10 +177,12 @@ def _with_original_loss(case: Case, model: HyperTransformer, ours: objective.Obj
   """Adds regularisation and loss as the original has them (variation terms of all four uses)."""
   variation = [ours.variation_terms]
   if case.input('test_support_images') is not None:
-    test_support = Support(case.input('test_support_images'), case.input('test_support_labels'))
+    test_support = Support(case.input('test_support_images'), case.input('test_support_labels'),
+                           case.input('test_support_mask'))
     weights = model.generate(test_support)
     classified = model.classify(case.input('test_query_images'), weights)
     outputs['out/test_logits'] = classified.logits
+    outputs['test_accuracy'] = losses.accuracy(classified.logits, case.input('test_query_labels'))
     variation.append(regularization.variation_terms(weights.rows + classified.rows, config.variation_weight))
   terms = [term for episode in variation for _ in ('support', 'query') for term in episode] + ours.l2_terms
   loss = tf.add_n([ours.ce, *terms])
@@ -190,6 +200,8 @@ def _compare(case: Case, outputs: Arrays, gradients: Arrays, without_gradient: s
   stored = {key[5:]: array for key, array in case.arrays.items() if key.startswith('grad/')}
   results += tolerances.compare_gradients(stored, exported, limits)
   results += _compare_names(case, gradients, exported, stored, without_gradient)
+  results += [Comparison(key, np.inf, 0.0, 'not compared') for key in case.arrays
+              if key.startswith('in/') and key[3:].removesuffix('_u8') not in INPUTS]
   return results + _compare_summaries(case, outputs)
 
 
@@ -226,11 +238,33 @@ def _compare_names(case: Case, ours: Arrays, exported: Arrays, stored: Arrays,
 
 
 def _compare_summaries(case: Case, outputs: Arrays) -> list[Comparison]:
-  """The summaries that repeat an output under the tag people plot."""
+  """The summaries, under the tags that people plot; the test accuracy only where the file has the test episode."""
+  recorded = json.loads(str(case.arrays['summaries'])) if 'summaries' in case.arrays else {}
+  ours = _summaries(case, outputs)
+  results = []
+  for tag, expected in recorded.items():
+    if tag in ours:
+      value, like = ours[tag]
+      results.append(tolerances.compare(f'summaries/{tag}', np.asarray(value), np.asarray(expected),
+                                        tolerances.limits(case.arrays), like=like))
+    elif tag != 'accuracy/test_accuracy':
+      results.append(Comparison(f'summaries/{tag}', np.inf, 0.0, 'not compared'))
+  return results
+
+
+def _summaries(case: Case, outputs: Arrays) -> dict[str, tuple[Any, str]]:
+  """{tag: (our value, the output whose tolerance applies)}."""
   tags = {'loss/loss': 'out/loss', 'loss/loss/ce': 'out/ce', 'loss/loss/regularization': 'out/reg',
-          'accuracy/accuracy': 'out/eval_accuracy', 'loss/shared_head_loss': 'out/shared_head_loss',
-          'accuracy/shared_head_accuracy': 'out/shared_head_accuracy'}
-  summaries = json.loads(str(case.arrays['summaries'])) if 'summaries' in case.arrays else {}
-  return [tolerances.compare(f'summaries/{tag}', np.asarray(outputs[key]), np.asarray(summaries[tag]),
-                             tolerances.limits(case.arrays), like=key)
-          for tag, key in tags.items() if tag in summaries and key in outputs]
+          'accuracy/accuracy': 'out/eval_accuracy', 'accuracy/test_accuracy': 'test_accuracy',
+          'loss/shared_head_loss': 'out/shared_head_loss', 'accuracy/shared_head_accuracy': 'out/shared_head_accuracy'}
+  ours = {tag: (outputs[key], key) for tag, key in tags.items() if key in outputs}
+  if 'out/shared_head_loss' in outputs:
+    weighted = case.values['shared_head_weight'] * outputs['out/shared_head_loss']
+    ours['loss/weighted_shared_head_loss'] = weighted, 'out/shared_head_loss'
+  names_of_heads = [f'head-{i}' for i in range(1, len(outputs.get('out/warmup_weights', ())))]
+  for number, name in enumerate(names_of_heads, start=1):
+    hits = outputs[f'out/head_logits/{number}'].argmax(-1) == case.arrays['in/query_labels']
+    ours[f'accuracy/{name}'] = hits.mean(), 'out/eval_accuracy'
+  for name, weight in zip([*names_of_heads, 'main'], outputs.get('out/warmup_weights', ()), strict=False):
+    ours[f'warmup_weights/{name}'] = weight, 'out/warmup_weights'
+  return ours

@@ -20,7 +20,8 @@ BASENAME = 'model'
 FLAGS_FILE = 'flags.json'
 KEEP = 3
 KEEP_EVERY_HOURS = 3
-READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError)  # what TensorFlow raises for broken checkpoints
+# What TensorFlow raises for a broken checkpoint; which of them, depends on its version.
+READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError)
 PATTERN_CHARACTERS = '*?[\\'
 _NUMBERED = re.compile(r'.*/model-(\d+)\.index')
 

@@ -7,7 +7,7 @@ import dataclasses
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.config import EpisodeConfig, LossConfig, ModelConfig, OptimizerConfig
-from hypertransformer.episodes import pipeline
+from hypertransformer.episodes import augmentation, pipeline
 from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.pipeline import Episode, EpisodeStream
 from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
@@ -68,6 +68,8 @@ def check(setup: Setup, seed: int) -> tuple[EpisodeSampler, EpisodeSampler, Hype
   """Everything that can be refused before a graph is built. Raises InputError."""
   train = EpisodeSampler(setup.train_set, setup.episodes, seed, TRAIN_STREAM)
   test = EpisodeSampler(setup.test_set, setup.episodes, seed, TEST_STREAM)
+  augmentation.check(setup.train_augmentation, setup.train_set.arrays.image_shape)
+  augmentation.check(setup.test_augmentation, setup.test_set.arrays.image_shape)
   return train, test, HyperTransformer(setup.model, setup.image_shape)
 
 

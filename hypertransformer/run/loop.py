@@ -28,7 +28,7 @@ def train(setup: Setup, run: RunConfig, values: flags.Values) -> int:
   values: all flag values, written to flags.json. Raises InputError for settings, data or checkpoints that do not
   go together, and tf.train.NanLossDuringTrainingError when the loss is no number any more.
   """
-  seed = secrets.randbits(62) if run.seed is None else run.seed
+  seed = _seed(run)
   graph_lib.check(setup, seed)
   start = _starting_point(run, values)
   step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
@@ -41,9 +41,17 @@ def train(setup: Setup, run: RunConfig, values: flags.Values) -> int:
     logging.info('The CNN:\n%s', getter.table(graph.rows))
     logging.info('%d variables with %d numbers; seed %d', len(tf.trainable_variables()), _numbers(), seed)
     scaffold = _scaffold(start)
-    checkpoints.write_flags(run.log_dir, values)
+    checkpoints.write_flags(run.log_dir, {**values, 'seed': seed})
     checkpoints.repair_state(run.log_dir, start.resumed)
     return _run(graph, run, scaffold, signals)
+
+
+def _seed(run: RunConfig) -> int:
+  """The given seed; without one that of the run that goes on (flags.json), or a new one."""
+  if run.seed is not None:
+    return run.seed
+  old = checkpoints.read_flags(run.log_dir) if checkpoints.find(run.log_dir) else None
+  return old['seed'] if old and old.get('seed') is not None else secrets.randbits(62)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,9 +62,9 @@ def test_it_ends_with_the_checkpoint_of_train_steps(bench: Any) -> None:
   """Without waiting for the time-out; checkpoints are taken by rising step, though saved in another order."""
   for step in (10, 5, 20):
     bench.save(step, 0.5)
-  bench.run(train_steps=20, timeout_secs=0.0)
+  bench.run(train_steps=20, timeout_secs=20.0)
   assert bench.steps() == [5, 10, 20]
-  assert 'Checkpoint 20 of train_steps=20 is evaluated: done.' in bench.lines
+  assert bench.lines[-1] == 'Checkpoint 20 of train_steps=20 is evaluated: done.'
 
 
 def test_new_checkpoints_are_taken_as_they_appear(bench: Any) -> None:
@@ -75,8 +75,9 @@ def test_new_checkpoints_are_taken_as_they_appear(bench: Any) -> None:
       bench.save(5 + 5 * number, 0.5)
 
   bench.evaluator.during = train_on
-  bench.run(train_steps=15, timeout_secs=0.0)
+  bench.run(train_steps=15, timeout_secs=20.0)
   assert bench.steps() == [5, 10, 15]
+  assert bench.lines[-1] == 'Checkpoint 15 of train_steps=15 is evaluated: done.'
 
 
 def test_it_ends_when_nothing_new_comes(bench: Any) -> None:
@@ -120,8 +121,8 @@ def test_eval_checkpoint_that_is_not_there(bench: Any, prefix: str, message: str
 def test_no_copies_are_left_behind(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.run()
-  assert [path.name for path in (bench.folder / 'eval').iterdir() if not path.name.startswith('events.')] == [
-      'results.jsonl']
+  assert {path.name for path in (bench.folder / 'eval').iterdir() if not path.name.startswith('events.')} == {
+      'results.jsonl', 'flags.json'}
 
 
 def test_a_folder_that_cannot_be_made(bench: Any) -> None:

@@ -289,6 +289,30 @@ def test_the_gradient_reaches_every_variable(lab, build, settings):
   assert len([name for name in sizes if 'generator_' in name]) > 60
 
 
+def test_the_gradient_is_the_slope(lab, build):
+  """Through later generators, too, which see activations that the first one's weights made: against a difference
+  quotient along the gradient for each generator's variables."""
+  built = build(config())
+  loss = losses.cross_entropy(built.classified.logits, tf.constant([0, 1, 2, 0]))
+  variables = {v.op.name: v for v in tf.trainable_variables()}
+  gradients = dict(zip(variables, [
+      tf.convert_to_tensor(gradient) for gradient in tf.gradients(loss, list(variables.values()))], strict=True))
+  v = lab.fill()
+  gradients = lab.run(gradients)
+
+  def loss_at(along: dict[str, np.ndarray], step: float) -> float:
+    lab.load({name: v[name] + np.float32(step) * direction for name, direction in along.items()})
+    return float(lab.run(loss))
+
+  for number in range(1, 5):
+    own = {name: g for name, g in gradients.items() if name.startswith(f'model/generator_{number}/')}
+    length = sum(np.sum(g ** 2.0) for g in own.values()) ** 0.5
+    along = {name: g / np.float32(length) for name, g in own.items()}
+    slope = (loss_at(along, 0.01) - loss_at(along, -0.01)) / 0.02
+    assert slope == pytest.approx(length, rel=0.03)
+    lab.load({name: v[name] for name in own})
+
+
 def test_variables_are_made_once(build):
   built = build(config(warmup_heads='trained', features=FeatureConfig('2-layer', shared_dim=3),
                        add_trainable_weights=True))
