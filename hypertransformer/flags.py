@@ -211,7 +211,8 @@ def model_flag_changes(old: Values, new: Values) -> list[str]:
   """'--name was A, is B' for every flag that makes another model."""
   before, now = _effective(old), _effective(new)
   return [f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}' for flag in ALL_FLAGS
-          if flag.model and flag.name in old and before[flag.name] != now[flag.name]]
+          if flag.model and flag.name in old and old[flag.name] != new[flag.name]
+          and before[flag.name] != now[flag.name]]
 
 
 def _effective(v: Values) -> dict[str, Any]:

@@ -192,6 +192,12 @@ def test_each_test_flag_replaces_its_own_value_only(name):
     assert chosen == AugmentationConfig(**{**OWN_PROBABILITIES, name: value})
 
 
+@pytest.mark.parametrize('value', [-0.5, 1.5])
+def test_test_probabilities_that_are_refused(value):
+  with pytest.raises(InputError, match=f'test_roll_probability is {value}; it must be a probability from 0 to 1'):
+    flags.test_augmentation(values(test_roll_probability=value))
+
+
 def test_switches_of_the_test_set():
   chosen = flags.test_augmentation(values(test_random_rotate_by_90=True, test_per_label_augmentation=True))
   assert chosen.random_rotate_by_90
@@ -206,6 +212,18 @@ def test_model_flag_changes():
   new = {**old, 'num_labels': 5, 'cnn_activation': 'lrelu', 'learning_rate': 0.2, 'train_steps': 3}
   assert flags.model_flag_changes(old, new) == [
       '--num_labels was 20, is 5', "--cnn_activation was 'relu', is 'lrelu'"]
+
+
+@pytest.mark.parametrize(('old', 'new', 'changed'), [
+    ({'warmup_steps': 100}, {'warmup_steps': 200}, []),    # the same heads, for longer
+    ({'warmup_steps': 0}, {'warmup_steps': 5}, ['--warmup_steps was 0, is 5']),
+    ({'warmup_heads': 'trained'}, {}, []),                 # there are none
+    ({'warmup_heads': 'trained'}, {'warmup_steps': 5},
+     ['--warmup_steps was 0, is 5', "--warmup_heads was 'trained', is 'generated'"]),
+    ({'warmup_steps': 5, 'warmup_heads': 'trained'}, {'warmup_steps': 5},
+     ["--warmup_heads was 'trained', is 'generated'"])])
+def test_of_warm_up_only_the_heads_make_another_model(old, new, changed):
+  assert sorted(flags.model_flag_changes(values(**old), values(**new))) == sorted(changed)
 
 
 def test_a_flag_that_an_older_run_did_not_know_is_no_change():
@@ -232,6 +250,7 @@ def test_flags_that_change_variables_make_another_model():
 @pytest.mark.parametrize(('changes', 'message'), [
     ({'num_layerwise_features': 'many'}, "num_layerwise_features is 'many'; it must be empty"),
     ({'num_layerwise_features': '-1'}, "num_layerwise_features is '-1'; it must be empty"),
+    ({'num_layerwise_features': '\u00b2'}, "num_layerwise_features is '\u00b2'; it must be empty"),    # isdigit
     ({'num_layerwise_features': '0'}, 'num_layerwise_features=0 with shared_feature_extractor=none leaves no features'),
     ({'lw_generate_bias': True}, 'lw_generate_bias does not go with lw_weight_allocation=spatial'),
     ({'cnn_model_name': '5-layer'}, "cnn_model_name is '5-layer'; known are 3-layer, 4-layer, maxpool-4-layer."),

@@ -4,7 +4,9 @@ and keeps the copy of the best one."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
+import hashlib
 import json
 import os
 import pathlib
@@ -43,13 +45,21 @@ def files(prefix: str) -> list[str]:
 
 
 def state(prefix: str) -> list[str]:
-  """Sizes and times of a checkpoint's files: another state is another, or now complete, checkpoint."""
+  """What a checkpoint's files hold, as digests: another state is another, or now complete, checkpoint. (Times would not
+  do: a training that resumes writes its checkpoint once more, as it is.)"""
   found = []
   for path in sorted(glob.glob(glob.escape(prefix) + '.*')):
     with contextlib.suppress(FileNotFoundError):
       stat = os.stat(path)
-      found.append(f'{path} {stat.st_size} {stat.st_mtime_ns}')
+      found.append(f'{path} {_digest(path, stat.st_size, stat.st_mtime_ns)}')
   return found
+
+
+@functools.cache
+def _digest(path: str, size: int, time_ns: int) -> str:
+  """Of a file's content. size, time_ns: the file's; one that is unchanged is not read again."""
+  del size, time_ns
+  return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
 def best_accuracy(folder: pathlib.Path) -> float:

@@ -32,7 +32,8 @@ def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Width
   """
   sizes = Widths(*(_width(size, token_width, config.heads, round_up)
                    for size in (config.key_query_dim, config.value_dim, config.inner_dim)))
-  for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value), ('lw_inner_dim', sizes.inner)):
+  for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value),
+                     ('lw_inner_dim', sizes.inner)):
     if size == 0:
       raise errors.InputError(f'{flag} of tokens {token_width} wide is a width of 0: choose a larger {flag}.')
   for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value)):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer import flags
 from hypertransformer.run import checkpoints
 
 # The best checkpoint.
@@ -67,12 +68,42 @@ def test_a_second_evaluator_does_not_repeat_what_is_done(bench: Any) -> None:
   assert any(line.startswith('val at step 5 is in ') and line.endswith(' already.') for line in bench.lines)
 
 
+def test_a_checkpoint_that_is_written_once_more_as_it_is_is_not_evaluated_again(bench: Any) -> None:
+  """As a training does that resumes while the evaluator is running."""
+  bench.save(5, 0.5)
+
+  def resume(preset: str, number: int) -> None:
+    if number == 1:
+      later = time.time() + 10
+      os.utime(bench.save(5, 0.5) + '.index', (later, later))
+      bench.save(10, 0.25)
+
+  bench.evaluator.during = resume
+  bench.run(train_steps=10, timeout_secs=20.0)
+  assert bench.steps() == [5, 10]
+
+
 def test_other_numbers_of_tasks_are_evaluated_anew(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.run()
   bench.run(num_batches=1)
   bench.run(num_batches=1)
   assert [line['num_queries'] for line in bench.results()] == [100, 50]
+
+
+def test_other_settings_are_evaluated_anew_and_those_of_training_do_not_matter(bench: Any) -> None:
+  bench.save(5, 0.5)
+  values = flags.defaults()
+  for changes in ({}, {'learning_rate': 9.0, 'train_steps': 7}, {'disjoint_query': True}, {'disjoint_query': True}):
+    bench.run(values=values | changes)
+  assert bench.steps() == [5, 5]
+
+
+def test_one_checkpoint_that_is_asked_for_is_evaluated_in_any_case(bench: Any) -> None:
+  prefix = bench.save(5, 0.5)
+  for config in ({'once': True}, {'once': True}, {'checkpoint': prefix}):
+    bench.run(**config)
+  assert bench.steps() == [5, 5, 5]
 
 
 def test_a_checkpoint_that_is_younger_than_the_results_is_evaluated_anew(bench: Any) -> None:

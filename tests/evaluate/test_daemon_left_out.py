@@ -56,6 +56,26 @@ def test_one_that_is_half_written(bench: Any) -> None:
   assert_left_out(bench, 5, 'it cannot be read, half-written or damaged (')
 
 
+def test_one_that_is_half_written_and_complete_later(bench: Any) -> None:
+  """It is named, and taken when it is there, even if the checkpoint after it came before."""
+  for step in (5, 10):
+    bench.save(step, 0.5)
+  data = bench.folder / 'model-5.data-00000-of-00001'
+  content = data.read_bytes()
+  data.write_bytes(content[:-1])
+
+  def complete(preset: str, number: int) -> None:
+    if number == 1:
+      data.write_bytes(content)
+      bench.save(15, 0.5)
+
+  bench.evaluator.during = complete
+  bench.run(train_steps=15, timeout_secs=20.0)
+  assert bench.steps() == [10, 5, 15]
+  warning, = bench.warnings()
+  assert f'{bench.folder}/model-5' in warning
+
+
 def test_one_of_another_model(bench: Any) -> None:
   bench.save(5, 0.5, shape=(2,))
   bench.save(10, 0.5)

@@ -46,12 +46,18 @@ def test_widths(dims, width, heads, round_up, expected):
 
 @pytest.mark.parametrize(('dims', 'width', 'flag'), [
     ((1.0, 0.5), 9, 'attention width 9 (lw_key_query_dim of tokens 9 wide)'),
-    ((4.0, 1.0), 9, 'attention width 9 (lw_value_dim of tokens 9 wide)'),
-    ((0.05, 1.0), 9, 'attention width 0 (lw_key_query_dim of tokens 9 wide)')])
+    ((4.0, 1.0), 9, 'attention width 9 (lw_value_dim of tokens 9 wide)')])
 def test_heads_that_do_not_divide_are_refused(dims, width, flag):
   with pytest.raises(InputError) as caught:
     transformer.widths(config(key_query_dim=dims[0], value_dim=dims[1], heads=4), width, round_up=False)
   assert str(caught.value).startswith(f'heads=4 does not divide the {flag}: choose other heads')
+
+
+@pytest.mark.parametrize('name', ['key_query_dim', 'value_dim', 'inner_dim'])
+@pytest.mark.parametrize('round_up', [False, True])
+def test_a_width_of_nothing_is_refused(name, round_up):
+  with pytest.raises(InputError, match=f'^lw_{name} of tokens 8 wide is a width of 0: choose a larger lw_{name}'):
+    transformer.widths(config(**{name: 0.1}), 8, round_up)
 
 
 @pytest.mark.parametrize('heads', [1, 2])

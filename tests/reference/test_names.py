@@ -199,7 +199,7 @@ def test_trained_layers_heads_and_their_query_copies() -> None:
 
 
 def test_moving_averages_of_small_model() -> None:
-  """Layer 1 has them twice; layer 2's batch norm is generated: its channels are its 9 blocks."""
+  """Both layers have them for both passes; layer 2's batch norm is generated: its channels are its 9 blocks."""
   theirs = names.export_variables(small_model())
   averages = {name: value for name, value in theirs.items() if '/moving_' in name}
   scope = 'model/cnn/layer_{}/batch_normalization/moving_{}'
@@ -210,6 +210,8 @@ def test_moving_averages_of_small_model() -> None:
       scope.format(1, 'variance-eval'): np.ones(6, np.float32),
       scope.format(2, 'mean'): np.zeros(9, np.float32),
       scope.format(2, 'variance'): np.ones(9, np.float32),
+      scope.format(2, 'mean-eval'): np.zeros(9, np.float32),
+      scope.format(2, 'variance-eval'): np.ones(9, np.float32),
   }
   assert_same(averages, expected)
 

@@ -137,6 +137,13 @@ def test_an_entry_that_we_do_not_compute_is_not_compared(compare_changed):
   assert compare_changed('grad/model/x', np.zeros(3, np.float32)).get('grad/model/x') == 'not compared'
 
 
+def test_an_input_or_summary_that_we_do_not_know_is_not_compared(whole, compare_changed):
+  assert compare_changed('in/query_mask', np.zeros(12)) == {'in/query_mask': 'not compared'}
+  summaries = json.loads(str(whole[1].arrays['summaries']))
+  changed = np.array(json.dumps({**summaries, 'loss/other': 1.0}))
+  assert compare_changed('summaries', changed) == {'summaries/loss/other': 'not compared'}
+
+
 def test_an_array_of_another_shape_fails(whole, compare_changed):
   weights = whole[1].arrays['out/weights/1']
   assert compare_changed('out/weights/1', weights[:-1]) == {'out/weights/1': 'shape (9, 4), expected (8, 4)'}
@@ -218,6 +225,8 @@ def test_images_may_be_stored_as_uint8(tmp_path):
      'differ: model/shared_features/layer_4/bias (1 in all).'),
     (replace('var/model/nothing', 1.0), 'cannot import model/nothing'),
     (remove('in/support_images'), 'has no in/support_images'),
+    (replace('var/loss/shared_head/fc/bias', np.zeros(9, np.float32)),
+     'differ: loss/shared_head/bias (9,), expected (10,) (1 in all).'),
     (remove('config'), 'is not a golden case (an .npz with a JSON entry "config")'),
     (replace('config', 'no JSON'), 'is not a golden case'),
     (replace('config', '{}'), 'is not a golden case'),
@@ -228,6 +237,8 @@ def test_files_that_are_no_case(tmp_path, change, message):
   with pytest.raises(InputError) as caught:
     parity.check_case(changed(tmp_path, change))
   assert message in str(caught.value)
+  # What can be read but has no model to compare with is told apart: the parity check then fails, with status 1.
+  assert isinstance(caught.value, parity.NotComparable) == ('differ: ' in message or 'no in/' in message)
 
 
 @pytest.mark.parametrize('content', [b'', b'nonsense', b'PK\x03\x04 broken'])

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from absl import logging
 
-from hypertransformer import train
+from hypertransformer import flags, train
 from hypertransformer.errors import InputError
-from hypertransformer.run import checkpoints
+from hypertransformer.run import checkpoints, loop
 from hypertransformer.run import graph as graph_lib
 
 Variables = dict[str, np.ndarray]
@@ -251,3 +251,13 @@ def test_then_the_last_good_checkpoint_is_kept(diverged: tuple[Any, pathlib.Path
 def test_without_a_seed_runs_differ(diverged: tuple[Any, pathlib.Path], trained: Any,
                                     read_variables: ReadVariables) -> None:
   assert differ(read_variables(str(diverged[1] / 'model-0')), read_variables(str(trained.folder / 'model-0')))
+
+
+def test_without_a_seed_the_one_drawn_is_written_and_kept(diverged: tuple[Any, pathlib.Path],
+                                                          make_values: Callable[..., Any]) -> None:
+  """So that the resumed run goes on with the episodes that it would have seen."""
+  drawn = json.loads((diverged[1] / 'flags.json').read_text())['seed']
+  assert isinstance(drawn, int)
+  values = make_values(train_log_dir=str(diverged[1]))
+  assert loop._seed(flags.run_config(values)) == drawn
+  assert loop._seed(flags.run_config(values | {'seed': 5})) == 5

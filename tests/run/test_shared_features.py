@@ -66,7 +66,7 @@ def test_a_run_starts_from_pretrained_shared_features(
   assert start == loop.Start(str(tmp_path / 'model-1'), None)
   # Pre-training in its folder would drop all the rest of the model.
   (tmp_path / 'flags.json').unlink()
-  with pytest.raises(InputError, match=r'model-1 has \d+ variables that the model of these flags lacks, such as model/'):
+  with pytest.raises(InputError, match=r'model-1 has \d+ variables that the model of these flags lacks'):
     run_training(values | {'pretrain_shared_feature': True})
 
 
