@@ -20,8 +20,8 @@ Values = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-  """One flag. kind: int, float, bool, str; choices: its closed set. model: a change of it makes another model, so a
-  run cannot be resumed with it."""
+  """One flag. kind: int, float, bool, str; choices: its closed set. model: a change of it makes another model (or
+  other classes of training and test), so a run cannot be resumed with it."""
   name: str
   kind: type
   default: Any
@@ -54,7 +54,7 @@ DATA_FLAGS = _group(
     Flag('train_dataset', str, 'emnist', 'NAME or NAME:0-9,20,30-39 (class labels)'),
     Flag('test_dataset', str, 'emnist:8-61', 'the same, for the test episodes beside training'),
     Flag('test_split', str, 'train', 'without effect: split of tensorflow_datasets, not read by this version'),
-    Flag('shuffle_labels_seed', int, 0, '> 0: permute the classes of every dataset with this seed first'),
+    _model('shuffle_labels_seed', int, 0, '> 0: permute the classes of every dataset with this seed first'),
     _model('image_size', int, 28, 'height and width of images as the CNN sees them, pixels'),
 )
 

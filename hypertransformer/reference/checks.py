@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes import labels
 from hypertransformer.errors import InputError
 from hypertransformer.reference import golden_augment, parity
-from hypertransformer.reference.tolerances import Comparison
+from hypertransformer.reference.tolerances import BAD_NPZ, Comparison
 from hypertransformer.run import losses
 
 LEARNING_RATE = 1e-6  # relative
@@ -55,7 +55,7 @@ def _is_augmentation(path: str) -> bool:
   try:
     with np.load(path, allow_pickle=False) as file:
       return 'index' in file.files and 'config' not in file.files
-  except parity.BAD_NPZ as error:
+  except BAD_NPZ as error:
     raise InputError(f'{path} cannot be read as .npz: {error}') from error
 
 

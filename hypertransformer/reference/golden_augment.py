@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation, image_ops, photographic
 from hypertransformer.errors import InputError
+from hypertransformer.reference.tolerances import BAD_NPZ
 
 # (key, largest absolute difference, allowed difference, passed)
 Result = tuple[str, float, float, bool]
@@ -27,8 +26,6 @@ Params = dict[str, Any]
 ROTATED_PIXELS_ALLOWED = 0.005
 
 _EXACT, _COLOUR, _NORMALISED, _LEVEL = 0.0, 1e-3, 1e-5, 1.0
-_BAD_FILE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error,
-             zipfile.BadZipFile)
 _NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, InputError)
 
 
@@ -74,7 +71,7 @@ def _read(path: str | pathlib.Path) -> tuple[Arrays, dict[str, Params]]:
     index = json.loads(str(arrays['index']))
     if not isinstance(index, dict):
       raise ValueError('its index is not a JSON object')
-  except _BAD_FILE as error:
+  except BAD_NPZ as error:
     raise InputError(
         f'{path} cannot be read as golden augmentation data ({type(error).__name__}: {error}); '
         'expected an .npz file with a JSON string `index`, like golden/augment.npz.') from error

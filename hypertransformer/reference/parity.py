@@ -11,8 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +28,6 @@ Arrays = Mapping[str, np.ndarray]
 INPUTS = ('support_images', 'support_labels', 'support_mask', 'support_classes', 'query_images', 'query_labels',
           'test_support_images', 'test_support_labels', 'test_support_mask', 'test_query_images', 'test_query_labels')
 # What np.load and the entries of its file raise for files that are no (intact) .npz.
-BAD_NPZ = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile)
 VARIATION_NAME = re.compile(r'reg_loss_(?P<variable>.*?)(?:_(?P<use>\d+))?$')
 
 
@@ -72,7 +69,7 @@ def read_case(path: str) -> Case:
       arrays = {key: file[key] for key in file.files}
     settings = json.loads(str(arrays['config']))
     unknown = sorted(set(settings['flags']) - set(flags.defaults()))
-  except BAD_NPZ as error:
+  except tolerances.BAD_NPZ as error:
     raise errors.InputError(f'{path} is not a golden case (an .npz with a JSON entry "config"): {error}') from error
   if unknown:
     raise errors.InputError(f'{path}: its configuration has flags that do not exist: {", ".join(unknown)}.')

@@ -7,6 +7,8 @@ gradients (ReLU and max-pool ties). A case's size is taken from its query batch,
 from __future__ import annotations
 
 import dataclasses
+import zipfile
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -29,6 +31,8 @@ LIMITS = (
     Limits(np.inf, 5e-4, 5e-5, 3e-2, 2e-2),     # a03
 )
 WEIGHTS = 1e-4
+# What reading a broken or foreign .npz raises.
+BAD_NPZ = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile)
 EXACT_SCALARS = 1e-5      # regularisation, shared features, shared head
 WARMUP_ABSOLUTE = 1e-6
 

@@ -71,9 +71,11 @@ class ReportHook(tf.train.SessionRunHook):
       self._rate = progress.Rate(step, self._train_steps)
     if step % self._every == 0 or step == self._train_steps:
       self._report(step, run_context.session)
+    elif not self._line_records and self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES:
+      self._print(step, self._records)  # slow steps: a line before the first record
 
   def _report(self, step: int, session: tf.Session) -> None:
-    means = {tag: float(np.mean([record[tag] for record in self._records])) for tag in self._records[0]}
+    means = _means(self._records)
     self._records = []
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
     if self._histograms is not None and step % self._histograms_every == 0:
@@ -86,15 +88,18 @@ class ReportHook(tf.train.SessionRunHook):
     self._line_records.append(means)
     assert self._rate is not None
     if self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES or step == self._train_steps:
-      self._print(step)
+      self._print(step, self._line_records)
+      self._line_records = []
 
-  def _print(self, step: int) -> None:
+  def _print(self, step: int, records: list[dict[str, float]]) -> None:
     assert self._rate is not None
     rate, left = self._rate.mark(step)
-    means = {tag: float(np.mean([record[tag] for record in self._line_records])) for tag in self._line_records[0]}
-    self._line_records = []
-    logging.info('step %d of %d  %s  %.1f steps/s  %s left', step, self._train_steps, describe(means), rate,
+    logging.info('step %d of %d  %s  %.1f steps/s  %s left', step, self._train_steps, describe(_means(records)), rate,
                  progress.duration(left))
+
+
+def _means(records: list[dict[str, float]]) -> dict[str, float]:
+  return {tag: float(np.mean([record[tag] for record in records])) for tag in records[0]}
 
 
 def describe(means: Mapping[str, float]) -> str:
