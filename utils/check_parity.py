@@ -1,4 +1,4 @@
-"""Compares ours with the original's recorded numbers: `python utils/check_parity.py ../shared/golden/*.npz`.
+"""Compares ours with the original's recorded numbers: `python utils/check_parity.py ../shared/golden/a*.npz`.
 
 Takes model cases (aNN.npz), augment.npz, label_shuffle.json and schedule.json, in any order. Prints one line per
 file: name, worst relative error and its key, pass or fail; below it up to three entries that failed. Exit status: 0
