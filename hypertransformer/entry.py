@@ -1,4 +1,4 @@
-"""What the two entry points share: logging, TensorFlow's mode, and errors as one line."""
+"""What the entry points share: logging, TensorFlow's mode, and errors as one line."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from hypertransformer.evaluate.results import Result, ResultFile, mean_and_ci95
 from hypertransformer.evaluate.tasks import Preset, Scores, TaskEvaluator
 from hypertransformer.run import checkpoints, hooks, progress
 
-SECONDS_BETWEEN_LINES = 10.0
 VALIDATION = 'val'  # the preset that chooses the best checkpoint
 
 
@@ -196,7 +195,7 @@ class _ProgressLine:
     self._rate = progress.Rate(0, num_tasks)
 
   def __call__(self, done: int, mean: float) -> None:
-    if self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES:
+    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
       rate, left = self._rate.mark(done)
       logging.info('%s  %d of %d tasks  accuracy %.1f %%  %.1f tasks/s  %s left', self._name, done,
                    self._num_tasks, 100 * mean, rate, progress.duration(left))

@@ -15,8 +15,6 @@ from absl import logging
 from hypertransformer.episodes.pipeline import EpisodeStream
 from hypertransformer.run import progress
 
-SECONDS_BETWEEN_LINES = 10.0
-
 
 class StreamHook(tf.train.SessionRunHook):
   """Starts the episode streams where the restored step is: a resumed run sees the episodes that it would have."""
@@ -71,7 +69,7 @@ class ReportHook(tf.train.SessionRunHook):
       self._rate = progress.Rate(step, self._train_steps)
     if step % self._every == 0 or step == self._train_steps:
       self._report(step, run_context.session)
-    elif not self._line_records and self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES:
+    elif not self._line_records and self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
       self._print(step, self._records)  # slow steps: a line before the first record
 
   def _report(self, step: int, session: tf.Session) -> None:
@@ -87,7 +85,7 @@ class ReportHook(tf.train.SessionRunHook):
       self._writer.add_summary(test['histograms'], step)
     self._line_records.append(means)
     assert self._rate is not None
-    if self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES or step == self._train_steps:
+    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step == self._train_steps:
       self._print(step, self._line_records)
       self._line_records = []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+SECONDS_BETWEEN_LINES = 10.0
+
 
 def duration(seconds: float) -> str:
   """45 -> '45 s', 3700 -> '1 h 01 min', 200000 -> '2 d 7 h'."""
