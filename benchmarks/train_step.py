@@ -27,7 +27,10 @@ from absl import app, flags
 from hypertransformer import train
 from hypertransformer.run import graph as graph_lib
 
+import op_times  # isort: skip  (beside this file)
+
 STEPS = flags.DEFINE_integer('steps', 300, 'training steps to time')
+TRACE = flags.DEFINE_bool('trace', False, 'list the op types of a step by time')
 WARM_UP = 30
 
 
@@ -44,7 +47,7 @@ def yardstick() -> float:
   return float(output.split()[1])
 
 
-def measure(values: run_flags.Values, steps: int) -> dict[str, float]:
+def measure(values: run_flags.Values, steps: int, trace: bool = False) -> dict[str, float]:
   """Times `steps` steps of the training graph; single-threaded, as the yardstick."""
   setup = train.setup_from(values)
   with tf.Graph().as_default():
@@ -62,6 +65,9 @@ def measure(values: run_flags.Values, steps: int) -> dict[str, float]:
       for _ in range(steps):
         session.run(graph.step_done)
       cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+      if trace:
+        print(op_times.table(lambda options, metadata: session.run(graph.step_done, options=options,
+                                                                   run_metadata=metadata)))
   resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
   return {'nodes': nodes, 'first_step': first_step, 'cpu_ms': cpu / steps * 1e3, 'wall_ms': wall / steps * 1e3,
           'resident': resident}
@@ -71,7 +77,7 @@ def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
   before = yardstick()
-  found = measure(run_flags.values(), STEPS.value)
+  found = measure(run_flags.values(), STEPS.value, TRACE.value)
   after = yardstick()
   unit = (before + after) / 2
   print(f'tensorflow {tf.__version__}; unit {before:.2f} ms before, {after:.2f} ms after')

@@ -67,8 +67,21 @@ def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
   """x [..., m] normalised over its last axis; variables `name`/gamma and `name`/beta [m]."""
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])
-    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
-    return tf.nn.batch_normalization(x, mean, variance, beta, gamma, LAYER_NORM_EPSILON)
+    return tf.nn.bias_add(_standardise(x) * gamma, beta)
+
+
+@tf.custom_gradient
+def _standardise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+  """x [..., m] -> (x - mean) / sqrt(variance + epsilon) over the last axis, with its gradient in few ops."""
+  centred = x - tf.reduce_mean(x, -1, keepdims=True)
+  scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + LAYER_NORM_EPSILON)
+  y = centred * scale
+
+  def gradient(dy: tf.Tensor) -> tf.Tensor:
+    along = tf.reduce_mean(dy * y, -1, keepdims=True)
+    return scale * (dy - tf.reduce_mean(dy, -1, keepdims=True) - y * along)
+
+  return y, gradient
 
 
 def batch_norm(x: tf.Tensor, name: str, batches: int = 1) -> tf.Tensor:
@@ -79,6 +92,8 @@ def batch_norm(x: tf.Tensor, name: str, batches: int = 1) -> tf.Tensor:
   """
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])
+    if batches == 1:
+      return tf.nn.fused_batch_norm(x, gamma, beta, epsilon=BATCH_NORM_EPSILON)[0]
     grouped = tf.reshape(x, [batches, -1, *x.shape[1:]])
     mean, variance = tf.nn.moments(grouped, [1, 2, 3], keepdims=True)
     y = tf.nn.batch_normalization(grouped, mean, variance, beta, gamma, BATCH_NORM_EPSILON)

@@ -56,21 +56,22 @@ def attention(queries: tf.Tensor, keys: tf.Tensor, sizes: Widths, config: Transf
   mask: float [S], 1 = a key that nobody may look at; mask * 1e8 is subtracted from the logits.
   """
   with tf.variable_scope(name):
-    query = _split_heads(layers.dense(queries, sizes.key_query, 'query'), config.heads)
-    key = _split_heads(layers.dense(keys, sizes.key_query, 'key'), config.heads)
-    value = _split_heads(layers.dense(keys, sizes.value, 'value'), config.heads)
-    logits = tf.matmul(query, key, transpose_b=True) * (sizes.key_query // config.heads) ** -0.5
-    if mask is not None:
-      logits -= mask * MASKED_LOGIT
-    weights = tf.nn.softmax(logits) if config.activation == 'softmax' else tf.nn.sigmoid(logits)
-    mixed = tf.transpose(tf.matmul(weights, value), [1, 0, 2])
-    mixed = tf.reshape(mixed, [-1, sizes.value])
-    return layers.dense(mixed, queries.shape[-1], 'output')
+    query = tf.split(layers.dense(queries, sizes.key_query, 'query'), config.heads, axis=1)
+    key = tf.split(layers.dense(keys, sizes.key_query, 'key'), config.heads, axis=1)
+    value = tf.split(layers.dense(keys, sizes.value, 'value'), config.heads, axis=1)
+    mixed = [_head(*parts, config, mask) for parts in zip(query, key, value, strict=True)]
+    return layers.dense(tf.concat(mixed, axis=1), queries.shape[-1], 'output')
 
 
-def _split_heads(x: tf.Tensor, heads: int) -> tf.Tensor:
-  """[T, heads * w] -> [heads, T, w]."""
-  return tf.transpose(tf.reshape(x, [-1, heads, x.shape[-1] // heads]), [1, 0, 2])
+def _head(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, config: TransformerConfig,
+          mask: tf.Tensor | None) -> tf.Tensor:
+  """One head: query [T, w], key [S, w], value [S, w'] -> [T, w']. Plain products of few, small matrices cost less
+  than batched ones with their transpositions."""
+  logits = tf.matmul(query, key, transpose_b=True) * int(query.shape[-1]) ** -0.5
+  if mask is not None:
+    logits -= mask * MASKED_LOGIT
+  weights = tf.nn.softmax(logits) if config.activation == 'softmax' else tf.nn.sigmoid(logits)
+  return tf.matmul(weights, value)
 
 
 def _feed_forward(x: tf.Tensor, inner: int, activation: layers.Activation | None) -> tf.Tensor:

@@ -15,7 +15,9 @@ def minimize(loss: tf.Tensor, config: OptimizerConfig, global_step: tf.Tensor,
   """(train op, learning rate []). One run of the op is one update and one step of global_step."""
   rate = losses.learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, global_step)
   optimizer = _make(config.name, rate)
-  return optimizer.minimize(loss, global_step=global_step, var_list=variables), rate
+  # No gates: resource variables copy a value that is still being read before they change it.
+  gate = tf.train.Optimizer.GATE_NONE
+  return optimizer.minimize(loss, global_step=global_step, var_list=variables, gate_gradients=gate), rate
 
 
 def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:
