@@ -83,6 +83,9 @@ def local_features(activations: tf.Tensor, channels: int, kernel_size: int, dept
   plan = local_convolutions(min(x.shape[1:3].as_list()), kernel_size, depth)
   with tf.variable_scope('features'):
     for number, one in enumerate(plan, start=1):
+      if number == len(plan) and one.stride == 1 and not nonlinear:
+        means.append(layers.conv2d_mean(x, channels, one.kernel_size, f'layer_{number}'))
+        break
       x = layers.conv2d(x, channels, one.kernel_size, f'layer_{number}', one.stride)
       rectified = tf.nn.relu(x)
       means.append(tf.reduce_mean(rectified if nonlinear else x, [1, 2]))

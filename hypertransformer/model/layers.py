@@ -63,6 +63,21 @@ def conv2d(x: tf.Tensor, channels: int, kernel_size: int, name: str, stride: int
     return tf.nn.bias_add(y, bias)
 
 
+def conv2d_mean(x: tf.Tensor, channels: int, kernel_size: int, name: str) -> tf.Tensor:
+  """x [n, h, w, c] -> [n, channels]: the spatial mean of `conv2d` with stride 1 and valid padding.
+
+  That is linear, so it is one product with the mean of what each element of the kernel sees.
+  """
+  height, width = (side - kernel_size + 1 for side in x.shape.as_list()[1:3])
+  with tf.variable_scope(name):
+    kernel = tf.get_variable('kernel', [kernel_size, kernel_size, x.shape[-1], channels],
+                             initializer=tf.glorot_uniform_initializer())
+    bias = tf.get_variable('bias', [channels], initializer=tf.zeros_initializer())
+    seen = tf.nn.avg_pool2d(x, [height, width], 1, 'VALID')
+    inputs = kernel_size * kernel_size * x.shape[-1]
+    return tf.nn.bias_add(tf.matmul(tf.reshape(seen, [-1, inputs]), tf.reshape(kernel, [inputs, channels])), bias)
+
+
 def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
   """x [..., m] normalised over its last axis; variables `name`/gamma and `name`/beta [m]."""
   with tf.variable_scope(name):

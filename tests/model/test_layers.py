@@ -49,6 +49,25 @@ def test_conv2d_without_bias(lab, by_hand, rng):
   assert list(v) == ['conv/kernel']
 
 
+@pytest.mark.parametrize('size', [1, 3, 5])
+def test_conv2d_mean(lab, by_hand, rng, size):
+  x = rng.normal(size=(2, 5, 6, 3)).astype(np.float32)
+  y = layers.conv2d_mean(tf.constant(x), 4, size, 'conv')
+  v = lab.fill()
+  close(lab.run(y), by_hand.conv(x, v['conv/kernel'], 1).mean((1, 2)) + v['conv/bias'])
+  assert shapes() == {'conv/kernel': [size, size, 3, 4], 'conv/bias': [4]}
+
+
+def test_gradient_of_layer_norm_is_that_of_its_formula(lab, rng):
+  x = tf.constant(rng.normal(2, 3, (4, 6)).astype(np.float32))
+  towards = tf.constant(rng.normal(size=(4, 6)).astype(np.float32))
+  mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+  plain = (x - mean) / tf.sqrt(variance + layers.LAYER_NORM_EPSILON)
+  ours = layers.layer_norm(x, 'norm')
+  lab.run(tf.global_variables_initializer())
+  close(*lab.run([tf.gradients(tf.reduce_sum(y * towards), x)[0] for y in (ours, plain)]))
+
+
 def test_initial_values_are_glorot_uniform_with_zero_bias(lab):
   layers.dense(tf.zeros([1, 300]), 100, 'dense')
   layers.conv2d(tf.zeros([1, 5, 5, 20]), 30, 3, 'conv')
