@@ -5,8 +5,10 @@ Dense layers and convolutions start Glorot-uniform with zero bias (spec/model.md
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
@@ -41,10 +43,21 @@ def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
   return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))
 
 
-def dense(x: tf.Tensor, units: int, name: str, activation: Activation | None = None) -> tf.Tensor:
-  """x [n, m] -> [n, units]; variables `name`/kernel [m, units] and `name`/bias [units]."""
+def glorot_limit(inputs: int, outputs: int) -> float:
+  """Glorot-uniform weights lie within +- this."""
+  return math.sqrt(6.0 / (inputs + outputs))
+
+
+def dense(x: tf.Tensor, units: int, name: str, activation: Activation | None = None,
+          limit: np.ndarray | None = None) -> tf.Tensor:
+  """x [n, m] -> [n, units]; variables `name`/kernel [m, units] and `name`/bias [units].
+
+  limit: float [units], column j of the kernel starts uniform in +- limit[j]; None is Glorot.
+  """
+  limits = np.float32(glorot_limit(x.shape[-1], units) if limit is None else limit)
   with tf.variable_scope(name):
-    kernel = tf.get_variable('kernel', [x.shape[-1], units], initializer=tf.glorot_uniform_initializer())
+    kernel = tf.get_variable('kernel', [x.shape[-1], units], initializer=lambda shape, **_: limits * tf.random.uniform(
+        shape, -1.0, 1.0))
     bias = tf.get_variable('bias', [units], initializer=tf.zeros_initializer())
     y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
   return y if activation is None else activation(y)

@@ -6,7 +6,9 @@ Tokens are [T, D]: one episode is one sequence.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
@@ -55,12 +57,26 @@ def attention(queries: tf.Tensor, keys: tf.Tensor, sizes: Widths, config: Transf
 
   mask: float [S], 1 = a key that nobody may look at; mask * 1e8 is subtracted from the logits.
   """
+  heads = config.heads
+  query = key = [sizes.key_query // heads] * heads
+  value = [sizes.value // heads] * heads
   with tf.variable_scope(name):
-    query = tf.split(layers.dense(queries, sizes.key_query, 'query'), config.heads, axis=1)
-    key = tf.split(layers.dense(keys, sizes.key_query, 'key'), config.heads, axis=1)
-    value = tf.split(layers.dense(keys, sizes.value, 'value'), config.heads, axis=1)
-    mixed = [_head(*parts, config, mask) for parts in zip(query, key, value, strict=True)]
+    if queries is keys:
+      parts = _joint_projections(queries, query + key + value, heads, 'query_key_value')
+    else:
+      parts = [*tf.split(layers.dense(queries, sizes.key_query, 'query'), heads, axis=1),
+               *_joint_projections(keys, key + value, heads, 'key_value')]
+    mixed = [_head(*parts[head::heads], config, mask) for head in range(heads)]
     return layers.dense(tf.concat(mixed, axis=1), queries.shape[-1], 'output')
+
+
+def _joint_projections(x: tf.Tensor, widths: Sequence[int], heads: int, name: str) -> list[tf.Tensor]:
+  """x [n, m] -> each head's [n, width] of one projection after the other, as one product with one variable.
+
+  Each projection starts as a dense layer by itself would.
+  """
+  starts = [layers.glorot_limit(x.shape[-1], width * heads) for width in widths]
+  return tf.split(layers.dense(x, sum(widths), name, limit=np.repeat(starts, widths)), widths, axis=1)
 
 
 def _head(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, config: TransformerConfig,

@@ -1,8 +1,9 @@
 """Variable names and shapes: ours <-> the reference's, from the variables alone (spec section 7).
 
-Three kinds of variables differ: most only in name (RENAMED); the reference keeps every row of an
-embedding table as a variable of its own (TABLES); and it numbers its layer norms over the whole
-graph, in the order of construction (LAYER_NORMS), where ours say which norm they are.
+Four kinds of variables differ: most only in name (RENAMED); the reference keeps queries, keys and
+values apart, which are one variable of ours (JOINED), and every row of an embedding table as a
+variable of its own (TABLES); and it numbers its layer norms over the whole graph, in the order of
+construction (LAYER_NORMS), where ours say which norm they are.
 Its batch-norm moving averages are neither updated nor read, so ours do not exist.
 Its names for the batch norm of the shared features ('-bn' extractors) are not on record: unknown.
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from hypertransformer import errors
 from hypertransformer.reference import templates
+from hypertransformer.reference.joined import Joined, join, split
 
 Variables = Mapping[str, np.ndarray]
 IMPORT, EXPORT = 'import', 'export'
@@ -38,12 +40,14 @@ RENAMED = (
     templates.pair('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
     templates.pair(_OURS + 'features/layer_{i}/{part}',
                    _THEIRS + 'feature_extractor/layer_{i}/{part}'),
-    templates.pair(_OURS + 'transformer/encoder_{n}/self_attention/{projection}/{part}',
-                   _STACK + 'encoder/layer_{n}/attention/{projection}/{part}'),
+    templates.pair(_OURS + 'transformer/encoder_{n}/self_attention/output/{part}',
+                   _STACK + 'encoder/layer_{n}/attention/fc/{part}'),
     templates.pair(_OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
                    _STACK + 'encoder/layer_{n}/fc/{dense}/{part}'),
-    templates.pair(_OURS + 'transformer/decoder_{n}/{attention}/{projection}/{part}',
-                   _STACK + 'decoder/layer_{n}/{attention}/{projection}/{part}'),
+    templates.pair(_OURS + 'transformer/decoder_{n}/{attention}/output/{part}',
+                   _STACK + 'decoder/layer_{n}/{attention}/fc/{part}'),
+    templates.pair(_OURS + 'transformer/decoder_{n}/cross_attention/query/{part}',
+                   _STACK + 'decoder/layer_{n}/attention_2/q/{part}'),
     templates.pair(_OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
                    _STACK + 'decoder/layer_{n}/fc/{dense}/{part}'),
     templates.pair('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
@@ -52,6 +56,17 @@ RENAMED = (
     templates.pair('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
     templates.pair('model/{pass}/head_{i}/logits/{part}',
                    'model/cnn/head_layer_{i}/fc/{part}{pass}'),
+)
+JOINED = (
+    Joined(templates.pair(_OURS + 'transformer/encoder_{n}/self_attention/query_key_value/{part}',
+                          _STACK + 'encoder/layer_{n}/attention/{projection}/{part}'),
+           'projection', ('query', 'key', 'value')),
+    Joined(templates.pair(_OURS + 'transformer/decoder_{n}/self_attention/query_key_value/{part}',
+                          _STACK + 'decoder/layer_{n}/attention_1/{projection}/{part}'),
+           'projection', ('query', 'key', 'value')),
+    Joined(templates.pair(_OURS + 'transformer/decoder_{n}/cross_attention/key_value/{part}',
+                          _STACK + 'decoder/layer_{n}/attention_2/{key_or_value}/{part}'),
+           'key_or_value', ('key', 'value')),
 )
 TABLES = (
     templates.pair(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
@@ -87,12 +102,15 @@ def import_variables(variables: Variables) -> dict[str, np.ndarray]:
   """Our variables from the reference's; the order of the mapping does not matter.
 
   Raises:
-    InputError: an unknown name; our own variables (wrong direction); embedding rows or layer norms
-      that are incomplete. The message names the variables.
+    InputError: an unknown name; our own variables (wrong direction); embedding rows, layer norms or
+      projections that are incomplete. The message names the variables.
   """
   _check_names(variables, IMPORT)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, IMPORT)}
-  return {**_import_renamed(kept), **_import_tables(kept), **_import_layer_norms(kept)}
+  result = {**_import_renamed(kept), **_import_tables(kept), **_import_layer_norms(kept)}
+  for joined in JOINED:
+    result |= join(kept, joined)
+  return result
 
 
 def export_variables(variables: Variables) -> dict[str, np.ndarray]:
@@ -100,13 +118,15 @@ def export_variables(variables: Variables) -> dict[str, np.ndarray]:
 
   Raises:
     InputError: an unknown name; variables of the reference (wrong direction); generated warm-up
-      heads, which it does not have; layer norms that are incomplete.
+      heads, which it does not have; layer norms or projections that are incomplete.
   """
   _check_names(variables, EXPORT)
   _check_heads(variables)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, EXPORT)}
-  return {**_export_renamed(kept), **_export_tables(kept), **_export_layer_norms(kept),
-          **_moving_averages(kept)}
+  result = {**_export_renamed(kept), **_export_tables(kept), **_export_layer_norms(kept), **_moving_averages(kept)}
+  for joined in JOINED:
+    result |= split(kept, joined)
+  return result
 
 
 def dropped_kind(name: str, direction: str) -> str | None:
@@ -251,7 +271,7 @@ def _check_names(variables: Variables, direction: str) -> None:
 def _is_known(name: str, direction: str) -> bool:
   if dropped_kind(name, direction) or (direction == EXPORT and _GENERATED_HEAD.fullmatch(name)):
     return True
-  pairs = (*RENAMED, *TABLES, *(pair for _, pair in LAYER_NORMS))
+  pairs = (*RENAMED, *TABLES, *(joined.pair for joined in JOINED), *(pair for _, pair in LAYER_NORMS))
   sides = (pair.reference if direction == IMPORT else pair.ours for pair in pairs)
   return any(side.match(name) is not None for side in sides)
 

@@ -119,8 +119,14 @@ class ByHand:
                 sigmoid: bool = False, ignored: np.ndarray | None = None) -> np.ndarray:
     """One head and one query token after the other; keys of `ignored` (bool) are left out altogether."""
     seen = np.ones(len(keys), bool) if ignored is None else ~ignored
-    q, k, value = (cls.dense(x, v, f'{name}/{part}') for x, part in (
-        (queries, 'query'), (keys[seen], 'key'), (keys[seen], 'value')))
+    values = v[f'{name}/output/kernel'].shape[0]
+    if f'{name}/query_key_value/kernel' in v:
+      joint = cls.dense(keys, v, f'{name}/query_key_value')
+      width = (joint.shape[1] - values) // 2
+      q, k, value = joint[:, :width], joint[seen, width:-values], joint[seen, -values:]
+    else:
+      q, joint = cls.dense(queries, v, f'{name}/query'), cls.dense(keys[seen], v, f'{name}/key_value')
+      k, value = joint[:, :-values], joint[:, -values:]
     mixed = []
     for qh, kh, vh in zip(*(np.split(x, heads, axis=1) for x in (q, k, value)), strict=True):
       rows = []

@@ -73,9 +73,9 @@ def test_model(lab, rng, generator, allocation, cnn_name, use_decoder, changes):
   # Tokens are as wide as was checked when the model was made.
   for plan in plans.values():
     widths = token_widths(settings, model._feature_width(plan), plan.layout.block_size)
-    scope = f'model/{plan.generator}/transformer/encoder_1/self_attention/query/kernel'
+    scope = f'model/{plan.generator}/transformer/encoder_1/self_attention/query_key_value/kernel'
     (kernel,) = (v for v in tf.trainable_variables() if v.op.name == scope)
-    assert kernel.shape.as_list() == [widths.sample, widths.sample_sizes.key_query]
+    assert kernel.shape.as_list() == [widths.sample, 2 * widths.sample_sizes.key_query + widths.sample_sizes.value]
   uses_decoder = use_decoder or generator == 'separate'
   assert any('/decoder_1/' in v.op.name for v in tf.trainable_variables()) == uses_decoder
 

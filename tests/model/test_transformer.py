@@ -73,9 +73,34 @@ def test_attention(lab, by_hand, rng, heads, activation, masked):
                                IGNORED if masked else None)
   close(lab.run(y), expected)
   assert {name: value.shape for name, value in v.items()} == {
-      'attention/query/kernel': (7, 6), 'attention/query/bias': (6,), 'attention/key/kernel': (8, 6),
-      'attention/key/bias': (6,), 'attention/value/kernel': (8, 4), 'attention/value/bias': (4,),
+      'attention/query/kernel': (7, 6), 'attention/query/bias': (6,),
+      'attention/key_value/kernel': (8, 10), 'attention/key_value/bias': (10,),
       'attention/output/kernel': (4, 7), 'attention/output/bias': (7,)}
+
+
+@pytest.mark.parametrize('heads', [1, 2])
+def test_self_attention_is_one_product(lab, by_hand, rng, heads):
+  x = draw(rng, 5, 7)
+  tokens = tf.constant(x)
+  y = transformer.attention(tokens, tokens, SIZES, config(heads=heads), 'attention')
+  v = lab.fill()
+  close(lab.run(y), by_hand.attention(x, x, v, 'attention', heads))
+  assert {name: value.shape for name, value in v.items()} == {
+      'attention/query_key_value/kernel': (7, 16), 'attention/query_key_value/bias': (16,),
+      'attention/output/kernel': (4, 7), 'attention/output/bias': (7,)}
+
+
+def test_each_projection_starts_glorot_uniform(lab):
+  """Side by side in one variable, 40 and 600 wide, they keep the limits that each has by itself."""
+  tokens = tf.zeros([2, 50])
+  transformer.attention(tokens, tokens, Widths(40, 600, 1), config(heads=2), 'a')
+  (kernel,) = (v for v in tf.trainable_variables() if v.op.name == 'a/query_key_value/kernel')
+  lab.run(tf.global_variables_initializer())
+  for part, width in zip(np.split(lab.run(kernel), [40, 80], axis=1), (40, 40, 600), strict=True):
+    limit = math.sqrt(6 / (50 + width))
+    assert 0.97 * limit < np.abs(part).max() <= limit
+    assert abs(part.mean()) < 0.03 * limit
+    assert np.std(part) == pytest.approx(limit / math.sqrt(3), rel=0.05)
 
 
 def test_attention_of_two_tokens_on_paper(lab):
@@ -90,7 +115,8 @@ def test_two_heads_look_at_different_keys(lab):
   y = transformer.attention(tf.constant([[50.0, 50.0]]), tf.constant([[1.0, 0.0], [0.0, 1.0]]), Widths(2, 2, 1),
                             config(heads=2), 'a')
   lab.fill(bias=0.0)
-  lab.load({f'a/{part}/kernel': np.eye(2, dtype=np.float32) for part in ('query', 'key', 'value', 'output')})
+  one = np.eye(2, dtype=np.float32)
+  lab.load({'a/query/kernel': one, 'a/key_value/kernel': np.concatenate([one, one], 1), 'a/output/kernel': one})
   close(lab.run(y), [[1.0, 1.0]])
 
 

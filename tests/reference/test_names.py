@@ -81,24 +81,18 @@ def test_names_kept_here_are_the_recorded_ones() -> None:
     ('a01', 'loss/shared_head/fc/bias', 'loss/shared_head/bias'),
     ('a01', BUILDER + '2_generator/feature_extractor/layer_1/bias',
      'model/generator_2/features/layer_1/bias'),
-    ('a01', f'{BUILDER}5_{STACK}encoder/layer_3/attention/q/kernel',
-     'model/generator_5/transformer/encoder_3/self_attention/query/kernel'),
-    ('a01', f'{BUILDER}5_{STACK}encoder/layer_3/attention/k/bias',
-     'model/generator_5/transformer/encoder_3/self_attention/key/bias'),
-    ('a01', f'{BUILDER}5_{STACK}encoder/layer_3/attention/v/kernel',
-     'model/generator_5/transformer/encoder_3/self_attention/value/kernel'),
     ('a01', f'{BUILDER}5_{STACK}encoder/layer_3/attention/fc/kernel',
      'model/generator_5/transformer/encoder_3/self_attention/output/kernel'),
     ('a01', f'{BUILDER}1_{STACK}encoder/layer_2/fc/layer_1/kernel',
      'model/generator_1/transformer/encoder_2/feed_forward/inner/kernel'),
     ('a01', f'{BUILDER}1_{STACK}encoder/layer_2/fc/layer_2/bias',
      'model/generator_1/transformer/encoder_2/feed_forward/outer/bias'),
-    ('a08', f'{BUILDER}3_{STACK}decoder/layer_1/attention_1/k/kernel',
-     'model/generator_3/transformer/decoder_1/self_attention/key/kernel'),
-    ('a08', f'{BUILDER}3_{STACK}decoder/layer_2/attention_2/v/kernel',
-     'model/generator_3/transformer/decoder_2/cross_attention/value/kernel'),
     ('a08', f'{BUILDER}3_{STACK}decoder/layer_1/fc/layer_2/kernel',
      'model/generator_3/transformer/decoder_1/feed_forward/outer/kernel'),
+    ('a08', f'{BUILDER}3_{STACK}decoder/layer_2/attention_2/q/kernel',
+     'model/generator_3/transformer/decoder_2/cross_attention/query/kernel'),
+    ('a08', f'{BUILDER}3_{STACK}decoder/layer_2/attention_1/fc/kernel',
+     'model/generator_3/transformer/decoder_2/self_attention/output/kernel'),
     # Layer norms: 3 encoder blocks of 2 and 3 decoder blocks of 3 are 15 to a generator.
     ('a08', BUILDER + '1_generator/transformer/layer_1/layer_1/layer_normalization/gamma',
      'model/generator_1/transformer/encoder_1/self_attention_norm/gamma'),
@@ -129,6 +123,58 @@ def test_pairs(case: str, theirs: str, ours: str) -> None:
   imported = names.import_variables(variables)
   np.testing.assert_array_equal(imported[ours], variables[theirs])
   np.testing.assert_array_equal(names.export_variables(imported)[theirs], variables[theirs])
+
+
+# Widths are chosen apart: queries and keys 4 wide, values 6.
+@pytest.mark.parametrize(('theirs', 'ours', 'columns'), [
+    ('encoder/layer_3/attention/q', 'encoder_3/self_attention/query_key_value', (0, 4)),
+    ('encoder/layer_3/attention/k', 'encoder_3/self_attention/query_key_value', (4, 8)),
+    ('encoder/layer_3/attention/v', 'encoder_3/self_attention/query_key_value', (8, 14)),
+    ('decoder/layer_1/attention_1/q', 'decoder_1/self_attention/query_key_value', (0, 4)),
+    ('decoder/layer_1/attention_1/k', 'decoder_1/self_attention/query_key_value', (4, 8)),
+    ('decoder/layer_1/attention_1/v', 'decoder_1/self_attention/query_key_value', (8, 14)),
+    ('decoder/layer_2/attention_2/q', 'decoder_2/cross_attention/query', (0, 4)),
+    ('decoder/layer_2/attention_2/k', 'decoder_2/cross_attention/key_value', (0, 4)),
+    ('decoder/layer_2/attention_2/v', 'decoder_2/cross_attention/key_value', (4, 10)),
+])
+@pytest.mark.parametrize('part', ['kernel', 'bias'])
+def test_projections_lie_side_by_side(theirs: str, ours: str, columns: tuple[int, int], part: str) -> None:
+  variables = projections()
+  imported = names.import_variables(variables)
+  expected = variables[f'{BUILDER}3_{STACK}{theirs}/{part}']
+  ours = f'model/generator_3/transformer/{ours}/{part}'
+  np.testing.assert_array_equal(imported[ours][..., slice(*columns)], expected)
+  assert_same(names.export_variables(imported), variables)
+
+
+def projections() -> dict[str, np.ndarray]:
+  """The reference's attentions of one generator, tokens 5 wide."""
+  rng = np.random.default_rng(5)
+  result = {}
+  for scope in ('encoder/layer_3/attention', 'decoder/layer_1/attention_1', 'decoder/layer_2/attention_2'):
+    for name, shape in (('q', (5, 4)), ('k', (5, 4)), ('v', (5, 6)), ('fc', (6, 5))):
+      result[f'{BUILDER}3_{STACK}{scope}/{name}/kernel'] = np.asarray(rng.normal(size=shape), np.float32)
+      result[f'{BUILDER}3_{STACK}{scope}/{name}/bias'] = np.asarray(rng.normal(size=shape[1:]), np.float32)
+  return result
+
+
+def test_a_missing_projection_is_named() -> None:
+  variables = projections()
+  del variables[f'{BUILDER}3_{STACK}encoder/layer_3/attention/k/kernel']
+  with pytest.raises(errors.InputError, match='encoder_3/self_attention/query_key_value/kernel: .*has no key for it'):
+    names.import_variables(variables)
+
+
+@pytest.mark.parametrize('rows', [None, 7, 14])
+def test_projections_that_cannot_be_split(rows: int | None) -> None:
+  """The width of the values is that of the output kernel: missing, or not fitting (14 columns in all)."""
+  ours = names.import_variables(projections())
+  output = 'model/generator_3/transformer/encoder_3/self_attention/output/kernel'
+  del ours[output]
+  if rows is not None:
+    ours[output] = np.zeros([rows, 5], np.float32)
+  with pytest.raises(errors.InputError, match=f'query_key_value/(kernel|bias).*{output}'):
+    names.export_variables(ours)
 
 
 def test_embedding_rows_keep_their_number() -> None:
