@@ -1,7 +1,6 @@
 """Random augmentation of an episode: one setting for the episode, or one per class.
 
-Everything random is a pure function of seed tensors, so the support and the query images of an
-episode get the same setting by giving the same seed. Source: spec/data.md section 4.
+Everything random is a pure function of seed tensors. Source: spec/data.md section 4.
 """
 from __future__ import annotations
 
@@ -181,30 +180,38 @@ def _switched(
 
 def augment(
     images: tf.Tensor, groups: tf.Tensor, config: AugmentationConfig, image_size: int,
-    seed: tf.Tensor, photographic_seed: tf.Tensor) -> tf.Tensor:
-  """Augments and normalises one part (support or query) of an episode.
+    seed: tf.Tensor) -> tf.Tensor:
+  """Changes and normalises the images of an episode, all but `photograph`.
 
   Args:
-    images: uint8 [n, H, W, C].
+    images: uint8 [n, H, W, C], support and query together: they are changed alike.
     groups: integers [n], position of each image's class in the episode; used with `per_label`.
     config: what to do.
     image_size: side of the result in pixels.
-    seed: integer [2]; give the same for support and query, so that they are changed alike.
-    photographic_seed: integer [2], of this part only: photographs of one class differ.
+    seed: integer [2].
 
   Returns:
     float32 [n, image_size, image_size, C], normalised (image / 128 - 1).
 
   Raises:
-    InputError: see `apply_plan` and `photographic.augment_photographic`.
+    InputError: see `apply_plan`.
   """
   if not config.per_label:
     groups = tf.zeros_like(groups)
   # At least one group, for a part of no images; group g's draw does not depend on the number.
   num_groups = tf.maximum(tf.reduce_max(groups) + 1, 1)
   plan = draw_plan(config, num_groups, seed).for_images(groups)
-  normalised = normalise(apply_plan(config, plan, images), image_size)
+  return normalise(apply_plan(config, plan, images), image_size)
+
+
+def photograph(images: tf.Tensor, config: AugmentationConfig, seed: tf.Tensor) -> tf.Tensor:
+  """The photographic changes, if configured, of one part (support or query) of an episode.
+
+  Args:
+    images: normalised, [n, S, S, C].
+    config: what to do.
+    seed: integer [2], of this part only: photographs of one class differ.
+  """
   if not config.photographic:
-    return normalised
-  return photographic.augment_photographic(
-      normalised, photographic_seed, config.photographic_individually)
+    return images
+  return photographic.augment_photographic(images, seed, config.photographic_individually)

@@ -45,14 +45,11 @@ def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
   """
   height, width = static_size(images)
   require_square(height, width)
-  grid = tf.reshape(tf.range(height * width), [height, width])
-  quarter = tf.reverse(tf.transpose(grid), axis=[0])
-  half = tf.reverse(grid, axis=[0, 1])
-  sources = tf.stack([grid, quarter, half, tf.reverse(quarter, axis=[0, 1])])
-  source = tf.gather(tf.reshape(sources, [4, height * width]), tf.floormod(times, 4))
-  pixels = tf.reshape(images, [-1, height * width, images.shape[3]])
-  turned = tf.gather(pixels, source, axis=1, batch_dims=1)
-  return tf.reshape(turned, [-1, height, width, images.shape[3]])
+  # The TF1 form of tf.where takes whole images by a vector of switches.
+  times = tf.floormod(times, 4)
+  images = tf.where(tf.equal(times % 2, 1), tf.transpose(images, [0, 2, 1, 3]), images)
+  images = tf.where(tf.equal(times, 1) | tf.equal(times, 2), tf.reverse(images, [1]), images)
+  return tf.where(times >= 2, tf.reverse(images, [2]), images)
 
 
 def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:

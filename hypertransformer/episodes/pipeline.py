@@ -1,13 +1,12 @@
 """The tf.data pipeline: drawing, reading and augmenting episodes, ahead of the training step.
 
-A generator draws and reads a few episodes at a time (Python, in a thread of tf.data); pixels are uint8 until
+A few episodes at a time are drawn and read (NumPy, in a thread of tf.data); pixels are uint8 until
 the last stage of the pipeline makes floats of one episode.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from hypertransformer.episodes import augmentation
 from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.sampling import EpisodeSampler
 
-AT_A_TIME = 8  # episodes per call of the generator, if small: its fixed cost is worth spreading
+AT_A_TIME = 8  # episodes per call of Python, if small: its fixed cost is worth spreading
 PREFETCHED = 4
+LAST_EPISODE = 2 ** 62
 LARGE_BYTES = 1 << 25  # of pixels, above which fewer episodes wait in memory
 
 
@@ -59,9 +59,8 @@ def stream(sampler: EpisodeSampler, augment: AugmentationConfig, image_size: int
   at_a_time = int(np.clip(LARGE_BYTES // size, 1, AT_A_TIME))
   with tf.name_scope(name):
     first = tf.placeholder(tf.int64, [], 'first')
-    dataset = tf.data.Dataset.from_generator(
-        lambda start: _chunks(sampler, int(start), at_a_time), args=(first,),
-        output_signature=_signature(sampler, at_a_time))
+    dataset = tf.data.Dataset.range(first, LAST_EPISODE, at_a_time)
+    dataset = dataset.map(lambda index: _chunk(sampler, index, at_a_time))
     dataset = dataset.unbatch()
     dataset = dataset.map(lambda drawn: _finish(drawn, augment, image_size), num_parallel_calls=1)
     dataset = dataset.prefetch(int(np.clip(LARGE_BYTES // size, 1, PREFETCHED)))
@@ -88,24 +87,26 @@ def _options() -> tf.data.Options:
   return options
 
 
-def _chunks(sampler: EpisodeSampler, start: int, at_a_time: int) -> Iterator[dict[str, np.ndarray]]:
-  while True:
-    drawn = [_read(sampler, index) for index in range(start, start + at_a_time)]
-    yield {key: np.stack([one[key] for one in drawn]) for key in drawn[0]}
-    start += at_a_time
+def _chunk(sampler: EpisodeSampler, start: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
+  """Episodes start .. start + count - 1, one behind the other."""
+  signature = _signature(sampler, count)
+
+  def read(index: int) -> list[np.ndarray]:
+    drawn = [_read(sampler, int(index) + number) for number in range(count)]
+    return [np.stack([one[key] for one in drawn]) for key in signature]
+
+  tensors = tf.numpy_function(read, [start], [spec.dtype for spec in signature.values()])
+  return {key: tf.ensure_shape(tensor, signature[key].shape) for key, tensor in zip(signature, tensors, strict=True)}
 
 
 def _read(sampler: EpisodeSampler, index: int) -> dict[str, np.ndarray]:
   """Draws an episode and reads its images (uint8)."""
   draw = sampler.draw(index)
-  images = sampler.class_set.arrays.gather(np.concatenate([draw.support_rows, draw.query_rows]))
-  support = len(draw.support_rows)
   return {
-      'support_images': images[:support],
+      'images': sampler.class_set.arrays.gather(np.concatenate([draw.support_rows, draw.query_rows])),
       'support_positions': draw.support_positions.astype(np.int32),
       'support_labels': draw.support_labels.astype(np.int32),
       'support_classes': draw.classes[draw.support_positions].astype(np.int32),
-      'query_images': images[support:],
       'query_labels': draw.query_positions.astype(np.int32),
       'query_classes': draw.classes[draw.query_positions].astype(np.int32),
       'query_in_support': draw.in_support,
@@ -118,11 +119,10 @@ def _signature(sampler: EpisodeSampler, at_a_time: int) -> dict[str, Any]:
   support = sampler.config.support_samples
   query = sampler.config.query_samples * sampler.query_batches
   shapes = {
-      'support_images': (tf.uint8, (support, *image)),
+      'images': (tf.uint8, (support + query, *image)),
       'support_positions': (tf.int32, (support,)),
       'support_labels': (tf.int32, (support,)),
       'support_classes': (tf.int32, (support,)),
-      'query_images': (tf.uint8, (query, *image)),
       'query_labels': (tf.int32, (query,)),
       'query_classes': (tf.int32, (query,)),
       'query_in_support': (tf.bool, (query,)),
@@ -133,13 +133,10 @@ def _signature(sampler: EpisodeSampler, at_a_time: int) -> dict[str, Any]:
 
 def _finish(drawn: dict[str, tf.Tensor], config: AugmentationConfig, image_size: int) -> dict[str, tf.Tensor]:
   """Augments and normalises: support and query by one plan, photographs each by its own."""
-  seed = drawn['seed']
-  support_seed, query_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
   positions = drawn.pop('support_positions')
-  return {
-      **drawn,
-      'support_images': augmentation.augment(
-          drawn['support_images'], positions, config, image_size, seed, support_seed),
-      'query_images': augmentation.augment(
-          drawn['query_images'], drawn['query_labels'], config, image_size, seed, query_seed),
-  }
+  images = augmentation.augment(drawn.pop('images'), tf.concat([positions, drawn['query_labels']], 0), config,
+                                image_size, drawn['seed'])
+  support, query = tf.split(images, [positions.shape[0], -1])
+  support_seed, query_seed = tf.unstack(tf.random.experimental.stateless_split(drawn['seed'], 2))
+  return {**drawn, 'support_images': augmentation.photograph(support, config, support_seed),
+          'query_images': augmentation.photograph(query, config, query_seed)}

@@ -78,11 +78,10 @@ class EpisodeSampler:
   def _balanced(self, rng: np.random.Generator, sizes: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """Support and query batches [n, 2] of (position, sample), drawn apart from each other."""
     config = self.config
-    support = _batch(rng, [np.arange(size) for size in sizes], config.support_samples)
-    free = [np.arange(size) for size in sizes]
+    free = np.arange(sizes.max()) < sizes[:, None]
+    support = _batch(rng, free, config.support_samples)
     if config.disjoint_query:
-      free = [np.setdiff1d(samples, support[support[:, 0] == position, 1], assume_unique=True)
-              for position, samples in enumerate(free)]
+      free[tuple(support.T)] = False
     queries = [_batch(rng, free, config.query_samples) for _ in range(self.query_batches)]
     return support, queries
 
@@ -90,8 +89,8 @@ class EpisodeSampler:
     """One batch of Ns + Nq cut in two: class counts vary by chance. Each further query batch is cut off the end of
     another such batch."""
     config = self.config
-    samples = [np.arange(size) for size in sizes]
-    both = [_batch(rng, samples, config.support_samples + config.query_samples) for _ in range(self.query_batches)]
+    free = np.arange(sizes.max()) < sizes[:, None]
+    both = [_batch(rng, free, config.support_samples + config.query_samples) for _ in range(self.query_batches)]
     support = both[0][:config.support_samples]
     if config.disjoint_query:
       both = [batch[~_contained(batch, support)] for batch in both]
@@ -107,15 +106,18 @@ class EpisodeSampler:
                 np.isin(query_rows, support_rows), rng.integers(LARGEST_SEED, size=2))
 
 
-def _batch(rng: np.random.Generator, samples: list[np.ndarray], count: int) -> np.ndarray:
+def _batch(rng: np.random.Generator, free: np.ndarray, count: int) -> np.ndarray:
   """int64 [count, 2] of (position, sample), shuffled: count // K samples of each class without replacement, the first
-  count % K classes one more."""
-  each, more = divmod(count, len(samples))
-  pairs = []
-  for position, free in enumerate(samples):
-    chosen = rng.permutation(free)[:each + (position < more)]
-    pairs.append(np.stack([np.full_like(chosen, position), chosen], axis=1))
-  return rng.permutation(np.concatenate(pairs))
+  count % K classes one more.
+
+  free: bool [K, largest class], the samples of each class that may be drawn.
+  """
+  each, more = divmod(count, len(free))
+  wanted = np.full(len(free), each) + (np.arange(len(free)) < more)
+  # The smallest of random keys are a random choice; a sample that is not free comes last.
+  order = np.where(free, rng.random(free.shape), 2.0).argsort(axis=1)[:, :each + 1]
+  position, rank = np.nonzero(np.arange(order.shape[1]) < np.minimum(wanted, free.sum(axis=1))[:, None])
+  return rng.permutation(np.stack([position, order[position, rank]], axis=1))
 
 
 def _contained(pairs: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -55,5 +55,6 @@ def _bounds(variables: Variables, name: str, width: int, parts: int) -> list[int
     raise errors.InputError(f'{name} cannot be split: there is no {output}. The checkpoint is incomplete.')
   each, rest = divmod(width - len(variables[output]), parts - 1)
   if rest or each < 1:
-    raise errors.InputError(f'{name} has {width} columns, which do not fit {output} with {len(variables[output])} rows.')
+    raise errors.InputError(f'{name} has {width} columns, which does not fit {output} with its '
+                            f'{len(variables[output])} rows.')
   return [each * number for number in range(1, parts)]

@@ -31,9 +31,9 @@ def drawn(config, num_groups, seed=(3, 4)):
 
 
 def augmented(images, groups, config, seed=(3, 4), photographic_seed=(5, 6), image_size=12):
-  return evaluate(lambda: augmentation.augment(
-      tf.constant(images), tf.constant(groups), config, image_size,
-      tf.constant(seed), tf.constant(photographic_seed)))
+  return evaluate(lambda: augmentation.photograph(
+      augmentation.augment(tf.constant(images), tf.constant(groups), config, image_size, tf.constant(seed)),
+      config, tf.constant(photographic_seed)))
 
 
 @pytest.mark.parametrize('name', PROBABILITIES)
@@ -211,8 +211,8 @@ def test_augment_works_in_a_dataset_and_repeats_with_its_seeds():
 
   def episode(number):
     seed = tf.stack([number, 11])
-    return augmentation.augment(
-        tf.constant(images), tf.constant([0, 0, 1, 1, 2, 2]), config, 20, seed, seed + 1)
+    changed = augmentation.augment(tf.constant(images), tf.constant([0, 0, 1, 1, 2, 2]), config, 20, seed)
+    return augmentation.photograph(changed, config, seed + 1)
 
   with tf.Graph().as_default(), tf.Session() as session:
     episodes = tf.data.Dataset.range(4).repeat(2).map(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -173,13 +172,13 @@ def test_large_episodes_are_read_one_at_a_time(sampler: EpisodeSampler, monkeypa
   """So that few of them wait in memory; the episodes are the same."""
   expected = take(sampler, 0, 3)
   sizes = []
-  chunks = pipeline._chunks
+  chunk = pipeline._chunk
 
-  def noting(of: EpisodeSampler, start: int, at_a_time: int) -> Iterator[Arrays]:
-    sizes.append(at_a_time)
-    return chunks(of, start, at_a_time)
+  def noting(of: EpisodeSampler, start: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
+    sizes.append(count)
+    return chunk(of, start, count)
 
-  monkeypatch.setattr(pipeline, '_chunks', noting)
+  monkeypatch.setattr(pipeline, '_chunk', noting)
   monkeypatch.setattr(pipeline, 'LARGE_BYTES', 1000)
   for got, want in zip(take(sampler, 0, 3), expected, strict=True):
     assert_same(got, want)
