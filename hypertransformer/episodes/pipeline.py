@@ -74,10 +74,18 @@ def switchable(streams: list[EpisodeStream]) -> tuple[Episode, tf.Tensor, list[t
   Returns (the episode, the placeholder to feed, what to feed it with for each stream: run these first).
   """
   handle = tf.placeholder(tf.string, [], 'stream')
-  structure = streams[0].iterator
-  iterator = tf.data.Iterator.from_string_handle(
-      handle, tf.data.get_output_types(structure), tf.data.get_output_shapes(structure))
-  return Episode(**iterator.get_next()), handle, [each.iterator.string_handle() for each in streams]
+  return _of_handle(handle, streams[0]), handle, [each.iterator.string_handle() for each in streams]
+
+
+def either(first: tf.Tensor, one: EpisodeStream, other: EpisodeStream) -> Episode:
+  """An episode of `one` in a run where `first` (bool) is true, otherwise of `other`; the shapes are equal."""
+  handle = tf.where(first, one.iterator.string_handle(), other.iterator.string_handle())
+  return _of_handle(handle, one)
+
+
+def _of_handle(handle: tf.Tensor, like: EpisodeStream) -> Episode:
+  types, shapes = tf.data.get_output_types(like.iterator), tf.data.get_output_shapes(like.iterator)
+  return Episode(**tf.data.Iterator.from_string_handle(handle, types, shapes).get_next())
 
 
 def _options() -> tf.data.Options:

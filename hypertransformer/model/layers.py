@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -24,10 +25,15 @@ class Noise:
   Where a layer takes `noise=None`, nothing is dropped: that is evaluation.
   """
 
-  def __init__(self, seed: tf.Tensor) -> None:
-    """seed: int [2]."""
+  def __init__(self, seed: tf.Tensor, on: float | tf.Tensor = 1.0) -> None:
+    """seed: int [2]; on: float scalar, 1 = on, 0 = off: then nothing is dropped either."""
     self._seed = tf.cast(seed, tf.int64)
+    self._on = on
     self._streams = 0
+
+  def rate(self, rate: Any) -> Any:
+    """A probability of dropping: itself where the noise is on, else 0."""
+    return rate * self._on
 
   def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """float32 `shape`, uniform in [0, 1)."""
@@ -39,6 +45,7 @@ def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
   """Zeroes each entry with probability `rate` and scales the rest by 1 / (1 - rate)."""
   if noise is None or rate == 0.0:
     return x
+  rate = noise.rate(rate)
   keep = noise.uniform(tf.shape(x)) >= rate
   return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))
 

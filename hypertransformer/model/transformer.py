@@ -66,7 +66,7 @@ def attention(queries: tf.Tensor, keys: tf.Tensor, sizes: Widths, config: Transf
     else:
       parts = [*tf.split(layers.dense(queries, sizes.key_query, 'query'), heads, axis=1),
                *_joint_projections(keys, key + value, heads, 'key_value')]
-    mixed = [_head(*parts[head::heads], config, mask) for head in range(heads)]
+    mixed = [_head(parts[head::heads], config, mask) for head in range(heads)]
     return layers.dense(tf.concat(mixed, axis=1), queries.shape[-1], 'output')
 
 
@@ -79,10 +79,10 @@ def _joint_projections(x: tf.Tensor, widths: Sequence[int], heads: int, name: st
   return tf.split(layers.dense(x, sum(widths), name, limit=np.repeat(starts, widths)), widths, axis=1)
 
 
-def _head(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, config: TransformerConfig,
-          mask: tf.Tensor | None) -> tf.Tensor:
-  """One head: query [T, w], key [S, w], value [S, w'] -> [T, w']. Plain products of few, small matrices cost less
+def _head(parts: Sequence[tf.Tensor], config: TransformerConfig, mask: tf.Tensor | None) -> tf.Tensor:
+  """One head: (query [T, w], key [S, w], value [S, w']) -> [T, w']. Plain products of few, small matrices cost less
   than batched ones with their transpositions."""
+  query, key, value = parts
   logits = tf.matmul(query, key, transpose_b=True) * int(query.shape[-1]) ** -0.5
   if mask is not None:
     logits -= mask * MASKED_LOGIT

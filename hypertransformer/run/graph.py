@@ -12,7 +12,7 @@ from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.pipeline import Episode, EpisodeStream
 from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.model import removal
+from hypertransformer.model import getter, removal
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
@@ -49,14 +49,16 @@ class Setup:
 class TrainGraph:
   """Ops of the training graph.
 
-  step_done: runs one update and returns the number of updates then done. metrics, test_metrics: {TensorBoard tag:
-  scalar}, of a training step and of a test episode. weights: {tag: generated tensor} of a test episode. streams: to
-  be initialised with the number of their first episode.
+  step_done: runs one update and returns the number of updates then done. metrics: {TensorBoard tag: scalar}.
+  test_metrics, weights: {tag: scalar}, {tag: generated tensor}, to be run with True fed to `testing`: then the episode
+  is one of the test stream, without dropout and the like. streams: to be initialised with the number of their first
+  episode.
   """
   step_done: tf.Tensor
   loss: tf.Tensor
   global_step: tf.Tensor
   metrics: dict[str, tf.Tensor]
+  testing: tf.Tensor
   test_metrics: dict[str, tf.Tensor]
   weights: dict[str, tf.Tensor]
   rows: list[Row]
@@ -77,19 +79,21 @@ def build(setup: Setup, seed: int) -> TrainGraph:
   """Builds the training graph in the current default graph."""
   train_sampler, test_sampler, model = check(setup, seed)
   global_step = tf.train.get_or_create_global_step()
+  testing = tf.placeholder_with_default(False, [], 'testing')
   train_stream = pipeline.stream(train_sampler, setup.train_augmentation, setup.image_size, 'train_episodes')
-  episode = train_stream.next()
-  ours = _objective(setup, model, episode, global_step)
+  if setup.loss.pretrain_shared:
+    test_stream, episode = None, train_stream.next()
+  else:
+    test_stream = pipeline.stream(test_sampler, setup.test_augmentation, setup.image_size, 'test_episodes')
+    episode = pipeline.either(testing, test_stream, train_stream)
+  ours = _objective(setup, model, episode, global_step, Noise(episode.seed, on=1.0 - tf.cast(testing, tf.float32)))
   train_op, rate = optimizer.minimize(ours.loss, setup.optimizer, global_step)
   with tf.control_dependencies([train_op]):
     step_done = global_step.read_value()
   metrics = {**_metrics(setup, ours, episode), 'learning_rate': rate}
-  if setup.loss.pretrain_shared:
-    return TrainGraph(step_done, ours.loss, global_step, metrics, {}, {}, [], train_stream, None)
-  test_stream = pipeline.stream(test_sampler, setup.test_augmentation, setup.image_size, 'test_episodes')
-  test_metrics, weights = _test(model, test_stream.next())
-  return TrainGraph(step_done, ours.loss, global_step, metrics, test_metrics, weights, ours.rows, train_stream,
-                    test_stream)
+  tests = {} if test_stream is None else {'accuracy/test_accuracy': metrics['accuracy/accuracy']}
+  return TrainGraph(step_done, ours.loss, global_step, metrics, testing, tests, _generated(ours), ours.rows,
+                    train_stream, test_stream)
 
 
 def _real_classes(class_set: ClassSet) -> RealClasses:
@@ -97,8 +101,7 @@ def _real_classes(class_set: ClassSet) -> RealClasses:
   return RealClasses(first, last - first + 1)
 
 
-def _objective(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor) -> Objective:
-  noise = Noise(episode.seed)
+def _objective(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise) -> Objective:
   classes = _real_classes(setup.train_set)
   if setup.loss.pretrain_shared:
     return objective.build_pretraining(model, episode.support_images, episode.support_classes, classes, noise)
@@ -138,10 +141,7 @@ def _head_metrics(ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
                     for name, weight in zip([*names, 'main'], ours.warmup_weights, strict=True)}
 
 
-def _test(model: HyperTransformer, episode: Episode) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-  """Accuracy on a test episode, and the tensors generated for it."""
-  weights = model.generate(Support(episode.support_images, episode.support_labels))
-  classified = model.classify(episode.query_images, weights)
-  generated = {f'generated_weights/{row.layer}/{row.variable}': row.generated
-               for row in classified.rows if row.generated is not None}
-  return {'accuracy/test_accuracy': losses.accuracy(classified.logits, episode.query_labels)}, generated
+def _generated(ours: Objective) -> dict[str, tf.Tensor]:
+  """The tensors generated for the episode, by tag."""
+  return {f'generated_weights/{row.layer}/{row.variable}': row.generated
+          for row in getter.distinct(ours.rows) if row.generated is not None}

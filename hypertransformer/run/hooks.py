@@ -43,11 +43,12 @@ class ReportHook(tf.train.SessionRunHook):
   """
 
   def __init__(self, step_done: tf.Tensor, metrics: Mapping[str, tf.Tensor],
-               test_metrics: Mapping[str, tf.Tensor], histograms: tf.Tensor | None,
+               testing: tf.Tensor, test_metrics: Mapping[str, tf.Tensor], histograms: tf.Tensor | None,
                writer: tf.summary.FileWriter, train_steps: int, every: int, histograms_every: int) -> None:
-    """step_done: global step after this run's update. histograms: a serialised summary [] of the generated tensors.
-    every, histograms_every: steps."""
+    """step_done: global step after this run's update. testing: fed with True for a test episode. histograms: a
+    serialised summary [] of the generated tensors. every, histograms_every: steps."""
     self._fetches = {'step': step_done, 'metrics': dict(metrics)}
+    self._testing = testing
     self._test_metrics = dict(test_metrics)
     self._histograms = histograms
     self._writer = writer
@@ -78,7 +79,7 @@ class ReportHook(tf.train.SessionRunHook):
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
     if self._histograms is not None and step % self._histograms_every == 0:
       fetches['histograms'] = self._histograms
-    test = session.run(fetches)  # one episode for both: StreamHook counts on one per report
+    test = session.run(fetches, {self._testing: True})  # one episode for both: StreamHook counts on one per report
     means |= {tag: float(value) for tag, value in test['metrics'].items()}
     self._writer.add_summary(scalar_summary(means), step)
     if 'histograms' in test:

@@ -168,6 +168,20 @@ def test_switchable_takes_from_the_stream_that_is_fed(data_folder: pathlib.Path)
   assert set(second) <= set(range(20, 25))
 
 
+def test_either_takes_from_one_of_two(data_folder: pathlib.Path) -> None:
+  folder = DataFolder(str(data_folder))
+  with tf.Graph().as_default(), tf.Session() as session:
+    one, other = (pipeline.stream(EpisodeSampler(folder.open(classes), CONFIG, 0, 0), PLAIN, 12, name)
+                  for name, classes in (('one', 'tiny:0-4'), ('other', 'tiny:20-24')))
+    first = tf.placeholder_with_default(False, [])
+    episode = pipeline.either(first, one, other)
+    for stream in (one, other):
+      session.run(stream.initializer, {stream.first: 0})
+    taken = [session.run(episode.support_classes, feed) for feed in ({first: True}, {first: False}, {})]
+  assert [set(classes) <= set(range(5)) for classes in taken] == [True, False, False]
+  assert (taken[1] != taken[2]).any()  # the next one
+
+
 def test_large_episodes_are_read_one_at_a_time(sampler: EpisodeSampler, monkeypatch: pytest.MonkeyPatch) -> None:
   """So that few of them wait in memory; the episodes are the same."""
   expected = take(sampler, 0, 3)

@@ -134,6 +134,13 @@ def test_dropout_is_off_without_noise_or_rate():
   assert layers.dropout(x, 0.0, Noise(tf.constant([1, 2]))) is x
 
 
+@pytest.mark.parametrize('on', [0.0, 1.0])
+def test_noise_can_be_switched_in_the_graph(lab, on):
+  x = tf.fill([50, 40], 3.0)
+  y = lab.run(layers.dropout(x, 0.5, Noise(tf.constant([1, 2]), tf.constant(on))))
+  assert set(np.unique(y)) == ({3.0} if on == 0.0 else {0.0, 6.0})
+
+
 def test_dropout_zeroes_a_share_and_scales_the_rest(lab):
   y = lab.run(layers.dropout(tf.ones([200, 100]), 0.3, Noise(tf.constant([1, 2]))))
   assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.7)}

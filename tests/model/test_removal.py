@@ -24,6 +24,12 @@ def masks(lab, labeled: float, unlabeled: float) -> np.ndarray:
   return np.stack([step([9, number]) for number in range(STEPS)])
 
 
+def test_nothing_is_hidden_where_the_noise_is_off(lab):
+  config = ModelConfig(num_labels=3, max_prob_remove_labeled=1.0, max_prob_remove_unlabeled=1.0)
+  noise = Noise(tf.constant([1, 2]), on=tf.constant(0.0))
+  assert not lab.run(removal.removal_mask(tf.constant(LABELS), config, noise)).any()
+
+
 def test_no_mask_where_nothing_is_removed():
   assert removal.removal_mask(tf.constant([0, 1]), ModelConfig(), Noise(tf.constant([1, 2]))) is None
 

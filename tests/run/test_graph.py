@@ -12,6 +12,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import train
+from hypertransformer.episodes import pipeline
+from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import InputError
 from hypertransformer.run import graph as graph_lib
 from hypertransformer.run import optimizer
@@ -67,7 +69,7 @@ def steps(everything: Built) -> list[dict[str, float]]:
       session.run(stream.initializer, {stream.first: 0})
     fetches = {**ops.metrics, 'step': ops.step_done, 'total': ops.loss}
     found = [session.run(fetches) for _ in range(4)]
-    found[-1] |= session.run(ops.test_metrics)
+    found[-1] |= session.run(ops.test_metrics, {ops.testing: True})
   return found
 
 
@@ -114,6 +116,28 @@ def test_the_learning_rate_is_that_of_the_step(steps: list[dict[str, float]]) ->
 
 def test_a_run_is_one_update(steps: list[dict[str, float]]) -> None:
   assert [found['step'] for found in steps] == [1, 2, 3, 4]
+
+
+def test_a_test_episode_is_of_the_test_set_and_without_dropout(
+    setup_of: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch) -> None:
+  """Fed with one support set and two seeds, the same tensors are generated in a test episode only."""
+  taken: list[Episode] = []
+  either = pipeline.either
+  monkeypatch.setattr(pipeline, 'either', lambda *streams: taken.append(either(*streams)) or taken[0])
+  monkeypatch.setattr(optimizer, 'minimize', lambda loss, config, step: (tf.no_op(), tf.constant(0.5)))
+  built = build(setup_of(train_dataset='tiny:0-9', test_dataset='tiny:10-19', fe_dropout=0.5))
+  ops, episode = built.ops, taken[0]
+  assert ops.test_stream is not None
+  with built.graph.as_default(), tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for stream in (ops.train_stream, ops.test_stream):
+      session.run(stream.initializer, {stream.first: 0})
+    fixed = {x: session.run(x) for x in (episode.support_images, episode.support_labels)}
+    for testing, classes in ((False, range(10)), (True, range(10, 20))):
+      assert set(session.run(episode.query_classes, {ops.testing: testing})) <= set(classes)
+      one, other = (session.run(ops.weights, {**fixed, ops.testing: testing, episode.seed: [1, number]})
+                    for number in range(2))
+      assert all(np.array_equal(one[tag], other[tag]) for tag in one) == testing
 
 
 def test_accuracies_are_fractions_of_the_samples(steps: list[dict[str, float]]) -> None:

@@ -20,9 +20,12 @@ from hypertransformer.run import hooks
 
 @dataclasses.dataclass
 class Counter:
-  """A graph that counts steps. doubled: 2 * step; test: the step again, whenever it is run; looked: how often."""
+  """A graph that counts steps. doubled: 2 * step; test: the step again, whenever it is run with True fed to `testing`,
+  else -1; looked: how often."""
+  step: tf.Tensor
   step_done: tf.Tensor
   doubled: tf.Tensor
+  testing: tf.Tensor
   test: tf.Tensor
   looked: tf.Variable
 
@@ -34,9 +37,10 @@ def counter() -> Any:
     looked = tf.get_variable('looked', initializer=0)
     with tf.control_dependencies([tf.assign_add(step, 1)]):
       done = step.read_value()
+    testing = tf.placeholder_with_default(False, [])
     with tf.control_dependencies([tf.assign_add(looked, 1)]):
-      test = tf.cast(step.read_value(), tf.float32)
-    yield Counter(done, 2.0 * tf.cast(done, tf.float32), test, looked)
+      test = tf.where(testing, tf.cast(step.read_value(), tf.float32), -1.0)
+    yield Counter(step.read_value(), done, 2.0 * tf.cast(done, tf.float32), testing, test, looked)
 
 
 def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], steps: int) -> int:
@@ -52,8 +56,9 @@ def report(counter: Counter, folder: pathlib.Path, train_steps: int, every: int,
            ) -> tuple[hooks.ReportHook, tf.summary.FileWriter]:
   writer = tf.summary.FileWriter(str(folder))
   histogram = hooks.histogram_summary({'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])})
-  return hooks.ReportHook(counter.step_done, {'loss/loss': counter.doubled}, {'accuracy/test_accuracy': counter.test},
-                          histogram, writer, train_steps, every, histograms_every), writer
+  return hooks.ReportHook(counter.step_done, {'loss/loss': counter.doubled}, counter.testing,
+                          {'accuracy/test_accuracy': counter.test}, histogram, writer, train_steps, every,
+                          histograms_every), writer
 
 
 def test_scalars_are_means_since_the_last_record(counter: Counter, tmp_path: pathlib.Path,
@@ -157,7 +162,7 @@ def test_the_guard_keeps_variables_that_are_not_finite_from_being_saved(
     """After step 2, behind the loss's back."""
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-      if run_context.session.run(counter.test) == 2:
+      if run_context.session.run(counter.step) == 2:
         run_context.session.run(spoil)
 
   saver = tf.train.CheckpointSaverHook(str(tmp_path), save_steps=1, checkpoint_basename='model',
@@ -185,7 +190,7 @@ def test_a_signal_ends_the_run_after_the_step(counter: Counter, lines: list[str]
   before = signal.getsignal(number)
   with hooks.SignalHook() as signals:
     assert signal.getsignal(number) != before
-    assert run(counter, [Kill(number, counter.test), signals], 100) == 2
+    assert run(counter, [Kill(number, counter.step), signals], 100) == 2
     assert signals.received == number
     assert signal.getsignal(number) == before, 'a second signal kills'
   assert signal.getsignal(number) == before
