@@ -16,6 +16,9 @@ from hypertransformer.episodes import augmentation
 from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.sampling import EpisodeSampler
 
+# There is no Python control flow on tensors to rewrite, and looking for it takes seconds.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
 AT_A_TIME = 8  # episodes per call of Python, if small: its fixed cost is worth spreading
 PREFETCHED = 4
 LAST_EPISODE = 2 ** 62
@@ -60,9 +63,9 @@ def stream(sampler: EpisodeSampler, augment: AugmentationConfig, image_size: int
   with tf.name_scope(name):
     first = tf.placeholder(tf.int64, [], 'first')
     dataset = tf.data.Dataset.range(first, LAST_EPISODE, at_a_time)
-    dataset = dataset.map(lambda index: _chunk(sampler, index, at_a_time))
+    dataset = dataset.map(_as_it_is(lambda index: _chunk(sampler, index, at_a_time)))
     dataset = dataset.unbatch()
-    dataset = dataset.map(lambda drawn: _finish(drawn, augment, image_size), num_parallel_calls=1)
+    dataset = dataset.map(_as_it_is(lambda drawn: _finish(drawn, augment, image_size)), num_parallel_calls=1)
     dataset = dataset.prefetch(int(np.clip(LARGE_BYTES // size, 1, PREFETCHED)))
     iterator = tf.data.make_initializable_iterator(dataset.with_options(_options()))
     return EpisodeStream(iterator, iterator.initializer, first)

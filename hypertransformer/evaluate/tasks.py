@@ -22,7 +22,6 @@ from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.run import losses
 
 FIRST_STREAM = 2  # streams 0 and 1 of a seed are training's
-PIXELS_AT_ONCE = 1_600_000  # query images that go through the CNN together, in pixels: bounds memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +90,17 @@ class TaskEvaluator:
     self._session.close()
 
   def _build(self, episode: Episode) -> tf.Tensor:
-    """float [batches * Nq]: 1 for each query image that is classified right."""
+    """float [batches * Nq]: 1 for each query image that is classified right.
+
+    One query batch after the other: what belongs to 100 images stays in the processor's cache.
+    """
     weights = self._model.generate(Support(episode.support_images, episode.support_labels))
-    together = _batches_at_once(self._config, episode.query_images.shape[1:3].as_list())
-    parts = self._config.num_batches // together
-    logits = [self._model.classify(images, weights, batches=together).logits
-              for images in tf.split(episode.query_images, parts)]
-    return losses.hits(tf.concat(logits, axis=0), episode.query_labels)
 
+    def hits(batch: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+      images, labels = batch
+      return losses.hits(self._model.classify(images, weights).logits, labels)
 
-def _batches_at_once(config: EvalConfig, image_size: Sequence[int]) -> int:
-  """The largest divisor of num_batches whose images stay below PIXELS_AT_ONCE (at least 1)."""
-  limit = max(1, PIXELS_AT_ONCE // (config.batch_size * image_size[0] * image_size[1]))
-  return max(n for n in range(1, config.num_batches + 1) if config.num_batches % n == 0 and n <= limit)
+    batches = self._config.num_batches
+    images = tf.reshape(episode.query_images, [batches, -1, *episode.query_images.shape[1:]])
+    labels = tf.reshape(episode.query_labels, [batches, -1])
+    return tf.reshape(tf.map_fn(hits, (images, labels), fn_output_signature=tf.float32), [-1])

@@ -124,14 +124,14 @@ def activation(name: str) -> layers.Activation:
   return tf.nn.relu if name == 'relu' else lambda x: tf.nn.leaky_relu(x, alpha=LEAKY_SLOPE)
 
 
-def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, batches: int) -> tf.Tensor:
+def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor:
   """x [n, h, w, c] -> [n, h', w', channels]: convolution -> activation -> max-pool -> batch norm."""
   x = layers.conv2d(x, config.channels, config.kernel_size, 'conv', config.stride, plan.padding,
                     use_bias=config.generate_bias)
   if plan.pool:  # before the activation, which is monotone: the same numbers for a quarter of the work
     x = tf.nn.max_pool2d(x, 2, 2, 'VALID')
   x = activation(config.cnn_activation)(x)
-  return layers.batch_norm(x, 'batch_norm', batches)
+  return layers.batch_norm(x, 'batch_norm')
 
 
 def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: layers.Noise | None) -> tf.Tensor:

@@ -81,16 +81,14 @@ class HyperTransformer:
       for index, plan in enumerate(convolutions):
         self._generate_layer(plan, z, support, weights, noise)
         with self._layer_scope(plan, weights, weights.rows):
-          z = cnn.convolution(plan, z, self.config, batches=1)
+          z = cnn.convolution(plan, z, self.config)
         if index < len(self.heads):
           self._generate_layer(self.heads[index], z, support, weights, noise)
       self._generate_layer(last, z, support, weights, noise)
     return weights
 
-  def classify(self, images: tf.Tensor, weights: CnnWeights, noise: Noise | None = None,
-               batches: int = 1) -> Classified:
-    """query images [Nq, H, W, C] -> logits. batches: equally large query batches that lie one behind the other,
-    each with batch statistics of its own."""
+  def classify(self, images: tf.Tensor, weights: CnnWeights, noise: Noise | None = None) -> Classified:
+    """query images [Nq, H, W, C] -> logits, with the batch statistics of these images."""
     rows: list[Row] = []
     head_logits = []
     activations = {}
@@ -99,7 +97,7 @@ class HyperTransformer:
       for index, plan in enumerate(self.plans):
         with self._layer_scope(plan, weights, rows, query=True):
           x = cnn.logits(plan, x, self.config, noise) if plan.is_logits else cnn.convolution(
-              plan, x, self.config, batches)
+              plan, x, self.config)
         activations[plan.name] = x
         if index < len(self.heads):
           with self._layer_scope(self.heads[index], weights, rows, query=True):

@@ -119,20 +119,14 @@ def _standardise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tens
   return y, gradient
 
 
-def batch_norm(x: tf.Tensor, name: str, batches: int = 1) -> tf.Tensor:
-  """x [n, h, w, c] normalised per channel by the statistics of its own batch, in training and evaluation.
+def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
+  """x [n, h, w, c] normalised per channel by the statistics of this batch, in training and evaluation.
 
-  batches: how many equally large batches lie one behind the other in x; each keeps statistics of its own.
   Variables `name`/gamma and `name`/beta [c]. (Moving averages of the reference are never read; there are none.)
   """
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])
-    if batches == 1:
-      return tf.nn.fused_batch_norm(x, gamma, beta, epsilon=BATCH_NORM_EPSILON)[0]
-    grouped = tf.reshape(x, [batches, -1, *x.shape[1:]])
-    mean, variance = tf.nn.moments(grouped, [1, 2, 3], keepdims=True)
-    y = tf.nn.batch_normalization(grouped, mean, variance, beta, gamma, BATCH_NORM_EPSILON)
-    return tf.reshape(y, [-1, *x.shape[1:]])
+    return tf.nn.fused_batch_norm(x, gamma, beta, epsilon=BATCH_NORM_EPSILON)[0]
 
 
 def _scale_and_offset(width: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -15,9 +15,8 @@ from hypertransformer import flags
 from hypertransformer.episodes.datasets import DataFolder
 from hypertransformer.episodes.sampling import ClassSet, Draw, EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate import tasks
 from hypertransformer.evaluate.tasks import Preset, Scores, TaskEvaluator
-from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
+from hypertransformer.model.hypertransformer import HyperTransformer, Support
 
 TASKS, BATCHES, BATCH = 5, 4, 6
 SEED = 11
@@ -133,31 +132,23 @@ def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, train
   np.testing.assert_array_equal(evaluator.evaluate('mine, all: "ö"').accuracy, before.accuracy)
 
 
-def test_batches_that_go_through_apart_give_the_same(
-    evaluator: TaskEvaluator, values: dict[str, Any], presets: list[Preset], trained: Any,
-    monkeypatch: pytest.MonkeyPatch) -> None:
-  """Two at a time, not four: large images would not fit into memory together. The CNN is generated once."""
-  generated = []
-  generate = HyperTransformer.generate
-
-  def noting(self: HyperTransformer, *args: Any) -> CnnWeights:
-    generated.append(1)
-    return generate(self, *args)
-
-  monkeypatch.setattr(HyperTransformer, 'generate', noting)
-  monkeypatch.setattr(tasks, 'PIXELS_AT_ONCE', 3 * BATCH * 12 * 12)
-  apart = make_evaluator(values, presets)
-  apart.restore(str(trained.folder / 'model-6'))
-  one, other = apart.evaluate('val'), evaluator.evaluate('val')
-  apart.close()
-  np.testing.assert_array_equal(one.accuracy, other.accuracy)
-  assert len(generated) == 1
-
-
-@pytest.mark.parametrize(('size', 'batches', 'at_once'), [(12, 16, 16), (84, 16, 2), (400, 16, 1), (84, 9, 1)])
-def test_batches_at_once_divide_their_number(size: int, batches: int, at_once: int) -> None:
-  config = flags.eval_config(flags.defaults() | {'num_eval_batches': batches, 'eval_batch_size': 100})
-  assert tasks._batches_at_once(config, [size, size]) == at_once
+def test_trained_variables_of_the_query_pass(values: dict[str, Any], presets: list[Preset],
+                                             tmp_path: pathlib.Path) -> None:
+  """They are made while the batches are gone through, and are those of a graph without that."""
+  settings = values | {'separate_evaluation_bn_vars': True, 'number_of_trained_cnn_layers': 1}
+  evaluator = make_evaluator(settings, presets)
+  with tf.Graph().as_default(), tf.Session() as session:
+    model = HyperTransformer(flags.model_config(settings), (12, 12, 1))
+    support = Support(tf.zeros([6, 12, 12, 1]), tf.zeros([6], tf.int32))
+    model.classify(tf.zeros([BATCH, 12, 12, 1]), model.generate(support))
+    expected = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+    session.run(tf.global_variables_initializer())
+    prefix = tf.train.Saver().save(session, str(tmp_path / 'model'))
+  assert any(name.startswith('model/cnn_query/') for name in expected)
+  assert {v.op.name: v.shape.as_list() for v in evaluator.variables} == expected
+  evaluator.restore(prefix)
+  assert np.isfinite(evaluator.evaluate('val').accuracy).all()
+  evaluator.close()
 
 
 def test_only_the_models_variables_are_restored(evaluator: TaskEvaluator) -> None:

@@ -106,7 +106,7 @@ def test_convolution(lab, by_hand, rng, activation, slope, name, bias):
   config = ModelConfig(cnn_name=name, channels=3, cnn_activation=activation, generate_bias=bias, allocation='output')
   plan = cnn.plan_layers(config, (225, 225, 2))[0]
   x = rng.normal(size=(2, 9, 9, 2)).astype(np.float32)
-  y = cnn.convolution(plan, tf.constant(x), config, batches=1)
+  y = cnn.convolution(plan, tf.constant(x), config)
   v = lab.fill()
   same = name == 'maxpool-4-layer'
   expected = by_hand.conv(x, v['conv/kernel'], stride=2, same=same) + (v['conv/bias'] if bias else 0)

@@ -115,19 +115,6 @@ def test_batch_norm_has_epsilon_1e_3(lab):
   close(lab.run(y).ravel(), [0.5 ** 0.5, -0.5 ** 0.5])
 
 
-def test_batch_norm_of_three_batches_is_three_batch_norms(lab, rng):
-  x = rng.normal(size=(6, 2, 2, 3)).astype(np.float32) * np.arange(1, 7).reshape(6, 1, 1, 1)
-  x = tf.constant(x.astype(np.float32))
-  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    at_once = layers.batch_norm(x, 'norm', batches=3)
-    one_by_one = tf.concat([layers.batch_norm(part, 'norm') for part in tf.split(x, 3)], axis=0)
-    together = layers.batch_norm(x, 'norm')
-  lab.fill()
-  at_once, one_by_one, together = lab.run((at_once, one_by_one, together))
-  close(at_once, one_by_one, 1e-6)
-  assert np.abs(at_once - together).max() > 0.1
-
-
 def test_dropout_is_off_without_noise_or_rate():
   x = tf.zeros([3])
   assert layers.dropout(x, 0.5, None) is x
