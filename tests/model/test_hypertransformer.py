@@ -242,24 +242,27 @@ def with_heads(build):
   return build(config(warmup_heads='generated', allocation='output', generate_bias=True, generate_bn=True))
 
 
-def test_every_generated_number_changes_the_logits(lab, build, rng):
-  """Each entry of each block, in turn: of the logits behind it, and of no others. Leaky: no unit is dead."""
-  built = build(config(warmup_heads='generated', allocation='output', generate_bias=True, generate_bn=True,
-                       cnn_activation='lrelu'))
-  logits = (built.classified.logits, *built.classified.head_logits)
-  layers = built.weights.layers
-  blocks = {name: rng.normal(size=weights.blocks.shape).astype(np.float32) for name, weights in layers.items()}
-  run = lab.session.make_callable(logits, [layers[name].blocks for name in blocks])
-  plain = run(*blocks.values())
+def test_every_generated_number_changes_the_logits(lab, with_heads, rng):
+  """Each entry of each block, in turn: of the logits behind it, and of no others. In some of 20 CNNs: in most, ReLU
+  or batch norm take the change out for one or the other."""
+  logits = (with_heads.classified.logits, *with_heads.classified.head_logits)
+  layers = with_heads.weights.layers
+  run = lab.session.make_callable(logits, [weights.blocks for weights in layers.values()])
   affected = {'layer_1': (0, 1, 2), 'layer_2': (0, 2), 'layer_3': (0,), 'layer_4': (0,), 'head_1': (1,), 'head_2': (2,)}
-  assert set(blocks) == set(affected)
-  for name, block in blocks.items():
-    for position in np.ndindex(block.shape):
-      changed = block.copy()
+  assert set(layers) == set(affected)
+  moved = {(name, position): set()
+           for name, weights in layers.items() for position in np.ndindex(*weights.blocks.shape)}
+  for _ in range(20):
+    blocks = {name: rng.normal(size=weights.blocks.shape).astype(np.float32) for name, weights in layers.items()}
+    plain = run(*blocks.values())
+    for name, position in moved:
+      changed = blocks[name].copy()
       changed[position] += 0.5
       outputs = run(*{**blocks, name: changed}.values())
-      moved = {i for i, (a, b) in enumerate(zip(outputs, plain, strict=True)) if np.abs(a - b).max() > 1e-5}
-      assert moved == set(affected[name]), (name, position)
+      moved[name, position] |= {
+          i for i, (a, b) in enumerate(zip(outputs, plain, strict=True)) if np.abs(a - b).max() > 1e-5}
+  for (name, position), outputs in moved.items():
+    assert outputs == set(affected[name]), (name, position)
 
 
 def test_a_generator_of_zeros_guesses(lab, with_heads):
