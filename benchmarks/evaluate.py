@@ -1,0 +1,59 @@
+"""What evaluating a task costs, in the yardstick's units.
+
+  taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] [flags of a run]
+
+A task is a support set and num_eval_batches query batches of eval_batch_size (16 x 100). Without the flags of a run:
+those of scripts/omniglot_1shot_v1.sh. The weights are those of an untrained model.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import tempfile
+
+import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
+
+import tensorflow.compat.v1 as tf
+from absl import app, flags
+
+from hypertransformer import flags as run_flags
+from hypertransformer import train
+from hypertransformer.evaluate.tasks import Preset, TaskEvaluator
+from hypertransformer.run import graph as graph_lib
+
+from train_step import time_parts  # isort: skip  (beside this file)
+
+TASKS = flags.DEFINE_integer('tasks', 100, 'tasks to time')
+WARM_UP = 10
+
+
+def untrained(setup: graph_lib.Setup, folder: str) -> str:
+  """A checkpoint of the model's initial values."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    graph_lib.build(setup, seed=1)
+    session.run(tf.global_variables_initializer())
+    return tf.train.Saver().save(session, str(pathlib.Path(folder) / 'model'))
+
+
+def main(argv: list[str]) -> None:
+  """Prints the figures."""
+  del argv
+  values = run_flags.values() | {'num_task_evals': WARM_UP}
+  setup = train.setup_from(values)
+  preset = Preset('test', values['test_dataset'], setup.test_set)
+  config = run_flags.eval_config(values)
+  evaluator = TaskEvaluator(setup.model, setup.episodes, setup.test_augmentation, setup.image_size, [preset], config,
+                            seed=1)
+  with tempfile.TemporaryDirectory() as folder:
+    evaluator.restore(untrained(setup, folder))
+  evaluator.evaluate('test')
+  units, cpu, wall = time_parts(lambda: evaluator.evaluate('test'), TASKS.value // WARM_UP, 2)
+  cpu, wall = cpu / WARM_UP, wall / WARM_UP
+  print(f'tensorflow {tf.__version__}; {units}')
+  print(f'evaluation: {units.of(cpu):.2f} units per task of {config.num_batches} x {config.batch_size} queries '
+        f'({cpu:.1f} ms CPU, {wall:.1f} ms wall, {TASKS.value} tasks)')
+
+
+if __name__ == '__main__':
+  app.run(main, argv=yardstick.begin(sys.argv[1:]))

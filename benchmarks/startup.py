@@ -1,0 +1,60 @@
+"""What a run costs before its first step is done: CPU seconds by phase, graph nodes, memory.
+
+  taskset -c 1 python benchmarks/startup.py --data_numpy_dir=./data_numpy_dir [flags of a run]
+
+Without the flags of a run: those of scripts/omniglot_1shot_v1.sh.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
+
+import tensorflow.compat.v1 as tf
+from absl import app, flags
+
+from hypertransformer import flags as run_flags
+from hypertransformer import train
+from hypertransformer.run import graph as graph_lib
+
+STEPS = flags.DEFINE_integer('steps', 100, 'training steps after which memory is read again')
+IMPORTED = time.process_time()
+
+
+def resident_mb() -> float:
+  """The largest resident memory so far."""
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(argv: list[str]) -> None:
+  """Prints the figures."""
+  del argv
+  times, memory = [('importing TensorFlow and ours', IMPORTED)], [('imports', resident_mb())]
+  setup = train.setup_from(run_flags.values())
+  graph = graph_lib.build(setup, seed=1)
+  init = tf.global_variables_initializer()
+  times.append(('building the graph', time.process_time()))
+  with tf.Session(config=yardstick.one_core()) as session:
+    session.run(init)
+    session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})
+    times.append(('initial values', time.process_time()))
+    session.run(graph.step_done)
+    times.append(('the first step', time.process_time()))
+    memory.append(('the first step', resident_mb()))
+    for _ in range(STEPS.value):
+      session.run(graph.step_done)
+    memory.append((f'{STEPS.value} steps', resident_mb()))
+  before = 0.0
+  for name, end in times:
+    print(f'{end - before:6.2f} s CPU  {name}')
+    before = end
+  print(f'{before:6.2f} s CPU  in all')
+  print(f'{len(tf.get_default_graph().get_operations())} graph nodes; {len(tf.global_variables())} variables')
+  print('largest resident memory: ' + ', '.join(f'{mb:.0f} MB after {name}' for name, mb in memory))
+
+
+if __name__ == '__main__':
+  app.run(main, argv=yardstick.begin(sys.argv[1:]))

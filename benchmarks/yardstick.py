@@ -1,0 +1,58 @@
+"""What the benchmarks share: the flags of a published run, and the unit that times are given in."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+# Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported.
+from hypertransformer import flags  # isort: skip
+import tensorflow.compat.v1 as tf
+
+
+def begin(arguments: list[str]) -> list[str]:
+  """Graph mode, and the command line for app.run: without flags of a CNN, those of scripts/omniglot_1shot_v1.sh."""
+  tf.disable_eager_execution()
+  flags.define()
+  chosen = any(argument.startswith(('--cnn_model_name', '--flagfile')) for argument in arguments)
+  return [sys.argv[0], *([] if chosen else recipe('omniglot_1shot')), *arguments]
+
+
+def recipe(name: str) -> list[str]:
+  """The flags of scripts/NAME_v1.sh."""
+  text = (ROOT / 'scripts' / f'{name}_v1.sh').read_text()
+  return re.findall(r'^ +(--\S+)', text, flags=re.MULTILINE)
+
+
+def one_core() -> tf.ConfigProto:
+  """Single-threaded, as the yardstick."""
+  return tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+
+
+def unit_ms() -> float:
+  """CPU milliseconds of one unit, now, on this core, with this process's environment (oneDNN on, as ours)."""
+  output = subprocess.run([sys.executable, str(ROOT / 'benchmarks/calibrate.py'), '40'], check=True,
+                          capture_output=True, text=True).stdout
+  return float(output.split()[1])
+
+
+@dataclasses.dataclass
+class Units:
+  """The unit before, during and after a measurement; it moves on a shared machine."""
+  measured: list[float] = dataclasses.field(default_factory=list)
+
+  def measure(self) -> None:
+    self.measured.append(unit_ms())
+
+  def of(self, cpu_ms: float) -> float:
+    """Milliseconds -> units, of the mean unit."""
+    return cpu_ms * len(self.measured) / sum(self.measured)
+
+  def __str__(self) -> str:
+    return 'unit ' + ', '.join(f'{ms:.2f}' for ms in self.measured) + ' ms'
