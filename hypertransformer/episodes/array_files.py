@@ -109,10 +109,12 @@ def _chunk_classes(path: pathlib.Path) -> Iterator[np.ndarray]:
 
 def _class_images(images: object, what: str) -> np.ndarray:
   """One class of a chunk as uint8 [samples, H, W, C]; `what` names it in errors."""
+  if isinstance(images, np.ndarray) and images.dtype.hasobject:  # of single images
+    images = images.ravel().tolist()
+  if not isinstance(images, np.ndarray) and not _is_list_of_arrays(images):
+    raise InputError(f'{what} is a {type(images).__name__}; expected an array [samples, H, W, C], or a list of images')
   try:
     array = np.asarray(images)
-    if array.dtype.hasobject:  # an object array of single images
-      array = np.array(array.tolist())
   except ValueError as error:
     raise InputError(f'{what} is not one array ({error}); expected [samples, H, W, C]') from error
   if array.ndim not in (3, 4) or array.size == 0:
@@ -120,6 +122,12 @@ def _class_images(images: object, what: str) -> np.ndarray:
                      'class, [samples, H, W, C] or [samples, H, W]')
   array = to_uint8(array, what)
   return array if array.ndim == 4 else array[..., np.newaxis]
+
+
+def _is_list_of_arrays(images: object) -> bool:
+  # Of other things, such as a long string among many short ones, NumPy could make an array that fills the memory.
+  return isinstance(images, list | tuple) and all(
+      isinstance(image, np.ndarray) and not image.dtype.hasobject for image in images)
 
 
 def _concatenate(arrays: list[np.ndarray]) -> FlatImages:

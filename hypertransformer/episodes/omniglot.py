@@ -8,21 +8,18 @@ from __future__ import annotations
 import dataclasses
 import io
 import pathlib
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
 from hypertransformer.episodes import sniff, writing
+from hypertransformer.episodes.packed_images import PNG_ERRORS, ZIP_ERRORS
 from hypertransformer.errors import InputError
 
 # A drawing of the release is under 1 kB; far above that it is something else, or a bomb.
 _MAX_PNG_BYTES = 1 << 16
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
-_PNG_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 _DOWNLOAD = 'download it again from github.com/brendenlake/omniglot (folder python/)'
 
 # The path of each of a character's drawings, under (alphabet, character).
@@ -99,7 +96,7 @@ def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
   sniff.refuse_page_or_empty(path, 'a zip archive')
   try:
     archive = zipfile.ZipFile(path)
-  except _ZIP_ERRORS as error:
+  except ZIP_ERRORS as error:
     raise InputError(f'{path} is not a whole zip archive ({error}); {_DOWNLOAD}') from error
 
   def read(name: str) -> bytes:
@@ -109,7 +106,7 @@ def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
                        f'most {_MAX_PNG_BYTES}; {_DOWNLOAD}')
     try:
       return archive.read(name)
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
       raise InputError(f'{path}: {name} cannot be unpacked ({error}); {_DOWNLOAD}') from error
 
   return archive.namelist(), read
@@ -161,6 +158,6 @@ def _drawing(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
       grey = image.convert('L').resize((image_size, image_size), Image.Resampling.LANCZOS)
   except InputError:
     raise
-  except _PNG_ERRORS as error:
+  except PNG_ERRORS as error:
     raise InputError(f'{what} is not a whole PNG image ({error}); {_DOWNLOAD}') from error
   return 255 - np.asarray(grey)

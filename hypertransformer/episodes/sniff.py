@@ -1,6 +1,7 @@
 """Recognising what people save in place of data: most often a web page."""
 from __future__ import annotations
 
+import os
 import pathlib
 
 from hypertransformer.errors import InputError
@@ -28,3 +29,11 @@ def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
   if is_web_page(head):
     raise InputError(f'{path} is a web page, not {expected}; the download link probably led to a '
                      'confirmation or error page: download the file itself')
+
+
+def require_folder(path: pathlib.Path) -> None:
+  """Raises InputError unless `path` is a folder that can be read."""
+  try:
+    os.scandir(path).close()
+  except OSError as error:
+    raise InputError(f'{path} cannot be read as a folder ({error.strerror}); correct --input_path') from error

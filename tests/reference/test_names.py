@@ -161,7 +161,7 @@ def projections() -> dict[str, np.ndarray]:
 def test_a_missing_projection_is_named() -> None:
   variables = projections()
   del variables[f'{BUILDER}3_{STACK}encoder/layer_3/attention/k/kernel']
-  with pytest.raises(errors.InputError, match='encoder_3/self_attention/query_key_value/kernel: .*has no key for it'):
+  with pytest.raises(errors.InputError, match=r'encoder_3/self_attention/query_key_value/kernel: .*has no key for it'):
     names.import_variables(variables)
 
 
