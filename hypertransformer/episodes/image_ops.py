@@ -45,9 +45,17 @@ def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
   """
   height, width = static_size(images)
   require_square(height, width)
+  if images.shape[3] == 1:  # reversing the last axis but one is slow
+    return tf.expand_dims(_rot90(tf.squeeze(images, 3), times), 3)
+  return _rot90(images, times)
+
+
+def _rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+  """images [n, side, side, ...]."""
   # The TF1 form of tf.where takes whole images by a vector of switches.
   times = tf.floormod(times, 4)
-  images = tf.where(tf.equal(times % 2, 1), tf.transpose(images, [0, 2, 1, 3]), images)
+  transposed = tf.transpose(images, [0, 2, 1, *range(3, images.shape.rank)])
+  images = tf.where(tf.equal(times % 2, 1), transposed, images)
   images = tf.where(tf.equal(times, 1) | tf.equal(times, 2), tf.reverse(images, [1]), images)
   return tf.where(times >= 2, tf.reverse(images, [2]), images)
 

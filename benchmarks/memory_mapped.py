@@ -1,0 +1,190 @@
+"""What training from a memory-mapped dataset costs, in time and memory, against training from memory.
+
+  taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] [flags of a run]
+
+Generates a dataset of random pixels, 84 x 84 x 3, in a temporary folder (--folder: where; deleted at the end, on Ctrl-C
+and SIGTERM too), and runs training steps of scripts/miniimagenet_1shot_v1.sh on it in two processes: one maps the file,
+as training does, the other holds all of it in memory. They take turns, so that both meet the same state of the machine;
+the file is in the page cache. Prints milliseconds per step, the ratio, and peak resident memory: VmHWM, and samples of
+its parts RssAnon (the process's own) and RssFile (pages of files) of /proc/PID/status, ten a second. Linux only; needs
+the dataset's size on disk, and twice that in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+
+import yardstick  # first: it chooses TensorFlow's kernels  # isort: skip
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import app, flags
+
+from hypertransformer import flags as run_flags
+from hypertransformer import train
+from hypertransformer.episodes import writing
+from hypertransformer.run import graph as graph_lib
+
+GIGABYTES = flags.DEFINE_float('gigabytes', 6.0, 'size of the dataset', lower_bound=0.1)
+ROUNDS = flags.DEFINE_integer('rounds', 6, 'turns of each process')
+STEPS = flags.DEFINE_integer('steps', 70, 'training steps of a turn')
+FOLDER = flags.DEFINE_string('folder', None, 'where to make the temporary folder')
+WORKER = flags.DEFINE_enum('worker', None, ['mapped', 'memory'], 'used by this program for its own processes')
+NAME = 'generated'
+SIDE = 84
+SAMPLES = 600  # of a class, on average
+BLOCK_BYTES = 1 << 26
+WARM_UP = 10
+
+
+def generate(folder: pathlib.Path, size: float) -> int:
+  """Writes images.npy and class_sizes.npy of `size` bytes; returns the number of classes."""
+  image_bytes = SIDE * SIDE * 3
+  classes = max(20, int(size / image_bytes / SAMPLES))
+  rng = np.random.default_rng(0)
+  sizes = rng.integers(SAMPLES // 2, SAMPLES * 3 // 2, classes, endpoint=True)
+  total = int(sizes.sum())
+  writing.require_space(folder, total * image_bytes)
+  folder.mkdir()
+  np.save(folder / 'class_sizes.npy', sizes)
+  with open(folder / 'images.npy', 'wb') as file:
+    np.lib.format.write_array_header_1_0(
+        file, {'descr': '|u1', 'fortran_order': False, 'shape': (total, SIDE, SIDE, 3)})
+    for start in range(0, total * image_bytes, BLOCK_BYTES):
+      file.write(rng.bytes(min(BLOCK_BYTES, total * image_bytes - start)))
+  return classes
+
+
+def work() -> None:
+  """In a process of its own: for each line of stdin, trains so many steps and prints CPU and wall seconds."""
+  setup = train.setup_from(run_flags.values())
+  if WORKER.value == 'memory':
+    held = dataclasses.replace(setup.train_set.arrays, images=np.array(setup.train_set.arrays.images))
+    setup = dataclasses.replace(setup, train_set=dataclasses.replace(setup.train_set, arrays=held),
+                                test_set=dataclasses.replace(setup.test_set, arrays=held))
+  graph = graph_lib.build(setup, seed=1)
+  with tf.Session(config=yardstick.one_core()) as session:
+    session.run(tf.global_variables_initializer())
+    session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})
+    step = session.make_callable(graph.step_done)
+    for line in sys.stdin:
+      cpu, wall = time.process_time(), time.perf_counter()
+      for _ in range(int(line)):
+        step()
+      print(time.process_time() - cpu, time.perf_counter() - wall, flush=True)
+
+
+@dataclasses.dataclass
+class Worker:
+  """A process that trains; its times of each turn (CPU, wall seconds), and the most memory seen, MB."""
+  process: subprocess.Popen[str]
+  turns: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+  peak: dict[str, float] = dataclasses.field(default_factory=dict)
+
+  def run(self, steps: int) -> tuple[float, float]:
+    assert self.process.stdin is not None
+    assert self.process.stdout is not None
+    print(steps, file=self.process.stdin, flush=True)
+    answer = self.process.stdout.readline()
+    if not answer:
+      sys.exit(f'a process ended with status {self.process.wait()}, see above')
+    cpu, wall = map(float, answer.split())
+    return cpu, wall
+
+  def sample(self) -> None:
+    """Notes the memory in use."""
+    with contextlib.suppress(OSError):
+      for line in pathlib.Path(f'/proc/{self.process.pid}/status').read_text().splitlines():
+        key, _, value = line.partition(':')
+        if key in ('VmHWM', 'RssAnon', 'RssFile'):
+          self.peak[key] = max(self.peak.get(key, 0.0), int(value.split()[0]) * 1024 / 1e6)
+
+  def per_step(self, steps: int) -> np.ndarray:
+    """[turns, 2] of CPU and wall milliseconds."""
+    return np.array(self.turns) / steps * 1e3
+
+
+@contextlib.contextmanager
+def worker(kind: str, arguments: list[str]) -> Iterator[Worker]:
+  """Starts a process and ends it."""
+  command = [sys.executable, __file__, f'--worker={kind}', *arguments]
+  with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                        start_new_session=True) as process:
+    try:
+      yield Worker(process)
+    finally:
+      process.kill()
+
+
+@contextlib.contextmanager
+def sampled(workers: list[Worker]) -> Iterator[None]:
+  """Samples their memory meanwhile."""
+  done = threading.Event()
+
+  def sample() -> None:
+    while not done.wait(0.1):
+      for each in workers:
+        each.sample()
+
+  thread = threading.Thread(target=sample, daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    done.set()
+    thread.join()
+
+
+def take_turns(workers: list[Worker]) -> None:
+  """The turns of all workers, in the other order every other round."""
+  with sampled(workers):
+    for each in workers:
+      each.run(WARM_UP)
+    for number in range(ROUNDS.value):
+      for each in workers if number % 2 else workers[::-1]:
+        each.turns.append(each.run(STEPS.value))
+      print('.', end='', file=sys.stderr, flush=True)
+  print(file=sys.stderr)
+
+
+def report(mapped: Worker, memory: Worker) -> None:
+  for name, each in (('memory-mapped', mapped), ('in memory', memory)):
+    cpu, wall = each.per_step(STEPS.value).mean(0)
+    print(f'{name + ":":<14} {cpu:.1f} ms CPU, {wall:.1f} ms wall per step ({ROUNDS.value} x {STEPS.value} steps); '
+          f'resident at most {each.peak["VmHWM"]:.0f} MB (RssAnon {each.peak["RssAnon"]:.0f}, '
+          f'RssFile {each.peak["RssFile"]:.0f})')
+  ratios = mapped.per_step(STEPS.value) / memory.per_step(STEPS.value)
+  total = np.sum(mapped.turns, 0) / np.sum(memory.turns, 0)
+  print(f'mapped / memory: {total[0]:.3f} CPU, {total[1]:.3f} wall; by rounds, CPU: '
+        + ' '.join(f'{ratio:.3f}' for ratio in ratios[:, 0]))
+
+
+def main(argv: list[str]) -> None:
+  """Prints the figures."""
+  del argv
+  if WORKER.value:
+    work()
+    return
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+  with tempfile.TemporaryDirectory(prefix='memory_mapped_', dir=FOLDER.value) as folder:
+    classes = generate(pathlib.Path(folder) / NAME, GIGABYTES.value * 1e9)
+    size = (pathlib.Path(folder) / NAME / 'images.npy').stat().st_size
+    print(f'tensorflow {tf.__version__}; {size / 1e9:.2f} GB, {classes} classes')
+    arguments = [*sys.argv[1:], f'--data_numpy_dir={folder}', f'--train_dataset={NAME}:0-{classes - 11}',
+                 f'--test_dataset={NAME}:{classes - 10}-{classes - 1}']
+    with worker('mapped', arguments) as mapped, worker('memory', arguments) as memory:
+      take_turns([mapped, memory])
+      report(mapped, memory)
+
+
+if __name__ == '__main__':
+  app.run(main, argv=yardstick.begin([*yardstick.recipe('miniimagenet_1shot'), *sys.argv[1:]]))
