@@ -138,7 +138,7 @@ def _change_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
 def _change(images: tf.Tensor, flip: tf.Tensor, hue: tf.Tensor, brightness: tf.Tensor,
             contrast: tf.Tensor) -> tf.Tensor:
   """Flip, hue (RGB only), brightness and contrast of uint8 images [..., H, W, C] by scalars."""
-  images = tf.where_v2(flip, flip_left_right(images), images)
+  images = tf.cond(flip, lambda: flip_left_right(images), lambda: tf.identity(images))
   if images.shape[-1] == 3:
     images = shift_hue(images, hue)
   images = shift_brightness(images, brightness)
