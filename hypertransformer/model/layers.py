@@ -35,6 +35,10 @@ class Noise:
     """A probability of dropping: itself where the noise is on, else 0."""
     return rate * self._on
 
+  def fold(self, number: int | tf.Tensor) -> Noise:
+    """Noise of its own for part `number` (int []) of the step, such as one task of a sequence."""
+    return Noise(tf.random.experimental.stateless_fold_in(self._seed, number), self._on)
+
   def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """float32 `shape`, uniform in [0, 1)."""
     self._streams += 1
@@ -63,8 +67,8 @@ def dense(x: tf.Tensor, units: int, name: str, activation: Activation | None = N
   """
   limits = np.float32(glorot_limit(x.shape[-1], units) if limit is None else limit)
   with tf.variable_scope(name):
-    kernel = tf.get_variable('kernel', [x.shape[-1], units], initializer=lambda shape, **_: limits * tf.random.uniform(
-        shape, -1.0, 1.0))
+    kernel = tf.get_variable('kernel', [x.shape[-1], units],
+                             initializer=lambda shape, **_: 2.0 * limits * (tf.random.uniform(shape) - 0.5))
     bias = tf.get_variable('bias', [units], initializer=tf.zeros_initializer())
     y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
   return y if activation is None else activation(y)
