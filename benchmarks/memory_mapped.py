@@ -5,9 +5,10 @@
 Generates a dataset of random pixels, 84 x 84 x 3, in a temporary folder (--folder: where; deleted at the end, on Ctrl-C
 and SIGTERM too), and runs training steps of scripts/miniimagenet_1shot_v1.sh on it in two processes: one maps the file,
 as training does, the other holds all of it in memory. They take turns, so that both meet the same state of the machine;
-the file is in the page cache. Prints milliseconds per step, the ratio, and peak resident memory: VmHWM, and samples of
-its parts RssAnon (the process's own) and RssFile (pages of files) of /proc/PID/status, ten a second. Linux only; needs
-the dataset's size on disk, and twice that in memory.
+before each turn the whole file is read, so that it is in the page cache. Prints milliseconds per step, the ratio, and
+peak resident memory: VmHWM, and samples of its parts RssAnon (the process's own) and RssFile (pages of files) of
+/proc/PID/status, ten a second; and what was read from the disk during the turns after all. Linux only; needs the
+dataset's size on disk, and three times that in memory.
 """
 
 from __future__ import annotations
@@ -85,10 +86,12 @@ def work() -> None:
 
 @dataclasses.dataclass
 class Worker:
-  """A process that trains; its times of each turn (CPU, wall seconds), and the most memory seen, MB."""
+  """A process that trains; its times of each turn (CPU, wall seconds), the most memory seen, MB, and what it read from
+  the disk in its turns, bytes."""
   process: subprocess.Popen[str]
   turns: list[tuple[float, float]] = dataclasses.field(default_factory=list)
   peak: dict[str, float] = dataclasses.field(default_factory=dict)
+  from_disk: int = 0
 
   def run(self, steps: int) -> tuple[float, float]:
     assert self.process.stdin is not None
@@ -99,6 +102,15 @@ class Worker:
       sys.exit(f'a process ended with status {self.process.wait()}, see above')
     cpu, wall = map(float, answer.split())
     return cpu, wall
+
+  def take_turn(self, steps: int) -> None:
+    before = self._read_bytes()
+    self.turns.append(self.run(steps))
+    self.from_disk += self._read_bytes() - before
+
+  def _read_bytes(self) -> int:
+    text = pathlib.Path(f'/proc/{self.process.pid}/io').read_text()
+    return int(text.partition('\nread_bytes:')[2].split()[0])
 
   def sample(self) -> None:
     """Notes the memory in use."""
@@ -144,14 +156,22 @@ def sampled(workers: list[Worker]) -> Iterator[None]:
     thread.join()
 
 
-def take_turns(workers: list[Worker]) -> None:
-  """The turns of all workers, in the other order every other round."""
+def read_through(path: pathlib.Path) -> None:
+  block = bytearray(1 << 20)
+  with open(path, 'rb', buffering=0) as file:
+    while file.readinto(block):
+      pass
+
+
+def take_turns(workers: list[Worker], path: pathlib.Path) -> None:
+  """The turns of all workers, in the other order every other round; `path` is what they read."""
   with sampled(workers):
     for each in workers:
       each.run(WARM_UP)
     for number in range(ROUNDS.value):
       for each in workers if number % 2 else workers[::-1]:
-        each.turns.append(each.run(STEPS.value))
+        read_through(path)
+        each.take_turn(STEPS.value)
       print('.', end='', file=sys.stderr, flush=True)
   print(file=sys.stderr)
 
@@ -161,7 +181,7 @@ def report(mapped: Worker, memory: Worker) -> None:
     cpu, wall = each.per_step(STEPS.value).mean(0)
     print(f'{name + ":":<14} {cpu:.1f} ms CPU, {wall:.1f} ms wall per step ({ROUNDS.value} x {STEPS.value} steps); '
           f'resident at most {each.peak["VmHWM"]:.0f} MB (RssAnon {each.peak["RssAnon"]:.0f}, '
-          f'RssFile {each.peak["RssFile"]:.0f})')
+          f'RssFile {each.peak["RssFile"]:.0f}); {each.from_disk / 1e6:.0f} MB from the disk')
   ratios = mapped.per_step(STEPS.value) / memory.per_step(STEPS.value)
   total = np.sum(mapped.turns, 0) / np.sum(memory.turns, 0)
   print(f'mapped / memory: {total[0]:.3f} CPU, {total[1]:.3f} wall; by rounds, CPU: '
@@ -177,12 +197,12 @@ def main(argv: list[str]) -> None:
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
   with tempfile.TemporaryDirectory(prefix='memory_mapped_', dir=FOLDER.value) as folder:
     classes = generate(pathlib.Path(folder) / NAME, GIGABYTES.value * 1e9)
-    size = (pathlib.Path(folder) / NAME / 'images.npy').stat().st_size
-    print(f'tensorflow {tf.__version__}; {size / 1e9:.2f} GB, {classes} classes')
+    path = pathlib.Path(folder) / NAME / 'images.npy'
+    print(f'tensorflow {tf.__version__}; {path.stat().st_size / 1e9:.2f} GB, {classes} classes')
     arguments = [*sys.argv[1:], f'--data_numpy_dir={folder}', f'--train_dataset={NAME}:0-{classes - 11}',
                  f'--test_dataset={NAME}:{classes - 10}-{classes - 1}']
     with worker('mapped', arguments) as mapped, worker('memory', arguments) as memory:
-      take_turns([mapped, memory])
+      take_turns([mapped, memory], path)
       report(mapped, memory)
 
 

@@ -53,8 +53,8 @@ def main(argv: list[str]) -> None:
   del argv
   setup = train.setup_from(run_flags.values())
   graph = graph_lib.build(setup, seed=1)
-  config = yardstick.one_core() if CORES.value == 1 else tf.ConfigProto(
-      intra_op_parallelism_threads=CORES.value, inter_op_parallelism_threads=CORES.value)
+  config = yardstick.one_core()
+  config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = CORES.value
   with tf.Session(config=config) as session:
     session.run(tf.global_variables_initializer())
     session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})

@@ -16,6 +16,8 @@ sys.path.insert(0, str(ROOT))
 from hypertransformer import flags  # isort: skip
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.run import sessions
+
 
 def begin(arguments: list[str]) -> list[str]:
   """Graph mode, and the command line for app.run: without flags of a CNN, those of scripts/omniglot_1shot_v1.sh."""
@@ -32,8 +34,10 @@ def recipe(name: str) -> list[str]:
 
 
 def one_core() -> tf.ConfigProto:
-  """Single-threaded, as the yardstick."""
-  return tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+  """The session of training, single-threaded as the yardstick."""
+  config = sessions.config()
+  config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = 1
+  return config
 
 
 def unit_ms() -> float:

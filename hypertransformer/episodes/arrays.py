@@ -2,52 +2,62 @@
 from __future__ import annotations
 
 import dataclasses
-import mmap
+import os
 import pathlib
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from hypertransformer.episodes import array_files, labels
+from hypertransformer.episodes import array_files, labels, tfds_arrays
 from hypertransformer.errors import InputError
 
 # Classes of the complete known datasets; fewer are allowed (people keep subsets) with a warning.
-KNOWN_CLASSES = {'omniglot': 1623, 'strokes': 1623, 'miniimagenet': 100, 'tieredimagenet': 608,
-                 'emnist': 62, 'fashion_mnist': 10, 'kmnist': 10}
+KNOWN_CLASSES = {'strokes': 1623, 'miniimagenet': 100, 'tieredimagenet': 608,
+                 **{name: source.classes for name, source in tfds_arrays.SOURCES.items()}}
 _CONVERTERS = {'omniglot': 'utils/cache_omniglot.py', 'strokes': 'utils/make_strokes.py',
                'miniimagenet': 'utils/cache_miniimagenet.py',
                'tieredimagenet': 'utils/cache_tieredimagenet.py'}
 
 
-class _Residency:
-  """Keeps a memory-mapped file from filling the process's memory.
+# A memory-mapped array above this is read by system calls, see _File.
+LARGE_BYTES = 1 << 29
 
-  Every page read stays counted as the process's own until the system runs short, so a run over a
-  file of many GB would look (and in a container be) that large. Now and then all pages are given
-  back; they stay in the system's file cache, so reading them again is cheap.
+
+class _File:
+  """Reads images from a file, so that none of it counts as the process's memory.
+
+  Every page read through a memory map does, until the system runs short, and Linux may map 2 MB at a touch: training
+  on a file of many GB would look, and in a container be, that large within seconds.
   """
-  LIMIT_BYTES = 1 << 29
-  # Touching one page maps its neighbours too (Linux: 64 kB around a fault).
-  FAULT_BYTES = 1 << 16
 
-  def __init__(self, images: np.ndarray) -> None:
-    owner: object = images
-    while isinstance(owner, np.ndarray):
-      owner = owner.base
-    mapped = isinstance(owner, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED')
-    self._map = owner if mapped and images.nbytes > self.LIMIT_BYTES else None
-    self._row_bytes = images[0].nbytes + self.FAULT_BYTES
-    self._touched = 0
+  def __init__(self, path: str | os.PathLike[str], begin: int, shape: tuple[int, ...]) -> None:
+    """begin, shape: of the array uint8 [all images, H, W, C] in the file, in C order."""
+    self._path, self._begin, self._shape = path, begin, shape
+    self._descriptor = os.open(path, os.O_RDONLY)
+    weakref.finalize(self, os.close, self._descriptor)
 
-  def touched(self, rows: int) -> None:
-    """Says that `rows` images were read."""
-    if self._map is None:
-      return
-    self._touched += rows * self._row_bytes
-    if self._touched > self.LIMIT_BYTES:
-      self._map.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-      self._touched = 0
+  def read(self, rows: np.ndarray) -> np.ndarray:
+    """uint8 [len(rows), H, W, C]. Raises IndexError for rows that are not there, InputError for a cut file."""
+    if rows.size and not 0 <= rows.min() <= rows.max() < self._shape[0]:
+      raise IndexError(f'{self._path} has rows 0..{self._shape[0] - 1}, asked for {rows.min()}..{rows.max()}')
+    images: np.ndarray = np.empty((len(rows), *self._shape[1:]), np.uint8)
+    for image, row in zip(images, rows.tolist(), strict=True):
+      if os.preadv(self._descriptor, [image], self._begin + row * image.nbytes) < image.nbytes:
+        raise InputError(f'{self._path} has become shorter while it was in use; make it again')
+    return images
+
+
+def _file_of(images: np.ndarray) -> _File | None:
+  """Where to read images from in place of a memory map; None where the array itself does."""
+  if images.nbytes <= LARGE_BYTES or not hasattr(os, 'preadv'):
+    return None
+  # A copy is of the same type, but has no file; a part keeps the offset of the whole.
+  if not isinstance(images, np.memmap) or images.filename is None or not images.flags.c_contiguous:
+    return None
+  is_whole = os.path.getsize(images.filename) == images.offset + images.nbytes
+  return _File(images.filename, images.offset, images.shape) if is_whole else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,10 +74,10 @@ class ClassArrays:
   images: np.ndarray
   starts: np.ndarray
   sizes: np.ndarray
-  _residency: _Residency = dataclasses.field(init=False, repr=False)
+  _file: _File | None = dataclasses.field(init=False, repr=False)
 
   def __post_init__(self) -> None:
-    object.__setattr__(self, '_residency', _Residency(self.images))
+    object.__setattr__(self, '_file', _file_of(self.images))
 
   @property
   def num_classes(self) -> int:
@@ -94,9 +104,9 @@ class ClassArrays:
   def gather(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
     """Copies images by row: uint8 [len(rows), H, W, C]."""
     chosen = np.asarray(rows, np.int64)
-    images = np.asarray(self.images)[chosen]  # asarray: indexing a memmap itself is slower
-    self._residency.touched(len(chosen))
-    return images
+    if self._file:
+      return self._file.read(chosen)
+    return np.asarray(self.images)[chosen]  # asarray: indexing a memmap itself is slower
 
   def shuffled(self, seed: int) -> ClassArrays:
     """The same images with classes permuted: new class i is class shuffled_classes(...)[i].
@@ -126,30 +136,49 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
   Raises:
     InputError: no such folder or dataset, or a file that cannot be used.
   """
+  path = find(name, data_numpy_dir)
+  if path is None:
+    root = pathlib.Path(data_numpy_dir).expanduser()
+    looked = (f'looked for {root / f"{name}.npy"} and the folder {root / name}' if data_numpy_dir
+              else 'no folder of data is given, expected --data_numpy_dir')
+    raise InputError(f'dataset {name!r} is not there: {looked}; {_how_to_make(name)}')
+  if path.is_file() and path.with_name(name).is_dir():
+    logging.warning('%s and the folder %s are both there: the file is read, the folder is not; remove the one that is '
+                    'out of date', path, path.with_name(name))
+  flat = array_files.read_file(path) if path.is_file() else array_files.read_folder(path)
+  _warn_if_unusual(name, len(flat[1]))
+  return of_images(name, flat)
+
+
+def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
+  """The file or folder that `load` reads, if there is one. Raises InputError where `data_numpy_dir` is no folder."""
   if not data_numpy_dir:
-    raise InputError(f'no folder of data is given to read {name!r} from; expected --data_numpy_dir')
+    return None
   root = pathlib.Path(data_numpy_dir).expanduser()
   if not root.is_dir():
     raise InputError(f'the data folder {root} is not there; expected a folder with {name}.npy: '
                      'make it or correct --data_numpy_dir')
   file, folder = root / f'{name}.npy', root / name
-  if file.is_file() and folder.is_dir():
-    logging.warning('%s and %s are both there: reading %s', file, folder, file)
   if file.is_file():
-    images, sizes = array_files.read_file(file)
-  elif folder.is_dir():
-    images, sizes = array_files.read_folder(folder)
-  else:
-    raise InputError(f'dataset {name!r} is not there: looked for {file} and the folder {folder}; '
-                     f'{_how_to_make(name)}')
-  _warn_if_unusual(name, len(sizes))
+    return file
+  return folder if folder.is_dir() else None
+
+
+def of_images(name: str, flat: array_files.FlatImages) -> ClassArrays:
+  """Flat images, class after class, and the sizes of the classes."""
+  images, sizes = flat
   return ClassArrays(name, images, np.cumsum(sizes) - sizes, sizes)
 
 
 def _how_to_make(name: str) -> str:
-  if name in _CONVERTERS:
-    return f'make it with python {_CONVERTERS[name]}'
-  return f'put {name}.npy [classes, samples, H, W, C] there'
+  ways = [f'make it with python {_CONVERTERS[name]}'] if name in _CONVERTERS else []
+  if name in tfds_arrays.SOURCES:
+    ways.append(f'{"let" if not ways else "or let"} training and evaluation download it: {tfds_arrays.INSTALL}')
+  if not ways:
+    ways.append('make it from images with python utils/cache_image_folder.py')
+  if name not in _CONVERTERS:
+    ways.append(f'or put {name}.npy [classes, samples, H, W, C] there')
+  return ', '.join(ways)
 
 
 def _warn_if_unusual(name: str, num_classes: int) -> None:

@@ -46,18 +46,23 @@ class Episode:
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeStream:
-  """An endless stream of episodes. Run `initializer` with `first` fed: the number of the episode to begin with."""
+  """An endless stream of episodes. Run `initializer` with `first` fed: the number of the episode to begin with.
+
+  together: how many episodes `next` takes. If more than one, its tensors have them as their first axis.
+  """
   iterator: tf.data.Iterator
   initializer: tf.Operation
   first: tf.Tensor
+  together: int = 1
 
   def next(self) -> Episode:
-    """The op that takes the next episode."""
+    """The op that takes the next episode (or episodes)."""
     return Episode(**self.iterator.get_next())
 
 
-def stream(sampler: EpisodeSampler, augment: AugmentationConfig, image_size: int, name: str) -> EpisodeStream:
-  """A stream in the current graph. name: of its ops."""
+def stream(sampler: EpisodeSampler, augment: AugmentationConfig, image_size: int, name: str,
+           together: int = 1) -> EpisodeStream:
+  """A stream in the current graph. name: of its ops. together: see EpisodeStream."""
   size = sampler.images_per_episode * int(np.prod(sampler.class_set.arrays.image_shape))
   at_a_time = int(np.clip(LARGE_BYTES // size, 1, AT_A_TIME))
   with tf.name_scope(name):
@@ -66,9 +71,11 @@ def stream(sampler: EpisodeSampler, augment: AugmentationConfig, image_size: int
     dataset = dataset.map(_as_it_is(lambda index: _chunk(sampler, index, at_a_time)))
     dataset = dataset.unbatch()
     dataset = dataset.map(_as_it_is(lambda drawn: _finish(drawn, augment, image_size)), num_parallel_calls=1)
+    if together > 1:
+      dataset = dataset.batch(together, drop_remainder=True)
     dataset = dataset.prefetch(int(np.clip(LARGE_BYTES // size, 1, PREFETCHED)))
     iterator = tf.data.make_initializable_iterator(dataset.with_options(_options()))
-    return EpisodeStream(iterator, iterator.initializer, first)
+    return EpisodeStream(iterator, iterator.initializer, first, together)
 
 
 def switchable(streams: list[EpisodeStream]) -> tuple[Episode, tf.Tensor, list[tf.Tensor]]:

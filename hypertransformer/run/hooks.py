@@ -29,9 +29,10 @@ class StreamHook(tf.train.SessionRunHook):
   def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
     del coord
     step = session.run(self._global_step)
-    session.run(self._train.initializer, {self._train.first: step})
+    session.run(self._train.initializer, {self._train.first: step * self._train.together})
     if self._test is not None:
-      session.run(self._test.initializer, {self._test.first: step // self._steps_per_test})
+      tests = step // self._steps_per_test
+      session.run(self._test.initializer, {self._test.first: tests * self._test.together})
 
 
 class ReportHook(tf.train.SessionRunHook):

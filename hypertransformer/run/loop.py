@@ -13,7 +13,7 @@ from absl import logging
 from hypertransformer import errors, flags
 from hypertransformer.config import RunConfig
 from hypertransformer.model import getter
-from hypertransformer.run import checkpoints, hooks
+from hypertransformer.run import checkpoints, hooks, sessions
 from hypertransformer.run import graph as graph_lib
 from hypertransformer.run.graph import Setup, TrainGraph
 
@@ -97,9 +97,9 @@ def _run(graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals
   step = 0
   try:
     with tf.train.MonitoredTrainingSession(
-        checkpoint_dir=run.log_dir, scaffold=scaffold, hooks=_hooks(graph, run, scaffold, signals, writer),
-        save_checkpoint_steps=None, save_checkpoint_secs=None, save_summaries_steps=None,
-        save_summaries_secs=None, log_step_count_steps=None) as session:
+        checkpoint_dir=run.log_dir, config=sessions.config(), scaffold=scaffold,
+        hooks=_hooks(graph, run, scaffold, signals, writer), save_checkpoint_steps=None, save_checkpoint_secs=None,
+        save_summaries_steps=None, save_summaries_secs=None, log_step_count_steps=None) as session:
       while not session.should_stop():
         step = int(session.run(graph.step_done))
   finally:

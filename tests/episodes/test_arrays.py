@@ -1,7 +1,6 @@
 """Reading datasets of every layout, the view by class, and what is said about bad files."""
 from __future__ import annotations
 
-import mmap
 import os
 import pathlib
 from collections.abc import Callable
@@ -145,12 +144,60 @@ def test_shuffled_permutes_classes_without_copying(tmp_path: pathlib.Path) -> No
   assert found.shuffled(-1) is found
 
 
-def test_resident_memory_stays_bounded(tmp_path: pathlib.Path,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def large(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+  """The images of the folder x, in memory; files count as large."""
+  if not hasattr(os, 'preadv'):
+    pytest.skip('this system has no preadv; large files are read through the memory map')
+  monkeypatch.setattr(arrays, 'LARGE_BYTES', 0)
+  images = np.concatenate(RAGGED)
+  _flat_folder(tmp_path / 'x', images, np.array([len(part) for part in RAGGED]))
+  return images
+
+
+def test_a_large_file_is_read_by_rows(large: np.ndarray, tmp_path: pathlib.Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+  read: list[list[int]] = []
+  preads = arrays._File.read
+  monkeypatch.setattr(arrays._File, 'read', lambda self, rows: read.append(rows.tolist()) or preads(self, rows))
+  found = arrays.load('x', str(tmp_path))
+  _assert_classes(found, RAGGED)
+  order = labels.shuffled_classes(5, 2022)
+  _assert_classes(found.shuffled(2022), [RAGGED[old] for old in order])
+  np.testing.assert_array_equal(found.gather([11, 0, 11]), large[[11, 0, 11]])
+  assert read[-1] == [11, 0, 11]
+  assert found.gather([]).shape == (0, 5, 6, 3)
+  for rows in ([12], [3, -1]):
+    with pytest.raises(IndexError, match=r'images\.npy has rows 0\.\.11, asked for'):
+      found.gather(rows)
+
+
+@pytest.mark.usefixtures('large')
+def test_a_large_file_that_is_cut_meanwhile(tmp_path: pathlib.Path) -> None:
+  found = arrays.load('x', str(tmp_path))
+  path = tmp_path / 'x' / 'images.npy'
+  os.truncate(path, path.stat().st_size - 1)
+  np.testing.assert_array_equal(found.gather([10]), RAGGED[4][:1])
+  with pytest.raises(InputError, match=r'images\.npy has become shorter'):
+    found.gather([11])
+
+
+@pytest.mark.usefixtures('large')
+def test_arrays_without_a_file_of_their_own_are_indexed(tmp_path: pathlib.Path) -> None:
+  """A copy, a part, another order and plain memory: all right, though not by rows of a file."""
+  images = arrays.load('x', str(tmp_path)).images
+  np.save(tmp_path / 'f.npy', np.asfortranarray(IMAGES))
+  for part in (images[2:5], images + np.uint8(1), np.array(images), images[:, ::2]):
+    found = arrays.of_images('part', (part, np.array([len(part)])))
+    np.testing.assert_array_equal(found.gather([1, 0]), np.array(part)[[1, 0]])
+  _assert_classes(arrays.load('f', str(tmp_path)), list(IMAGES))
+
+
+def test_resident_memory_stays_small(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
   statm = pathlib.Path('/proc/self/statm')
-  if not statm.exists() or not hasattr(mmap, 'MADV_DONTNEED'):
-    pytest.skip('resident memory can be read and given back on Linux only')
-  monkeypatch.setattr(arrays._Residency, 'LIMIT_BYTES', 1 << 24)
+  if not statm.exists() or not hasattr(os, 'preadv'):
+    pytest.skip('resident memory is looked at on Linux only')
+  monkeypatch.setattr(arrays, 'LARGE_BYTES', 1 << 24)
   images = np.lib.format.open_memmap(tmp_path / 'x.npy', mode='w+', dtype=np.uint8,
                                      shape=(20, 50, 256, 256, 3))  # 197 MB, sparse on disk
   images[7, 3] = 9
@@ -165,7 +212,7 @@ def test_resident_memory_stays_bounded(tmp_path: pathlib.Path,
   for cls in range(20):
     for start in range(0, 50, 10):
       found.gather(found.rows(cls, range(start, start + 10)))
-  assert resident() - before < 80e6
+  assert resident() - before < 30e6
   assert (found.gather(found.rows(7, [3])) == 9).all()
 
 
@@ -208,8 +255,8 @@ def _bare(shape: tuple[int, ...], dtype: object, value: float = 2.) -> np.ndarra
 
 
 @pytest.mark.parametrize(('make', 'found'), [
-    (lambda root: None, r"dataset 'x' is not there: looked for .*x\.npy and the folder .*x; put "
-     r'x\.npy \[classes, samples, H, W, C\] there'),
+    (lambda root: None, r"dataset 'x' is not there: looked for .*x\.npy and the folder .*x; make it from images with "
+     r'python utils/cache_image_folder\.py, or put x\.npy \[classes, samples, H, W, C\] there'),
     (_write(b'<html><body>Not found'), r'x\.npy is a web page'),
     (_write(b''), r'x\.npy is an empty file'),
     (_write(b'hello, this is text'), r'x\.npy is not a NumPy \.npy file'),
@@ -254,17 +301,18 @@ def test_bad_files(make: Callable[[pathlib.Path], None], found: str,
     ('omniglot', 'utils/cache_omniglot.py'), ('strokes', 'utils/make_strokes.py'),
     ('miniimagenet', 'utils/cache_miniimagenet.py'),
     ('tieredimagenet', 'utils/cache_tieredimagenet.py'),
+    ('photos', 'utils/cache_image_folder.py'),
 ])
 def test_missing_dataset_names_its_converter(name: str, converter: str,
                                              tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=rf'{name}\.npy and the folder .*make it with .*{converter}'):
+  with pytest.raises(InputError, match=rf'{name}\.npy and the folder .*make it .*{converter}'):
     arrays.load(name, str(tmp_path))
 
 
 def test_missing_folder(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'the data folder .*nowhere is not there'):
     arrays.load('omniglot', str(tmp_path / 'nowhere'))
-  with pytest.raises(InputError, match='expected --data_numpy_dir'):
+  with pytest.raises(InputError, match='is not there: no folder of data is given, expected --data_numpy_dir'):
     arrays.load('omniglot', '')
 
 
@@ -277,9 +325,10 @@ def test_a_subset_of_a_known_dataset_is_warned_of(tmp_path: pathlib.Path,
 
 def test_file_before_folder(tmp_path: pathlib.Path, warnings: list[str]) -> None:
   np.save(tmp_path / 'x.npy', IMAGES)
-  (tmp_path / 'x').mkdir()
+  _flat_folder(tmp_path / 'x', np.concatenate(RAGGED), np.array([len(part) for part in RAGGED]))
   assert arrays.load('x', str(tmp_path)).num_classes == 4
-  assert 'are both there: reading' in warnings[0]
+  assert warnings == [f'{tmp_path / "x.npy"} and the folder {tmp_path / "x"} are both there: the file is read, the '
+                      'folder is not; remove the one that is out of date']
 
 
 def test_select(tmp_path: pathlib.Path) -> None:

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from hypertransformer.episodes import arrays
+from hypertransformer.episodes import arrays, tfds_arrays
 from hypertransformer.episodes.datasets import DataFolder
 from hypertransformer.episodes.labels import DatasetSpec
 from hypertransformer.errors import InputError
@@ -58,6 +58,7 @@ def test_classes_that_are_not_there(data_folder: pathlib.Path) -> None:
     DataFolder(str(data_folder)).open('tiny:28-33')
 
 
-def test_a_dataset_that_is_not_there(data_folder: pathlib.Path) -> None:
+def test_a_dataset_that_is_not_there(data_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+  monkeypatch.setattr(tfds_arrays, 'offers', lambda name: False)
   with pytest.raises(InputError, match=r"dataset 'omniglot' is not there: looked for .*omniglot\.npy"):
     DataFolder(str(data_folder)).open('omniglot:0-9')

@@ -168,6 +168,18 @@ def test_switchable_takes_from_the_stream_that_is_fed(data_folder: pathlib.Path)
   assert set(second) <= set(range(20, 25))
 
 
+def test_episodes_together_are_the_single_ones(sampler: EpisodeSampler) -> None:
+  singles = take(sampler, 2, 6)
+  with tf.Graph().as_default(), tf.Session() as session:
+    stream = pipeline.stream(sampler, PLAIN, 12, 'stream', together=3)
+    episodes = vars(stream.next())
+    session.run(stream.initializer, {stream.first: 2})
+    for number in range(2):
+      got = session.run(episodes)
+      for name, values in got.items():
+        np.testing.assert_array_equal(values, np.stack([one[name] for one in singles[3 * number:3 * number + 3]]))
+
+
 def test_either_takes_from_one_of_two(data_folder: pathlib.Path) -> None:
   folder = DataFolder(str(data_folder))
   with tf.Graph().as_default(), tf.Session() as session:

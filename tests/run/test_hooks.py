@@ -133,23 +133,26 @@ def test_histogram_summary_of_nothing() -> None:
 class Stream:
   """Stands for an EpisodeStream; notes the first episode it is started with."""
 
-  def __init__(self) -> None:
+  def __init__(self, together: int) -> None:
+    self.together = together
     self.first = tf.placeholder(tf.int64, [])
     self.begun = tf.get_variable(f'begun_{id(self)}', initializer=np.int64(-1))
     self.initializer = tf.assign(self.begun, self.first).op
 
 
+@pytest.mark.parametrize('together', [1, 4])
 @pytest.mark.parametrize('with_test', [True, False])
-def test_streams_start_at_the_restored_step(tmp_path: pathlib.Path, with_test: bool) -> None:
+def test_streams_start_at_the_restored_step(tmp_path: pathlib.Path, with_test: bool, together: int) -> None:
   with tf.Graph().as_default():
     step = tf.train.get_or_create_global_step()
-    streams = [Stream(), Stream()]
+    streams = [Stream(together), Stream(together)]
     hook = hooks.StreamHook(step, streams[0], streams[1] if with_test else None, 100)  # type: ignore[arg-type]
     with tf.Session() as session:
       session.run([step.initializer, streams[1].begun.initializer])
       session.run(step.assign(250))
       hook.after_create_session(session, tf.train.Coordinator())
-      assert session.run([stream.begun for stream in streams][:1 + with_test]) == ([250, 2] if with_test else [250])
+      begun = [250 * together, 2 * together][:1 + with_test]
+      assert session.run([stream.begun for stream in streams][:1 + with_test]) == begun
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
