@@ -16,6 +16,10 @@ from typing import Any
 from hypertransformer import errors
 
 CNN_NAMES = ('3-layer', '4-layer', 'maxpool-4-layer')
+CONTINUAL_SCENARIOS = ('task_incremental', 'class_incremental', 'mini_batch')
+CONTINUAL_METHODS = ('continual_hypertransformer', 'constant_protonet', 'merged_hypertransformer')
+CONTINUAL_LOSSES = ('prototypical', 'cross_entropy')
+CONTINUAL_LOSS_TERMS = ('all', 'last')
 SHARED_EXTRACTORS = ('none', '2-layer', '3-layer', '4-layer', '2-layer-bn', '3-layer-bn', '4-layer-bn')
 
 
@@ -109,7 +113,11 @@ class FeatureConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The HyperTransformer and the CNN it generates (spec/model.md sections 2-5)."""
+  """The HyperTransformer and the CNN it generates (spec/model.md sections 2-5).
+
+  embedding_units: outputs of the CNN where they are an embedding (spec/continual.md); 0: they are num_labels logits.
+  generated_weight_scale: with add_trainable_weights, weight = trained + scale * generated.
+  """
   num_labels: int = 4
   cnn_name: str = '3-layer'
   kernel_size: int = 3
@@ -128,12 +136,15 @@ class ModelConfig:
   embedding_dim: int = 8
   max_prob_remove_labeled: float = 0.0
   max_prob_remove_unlabeled: float = 0.0
+  embedding_units: int = 0
+  generated_weight_scale: float = 1.0
   transformer: TransformerConfig = TransformerConfig()
   features: FeatureConfig = FeatureConfig()
 
   def __post_init__(self) -> None:
     _positive(self, kernel_size='kernel_size', stride='stride', channels='default_num_channels',
-              embedding_dim='embedding_dim')
+              embedding_dim='embedding_dim', generated_weight_scale='generated_weight_scale')
+    _not_negative(self, embedding_units='embedding_units')
     _fraction(self, cnn_dropout_rate='cnn_dropout_rate')
     for name in ('max_prob_remove_labeled', 'max_prob_remove_unlabeled'):
       require(0.0 <= getattr(self, name) <= 1.0, f'{name} is {getattr(self, name)}; it must be in 0..1.')
@@ -156,6 +167,9 @@ class ModelConfig:
     require(not (self.generator == 'separate' and self.max_prob_remove_labeled > 0),
             'max_prob_remove_labeled does not go with layerwise_generator=separate (it has no mask): '
             'set it to 0 or use layerwise_generator=joint.')
+    require(self.generated_weight_scale == 1.0 or self.add_trainable_weights,
+            f'generated_weight_scale={self.generated_weight_scale} is for generated weights that are added to trained '
+            'ones: set --add_trainable_weights.')
     require(self.features.logits_extractor == 'default' or self.cnn_name == 'maxpool-4-layer',
             f'logits_feature_extractor={self.features.logits_extractor} has no meaning for '
             f'cnn_model_name={self.cnn_name}, whose logits see the spatial mean: use '
@@ -180,16 +194,21 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """Gradient descent with learning_rate * decay_rate ** (step / decay_steps)."""
+  """Gradient descent with learning_rate * decay_rate ** (step / decay_steps).
+
+  gradient_norm_clip: all gradients together are scaled down to this length where they are longer; 0: never.
+  """
   name: str = 'sgd'
   learning_rate: float = 1e-3
   decay_steps: float = 1e4
   decay_rate: float = 1.0
+  gradient_norm_clip: float = 0.0
 
   def __post_init__(self) -> None:
     _one_of('optimizer', self.name, ('sgd', 'momentum', 'adam'))
     _positive(self, learning_rate='learning_rate', decay_steps='learning_rate_decay_steps',
               decay_rate='learning_rate_decay_rate')
+    _not_negative(self, gradient_norm_clip='gradient_norm_clip')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +234,36 @@ class EpisodeConfig:
     require(self.unlabeled_per_class < per_class or self.unlabeled_per_class == 0,
             f'unlabeled_samples_per_class={self.unlabeled_per_class} would hide every label: a class has '
             f'only {per_class} support samples (samples_transformer / num_labels).')
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinualConfig:
+  """How a sequence of tasks is learned (spec/continual.md). num_tasks, eval_num_tasks: tasks (in mini_batch: pieces of
+  one support set) of a sequence in training and in evaluation. loss_terms: all (t, tau), or those after the last task.
+  """
+  scenario: str
+  method: str = 'continual_hypertransformer'
+  num_tasks: int = 3
+  eval_num_tasks: int = 5
+  loss: str = 'prototypical'
+  loss_terms: str = 'all'
+
+  def __post_init__(self) -> None:
+    _one_of('continual_scenario', self.scenario, CONTINUAL_SCENARIOS)
+    _one_of('continual_method', self.method, CONTINUAL_METHODS)
+    _one_of('continual_loss', self.loss, CONTINUAL_LOSSES)
+    _one_of('continual_loss_terms', self.loss_terms, CONTINUAL_LOSS_TERMS)
+    _positive(self, num_tasks='num_tasks', eval_num_tasks='eval_num_tasks')
+    require(self.prototypical or self.scenario == 'mini_batch',
+            f'continual_loss=cross_entropy does not go with continual_scenario={self.scenario} (classes change from '
+            'task to task, the CNN has one output per class of one task): use prototypical, or mini_batch.')
+    require(self.prototypical or self.method != 'constant_protonet',
+            'continual_loss=cross_entropy does not go with continual_method=constant_protonet: without prototypes it '
+            'learns nothing from a support set. Use continual_loss=prototypical.')
+
+  @property
+  def prototypical(self) -> bool:
+    return self.loss == 'prototypical'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Evaluates the checkpoints of a run: `python -m hypertransformer.evaluate_model` with the flags of its training.
+With --continual_scenario on sequences of --eval_num_tasks tasks, else on independent tasks.
 
 Runs beside the training and ends with it; see --eval_datasets, --eval_once, --eval_checkpoint, --eval_timeout_secs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import signal
 from types import FrameType
@@ -12,21 +14,47 @@ from types import FrameType
 from absl import logging
 
 from hypertransformer import entry, flags
+from hypertransformer.config import EvalConfig
 from hypertransformer.episodes import labels
 from hypertransformer.episodes.datasets import DataFolder
 from hypertransformer.errors import InputError
 from hypertransformer.evaluate.daemon import Daemon
-from hypertransformer.evaluate.tasks import Preset, TaskEvaluator
+from hypertransformer.evaluate.evaluator import Evaluator, Preset
+from hypertransformer.evaluate.sequences import SequenceEvaluator
+from hypertransformer.evaluate.tasks import TaskEvaluator
 
 
 def presets_from(values: flags.Values) -> list[Preset]:
   """--eval_datasets as presets; empty: the train and the test dataset. Raises InputError."""
-  folder = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed'], values['use_labels'])
+  folder = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed'], values['use_labels'],
+                      values['data_dir'])
+  split = values['test_split']
   if values['eval_datasets']:
     parsed = labels.parse_eval_datasets(values['eval_datasets'])
-  else:
-    parsed = [(name, labels.parse_dataset(values[f'{name}_dataset'])) for name in ('train', 'test')]
-  return [Preset(name, str(spec), folder.open(spec)) for name, spec in parsed]
+    return [Preset(name, str(spec), folder.open(spec, split)) for name, spec in parsed]
+  train, test = (labels.parse_dataset(values[f'{name}_dataset']) for name in ('train', 'test'))
+  return [Preset('train', str(train), folder.open(train)), Preset('test', str(test), folder.open(test, split))]
+
+
+def eval_config(values: flags.Values) -> EvalConfig:
+  """The evaluator's sizes: a task of a sequence has one query batch. Raises InputError."""
+  config = flags.eval_config(values)
+  if flags.continual_config(values) is None:
+    return config
+  if config.num_batches != 1:
+    logging.info('--num_eval_batches=%d is not used: each task of a sequence has one query batch of '
+                 '--eval_batch_size=%d images.', config.num_batches, config.batch_size)
+  return dataclasses.replace(config, num_batches=1)
+
+
+def evaluator_from(values: flags.Values, presets: list[Preset], config: EvalConfig) -> Evaluator:
+  """The evaluator of tasks, or of sequences of tasks. Raises InputError."""
+  seed = secrets.randbits(62) if values['seed'] is None else values['seed']
+  continual = flags.continual_config(values)
+  model, episodes, augment = flags.model_config(values), flags.episode_config(values), flags.test_augmentation(values)
+  if continual is None:
+    return TaskEvaluator(model, episodes, augment, values['image_size'], presets, config, seed)
+  return SequenceEvaluator(model, episodes, augment, values['image_size'], presets, config, seed, continual)
 
 
 def main(values: flags.Values) -> None:
@@ -36,10 +64,8 @@ def main(values: flags.Values) -> None:
                      'starts from it (--restore_shared_features_from).')
   signal.signal(signal.SIGTERM, _interrupt)
   presets = presets_from(values)
-  config = flags.eval_config(values)
-  seed = secrets.randbits(62) if values['seed'] is None else values['seed']
-  evaluator = TaskEvaluator(flags.model_config(values), flags.episode_config(values), flags.test_augmentation(values),
-                            values['image_size'], presets, config, seed)
+  config = eval_config(values)
+  evaluator = evaluator_from(values, presets, config)
   try:
     Daemon(evaluator, presets, config, values['train_log_dir'], values).run(values['train_steps'])
   except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from hypertransformer import config
+from hypertransformer import config, continual_flags
 from hypertransformer.episodes.augmentation import AugmentationConfig
 
 Values = Mapping[str, Any]
@@ -50,10 +50,10 @@ EPISODE_FLAGS = _group(
 
 DATA_FLAGS = _group(
     Flag('data_numpy_dir', str, '', 'folder with NAME.npy or NAME/ of each dataset'),
-    Flag('data_dir', str, None, 'without effect: folder of tensorflow_datasets, not read by this version'),
+    Flag('data_dir', str, None, 'folder of tensorflow_datasets, for names not in --data_numpy_dir; empty: its default'),
     Flag('train_dataset', str, 'emnist', 'NAME or NAME:0-9,20,30-39 (class labels)'),
     Flag('test_dataset', str, 'emnist:8-61', 'the same, for the test episodes beside training'),
-    Flag('test_split', str, 'train', 'without effect: split of tensorflow_datasets, not read by this version'),
+    Flag('test_split', str, 'train', 'split of tensorflow_datasets for --test_dataset and --eval_datasets'),
     _model('shuffle_labels_seed', int, 0, '> 0: permute the classes of every dataset with this seed first'),
     _model('image_size', int, 28, 'height and width of images as the CNN sees them, pixels'),
 )
@@ -169,17 +169,35 @@ OWN_FLAGS = _group(
     Flag('disjoint_query', bool, False, 'no query image is a support image of its episode'),
     _model('warmup_heads', str, 'generated', 'heads of --warmup_steps: generated, or trained as in the original',
            choices=('generated', 'trained')),
+    Flag('episodes_per_step', int, 1, 'episodes whose mean loss one step makes smaller (a meta-batch)'),
     Flag('eval_once', bool, False, 'evaluate the newest checkpoint and exit'),
     Flag('eval_checkpoint', str, '', 'evaluate this checkpoint (its path without .index) and exit'),
     Flag('eval_timeout_secs', float, 0.0, 'exit when there is no new checkpoint for so long; 0: never'),
 )
 
+# Not in the original either: the Continual HyperTransformer, and what it needs.
+CONTINUAL_FLAGS = _group(
+    _model('continual_scenario', str, 'none', 'none: the HyperTransformer; otherwise sequences of tasks are learned',
+           choices=('none', *config.CONTINUAL_SCENARIOS)),
+    _model('continual_method', str, 'continual_hypertransformer', 'what learns them: also two baselines',
+           choices=config.CONTINUAL_METHODS),
+    Flag('num_tasks', int, 3, 'tasks of a training sequence (mini_batch: pieces of a support set)'),
+    Flag('eval_num_tasks', int, 5, 'tasks of a sequence in evaluation'),
+    _model('continual_loss', str, 'prototypical', 'by distances to prototypes, or (mini_batch only) from logits',
+           choices=config.CONTINUAL_LOSSES),
+    Flag('continual_loss_terms', str, 'all', 'queries after every task, or after the last only',
+         choices=config.CONTINUAL_LOSS_TERMS),
+    _model('embedding_units', int, 0, 'outputs of the CNN with prototypes; 0: '
+           f'{continual_flags.DEFAULT_EMBEDDING_UNITS}'),
+    _model('generated_weight_scale', float, 1.0, 'with --add_trainable_weights: weight = trained + this * generated'),
+    Flag('gradient_norm_clip', float, 0.0, 'longest gradient, over all variables; longer ones are scaled down; 0: any'),
+)
+
 ORIGINAL_FLAGS = (EPISODE_FLAGS + DATA_FLAGS + AUGMENTATION_FLAGS + CNN_FLAGS + GENERATOR_FLAGS + FEATURE_FLAGS
                   + LOSS_FLAGS + RUN_FLAGS + EVALUATION_FLAGS)
-ALL_FLAGS = ORIGINAL_FLAGS + OWN_FLAGS
+ALL_FLAGS = ORIGINAL_FLAGS + OWN_FLAGS + CONTINUAL_FLAGS
 
-WITHOUT_EFFECT = ('boundary_probability', 'num_sample_repeats', 'query_key_dim', 'value_dim', 'internal_dim',
-                  'data_dir', 'test_split')
+WITHOUT_EFFECT = ('boundary_probability', 'num_sample_repeats', 'query_key_dim', 'value_dim', 'internal_dim')
 
 
 def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -216,9 +234,13 @@ def model_flag_changes(old: Values, new: Values) -> list[str]:
 
 
 def _effective(v: Values) -> dict[str, Any]:
-  """Of warm-up only whether there are heads, and of which kind, makes a model; not how long it is."""
-  warmup = v.get('warmup_steps', 0) > 0
-  return {**v, 'warmup_steps': warmup, 'warmup_heads': warmup and v.get('warmup_heads')}
+  """What makes a model: of warm-up whether there are heads, and of which kind; of a continual scenario whether there
+  is one, with which method and outputs."""
+  v = {**defaults(), **v}
+  warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'
+  return {**v, 'warmup_steps': warmup, 'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
+          'continual_method': continual and v['continual_method'], 'continual_loss': continual and v['continual_loss'],
+          'embedding_units': continual_flags.embedding_units(v)}
 
 
 def model_config(v: Values) -> config.ModelConfig:
@@ -242,7 +264,18 @@ def model_config(v: Values) -> config.ModelConfig:
       separate_query_variables=v['separate_evaluation_bn_vars'], cnn_dropout_rate=v['cnn_dropout_rate'],
       warmup_heads=v['warmup_heads'] if v['warmup_steps'] > 0 else 'none', generator=v['layerwise_generator'],
       embedding_dim=v['embedding_dim'], max_prob_remove_labeled=v['max_prob_remove_labeled'],
-      max_prob_remove_unlabeled=v['max_prob_remove_unlabeled'], transformer=transformer, features=features)
+      max_prob_remove_unlabeled=v['max_prob_remove_unlabeled'], embedding_units=continual_flags.embedding_units(v),
+      generated_weight_scale=v['generated_weight_scale'], transformer=transformer, features=features)
+
+
+def continual_config(v: Values) -> config.ContinualConfig | None:
+  """How sequences of tasks are learned; None for the ordinary HyperTransformer. Raises InputError for flags that do
+  not go with it."""
+  continual_flags.check(v, defaults())
+  if v['continual_scenario'] == 'none':
+    return None
+  return config.ContinualConfig(v['continual_scenario'], v['continual_method'], v['num_tasks'], v['eval_num_tasks'],
+                                v['continual_loss'], v['continual_loss_terms'])
 
 
 def _layerwise(text: str) -> int | None:
@@ -271,7 +304,7 @@ def loss_config(v: Values) -> config.LossConfig:
 def optimizer_config(v: Values) -> config.OptimizerConfig:
   """The update rule."""
   return config.OptimizerConfig(v['optimizer'], v['learning_rate'], v['learning_rate_decay_steps'],
-                                v['learning_rate_decay_rate'])
+                                v['learning_rate_decay_rate'], v['gradient_norm_clip'])
 
 
 def episode_config(v: Values) -> config.EpisodeConfig:

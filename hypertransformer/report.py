@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from hypertransformer import entry, flags
+from hypertransformer.config import EpisodeConfig
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate import baseline
-from hypertransformer.evaluate.results import ResultFile, mean_and_ci95
+from hypertransformer.evaluate import baseline, continual_table
+from hypertransformer.evaluate.evaluator import Preset
+from hypertransformer.evaluate.results import ResultFile, mean_and_ci95, percent
 from hypertransformer.evaluate_model import presets_from
 
 BASELINE_TASKS = 200
@@ -18,30 +21,33 @@ COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'
 
 
 def main(values: flags.Values) -> None:
-  """Prints a table: a row for each preset of the newest evaluated checkpoint. Raises InputError without results."""
+  """Prints the newest evaluated checkpoint of each preset: a row, or a table of a sequence of tasks. Raises InputError
+  without results."""
   path = pathlib.Path(values['train_log_dir']) / 'eval' / 'results.jsonl'
   lines = ResultFile(path).read()
   if not lines:
     raise InputError(f'{path} holds no results: run python -m hypertransformer.evaluate_model with the same flags.')
-  episodes = dataclasses.replace(flags.episode_config(values), query_samples=values['eval_batch_size'])
   newest = {line['preset']: line for line in sorted(lines, key=lambda line: line['step'])}
+  found = [(preset, newest[preset.name]) for preset in presets_from(values) if preset.name in newest]
+  episodes = dataclasses.replace(flags.episode_config(values), query_samples=values['eval_batch_size'])
+  _print_tasks([(preset, line) for preset, line in found if 'continual' not in line], episodes)
+  for _, line in found:
+    if 'continual' in line:
+      print('\n' + continual_table.text(line, episodes))
+
+
+def _print_tasks(found: list[tuple[Preset, dict[str, Any]]], episodes: EpisodeConfig) -> None:
+  """A row for each preset."""
+  if not found:
+    return
   print(f'\n{episodes.num_labels}-way, {episodes.support_samples} support images; 95 % intervals over tasks; '
         'accuracy* leaves out query images that are support images')
   print(COLUMNS.format('classes', 'step', 'chance', 'nearest pixels*', 'accuracy', 'accuracy*'))
-  for preset in presets_from(values):
-    line = newest.get(preset.name)
-    if line is None:
-      continue
+  for preset, line in found:
     near = baseline.nearest_neighbour(EpisodeSampler(preset.class_set, episodes, 0, 0), BASELINE_TASKS)
-    print(COLUMNS.format(preset.name, line['step'], f'{100 / episodes.num_labels:.1f} %',
-                         _percent(*mean_and_ci95(near)), _percent(line['accuracy'], line['ci95']),
-                         _percent(line['accuracy_disjoint'], line['ci95_disjoint'])))
-
-
-def _percent(mean: float | None, ci95: float | None) -> str:
-  if mean is None:
-    return '-'
-  return f'{100 * mean:.1f} %' if ci95 is None else f'{100 * mean:.1f} +- {100 * ci95:.1f} %'
+    print(COLUMNS.format(preset.name, line['step'], percent(1 / episodes.num_labels), percent(*mean_and_ci95(near)),
+                         percent(line['accuracy'], line['ci95']),
+                         percent(line['accuracy_disjoint'], line['ci95_disjoint'])))
 
 
 if __name__ == '__main__':

@@ -20,10 +20,12 @@ from hypertransformer.run.graph import Setup
 def setup_from(values: flags.Values) -> Setup:
   """Flag values -> everything a training graph is made from. Raises InputError."""
   model, loss, episodes = flags.model_config(values), flags.loss_config(values), flags.episode_config(values)
-  folder = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed'], values['use_labels'])
+  folder = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed'], values['use_labels'],
+                      values['data_dir'])
   return Setup(model, loss, flags.optimizer_config(values), episodes, folder.open(values['train_dataset']),
-               folder.open(values['test_dataset']), flags.train_augmentation(values),
-               flags.test_augmentation(values), values['image_size'])
+               folder.open(values['test_dataset'], values['test_split']), flags.train_augmentation(values),
+               flags.test_augmentation(values), values['image_size'], flags.continual_config(values),
+               values['episodes_per_step'])
 
 
 def main(values: flags.Values) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from hypertransformer.config import (
+    ContinualConfig,
     EpisodeConfig,
     EvalConfig,
     FeatureConfig,
@@ -19,6 +20,21 @@ from hypertransformer.config import (
 from hypertransformer.errors import InputError
 
 REFUSED = [
+    (ContinualConfig, {'scenario': 'none'}, "continual_scenario is 'none'; known are task_incremental, class_"),
+    (ContinualConfig, {'scenario': 'mini_batch', 'method': 'x'}, "continual_method is 'x'; known are continual_hyper"),
+    (ContinualConfig, {'scenario': 'mini_batch', 'loss': 'x'}, "continual_loss is 'x'; known are prototypical, cross_"),
+    (ContinualConfig, {'scenario': 'mini_batch', 'loss_terms': 'x'}, "continual_loss_terms is 'x'; known are all, la"),
+    (ContinualConfig, {'scenario': 'mini_batch', 'num_tasks': 0}, 'num_tasks is 0; it must be positive.'),
+    (ContinualConfig, {'scenario': 'mini_batch', 'eval_num_tasks': -1}, 'eval_num_tasks is -1; it must be positive.'),
+    (ContinualConfig, {'scenario': 'class_incremental', 'loss': 'cross_entropy'},
+     'continual_loss=cross_entropy does not go with continual_scenario=class_incremental'),
+    (ContinualConfig, {'scenario': 'mini_batch', 'loss': 'cross_entropy', 'method': 'constant_protonet'},
+     'continual_loss=cross_entropy does not go with continual_method=constant_protonet'),
+    (ModelConfig, {'embedding_units': -1}, 'embedding_units is -1; it must not be negative.'),
+    (ModelConfig, {'generated_weight_scale': 0.0}, 'generated_weight_scale is 0.0; it must be positive.'),
+    (ModelConfig, {'generated_weight_scale': 0.5},
+     'generated_weight_scale=0.5 is for generated weights that are added to trained ones: set --add_trainable_weights'),
+    (OptimizerConfig, {'gradient_norm_clip': -1.0}, 'gradient_norm_clip is -1.0; it must not be negative.'),
     (TransformerConfig, {'num_layers': 0}, 'num_layers is 0; it must be positive.'),
     (TransformerConfig, {'heads': -1}, 'heads is -1; it must be positive.'),
     (TransformerConfig, {'key_query_dim': 0.0}, 'lw_key_query_dim is 0.0; it must be positive.'),

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from hypertransformer import evaluate_model
+from hypertransformer import evaluate_model, report
 from hypertransformer.errors import InputError
 from hypertransformer.evaluate.daemon import Daemon
-from hypertransformer.evaluate.tasks import Preset, TaskEvaluator
+from hypertransformer.evaluate.evaluator import Preset
+from hypertransformer.evaluate.tasks import TaskEvaluator
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,66 @@ def test_the_training_s_flags_evaluate_its_checkpoints(trained: Any, tmp_path: p
     assert line['accuracy'] * 4 * 18 == pytest.approx(round(line['accuracy'] * 4 * 18), abs=1e-4)
   evaluate_model.main(values)
   assert len((folder / 'eval' / 'results.jsonl').read_text().splitlines()) == 3
+
+
+# Sequences of tasks.
+
+
+@pytest.fixture
+def continual_values(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> dict[str, Any]:
+  return make_values(
+      train_log_dir=str(tmp_path / 'logs'), train_steps=2, steps_between_saves=1, seed=1,
+      continual_scenario='class_incremental', num_tasks=2, eval_num_tasks=3, embedding_units=4,
+      eval_datasets='val=tiny:20-29,train=tiny:0-19')
+
+
+def test_a_continual_training_s_flags_evaluate_its_checkpoints(
+    continual_values: dict[str, Any], run_training: Callable[[Any], int], capsys: pytest.CaptureFixture[str]) -> None:
+  """Sequences longer than those of the training; a second time there is nothing to do; the report prints them."""
+  assert run_training(continual_values) == 2
+  evaluate_model.main(continual_values)
+  folder = pathlib.Path(continual_values['train_log_dir'])
+  lines = [json.loads(line) for line in (folder / 'eval' / 'results.jsonl').read_text().splitlines()]
+  assert [(line['step'], line['preset']) for line in lines] == [
+      (step, preset) for step in (0, 1, 2) for preset in ('val', 'train')]
+  for line in lines:
+    found = line['continual']
+    assert (line['num_tasks'], line['num_queries'], found['num_tasks']) == (4, 9, 3)
+    assert [[cell is not None for cell in row] for row in found['matrix']] == [
+        [True, False, False], [True, True, False], [True, True, True]]
+    hits = [cell * 4 * 9 for row in found['matrix'] for cell in row if cell is not None]
+    assert hits == pytest.approx([round(number) for number in hits], abs=1e-4)
+    assert line['accuracy'] == pytest.approx(sum(found['matrix'][2]) / 3)
+  assert len((folder / 'eval' / 'continual.csv').read_text().splitlines()) == 1 + 6 * (6 + 3 + 2)
+  assert json.loads((folder / 'best' / 'best.json').read_text())['continual'] is not None
+  evaluate_model.main(continual_values)
+  assert len((folder / 'eval' / 'results.jsonl').read_text().splitlines()) == 6
+  capsys.readouterr()
+  report.main(continual_values)
+  printed = capsys.readouterr().out
+  assert 'val, step 2: continual_hypertransformer, class_incremental, 3-way, 6 support images per task; ' in printed
+  assert printed.count('   after  chance          task 1          task 2          task 3         average\n') == 2
+  assert 'nearest pixels' not in printed
+
+
+def test_query_batches_of_sequences(continual_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+  """One, said once; tasks by themselves have as many as they are given."""
+  told: list[str] = []
+  monkeypatch.setattr(evaluate_model.logging, 'info', lambda text, *args: told.append(text % args))
+  assert evaluate_model.eval_config(continual_values | {'num_eval_batches': 16}).num_batches == 1
+  assert told == ['--num_eval_batches=16 is not used: each task of a sequence has one query batch of '
+                  '--eval_batch_size=9 images.']
+  assert evaluate_model.eval_config(continual_values | {'num_eval_batches': 1}).num_batches == 1
+  assert evaluate_model.eval_config(
+      continual_values | {'continual_scenario': 'none', 'embedding_units': 0, 'num_eval_batches': 16}).num_batches == 16
+  assert len(told) == 1
+
+
+def test_a_preset_with_too_few_classes_for_a_sequence(continual_values: dict[str, Any]) -> None:
+  with pytest.raises(InputError, match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
+                                       r'sequence of eval_num_tasks=4 tasks of num_labels=3 classes needs 12'):
+    evaluate_model.main(continual_values | {'eval_num_tasks': 4})
+  assert not pathlib.Path(continual_values['train_log_dir']).exists()
 
 
 @pytest.fixture

@@ -60,8 +60,12 @@ def test_flags_are_unique_and_explained():
   assert len(set(names)) == len(names)
   assert all(flag.help for flag in flags.ALL_FLAGS)
   assert set(flags.WITHOUT_EFFECT) <= set(names)
+  assert {flag.name for flag in flags.CONTINUAL_FLAGS} == {
+      'continual_scenario', 'continual_method', 'num_tasks', 'eval_num_tasks', 'continual_loss', 'continual_loss_terms',
+      'embedding_units', 'generated_weight_scale', 'gradient_norm_clip'}
   assert {flag.name for flag in flags.OWN_FLAGS} == {
-      'seed', 'optimizer', 'disjoint_query', 'warmup_heads', 'eval_once', 'eval_checkpoint', 'eval_timeout_secs'}
+      'seed', 'optimizer', 'disjoint_query', 'warmup_heads', 'episodes_per_step', 'eval_once', 'eval_checkpoint',
+      'eval_timeout_secs'}
 
 
 def test_defaults_of_the_command_line():
@@ -113,7 +117,7 @@ def test_every_model_flag_arrives():
       warmup_steps=10, warmup_heads='trained',
       num_layers=2, heads=3, lw_key_query_dim=0.5, lw_value_dim=2.5, lw_inner_dim=40.0,
       transformer_activation='sigmoid', transformer_nonlinearity='gelu', transformer_skip_last_nonlinearity=True,
-      use_decoder=True, dropout_rate=0.4,
+      use_decoder=True, dropout_rate=0.4, generated_weight_scale=0.5,
       shared_feature_extractor='4-layer', shared_features_dim=11, shared_feature_extractor_padding='same',
       shared_fe_dropout=0.5, num_layerwise_features='6', lw_use_nonlinear_feature=True,
       logits_feature_extractor='mix', fe_dropout=0.6))
@@ -121,7 +125,7 @@ def test_every_model_flag_arrives():
       num_labels=5, cnn_name='maxpool-4-layer', kernel_size=5, stride=1, channels=7, cnn_activation='lrelu',
       cnn_dropout_rate=0.1, trained_layers=-1, add_trainable_weights=True, separate_query_variables=True,
       allocation='output', generate_bias=True, generate_bn=True, embedding_dim=9, max_prob_remove_labeled=0.2,
-      max_prob_remove_unlabeled=0.3, warmup_heads='trained', generator='joint',
+      max_prob_remove_unlabeled=0.3, warmup_heads='trained', generator='joint', generated_weight_scale=0.5,
       transformer=config.TransformerConfig(
           num_layers=2, heads=3, key_query_dim=0.5, value_dim=2.5, inner_dim=40.0, activation='sigmoid',
           nonlinearity='gelu', skip_last_nonlinearity=True, use_decoder=True, dropout_rate=0.4),
@@ -136,12 +140,13 @@ def test_every_flag_of_loss_run_and_evaluation_arrives():
       label_smoothing=0.1, l2_reg_weight=0.2, weight_variation_regularization=0.3, add_trainable_weights=True,
       warmup_steps=40, shared_head_weight=0.5, pretrain_shared_feature=True, shared_feature_extractor='2-layer',
       restore_shared_features_from='there', optimizer='adam', learning_rate=0.6, learning_rate_decay_steps=7.0,
-      learning_rate_decay_rate=0.8, train_log_dir='here', train_steps=9, steps_between_saves=10, seed=11,
-      num_labels=5, samples_transformer=25, samples_cnn=12, balanced_batches=True, unlabeled_samples_per_class=3,
-      disjoint_query=True, num_task_evals=13, num_eval_batches=14, eval_batch_size=15, eval_once=True,
+      learning_rate_decay_rate=0.8, gradient_norm_clip=2.0, train_log_dir='here', train_steps=9,
+      steps_between_saves=10, seed=11, num_labels=5, samples_transformer=25, samples_cnn=12,
+      balanced_batches=True, unlabeled_samples_per_class=3, disjoint_query=True, num_task_evals=13,
+      num_eval_batches=14, eval_batch_size=15, eval_once=True,
       eval_checkpoint='model-9', eval_timeout_secs=16.0)
   assert flags.loss_config(v) == config.LossConfig(0.1, 0.2, 0.3, 40, 0.5, True)
-  assert flags.optimizer_config(v) == config.OptimizerConfig('adam', 0.6, 7.0, 0.8)
+  assert flags.optimizer_config(v) == config.OptimizerConfig('adam', 0.6, 7.0, 0.8, 2.0)
   assert flags.run_config(v) == config.RunConfig('here', 9, 10, 'there', 11)
   assert flags.episode_config(v) == config.EpisodeConfig(5, 25, 12, True, 3, True)
   assert flags.eval_config(v) == config.EvalConfig(13, 14, 15, True, 'model-9', 16.0)

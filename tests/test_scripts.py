@@ -11,8 +11,10 @@ import subprocess
 from typing import Any
 
 import pytest
+from absl import flags as absl_flags
 
-from hypertransformer import flags
+from hypertransformer import config, flags
+from hypertransformer.episodes import labels, sequences
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPES = pathlib.Path(__file__).parent / 'golden' / 'recipes.json'
@@ -179,6 +181,67 @@ def test_the_evaluator_without_a_run(python: pathlib.Path, tmp_path: pathlib.Pat
   done = call(ROOT / 'scripts' / 'evaluate.sh', python=python, cwd=tmp_path)
   assert done.returncode == 2
   assert 'is no published run; expected one of: ' in done.stderr
+
+
+CONTINUAL = [f'continual_{data}_{scenario}' for data in ('omniglot', 'tieredimagenet')
+             for scenario in config.CONTINUAL_SCENARIOS]
+# What all six have, and what a dataset's three change of its run of single tasks.
+OF_SEQUENCES = {'num_tasks': '3', 'eval_num_tasks': '5', 'embedding_units': '32', 'generated_weight_scale': '0.1',
+                'gradient_norm_clip': '10.0', 'add_trainable_weights': 'true', 'num_eval_batches': '1',
+                'train_steps': '200000', 'steps_between_saves': '10000'}
+OF_DATASET = {'omniglot': {'num_labels': '5', 'samples_transformer': '5', 'samples_cnn': '15'},
+              'tieredimagenet': {'samples_cnn': '25'}}
+
+
+def test_there_is_a_continual_script_for_each_scenario() -> None:
+  assert sorted(path.stem for path in (ROOT / 'scripts').glob('continual_*.sh')) == sorted(CONTINUAL)
+
+
+@pytest.mark.parametrize('name', CONTINUAL)
+def test_a_continual_run_is_that_of_single_tasks_with_few_changes(name: str, python: pathlib.Path,
+                                                                  tmp_path: pathlib.Path) -> None:
+  _, data, scenario = name.split('_', 2)
+  given = arguments_of(call(ROOT / 'scripts' / f'{name}.sh', '--continual_method=constant_protonet', python=python,
+                            cwd=tmp_path))
+  assert given[1] == 'hypertransformer.train'
+  assert given[-1] == '--continual_method=constant_protonet'
+  single = recipe(f'{data}_1shot_v1')
+  assert as_flags(given[2:-1]) == {**single, **OF_SEQUENCES, **OF_DATASET[data], 'continual_scenario': scenario}
+  evaluator = call(ROOT / 'scripts' / f'{name}.sh', python=python, cwd=tmp_path,
+                   HYPERTRANSFORMER_PROGRAM='evaluate_model')
+  assert arguments_of(evaluator)[1:] == ['hypertransformer.evaluate_model', *given[2:-1]]
+
+
+@pytest.mark.parametrize('method', config.CONTINUAL_METHODS)
+@pytest.mark.parametrize('name', CONTINUAL)
+def test_the_flags_of_a_continual_run_go_together(name: str, method: str, python: pathlib.Path,
+                                                  tmp_path: pathlib.Path) -> None:
+  """As the programs read them, and the evaluation's presets have enough classes."""
+  given = arguments_of(call(ROOT / 'scripts' / f'{name}.sh', python=python, cwd=tmp_path))[2:]
+  holder = absl_flags.FlagValues()
+  flags.define(holder)
+  holder(['program', *given, f'--continual_method={method}'])
+  values = flags.values(holder)
+  continual = flags.continual_config(values)
+  assert continual is not None
+  assert (continual.scenario, continual.prototypical) == (name.split('_', 2)[2], True)
+  assert flags.model_config(values).embedding_units == 32
+  assert flags.optimizer_config(values) == config.OptimizerConfig('sgd', values['learning_rate'], 1e5, 0.95, 10.0)
+  tasks = flags.episode_config(values)
+  assert (tasks.num_labels, tasks.support_samples, tasks.balanced) == (5, 5, True)
+  needed = sequences.episode_config(tasks, continual, continual.eval_num_tasks).num_labels
+  assert needed == (5 if continual.scenario == 'mini_batch' else 25)
+  assert all(len(spec.classes or ()) >= needed for _, spec in labels.parse_eval_datasets(values['eval_datasets']))
+
+
+@pytest.mark.parametrize('name', CONTINUAL)
+def test_a_continual_script_opens_with_what_it_is(name: str) -> None:
+  opening = '\n'.join(line for line in (ROOT / 'scripts' / f'{name}.sh').read_text().splitlines()[1:]
+                      if line.startswith('#'))
+  assert name.split('_', 2)[2] in opening
+  assert f'./scripts/{name}.sh --data_numpy_dir=' in opening
+  for text in ('5-way 1-shot', 'arXiv 2301.04584', 'Measured: ', '--continual_method=', 'evaluate_model'):
+    assert text in opening
 
 
 def test_every_script_can_be_executed() -> None:

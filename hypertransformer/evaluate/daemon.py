@@ -16,10 +16,10 @@ from absl import logging
 from hypertransformer import flags
 from hypertransformer.config import EvalConfig
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate import snapshots
-from hypertransformer.evaluate.results import Result, ResultFile, mean_and_ci95
-from hypertransformer.evaluate.tasks import Preset, Scores, TaskEvaluator
-from hypertransformer.run import checkpoints, hooks, progress
+from hypertransformer.evaluate import continual_table, snapshots
+from hypertransformer.evaluate.evaluator import Evaluator, Preset
+from hypertransformer.evaluate.results import Result, ResultFile
+from hypertransformer.run import checkpoints, progress
 
 VALIDATION = 'val'  # the preset that chooses the best checkpoint
 
@@ -37,11 +37,15 @@ class Places:
   def best_dir(self) -> pathlib.Path:
     return pathlib.Path(self.log_dir) / 'best'
 
+  @property
+  def table(self) -> pathlib.Path:
+    return self.eval_dir / 'continual.csv'
+
 
 class Daemon:
   """Evaluates checkpoints of one run. A checkpoint that is gone, broken, or another model's is named and left out."""
 
-  def __init__(self, evaluator: TaskEvaluator, presets: list[Preset], config: EvalConfig, log_dir: str,
+  def __init__(self, evaluator: Evaluator, presets: list[Preset], config: EvalConfig, log_dir: str,
                values: flags.Values) -> None:
     """values: all flag values, compared with those of the run."""
     self._evaluator = evaluator
@@ -55,6 +59,7 @@ class Daemon:
     except OSError as error:
       raise InputError(f'{self._places.eval_dir} cannot be made: {error}; correct --train_log_dir.') from error
     self._results = ResultFile(self._places.eval_dir / 'results.jsonl')
+    continual_table.write_csv(self._places.table, self._results.read())  # a crash may have come between the two
     # Lines of an earlier evaluator count as done only if it had the same settings, and nobody asks for one checkpoint.
     settings = _settings(values)
     same = checkpoints.read_flags(str(self._places.eval_dir)) == settings
@@ -148,54 +153,49 @@ class Daemon:
       logging.info('%s at step %d is in %s already.', preset.name, step, self._results.path)
       return
     start = time.monotonic()
-    scores = self._evaluator.evaluate(preset.name, _ProgressLine(preset.name, step, self._config.num_tasks))
-    result = self._result(prefix, step, preset, scores, time.monotonic() - start)
+    line = _ProgressLine(preset.name, step, self._config.num_tasks, self._evaluator.unit)
+    found = self._evaluator.evaluate(preset.name, line)
+    result = Result(prefix, step, preset.name, preset.dataset, num_queries=self._num_queries,
+                    seconds=round(time.monotonic() - start, 2), **found.fields())
     logging.info('step %d  %s', step, result)
     # Before the line of results, after which it would not be evaluated again.
     if preset.name == VALIDATION and snapshots.keep_best(copy, result, self._places.best_dir):
       logging.info('The best checkpoint so far on %s is kept in %s', VALIDATION, self._places.best_dir)
     self._results.append(result)
-    self._write_summary(result)
+    continual_table.write_csv(self._places.table, self._results.read())
+    self._writer.add_summary(found.summary(preset.name), step)
+    self._writer.flush()
 
   def _done(self, prefix: str, copy: str, preset: Preset) -> bool:
     """Whether an earlier evaluator left a line for it that is younger than the checkpoint."""
     if not self._skip_done or os.path.getmtime(f'{copy}.index') > self._results_time:
       return False
-    queries = self._config.num_batches * self._config.batch_size
-    return self._results.has(prefix, preset.name, preset.dataset, self._config.num_tasks, queries)
+    return self._results.has(prefix, preset.name, preset.dataset, self._config.num_tasks, self._num_queries)
 
-  def _result(self, prefix: str, step: int, preset: Preset, scores: Scores, seconds: float) -> Result:
-    accuracy, ci95 = mean_and_ci95(scores.accuracy)
-    disjoint = scores.disjoint[scores.disjoint == scores.disjoint]  # tasks that have any such query image
-    disjoint_mean, disjoint_ci95 = mean_and_ci95(disjoint) if len(disjoint) else (None, None)
-    return Result(prefix, step, preset.name, preset.dataset, accuracy, ci95, len(scores.accuracy),
-                  self._config.num_batches * self._config.batch_size, disjoint_mean, disjoint_ci95, round(seconds, 2))
-
-  def _write_summary(self, result: Result) -> None:
-    values = {f'eval_accuracy/{result.preset}': result.accuracy}
-    if result.accuracy_disjoint is not None:
-      values[f'eval_accuracy_disjoint/{result.preset}'] = result.accuracy_disjoint
-    self._writer.add_summary(hooks.scalar_summary(values), result.step)
-    self._writer.flush()
+  @property
+  def _num_queries(self) -> int:
+    return self._config.num_batches * self._config.batch_size
 
 
 def _settings(values: flags.Values) -> dict[str, Any]:
   """The flags that an evaluation's numbers depend on."""
   irrelevant = {flag.name for flag in (*flags.RUN_FLAGS, *flags.LOSS_FLAGS) if not flag.model}
-  irrelevant |= {'data_numpy_dir', 'eval_once', 'eval_checkpoint', 'eval_timeout_secs'}
+  irrelevant |= {'data_dir', 'data_numpy_dir', 'eval_once', 'eval_checkpoint', 'eval_timeout_secs', 'num_tasks',
+                 'continual_loss_terms', 'episodes_per_step', 'gradient_norm_clip'}
   return {name: value for name, value in values.items() if name not in irrelevant}
 
 
 class _ProgressLine:
   """A line every few seconds while tasks are evaluated."""
 
-  def __init__(self, preset: str, step: int, num_tasks: int) -> None:
+  def __init__(self, preset: str, step: int, num_tasks: int, unit: str) -> None:
     self._name = f'step {step}  {preset}'
     self._num_tasks = num_tasks
+    self._unit = unit
     self._rate = progress.Rate(0, num_tasks)
 
   def __call__(self, done: int, mean: float) -> None:
     if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
       rate, left = self._rate.mark(done)
-      logging.info('%s  %d of %d tasks  accuracy %.1f %%  %.1f tasks/s  %s left', self._name, done,
-                   self._num_tasks, 100 * mean, rate, progress.duration(left))
+      logging.info('%s  %d of %d %s  accuracy %.1f %%  %.1f %s/s  %s left', self._name, done,
+                   self._num_tasks, self._unit, 100 * mean, rate, self._unit, progress.duration(left))

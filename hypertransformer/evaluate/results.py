@@ -23,12 +23,30 @@ def mean_and_ci95(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
   return float(array.mean()), float(Z95 * array.std(ddof=1) / math.sqrt(len(array)))
 
 
+def percent(mean: float | None, ci95: float | None = None, digits: int = 1) -> str:
+  """0.5, 0.025 -> '50.0 +- 2.5 %'; without an interval '50.0 %', without a mean '-'."""
+  if mean is None:
+    return '-'
+  interval = '' if ci95 is None else f' +- {100 * ci95:.{digits}f}'
+  return f'{100 * mean:.{digits}f}{interval} %'
+
+
+def forgetting_text(continual: dict[str, Any]) -> str:
+  """'forgetting ..., backward transfer ...' of a Result's `continual`; '' where there is one task only."""
+  if continual['forgetting'] is None:
+    return ''
+  return (f'forgetting {percent(continual["forgetting"], continual["forgetting_ci95"])}, backward transfer '
+          f'{percent(continual["backward_transfer"], continual["backward_transfer_ci95"])}')
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
   """One line of results.jsonl: one checkpoint on one preset.
 
   Accuracies in 0..1; ci95: half-width over tasks; _disjoint: over the query images that are not in the task's support
-  set (None if there are none); num_queries: query images of a task; seconds: wall time.
+  set (None if there are none); num_queries: query images of a task; seconds: wall time. Of sequences of tasks:
+  accuracy is the average after the last task, num_tasks is the number of sequences, continual: what
+  continual_metrics.ContinualMetrics.json gives, and scenario, method, num_tasks (of a sequence).
   """
   checkpoint: str
   step: int
@@ -41,18 +59,32 @@ class Result:
   accuracy_disjoint: float | None
   ci95_disjoint: float | None
   seconds: float
+  continual: dict[str, Any] | None = None
 
   def json(self) -> str:
     """One line of JSON; not-a-number (the interval of a single task) becomes null."""
-    fields = {key: None if isinstance(value, float) and math.isnan(value) else value
-              for key, value in dataclasses.asdict(self).items()}
-    return json.dumps(fields)
+    fields = dataclasses.asdict(self)
+    if self.continual is None:
+      del fields['continual']
+    return json.dumps(_null_for_nan(fields))
 
   def __str__(self) -> str:
-    text = f'{self.preset}: {100 * self.accuracy:.2f} +- {100 * self.ci95:.2f} %'
-    if self.accuracy_disjoint is not None and self.ci95_disjoint is not None:
-      text += f' ({100 * self.accuracy_disjoint:.2f} +- {100 * self.ci95_disjoint:.2f} % without support images)'
+    text = f'{self.preset}: {percent(self.accuracy, self.ci95, digits=2)}'
+    if self.continual is not None:
+      text += f' after {self.continual["num_tasks"]} tasks, {forgetting_text(self.continual)}'.rstrip(', ')
+      return f'{text}, {self.num_tasks} sequences x {self.num_queries} queries of a task'
+    if self.accuracy_disjoint is not None:
+      text += f' ({percent(self.accuracy_disjoint, self.ci95_disjoint, digits=2)} without support images)'
     return f'{text}, {self.num_tasks} tasks x {self.num_queries} queries'
+
+
+def _null_for_nan(value: Any) -> Any:
+  """The same with None for every NaN in it."""
+  if isinstance(value, dict):
+    return {key: _null_for_nan(each) for key, each in value.items()}
+  if isinstance(value, list):
+    return [_null_for_nan(each) for each in value]
+  return None if isinstance(value, float) and math.isnan(value) else value
 
 
 class ResultFile:

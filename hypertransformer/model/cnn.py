@@ -60,7 +60,8 @@ def plan_layers(config: ModelConfig, image_shape: Shape) -> list[LayerPlan]:
     plans.append(plan)
     shape = plan.output_shape
   number = architecture.convolutions + 1
-  plans.append(_plan_logits(config, f'layer_{number}', f'generator_{number}', shape, architecture.flatten, True))
+  plans.append(_plan_logits(f'layer_{number}', f'generator_{number}', config.embedding_units or config.num_labels,
+                            shape, architecture.flatten, True))
   return plans
 
 
@@ -68,7 +69,7 @@ def plan_heads(config: ModelConfig, plans: list[LayerPlan]) -> list[LayerPlan]:
   """Warm-up heads: a logits layer on the spatial mean of every convolution's output but the last one's."""
   if config.warmup_heads == 'none':
     return []
-  return [_plan_logits(config, f'head_{number}', f'head_generator_{number}', plan.output_shape, False,
+  return [_plan_logits(f'head_{number}', f'head_generator_{number}', config.num_labels, plan.output_shape, False,
                        config.warmup_heads == 'generated')
           for number, plan in enumerate(plans[:-2], start=1)]
 
@@ -111,10 +112,8 @@ def _convolution_layout(config: ModelConfig, channels_in: int) -> BlockLayout:
   return BlockLayout(config.allocation, channels if config.allocation == 'output' else size * size, shapes)
 
 
-def _plan_logits(config: ModelConfig, name: str, generator: str, shape: Shape, flatten: bool,
-                 generated: bool) -> LayerPlan:
+def _plan_logits(name: str, generator: str, outputs: int, shape: Shape, flatten: bool, generated: bool) -> LayerPlan:
   inputs = shape[0] * shape[1] * shape[2] if flatten else shape[2]
-  outputs = config.num_labels
   layout = BlockLayout('output', outputs, {'logits/kernel': (inputs, outputs), 'logits/bias': (outputs,)})
   return LayerPlan(name, generator, True, shape, (outputs,), layout if generated else None, flatten=flatten)
 
@@ -135,7 +134,7 @@ def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor
 
 
 def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: layers.Noise | None) -> tf.Tensor:
-  """x [n, h, w, c] -> [n, K]: dense on the flattened activations or on their spatial mean."""
+  """x [n, h, w, c] -> [n, outputs]: dense on the flattened activations or on their spatial mean."""
   x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]) if plan.flatten else tf.reduce_mean(x, [1, 2])
   x = layers.dropout(x, config.cnn_dropout_rate, noise)
-  return layers.dense(x, config.num_labels, 'logits')
+  return layers.dense(x, plan.output_shape[0], 'logits')

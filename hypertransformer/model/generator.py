@@ -12,14 +12,20 @@ from hypertransformer.model.getter import BlockLayout
 
 
 def generate_blocks(layout: BlockLayout, features: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor | None,
-                    config: ModelConfig, noise: layers.Noise | None = None) -> tf.Tensor:
-  """features [Ns, F], labels int [Ns] (K = no label), mask float [Ns] (1 = ignore) or None -> blocks [B, b]."""
+                    config: ModelConfig, noise: layers.Noise | None = None,
+                    previous: tf.Tensor | None = None) -> tf.Tensor:
+  """features [Ns, F], labels int [Ns] (K = no label), mask float [Ns] (1 = ignore) or None -> blocks [B, b].
+
+  previous: blocks [B, b] that the weight tokens bring along (spec/continual.md); None: zeros.
+  """
   labels_table = tokens.label_embeddings(config.num_labels, config.embedding_dim)
-  weights_table = tokens.weight_embeddings(layout.num_blocks, config.embedding_dim)
+  weights = tokens.weight_embeddings(layout.num_blocks, config.embedding_dim)
+  if previous is not None:
+    weights = tf.concat([weights, previous], axis=-1)
   widths = token_widths(config, features.shape[-1], layout.block_size)
   generate = _joint if config.generator == 'joint' else _separate
   with tf.variable_scope('transformer'):
-    output = generate(labels_table, weights_table, widths, features, labels, mask, config, noise)
+    output = generate(labels_table, weights, widths, features, labels, mask, config, noise)
   return tokens.decode_blocks(output, layout.num_blocks, config.embedding_dim, layout.block_size)
 
 
@@ -43,26 +49,26 @@ def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> To
                      transformer.widths(config.transformer, weight, round_up=joint))
 
 
-def _joint(labels_table: tf.Tensor, weights_table: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
+def _joint(labels_table: tf.Tensor, weights: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
            labels: tf.Tensor, mask: tf.Tensor | None, config: ModelConfig,
            noise: layers.Noise | None) -> tf.Tensor:
   """One sequence of B weight tokens and Ns sample tokens."""
-  sequence = tf.concat([tokens.pad_to(weights_table, widths.weight),
+  sequence = tf.concat([tokens.pad_to(weights, widths.weight),
                         tokens.encode_samples(labels, features, labels_table, widths.sample)], axis=0)
   if mask is not None:
-    mask = tf.concat([tf.zeros([weights_table.shape[0]]), mask], axis=0)
+    mask = tf.concat([tf.zeros([weights.shape[0]]), mask], axis=0)
   encoded = transformer.encoder(sequence, widths.sample_sizes, config.transformer, mask, noise)
   if not config.transformer.use_decoder:
     return encoded
   return transformer.decoder(sequence, encoded, widths.weight_sizes, config.transformer, mask, mask, noise)
 
 
-def _separate(labels_table: tf.Tensor, weights_table: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
+def _separate(labels_table: tf.Tensor, weights: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
               labels: tf.Tensor, mask: tf.Tensor | None, config: ModelConfig,
               noise: layers.Noise | None) -> tf.Tensor:
   """Samples go to the encoder, weight tokens to the decoder; the mask is not used."""
   del mask
   samples = tokens.encode_samples(labels, features, labels_table, widths.sample)
   encoded = transformer.encoder(samples, widths.sample_sizes, config.transformer, noise=noise)
-  weights = tokens.pad_to(weights_table, widths.weight)
+  weights = tokens.pad_to(weights, widths.weight)
   return transformer.decoder(weights, encoded, widths.weight_sizes, config.transformer, noise=noise)

@@ -51,6 +51,13 @@ class BlockLayout:
       return tf.reshape(part, shape)
     return tf.reshape(tf.transpose(part), shape)
 
+  def pack(self, variables: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """All variables of the layer, each in its own shape -> blocks [B, b]: the inverse of `unpack`."""
+    parts = [variables[name] for name in self.shapes]
+    if self.allocation == 'spatial':
+      return tf.concat([tf.reshape(part, [self.num_blocks, -1]) for part in parts], axis=1)
+    return tf.transpose(tf.concat([tf.reshape(part, [-1, self.num_blocks]) for part in parts], axis=0))
+
   def _width(self, name: str) -> int:
     return math.prod(self.shapes[name]) // self.num_blocks
 
@@ -97,6 +104,12 @@ class LayerWeights:
       else:
         self._rows[variable] = GENERATED, generated, generated, None
     return self._rows[variable]
+
+  def used(self) -> tf.Tensor:
+    """[B, b]: the blocks of the tensors that the CNN used, trained parts included. The CNN must have used them all."""
+    if not self._add_trained:
+      return self.blocks
+    return self.layout.pack({name: self._rows[name][1] for name in self.layout.shapes})
 
 
 class LayerGetter:

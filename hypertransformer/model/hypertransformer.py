@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import tensorflow.compat.v1 as tf
 
@@ -38,16 +38,19 @@ class CnnWeights:
   """Everything a support set gave: what the query pass needs, and what losses and summaries look at.
 
   layers: generated tensors by layer name ('layer_1', 'head_1'); a trained layer has none.
-  shared_features: [Ns, shared_dim] or None. rows: what the getter gave to the support pass.
+  shared_features: [Ns, shared_dim] or None. rows: what the getter gave to the support pass. last_inputs
+  [Ns, h, w, c]: what enters the last layer in the support pass.
   """
   layers: dict[str, LayerWeights]
   shared_features: tf.Tensor | None
   rows: list[Row]
+  last_inputs: tf.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Classified:
-  """logits [Nq, K]; head_logits: those of each warm-up head; activations by layer name; the getter's rows."""
+  """logits [Nq, K], or [Nq, embedding_units]; head_logits: those of each warm-up head; activations by layer name; the
+  getter's rows."""
   logits: tf.Tensor
   head_logits: list[tf.Tensor]
   activations: dict[str, tf.Tensor]
@@ -72,20 +75,34 @@ class HyperTransformer:
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       return features.shared_features(images, self.config.features, noise)
 
-  def generate(self, support: Support, noise: Noise | None = None) -> CnnWeights:
-    """The CNN of one support set. noise: given in training, None in evaluation (no dropout)."""
+  def generate(self, support: Support, noise: Noise | None = None,
+               previous: Mapping[str, tf.Tensor] | None = None) -> CnnWeights:
+    """The CNN of one support set. noise: given in training, None in evaluation (no dropout). previous: blocks [B, b]
+    by layer name, from which it is to go on (spec/continual.md); None is the same as zeros."""
     weights = CnnWeights({}, self.shared_features(support.images, noise), [])
     z = support.images
     *convolutions, last = self.plans
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       for index, plan in enumerate(convolutions):
-        self._generate_layer(plan, z, support, weights, noise)
+        self._generate_layer(plan, z, support, weights, noise, previous)
         with self._layer_scope(plan, weights, weights.rows):
           z = cnn.convolution(plan, z, self.config)
         if index < len(self.heads):
           self._generate_layer(self.heads[index], z, support, weights, noise)
-      self._generate_layer(last, z, support, weights, noise)
-    return weights
+      self._generate_layer(last, z, support, weights, noise, previous)
+    return dataclasses.replace(weights, last_inputs=z)
+
+  def support_outputs(self, weights: CnnWeights) -> tf.Tensor:
+    """[Ns, outputs]: the whole CNN on the support images that `generate` made it from, without dropout."""
+    last = self.plans[-1]
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE), self._layer_scope(last, weights, weights.rows):
+      return cnn.logits(last, weights.last_inputs, self.config, None)
+
+  def with_blocks(self, blocks: Mapping[str, tf.Tensor]) -> CnnWeights:
+    """The CNN of given weight blocks [B, b] by layer name, used as they are: nothing trained is added. A layer that is
+    not among them is a trained one."""
+    return CnnWeights({plan.name: LayerWeights(plan.layout, blocks[plan.name], False)
+                       for plan in self.plans if plan.layout is not None and plan.name in blocks}, None, [])
 
   def classify(self, images: tf.Tensor, weights: CnnWeights, noise: Noise | None = None) -> Classified:
     """query images [Nq, H, W, C] -> logits, with the batch statistics of these images."""
@@ -105,12 +122,15 @@ class HyperTransformer:
     return Classified(x, head_logits, activations, rows)
 
   def _generate_layer(self, plan: cnn.LayerPlan, z: tf.Tensor, support: Support, weights: CnnWeights,
-                      noise: Noise | None) -> None:
+                      noise: Noise | None, previous: Mapping[str, tf.Tensor] | None = None) -> None:
     if plan.layout is None:
       return
+    before = None if previous is None else previous[plan.name]
     with tf.variable_scope(plan.generator):
       seen = self._layer_features(plan, z, weights.shared_features, noise)
-      blocks = generator.generate_blocks(plan.layout, seen, support.labels, support.mask, self.config, noise)
+      blocks = generator.generate_blocks(plan.layout, seen, support.labels, support.mask, self.config, noise, before)
+      if self.config.generated_weight_scale != 1.0:
+        blocks *= self.config.generated_weight_scale
     weights.layers[plan.name] = LayerWeights(plan.layout, blocks, self.config.add_trainable_weights)
 
   def _layer_features(self, plan: cnn.LayerPlan, z: tf.Tensor, shared: tf.Tensor | None,

@@ -23,9 +23,10 @@ def pad_to(x: tf.Tensor, width: int) -> tf.Tensor:
 
 def encode_samples(labels: tf.Tensor, features: tf.Tensor, embeddings: tf.Tensor, width: int) -> tf.Tensor:
   """labels int [Ns], features [Ns, F], embeddings [K + 1, E] -> tokens [Ns, width]: label | features | zeros."""
-  return pad_to(tf.concat([tf.gather(embeddings, labels), features], axis=-1), width)
+  own = tf.gather(tf.convert_to_tensor(embeddings), labels)
+  return pad_to(tf.concat([own, features], axis=-1), width)
 
 
 def decode_blocks(tokens: tf.Tensor, num_blocks: int, embedding_dim: int, block_size: int) -> tf.Tensor:
   """The first B tokens [>= B, D] -> weight blocks [B, b]: columns E : E + b."""
-  return tokens[:num_blocks, embedding_dim:embedding_dim + block_size]
+  return tf.slice(tokens, [0, embedding_dim], [num_blocks, block_size])  # its shape is known, unlike the tokens'

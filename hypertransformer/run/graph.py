@@ -6,8 +6,15 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import EpisodeConfig, LossConfig, ModelConfig, OptimizerConfig
-from hypertransformer.episodes import augmentation, pipeline
+from hypertransformer.config import (
+    ContinualConfig,
+    EpisodeConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    require,
+)
+from hypertransformer.episodes import augmentation, pipeline, sequences
 from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.pipeline import Episode, EpisodeStream
 from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
@@ -16,7 +23,7 @@ from hypertransformer.model import getter, removal
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
-from hypertransformer.run import losses, objective, optimizer
+from hypertransformer.run import continual, losses, objective, optimizer
 from hypertransformer.run.objective import Objective, RealClasses
 
 TRAIN_STREAM, TEST_STREAM = 0, 1
@@ -24,7 +31,8 @@ TRAIN_STREAM, TEST_STREAM = 0, 1
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """Everything a training graph is made from. test_set: the classes of the test episodes beside training."""
+  """Everything a training graph is made from. test_set: the classes of the test episodes beside training.
+  continual: if given, sequences of tasks like `episodes` are learned. episodes_per_step: the loss is their mean."""
   model: ModelConfig
   loss: LossConfig
   optimizer: OptimizerConfig
@@ -34,6 +42,13 @@ class Setup:
   train_augmentation: AugmentationConfig
   test_augmentation: AugmentationConfig
   image_size: int
+  continual: ContinualConfig | None = None
+  episodes_per_step: int = 1
+
+  def __post_init__(self) -> None:
+    require(self.episodes_per_step > 0, f'episodes_per_step is {self.episodes_per_step}; it must be positive.')
+    require(self.episodes_per_step == 1 or self.continual is None,
+            f'episodes_per_step={self.episodes_per_step} does not go with --continual_scenario: leave it at 1.')
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
@@ -68,11 +83,18 @@ class TrainGraph:
 
 def check(setup: Setup, seed: int) -> tuple[EpisodeSampler, EpisodeSampler, HyperTransformer]:
   """Everything that can be refused before a graph is built. Raises InputError."""
-  train = EpisodeSampler(setup.train_set, setup.episodes, seed, TRAIN_STREAM)
-  test = EpisodeSampler(setup.test_set, setup.episodes, seed, TEST_STREAM)
+  train, test = _sampler(setup, setup.train_set, seed, TRAIN_STREAM), _sampler(setup, setup.test_set, seed, TEST_STREAM)
   augmentation.check(setup.train_augmentation, setup.train_set.arrays.image_shape)
   augmentation.check(setup.test_augmentation, setup.test_set.arrays.image_shape)
   return train, test, HyperTransformer(setup.model, setup.image_shape)
+
+
+def _sampler(setup: Setup, class_set: ClassSet, seed: int, stream: int) -> EpisodeSampler:
+  episodes = setup.episodes
+  if setup.continual is not None:
+    sequences.require_classes(class_set, episodes, setup.continual, setup.continual.num_tasks)
+    episodes = sequences.episode_config(episodes, setup.continual, setup.continual.num_tasks)
+  return EpisodeSampler(class_set, episodes, seed, stream)
 
 
 def build(setup: Setup, seed: int) -> TrainGraph:
@@ -80,20 +102,68 @@ def build(setup: Setup, seed: int) -> TrainGraph:
   train_sampler, test_sampler, model = check(setup, seed)
   global_step = tf.train.get_or_create_global_step()
   testing = tf.placeholder_with_default(False, [], 'testing')
-  train_stream = pipeline.stream(train_sampler, setup.train_augmentation, setup.image_size, 'train_episodes')
+  train_stream = pipeline.stream(train_sampler, setup.train_augmentation, setup.image_size, 'train_episodes',
+                                 setup.episodes_per_step)
   if setup.loss.pretrain_shared:
     test_stream, episode = None, train_stream.next()
   else:
-    test_stream = pipeline.stream(test_sampler, setup.test_augmentation, setup.image_size, 'test_episodes')
+    test_stream = pipeline.stream(test_sampler, setup.test_augmentation, setup.image_size, 'test_episodes',
+                                  setup.episodes_per_step)
     episode = pipeline.either(testing, test_stream, train_stream)
-  ours = _objective(setup, model, episode, global_step, Noise(episode.seed, on=1.0 - tf.cast(testing, tf.float32)))
+  noise_on = 1.0 - tf.cast(testing, tf.float32)
+  make = _of_one if setup.episodes_per_step == 1 else _of_several
+  ours = make(setup, model, episode, global_step, noise_on)
   train_op, rate = optimizer.minimize(ours.loss, setup.optimizer, global_step)
   with tf.control_dependencies([train_op]):
     step_done = global_step.read_value()
-  metrics = {**_metrics(setup, ours, episode), 'learning_rate': rate}
+  metrics = {**ours.metrics, 'learning_rate': rate}
   tests = {} if test_stream is None else {'accuracy/test_accuracy': metrics['accuracy/accuracy']}
-  return TrainGraph(step_done, ours.loss, global_step, metrics, testing, tests, _generated(ours), ours.rows,
+  return TrainGraph(step_done, ours.loss, global_step, metrics, testing, tests, ours.weights, ours.rows,
                     train_stream, test_stream)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+  """What one step makes smaller, measures and shows: see TrainGraph."""
+  loss: tf.Tensor
+  metrics: dict[str, tf.Tensor]
+  weights: dict[str, tf.Tensor]
+  rows: list[Row]
+
+
+def _of_one(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise_on: tf.Tensor) -> _Step:
+  noise = Noise(episode.seed, noise_on)
+  if setup.continual is None:
+    return _of_episode(setup, model, episode, step, noise)
+  return _of_sequence(setup, setup.continual, model, episode, noise)
+
+
+def _of_several(setup: Setup, model: HyperTransformer, episodes: Episode, step: tf.Tensor,
+                noise_on: tf.Tensor) -> _Step:
+  """All episodes of a step at once, in ops that have them as one more axis; means over them."""
+  rows: list[Row] = []
+
+  def one(tensors: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    ours = _of_one(setup, model, Episode(**tensors), step, noise_on)
+    rows[:] = ours.rows
+    return ours.loss, ours.metrics, ours.weights
+
+  each = {field.name: getattr(episodes, field.name) for field in dataclasses.fields(Episode)}
+  losses_, metrics, weights = tf.vectorized_map(one, each)
+  means = {tag: tf.reduce_mean(values) for tag, values in metrics.items()}
+  return _Step(tf.reduce_mean(losses_), means, weights, rows)
+
+
+def _of_episode(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise) -> _Step:
+  ours = _objective(setup, model, episode, step, noise)
+  return _Step(ours.loss, _metrics(setup, ours, episode), _generated(ours), ours.rows)
+
+
+def _of_sequence(setup: Setup, config: ContinualConfig, model: HyperTransformer, episode: Episode,
+                 noise: Noise) -> _Step:
+  sequence = sequences.from_episode(episode, config, setup.model.num_labels, config.num_tasks)
+  ours = continual.build(model, sequence, config, setup.loss, noise)
+  return _Step(ours.loss, continual.metrics(ours), continual.weights_by_tag(model, ours), ours.outcome.rows)
 
 
 def _real_classes(class_set: ClassSet) -> RealClasses:

@@ -18,15 +18,23 @@ class SharedHead:
   accuracy: tf.Tensor
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
-  """logits [n, K], labels int [n] -> mean softmax cross-entropy [] against smoothed one-hot labels."""
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0,
+                  unknown: float | None = None) -> tf.Tensor:
+  """logits [..., K], labels int [...] -> mean softmax cross-entropy [] against smoothed one-hot labels.
+
+  unknown: the logit of classes that are not known (yet); they have no part in the smoothing.
+  """
   classes = logits.shape[-1]
-  targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + label_smoothing / classes
+  smoothed = label_smoothing / classes
+  if unknown is not None and label_smoothing > 0:
+    known = tf.cast(tf.not_equal(logits, unknown), tf.float32)
+    smoothed = label_smoothing * known / tf.reduce_sum(known, -1, keepdims=True)
+  targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + smoothed
   return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits_v2(targets, logits))
 
 
 def hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  """float [n]: 1 where the largest logit is the label's."""
+  """logits [..., K], labels int [...] -> float [...]: 1 where the largest logit is the label's."""
   return tf.cast(tf.equal(tf.argmax(logits, -1, output_type=tf.int32), tf.cast(labels, tf.int32)), tf.float32)
 
 

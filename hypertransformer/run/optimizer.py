@@ -17,7 +17,17 @@ def minimize(loss: tf.Tensor, config: OptimizerConfig, global_step: tf.Tensor,
   optimizer = _make(config.name, rate)
   # No gates: resource variables copy a value that is still being read before they change it.
   gate = tf.train.Optimizer.GATE_NONE
-  return optimizer.minimize(loss, global_step=global_step, var_list=variables, gate_gradients=gate), rate
+  gradients = optimizer.compute_gradients(loss, variables, gate_gradients=gate)
+  return optimizer.apply_gradients(_clip(gradients, config.gradient_norm_clip), global_step), rate
+
+
+def _clip(gradients: list[tuple[tf.Tensor | None, tf.Variable]],
+          norm: float) -> list[tuple[tf.Tensor | None, tf.Variable]]:
+  """Scales all (gradient, variable) down together to this length; 0: leaves them as they are."""
+  if norm == 0:
+    return gradients
+  clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in gradients], norm)
+  return [(gradient, variable) for gradient, (_, variable) in zip(clipped, gradients, strict=True)]
 
 
 def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:

@@ -17,7 +17,8 @@ from absl import logging
 from hypertransformer import flags
 from hypertransformer.config import EvalConfig
 from hypertransformer.evaluate.daemon import Daemon
-from hypertransformer.evaluate.tasks import Preset, Scores
+from hypertransformer.evaluate.evaluator import Found, Preset
+from hypertransformer.evaluate.tasks import Scores
 
 OFFSETS = np.array([-0.25, 0.0, 0.0, 0.25])  # of the tasks' accuracies from their mean
 
@@ -32,7 +33,9 @@ def _save(folder: pathlib.Path, step: int, accuracy: float, shape: tuple[int, ..
 
 
 class Evaluator:
-  """Stands for a TaskEvaluator. during: called at every evaluation with the preset and the number of the call."""
+  """Stands for an Evaluator. during: called at every evaluation with the preset and the number of the call."""
+
+  unit = 'tasks'
 
   def __init__(self) -> None:
     with tf.Graph().as_default():
@@ -44,7 +47,7 @@ class Evaluator:
   def restore(self, prefix: str) -> None:
     self.accuracy = float(tf.train.load_checkpoint(prefix).get_tensor('accuracy'))
 
-  def evaluate(self, preset: str, progress: Callable[[int, float], None]) -> Scores:
+  def evaluate(self, preset: str, progress: Callable[[int, float], None]) -> Found:
     self.evaluated.append((preset, self.accuracy))
     self.during(preset, len(self.evaluated))
     progress(1, 0.5)

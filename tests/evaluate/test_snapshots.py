@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -80,7 +79,7 @@ def test_the_best_is_replaced_by_a_better_one_only(logs: pathlib.Path, tmp_path:
     assert (best / f'model-{kept}.index').read_text() == f'{kept} index '
     assert json.loads((best / 'best.json').read_text())['step'] == kept
     assert tf.train.get_checkpoint_state(str(best)).model_checkpoint_path == str(best / f'model-{kept}')
-  assert json.loads((best / 'best.json').read_text()) == dataclasses.asdict(result(5, 0.6))
+  assert json.loads((best / 'best.json').read_text()) == json.loads(result(5, 0.6).json())
   assert snapshots.best_accuracy(best) == 0.6
 
 

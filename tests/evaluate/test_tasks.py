@@ -15,7 +15,8 @@ from hypertransformer import flags
 from hypertransformer.episodes.datasets import DataFolder
 from hypertransformer.episodes.sampling import ClassSet, Draw, EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate.tasks import Preset, Scores, TaskEvaluator
+from hypertransformer.evaluate.evaluator import Preset
+from hypertransformer.evaluate.tasks import Scores, TaskEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 
 TASKS, BATCHES, BATCH = 5, 4, 6

@@ -43,6 +43,24 @@ def test_blocks(lab, by_hand, rng, width, ignored, settings):
   np.testing.assert_allclose(lab.run(blocks), expected, rtol=5e-5, atol=5e-5)
 
 
+@pytest.mark.parametrize('width', [2, 8], ids=['features narrower than blocks', 'wider'])
+@pytest.mark.parametrize('settings', [{'heads': 2}, {'use_decoder': True}, {'generator': 'separate'}])
+def test_weight_tokens_bring_previous_blocks_along(lab, by_hand, rng, width, settings):
+  """As if the blocks stood behind the weight embeddings in their table; zeros are the same as none."""
+  features, before = (rng.normal(size=size).astype(np.float32) for size in ((6, width), (3, 5)))
+  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
+    blocks = [generator.generate_blocks(LAYOUT, tf.constant(features), tf.constant(LABELS), None, config(**settings),
+                                        previous=previous)
+              for previous in (None, tf.zeros([3, 5]), tf.constant(before))]
+  v = {f'g/{name}': value for name, value in lab.fill().items()}
+  plain, same, continued = lab.run(blocks)
+  np.testing.assert_array_equal(plain, same)
+  v['g/weight_embeddings'] = np.concatenate([v['g/weight_embeddings'], before], axis=1)
+  expected = by_hand.blocks(features, LABELS, v, 'g', config(**settings), 5)
+  np.testing.assert_allclose(continued, expected, rtol=5e-5, atol=5e-5)
+  assert np.abs(continued - plain).max() > 1e-2
+
+
 @pytest.mark.parametrize('use_decoder', [False, True])
 def test_an_ignored_sample_has_no_influence(lab, rng, use_decoder):
   features = tf.placeholder(tf.float32, [6, 3])

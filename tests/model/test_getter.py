@@ -45,6 +45,26 @@ def test_blocks_by_kernel_position(lab):
     np.testing.assert_array_equal(kernel[row, column], blocks[number].reshape(2, 3))
 
 
+@pytest.mark.parametrize('layout', [OUTPUT, SPATIAL], ids=['output', 'spatial'])
+def test_pack_is_the_inverse_of_unpack(lab, rng, layout):
+  blocks = rng.normal(size=(layout.num_blocks, layout.block_size)).astype(np.float32)
+  variables = {name: layout.unpack(name, tf.constant(blocks)) for name in layout.shapes}
+  assert {name: tuple(x.shape.as_list()) for name, x in variables.items()} == layout.shapes
+  packed = layout.pack(variables)
+  assert packed.shape.as_list() == list(blocks.shape)
+  np.testing.assert_array_equal(lab.run(packed), blocks)
+
+
+@pytest.mark.parametrize('add_trained', [False, True])
+def test_the_blocks_of_what_was_used(lab, add_trained):
+  weights = spatial_weights(add_trained)
+  kernel = read_layer(weights, [])['kernel']
+  lab.fill()
+  kernel, used = lab.run((kernel, weights.used()))
+  np.testing.assert_array_equal(used, kernel.reshape(4, 6))
+  assert np.array_equal(used.ravel(), range(24)) == (not add_trained)
+
+
 def read_layer(weights: LayerWeights | None, rows: list, own_scope: str | None = None) -> dict[str, tf.Tensor]:
   """The variables of a layer as the CNN asks for them."""
   own = LayerGetter('layer_1', 'model/cnn', weights, own_scope, rows)

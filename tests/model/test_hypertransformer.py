@@ -216,6 +216,32 @@ def test_added_trainable_weights(build):
       'model/cnn/' + name.replace(' ', '/') for name in of(CONVOLUTIONS, 'conv/kernel', *NORM) | LOGITS)
 
 
+def test_the_scale_of_generated_weights(lab, build):
+  """weight = trained + scale * generated; the first layer's generator sees the same images at any scale."""
+  both = [build(config(add_trainable_weights=True, generated_weight_scale=scale)) for scale in (1.0, 0.25)]
+  kernels = [next(row for row in built.classified.rows if row.variable == 'conv/kernel') for built in both]
+  assert kernels[0].trained is kernels[1].trained
+  lab.load({name: value for name, value in lab.fill().items() if name.startswith('model/')})
+  support = both[0].support
+  both = [HyperTransformer(built.model.config, (SIDE, SIDE, 1)).generate(support).layers['layer_1'] for built in both]
+  (whole, part), values, generated, trained = lab.run((
+      [weights.blocks for weights in both], kernels[1].value, kernels[1].generated, kernels[1].trained))
+  np.testing.assert_allclose(part, 0.25 * whole, rtol=1e-6)
+  np.testing.assert_allclose(values, generated + trained, rtol=1e-6)
+
+
+def test_an_embedding_in_place_of_logits(lab, build):
+  """One weight block per unit, however many classes."""
+  built = build(config(embedding_units=7))
+  assert built.classified.logits.shape.as_list() == [4, 7]
+  assert built.weights.layers['layer_4'].blocks.shape.as_list() == [7, 3]
+  outputs = built.model.support_outputs(built.weights)
+  again = built.model.classify(built.support.images, built.model.with_blocks(
+      {name: weights.blocks for name, weights in built.weights.layers.items()})).logits
+  lab.fill()
+  np.testing.assert_allclose(*lab.run((outputs, again)), rtol=1e-5, atol=1e-5)
+
+
 def test_separate_query_variables(lab, build):
   built = build(config(separate_query_variables=True, trained_layers=1))
   logits, blocks = built.classified.logits, [weights.blocks for weights in built.weights.layers.values()]

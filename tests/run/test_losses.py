@@ -86,6 +86,17 @@ def test_cross_entropy(run, smoothing):
   assert run(ours) == pytest.approx(expected, rel=1e-6)
 
 
+def test_unknown_classes_have_no_part_in_the_cross_entropy(run):
+  """As if they were not there, with smoothing too: 2 of 3 classes are known to the first pair."""
+  unknown = -1e9
+  logits = tf.constant([[[1.0, 2.0, unknown], [0.5, -1.0, unknown]], [[1.0, 2.0, 3.0], [0.0, 1.0, 0.5]]])
+  labels = tf.constant([[0, 1], [2, 0]])
+  ours = run(losses.cross_entropy(logits, labels, 0.2, unknown))
+  parts = run([losses.cross_entropy(logits[0, :, :2], labels[0], 0.2), losses.cross_entropy(logits[1], labels[1], 0.2)])
+  assert ours == pytest.approx(np.mean(parts), rel=1e-6)
+  assert run(losses.hits(logits, labels)).tolist() == [[0, 0], [1, 0]]
+
+
 def test_cross_entropy_of_equal_logits_is_log_k(run):
   assert run(losses.cross_entropy(tf.zeros([5, 7]), tf.zeros([5], tf.int32))) == pytest.approx(math.log(7))
 

@@ -49,6 +49,13 @@ def test_adam(session):
   np.testing.assert_allclose(history[:, 1], [5, 4.9, 4.8], rtol=1e-5)
 
 
+@pytest.mark.parametrize(('norm', 'factor'), [(0.0, 1.0), (10.0, 1.0), (5.0, 1.0), (1.0, 0.2)])
+def test_long_gradients_are_scaled_down_together(session, norm, factor):
+  """The first gradient is (4, 3), of length 5."""
+  history = train(session, OptimizerConfig('sgd', 0.1, gradient_norm_clip=norm), 1)
+  np.testing.assert_allclose(history[1, :2], [2 - 0.4 * factor, 5 - 0.3 * factor], rtol=1e-6)
+
+
 @pytest.mark.parametrize('name', ['sgd', 'momentum', 'adam'])
 def test_one_run_is_one_step(session, name):
   history = train(session, OptimizerConfig(name, 0.1), 3)

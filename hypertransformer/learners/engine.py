@@ -1,0 +1,135 @@
+"""The trained model, one step at a time, in a graph and a session of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from hypertransformer import flags
+from hypertransformer.episodes import image_ops
+from hypertransformer.errors import InputError
+from hypertransformer.learners.trained import Trained
+from hypertransformer.model import prototypes
+from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
+from hypertransformer.run import checkpoints
+
+Blocks = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+  """What a support set gives. blocks: [B, b] by layer name, trained parts included; means: [K, outputs], the mean of
+  the CNN's outputs over the support images of each class."""
+  blocks: Blocks
+  means: np.ndarray
+
+
+class Engine:
+  """Placeholders instead of episodes; the same model code as in training."""
+
+  def __init__(self, trained: Trained) -> None:
+    """Raises InputError where the checkpoint does not fit its flags."""
+    self._trained = trained
+    self._constant = trained.continual is not None and trained.continual.method == 'constant_protonet'
+    self._closed = False
+    with _sizes_are_numbers(), tf.Graph().as_default():
+      model = HyperTransformer(trained.model, trained.image_shape)
+      self._images = tf.placeholder(tf.float32, [None, *trained.image_shape], 'images')
+      self._labels = tf.placeholder(tf.int32, [None], 'labels')
+      self._known = tf.placeholder(tf.float32, [None, *model.plans[-1].output_shape], 'prototypes')
+      self._blocks = {} if self._constant else {
+          plan.name: tf.placeholder(tf.float32, [plan.layout.num_blocks, plan.layout.block_size], plan.name)
+          for plan in model.plans if plan.layout is not None}
+      self._build(model, image_ops.normalise(self._images, trained.image_shape[0]))
+      self._variables = tf.global_variables()
+      _require_match(trained.prefix, self._variables)
+      self._session = tf.Session()
+      tf.train.Saver(self._variables).restore(self._session, trained.prefix)
+
+  def _build(self, model: HyperTransformer, images: tf.Tensor) -> None:
+    weights = self._generate(model, images)
+    classified = model.classify(images, model.with_blocks(self._blocks))
+    support_outputs = classified.logits if self._constant else model.support_outputs(weights)
+    self._learned = ({name: layer.used() for name, layer in weights.layers.items()},
+                     prototypes.class_means(support_outputs, self._labels, model.config.num_labels))
+    self._outputs = classified.logits
+    self._scores = prototypes.scores(classified.logits[None], self._known[None])[0]
+    self._rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
+
+  def _generate(self, model: HyperTransformer, images: tf.Tensor) -> CnnWeights:
+    """theta_t from the images and theta_{t-1}; without continual learning from the images alone."""
+    if self._constant:
+      return CnnWeights({}, None, [])
+    return model.generate(Support(images, self._labels), None, self._blocks if self._trained.continual else None)
+
+  def no_blocks(self) -> Blocks:
+    """theta_0."""
+    return {name: np.zeros(place.shape.as_list(), np.float32) for name, place in self._blocks.items()}
+
+  def learn(self, images: np.ndarray, labels: np.ndarray, before: Blocks) -> Learned:
+    """images float32 [n, S, S, C] in 0..255, labels int [n] in 0..K-1; before: theta_{t-1}."""
+    fed = {self._images: images, self._labels: labels, **self._fed(before)}
+    return Learned(*self._run(self._learned, fed))
+
+  def outputs(self, images: np.ndarray, blocks: Blocks) -> np.ndarray:
+    """float32 [n, outputs] of the CNN, with the batch statistics of these images."""
+    return self._run(self._outputs, {self._images: images, **self._fed(blocks)})
+
+  def scores(self, images: np.ndarray, blocks: Blocks, known: np.ndarray) -> np.ndarray:
+    """float32 [n, C]: minus the squared distances of the CNN's outputs to prototypes [C, outputs]."""
+    return self._run(self._scores, {self._images: images, self._known: known, **self._fed(blocks)})
+
+  def weights(self, blocks: Blocks) -> dict[str, np.ndarray]:
+    """Every variable of the CNN as it uses it, generated or trained, as 'layer_1/conv/kernel'."""
+    return self._run(self._rows, self._fed(blocks))
+
+  def fingerprint(self) -> str:
+    """Of the model's settings and variables: what was learned by one model means nothing to another."""
+    defaults = flags.defaults()
+    values = {flag.name: self._trained.values[flag.name] for flag in flags.ALL_FLAGS
+              if flag.model and self._trained.values[flag.name] != defaults[flag.name]}
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    variables = self._run({variable.op.name: variable for variable in self._variables}, {})
+    for name, value in sorted(variables.items()):
+      digest.update(name.encode() + value.tobytes())
+    return digest.hexdigest()
+
+  def close(self) -> None:
+    """Frees the session. May be called again."""
+    self._closed = True
+    self._session.close()
+
+  def _fed(self, blocks: Mapping[str, np.ndarray]) -> dict[tf.Tensor, np.ndarray]:
+    return {self._blocks[name]: value for name, value in blocks.items()}
+
+  def _run(self, fetches: Any, fed: Mapping[tf.Tensor, np.ndarray]) -> Any:
+    if self._closed:
+      raise InputError('the learner is closed; make a new one, and use it before the end of its `with`.')
+    return self._session.run(fetches, fed)
+
+
+@contextlib.contextmanager
+def _sizes_are_numbers() -> Iterator[None]:
+  """What models are built in, also where the caller has switched TensorFlow back to TF1 (tf.disable_v2_behavior)."""
+  switched = not isinstance(tf.TensorShape([1])[0], int)
+  if switched:
+    tf.enable_v2_tensorshape()
+  try:
+    yield
+  finally:
+    if switched:
+      tf.disable_v2_tensorshape()
+
+
+def _require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
+  mismatch = checkpoints.compare(prefix, variables)
+  if mismatch:
+    raise InputError(f'checkpoint {prefix} and the {checkpoints.FLAGS_FILE} beside it are not of the same model, or '
+                     f'not of this version of the package: {mismatch}. Take both from one training folder.')

@@ -1,0 +1,183 @@
+"""The Continual HyperTransformer (arXiv 2301.04584; spec/continual.md), and the methods it is compared with.
+
+    theta_t = H(S_t, theta_{t-1})                          t = 1..T, theta_0 = 0 (our choice)
+    c[t, k] = mean of f(x; theta_t) over class k of S_t    the prototypes; kept, never computed again
+    scores of x after task t = -|f(x; theta_t) - c|^2      over the prototypes of the scenario
+
+What the paper leaves open and we chose: theta_0, disjoint classes, prototypes of a mini-batch sequence averaged over
+its pieces, its cross-entropy variant. H is the HyperTransformer (hypertransformer.py), whose weight tokens bring
+theta_{t-1} along. Beyond a few tasks the recursion is one loop in the graph, which then does not grow with T.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.config import ContinualConfig
+from hypertransformer.episodes.sequences import Sequence
+from hypertransformer.model import loops, prototypes
+from hypertransformer.model.getter import Row
+from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
+from hypertransformer.model.layers import Noise
+
+Blocks = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What a sequence of T tasks led to.
+
+  pairs: (t, tau), both from 0: queries of task tau after task t; by t, then tau; tau <= t (mini_batch: tau = 0 only).
+  logits [P, Nq, C], labels int32 [P, Nq]: class_incremental: C = T * K, label = tau * K + k; otherwise C = K.
+  weights: blocks after each task [T, B, b] by layer name, trained parts included; {} for the constant ProtoNet.
+  prototypes: [T, K, U] as known after the last task; None without prototypes.
+  rows: what the getter gave to the support pass. Their tensors may belong to a loop: use names, shapes, sources only.
+  """
+  pairs: list[tuple[int, int]]
+  logits: tf.Tensor
+  labels: tf.Tensor
+  weights: Blocks
+  prototypes: tf.Tensor | None
+  rows: list[Row]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Memory:
+  """What is left of the support sets. weights: blocks after each task [T, B, b]; prototypes [T, T, K, U]: of task tau
+  as known after task t (without meaning for tau > t)."""
+  weights: Blocks
+  prototypes: tf.Tensor
+  rows: list[Row]
+
+
+def learn_sequence(model: HyperTransformer, sequence: Sequence, config: ContinualConfig,
+                   noise: Noise | None = None) -> Outcome:
+  """Learns the tasks one after the other and classifies the queries of those learned so far after each.
+
+  noise: given in training, None in evaluation (no dropout).
+  """
+  num_tasks = sequence.support_images.shape[0]
+  learn = {'continual_hypertransformer': _learn_continually, 'merged_hypertransformer': _learn_merged,
+           'constant_protonet': _learn_prototypes_only}[config.method]
+  with tf.name_scope('learn'):
+    memory = learn(model, sequence, None if noise is None else noise.fold(0))
+  pairs = [(t, tau) for t in range(num_tasks) for tau in range(1 if config.scenario == 'mini_batch' else t + 1)]
+  after, of = np.array(pairs, np.int32).T
+  with tf.name_scope('query'):
+    outputs = _query_outputs(model, memory.weights, sequence.query_images, after, of,
+                             None if noise is None else noise.fold(1))
+  labels = tf.gather(sequence.query_labels, of)
+  if config.scenario == 'class_incremental':
+    labels += (of * model.config.num_labels)[:, None]
+  if not config.prototypical:
+    return Outcome(pairs, outputs, labels, memory.weights, None, memory.rows)
+  logits = _scores(outputs, memory.prototypes, after, of, config.scenario)
+  return Outcome(pairs, logits, labels, memory.weights, memory.prototypes[-1], memory.rows)
+
+
+def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
+  """theta_t from the support set of task t and theta_{t-1}."""
+  num_tasks, num_labels = sequence.support_images.shape[0], model.config.num_labels
+  rows: list[Row] = []
+
+  def step(before: tuple[Blocks, tf.Tensor], task: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[Blocks, tf.Tensor]:
+    images, labels, number = task
+    weights = model.generate(Support(images, labels), None if noise is None else noise.fold(number), before[0])
+    outputs = model.support_outputs(weights)
+    rows.extend(weights.rows)
+    return _used_blocks(weights), prototypes.class_means(outputs, labels, num_labels)
+
+  start = _no_weights(model), tf.zeros([num_labels, *model.plans[-1].output_shape])
+  tasks = sequence.support_images, sequence.support_labels, tf.range(num_tasks)
+  weights, kept = loops.scan(step, tasks, start)
+  return _Memory(weights, _never_recomputed(kept), rows)
+
+
+def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
+  """theta_t from the support sets of tasks 1..t, all seen at once: an upper reference, not continual.
+
+  Labels are those within a task, as the table of label embeddings has K of them. All prototypes are made anew.
+  """
+  num_tasks, each = sequence.support_labels.shape.as_list()
+  num_labels = model.config.num_labels
+  images = tf.reshape(sequence.support_images, [-1, *sequence.support_images.shape[2:]])
+  labels = tf.reshape(sequence.support_labels, [-1])
+  own = labels + num_labels * np.repeat(np.arange(num_tasks, dtype=np.int32), each)
+  rows: list[Row] = []
+
+  def step(before: tuple[Blocks, tf.Tensor], number: tf.Tensor) -> tuple[Blocks, tf.Tensor]:
+    del before
+    seen = (number + 1) * each
+    weights = model.generate(Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number))
+    outputs = model.support_outputs(weights)
+    rows.extend(weights.rows)
+    return _used_blocks(weights), prototypes.class_means(outputs, own[:seen], num_tasks * num_labels)
+
+  units = model.plans[-1].output_shape[0]
+  start = _no_weights(model), tf.zeros([num_tasks * num_labels, units])
+  weights, means = loops.scan(step, tf.range(num_tasks), start)
+  return _Memory(weights, tf.reshape(means, [num_tasks, num_tasks, num_labels, units]), rows)
+
+
+def _learn_prototypes_only(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
+  """One trained CNN for all tasks: ProtoNet."""
+  del noise  # of the support pass there is none but the generators'
+  rows: list[Row] = []
+
+  def means(task: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    images, labels = task
+    classified = model.classify(images, model.with_blocks({}))
+    rows.extend(classified.rows)
+    return prototypes.class_means(classified.logits, labels, model.config.num_labels)
+
+  kept = loops.map_each(means, (sequence.support_images, sequence.support_labels))
+  return _Memory({}, _never_recomputed(kept), rows)
+
+
+def _no_weights(model: HyperTransformer) -> Blocks:
+  """theta_0."""
+  return {plan.name: tf.zeros([plan.layout.num_blocks, plan.layout.block_size])
+          for plan in model.plans if plan.layout is not None}
+
+
+def _used_blocks(weights: CnnWeights) -> Blocks:
+  return {name: layer.used() for name, layer in weights.layers.items()}
+
+
+def _never_recomputed(kept: tf.Tensor) -> tf.Tensor:
+  """Prototypes [T, K, U] of each task -> [T, T, K, U]: the same after every later task."""
+  return tf.tile(kept[None], [kept.shape[0], 1, 1, 1])
+
+
+def _query_outputs(model: HyperTransformer, weights: Blocks, images: tf.Tensor, after: np.ndarray, of: np.ndarray,
+                   noise: Noise | None) -> tf.Tensor:
+  """[P, Nq, outputs]: the CNN after task after[p] on the queries of task of[p], with their own batch statistics."""
+  if not weights:  # the same CNN after every task
+    return tf.gather(_classify(model, {}, images, np.arange(images.shape[0]), noise), of)
+  return _classify(model, {name: tf.gather(blocks, after) for name, blocks in weights.items()}, images, of, noise)
+
+
+def _classify(model: HyperTransformer, weights: Blocks, images: tf.Tensor, of: np.ndarray,
+              noise: Noise | None) -> tf.Tensor:
+  """weights [P, B, b] by layer name, images [T, Nq, S, S, C] -> [P, Nq, outputs] for the images of[p]."""
+
+  def one(pair: tuple[Blocks, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    blocks, task, number = pair
+    own_noise = None if noise is None else noise.fold(number)
+    return model.classify(tf.gather(images, task), model.with_blocks(blocks), own_noise).logits
+
+  return loops.map_each(one, (weights, tf.constant(of), tf.range(len(of))))
+
+
+def _scores(outputs: tf.Tensor, known: tf.Tensor, after: np.ndarray, of: np.ndarray, scenario: str) -> tf.Tensor:
+  """outputs [P, Nq, U], known prototypes [T, T, K, U] -> [P, Nq, C]."""
+  num_tasks, _, num_labels, units = known.shape.as_list()
+  if scenario == 'task_incremental':
+    return prototypes.scores(outputs, tf.gather_nd(known, np.stack([after, of], 1)))
+  if scenario == 'mini_batch':
+    return prototypes.scores(outputs, tf.gather(prototypes.running_means(known), after))
+  together = tf.gather(tf.reshape(known, [num_tasks, num_tasks * num_labels, units]), after)
+  return prototypes.known_scores(outputs, together, (after + 1) * num_labels)
