@@ -5,7 +5,7 @@
 # Measured: see README, The continual method.
 # Usage: ./scripts/continual_omniglot_class_incremental.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs [further flags]
 #   The baselines: --continual_method=constant_protonet or merged_hypertransformer, each with its own --train_log_dir.
-#   Evaluator: the same command after HYPERTRANSFORMER_PROGRAM=evaluate_model (table of results: ...=report).
+#   Evaluator beside it: ./scripts/evaluate.sh continual_omniglot_class_incremental with the same flags.
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/run.sh" "${HYPERTRANSFORMER_PROGRAM:-train}" \
   --continual_scenario=class_incremental \

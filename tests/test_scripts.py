@@ -154,6 +154,10 @@ def test_the_checkouts_own_environment_is_used_if_there_is_one(checkout: pathlib
   assert call(script, python=pathlib.Path(), cwd=checkout, PYTHON='', PATH=path).stdout.startswith('-m\n')
 
 
+CONTINUAL = [f'continual_{data}_{scenario}' for data in ('omniglot', 'tieredimagenet')
+             for scenario in config.CONTINUAL_SCENARIOS]
+
+
 @pytest.mark.parametrize('name', RUNS)
 @pytest.mark.parametrize('ending', ['', '.sh'])
 def test_the_evaluator_has_the_flags_of_the_run(name: str, ending: str, python: pathlib.Path,
@@ -174,17 +178,25 @@ def test_the_evaluator_refuses_runs_that_there_are_not(name: str, python: pathli
   done = call(ROOT / 'scripts' / 'evaluate.sh', name, '--eval_once', python=python, cwd=tmp_path)
   assert done.returncode == 2
   assert done.stdout == ''
-  assert done.stderr == f"error: '{name}' is no published run; expected one of: {' '.join(sorted(RUNS))}.\n"
+  known = ' '.join([*sorted(CONTINUAL), *sorted(RUNS)])
+  assert done.stderr == f"error: '{name}' is no run of scripts/; expected one of: {known}.\n"
+
+
+@pytest.mark.parametrize('name', CONTINUAL)
+def test_the_evaluator_of_a_continual_run(name: str, python: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  done = call(ROOT / 'scripts' / 'evaluate.sh', name, '--eval_once', python=python, cwd=tmp_path)
+  module, *arguments = arguments_of(done)[1:]
+  assert module == 'hypertransformer.evaluate_model'
+  assert f'--continual_scenario={name.split("_", 2)[2]}' in arguments
+  assert arguments[-1] == '--eval_once'
 
 
 def test_the_evaluator_without_a_run(python: pathlib.Path, tmp_path: pathlib.Path) -> None:
   done = call(ROOT / 'scripts' / 'evaluate.sh', python=python, cwd=tmp_path)
   assert done.returncode == 2
-  assert 'is no published run; expected one of: ' in done.stderr
+  assert 'is no run of scripts/; expected one of: ' in done.stderr
 
 
-CONTINUAL = [f'continual_{data}_{scenario}' for data in ('omniglot', 'tieredimagenet')
-             for scenario in config.CONTINUAL_SCENARIOS]
 # What all six have, and what a dataset's three change of its run of single tasks.
 OF_SEQUENCES = {'num_tasks': '3', 'eval_num_tasks': '5', 'embedding_units': '32', 'generated_weight_scale': '0.1',
                 'gradient_norm_clip': '10.0', 'add_trainable_weights': 'true', 'num_eval_batches': '1',
@@ -240,7 +252,7 @@ def test_a_continual_script_opens_with_what_it_is(name: str) -> None:
                       if line.startswith('#'))
   assert name.split('_', 2)[2] in opening
   assert f'./scripts/{name}.sh --data_numpy_dir=' in opening
-  for text in ('5-way 1-shot', 'arXiv 2301.04584', 'Measured: ', '--continual_method=', 'evaluate_model'):
+    assert text in opening
     assert text in opening
 
 
