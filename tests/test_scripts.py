@@ -252,7 +252,7 @@ def test_a_continual_script_opens_with_what_it_is(name: str) -> None:
                       if line.startswith('#'))
   assert name.split('_', 2)[2] in opening
   assert f'./scripts/{name}.sh --data_numpy_dir=' in opening
-    assert text in opening
+  for text in ('5-way 1-shot', 'arXiv 2301.04584', 'Measured: ', '--continual_method=', f'evaluate.sh {name}'):
     assert text in opening
 
 

@@ -101,6 +101,7 @@ def test_refused_before_a_graph_is_built(make_values: Callable[..., Any], change
 # Whole runs.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('scenario', 'method', 'loss'), [
     *COMBINATIONS, (PIECES, CHT, 'cross_entropy'), (PIECES, MERGED, 'cross_entropy')])
 def test_a_run_and_its_continuation(make_values: Callable[..., Any], run_training: Callable[[Any], int], scenario: str,
@@ -118,7 +119,8 @@ def test_a_run_and_its_continuation(make_values: Callable[..., Any], run_trainin
   assert json.loads((tmp_path / 'flags.json').read_text())['continual_method'] == method
 
 
-@pytest.mark.parametrize('method', CONTINUAL_METHODS)
+@pytest.mark.slow
+@pytest.mark.parametrize('method', [CHT, PROTONET])
 def test_in_two_parts_it_is_the_same_run(make_values: Callable[..., Any], run_training: Callable[[Any], int],
                                          read_variables: Callable[[str], Any], method: str, tmp_path: pathlib.Path,
                                          monkeypatch: pytest.MonkeyPatch) -> None:
