@@ -25,7 +25,7 @@ from hypertransformer.run import graph as graph_lib
 from train_step import time_parts  # isort: skip  (beside this file)
 
 TASKS = flags.DEFINE_integer('tasks', 100, 'tasks to time')
-WARM_UP = 10
+WARM_UP = 50  # and so many at a time, as starting a stream costs a few tasks
 
 
 def untrained(setup: graph_lib.Setup, folder: str) -> str:
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
   with tempfile.TemporaryDirectory() as folder:
     evaluator.restore(untrained(setup, folder))
   evaluator.evaluate('test')
-  units, cpu, wall = time_parts(lambda: evaluator.evaluate('test'), TASKS.value // WARM_UP, 2)
+  units, cpu, wall = time_parts(lambda: evaluator.evaluate('test'), max(2, TASKS.value // WARM_UP), 2)
   cpu, wall = cpu / WARM_UP, wall / WARM_UP
   print(f'tensorflow {tf.__version__}; {units}')
   print(f'evaluation: {units.of(cpu):.2f} units per task of {config.num_batches} x {config.batch_size} queries '
