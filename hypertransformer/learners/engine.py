@@ -18,7 +18,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.learners.trained import Trained
 from hypertransformer.model import prototypes
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
-from hypertransformer.run import checkpoints
+from hypertransformer.run import checkpoints, sessions
 
 Blocks = dict[str, np.ndarray]
 
@@ -50,15 +50,15 @@ class Engine:
       self._build(model, image_ops.normalise(self._images, trained.image_shape[0]))
       self._variables = tf.global_variables()
       _require_match(trained.prefix, self._variables)
-      self._session = tf.Session()
+      self._session = tf.Session(config=sessions.config())
       tf.train.Saver(self._variables).restore(self._session, trained.prefix)
 
   def _build(self, model: HyperTransformer, images: tf.Tensor) -> None:
     weights = self._generate(model, images)
     classified = model.classify(images, model.with_blocks(self._blocks))
     support_outputs = classified.logits if self._constant else model.support_outputs(weights)
-    self._learned = ({name: layer.used() for name, layer in weights.layers.items()},
-                     prototypes.class_means(support_outputs, self._labels, model.config.num_labels))
+    means = prototypes.class_means(support_outputs, self._labels, model.config.num_labels)
+    self._learned = weights.used_blocks(), means
     self._outputs = classified.logits
     self._scores = prototypes.scores(classified.logits[None], self._known[None])[0]
     self._rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
@@ -66,7 +66,7 @@ class Engine:
   def _generate(self, model: HyperTransformer, images: tf.Tensor) -> CnnWeights:
     """theta_t from the images and theta_{t-1}; without continual learning from the images alone."""
     if self._constant:
-      return CnnWeights({}, None, [])
+      return model.with_blocks({})
     return model.generate(Support(images, self._labels), None, self._blocks if self._trained.continual else None)
 
   def no_blocks(self) -> Blocks:

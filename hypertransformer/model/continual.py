@@ -20,7 +20,7 @@ from hypertransformer.config import ContinualConfig
 from hypertransformer.episodes.sequences import Sequence
 from hypertransformer.model import loops, prototypes
 from hypertransformer.model.getter import Row
-from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
+from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 
 Blocks = dict[str, tf.Tensor]
@@ -88,7 +88,7 @@ def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise
     weights = model.generate(Support(images, labels), None if noise is None else noise.fold(number), before[0])
     outputs = model.support_outputs(weights)
     rows.extend(weights.rows)
-    return _used_blocks(weights), prototypes.class_means(outputs, labels, num_labels)
+    return weights.used_blocks(), prototypes.class_means(outputs, labels, num_labels)
 
   start = _no_weights(model), tf.zeros([num_labels, *model.plans[-1].output_shape])
   tasks = sequence.support_images, sequence.support_labels, tf.range(num_tasks)
@@ -114,7 +114,7 @@ def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | No
     weights = model.generate(Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number))
     outputs = model.support_outputs(weights)
     rows.extend(weights.rows)
-    return _used_blocks(weights), prototypes.class_means(outputs, own[:seen], num_tasks * num_labels)
+    return weights.used_blocks(), prototypes.class_means(outputs, own[:seen], num_tasks * num_labels)
 
   units = model.plans[-1].output_shape[0]
   start = _no_weights(model), tf.zeros([num_tasks * num_labels, units])
@@ -141,10 +141,6 @@ def _no_weights(model: HyperTransformer) -> Blocks:
   """theta_0."""
   return {plan.name: tf.zeros([plan.layout.num_blocks, plan.layout.block_size])
           for plan in model.plans if plan.layout is not None}
-
-
-def _used_blocks(weights: CnnWeights) -> Blocks:
-  return {name: layer.used() for name, layer in weights.layers.items()}
 
 
 def _never_recomputed(kept: tf.Tensor) -> tf.Tensor:

@@ -46,6 +46,10 @@ class CnnWeights:
   rows: list[Row]
   last_inputs: tf.Tensor | None = None
 
+  def used_blocks(self) -> dict[str, tf.Tensor]:
+    """[B, b] by layer name: see LayerWeights.used."""
+    return {name: layer.used() for name, layer in self.layers.items()}
+
 
 @dataclasses.dataclass(frozen=True)
 class Classified:
