@@ -117,6 +117,8 @@ class ModelConfig:
 
   embedding_units: outputs of the CNN where they are an embedding (spec/continual.md); 0: they are num_labels logits.
   generated_weight_scale: with add_trainable_weights, weight = trained + scale * generated.
+  support_classes: classes that the samples of a support set can have; 0: num_labels. More in the merged
+  HyperTransformer, which sees the support sets of several tasks at once.
   """
   num_labels: int = 4
   cnn_name: str = '3-layer'
@@ -138,13 +140,14 @@ class ModelConfig:
   max_prob_remove_unlabeled: float = 0.0
   embedding_units: int = 0
   generated_weight_scale: float = 1.0
+  support_classes: int = 0
   transformer: TransformerConfig = TransformerConfig()
   features: FeatureConfig = FeatureConfig()
 
   def __post_init__(self) -> None:
     _positive(self, kernel_size='kernel_size', stride='stride', channels='default_num_channels',
               embedding_dim='embedding_dim', generated_weight_scale='generated_weight_scale')
-    _not_negative(self, embedding_units='embedding_units')
+    _not_negative(self, embedding_units='embedding_units', support_classes='support_classes')
     _fraction(self, cnn_dropout_rate='cnn_dropout_rate')
     for name in ('max_prob_remove_labeled', 'max_prob_remove_unlabeled'):
       require(0.0 <= getattr(self, name) <= 1.0, f'{name} is {getattr(self, name)}; it must be in 0..1.')

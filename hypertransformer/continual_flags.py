@@ -33,6 +33,13 @@ def embedding_units(v: Mapping[str, Any]) -> int:
   return v['embedding_units'] or (DEFAULT_EMBEDDING_UNITS if prototypical else 0)
 
 
+def support_classes(v: Mapping[str, Any]) -> int:
+  """Classes whose support samples a generator sees at once: in the merged HyperTransformer those of all tasks of the
+  longest sequence it is to take, otherwise 0, which stands for those of one task."""
+  together = v['continual_method'] == 'merged_hypertransformer' and v['continual_scenario'] != 'mini_batch'
+  return v['num_labels'] * max(v['num_tasks'], v['eval_num_tasks']) if together else 0
+
+
 def check(v: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
   """Raises InputError for flags that do not go with --continual_scenario, or not without it."""
   scenario = v['continual_scenario']

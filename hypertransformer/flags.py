@@ -181,8 +181,8 @@ CONTINUAL_FLAGS = _group(
            choices=('none', *config.CONTINUAL_SCENARIOS)),
     _model('continual_method', str, 'continual_hypertransformer', 'what learns them: also two baselines',
            choices=config.CONTINUAL_METHODS),
-    Flag('num_tasks', int, 3, 'tasks of a training sequence (mini_batch: pieces of a support set)'),
-    Flag('eval_num_tasks', int, 5, 'tasks of a sequence in evaluation'),
+    _model('num_tasks', int, 3, 'tasks of a training sequence (mini_batch: pieces of a support set)'),
+    _model('eval_num_tasks', int, 5, 'tasks of a sequence in evaluation (merged_hypertransformer: set in training)'),
     _model('continual_loss', str, 'prototypical', 'by distances to prototypes, or (mini_batch only) from logits',
            choices=config.CONTINUAL_LOSSES),
     Flag('continual_loss_terms', str, 'all', 'queries after every task, or after the last only',
@@ -235,10 +235,11 @@ def model_flag_changes(old: Values, new: Values) -> list[str]:
 
 def _effective(v: Values) -> dict[str, Any]:
   """What makes a model: of warm-up whether there are heads, and of which kind; of a continual scenario whether there
-  is one, with which method and outputs."""
+  is one, with which method and outputs, and of the numbers of tasks how many classes the merged method tells apart."""
   v = {**defaults(), **v}
   warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'
-  return {**v, 'warmup_steps': warmup, 'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
+  classes = continual_flags.support_classes(v)
+  return {**v, 'num_tasks': classes, 'eval_num_tasks': classes, 'warmup_steps': warmup, 'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
           'continual_method': continual and v['continual_method'], 'continual_loss': continual and v['continual_loss'],
           'embedding_units': continual_flags.embedding_units(v)}
 
@@ -265,7 +266,8 @@ def model_config(v: Values) -> config.ModelConfig:
       warmup_heads=v['warmup_heads'] if v['warmup_steps'] > 0 else 'none', generator=v['layerwise_generator'],
       embedding_dim=v['embedding_dim'], max_prob_remove_labeled=v['max_prob_remove_labeled'],
       max_prob_remove_unlabeled=v['max_prob_remove_unlabeled'], embedding_units=continual_flags.embedding_units(v),
-      generated_weight_scale=v['generated_weight_scale'], transformer=transformer, features=features)
+      generated_weight_scale=v['generated_weight_scale'], support_classes=continual_flags.support_classes(v),
+      transformer=transformer, features=features)
 
 
 def continual_config(v: Values) -> config.ContinualConfig | None:

@@ -10,6 +10,7 @@ from hypertransformer.errors import InputError
 CLASS = {'continual_scenario': 'class_incremental'}
 PIECES = {'continual_scenario': 'mini_batch'}
 LOGITS = {**PIECES, 'continual_loss': 'cross_entropy'}
+MERGED = {**CLASS, 'continual_method': 'merged_hypertransformer'}
 
 
 def values(**changes):
@@ -40,6 +41,13 @@ def test_outputs_of_the_cnn(changes, units):
   assert flags.model_config(values(**changes)).embedding_units == units
 
 
+@pytest.mark.parametrize(('changes', 'classes'), [
+    (CLASS, 0), (MERGED, 20), ({**MERGED, 'num_tasks': 7}, 28), ({**MERGED, **PIECES}, 0)])
+def test_classes_that_a_support_set_has(changes, classes):
+  """num_labels = 4 of each of the longest sequence's tasks; 0: those of one task."""
+  assert flags.model_config(values(**changes)).support_classes == classes
+
+
 @pytest.mark.parametrize(('old', 'new', 'changed'), [
     (CLASS, {**CLASS, 'num_tasks': 9, 'eval_num_tasks': 2, 'continual_loss_terms': 'last'}, []),
     (CLASS, {'continual_scenario': 'task_incremental'}, []),    # the same model, another loss
@@ -49,6 +57,8 @@ def test_outputs_of_the_cnn(changes, units):
     (CLASS, {**CLASS, 'embedding_units': 16}, ['--embedding_units was 0, is 16']),
     (CLASS, {**CLASS, 'continual_method': 'constant_protonet'},
      ["--continual_method was 'continual_hypertransformer', is 'constant_protonet'"]),
+    ({**MERGED, 'num_tasks': 2, 'eval_num_tasks': 6}, {**MERGED, 'num_tasks': 6, 'eval_num_tasks': 4}, []),
+    (MERGED, {**MERGED, 'eval_num_tasks': 6}, ['--eval_num_tasks was 5, is 6']),
     (PIECES, LOGITS, ["--continual_loss was 'prototypical', is 'cross_entropy'"]),
     ({'add_trainable_weights': True}, {'add_trainable_weights': True, 'generated_weight_scale': 0.1},
      ['--generated_weight_scale was 1.0, is 0.1'])])

@@ -99,19 +99,20 @@ def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise
 def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
   """theta_t from the support sets of tasks 1..t, all seen at once: an upper reference, not continual.
 
-  Labels are those within a task, as the table of label embeddings has K of them. All prototypes are made anew.
+  All prototypes are made anew.
   """
   num_tasks, each = sequence.support_labels.shape.as_list()
   num_labels = model.config.num_labels
   images = tf.reshape(sequence.support_images, [-1, *sequence.support_images.shape[2:]])
   labels = tf.reshape(sequence.support_labels, [-1])
   own = labels + num_labels * np.repeat(np.arange(num_tasks, dtype=np.int32), each)
+  shown = _shown_labels(own, model, noise) if model.config.support_classes else labels
   rows: list[Row] = []
 
   def step(before: tuple[Blocks, tf.Tensor], number: tf.Tensor) -> tuple[Blocks, tf.Tensor]:
     del before
     seen = (number + 1) * each
-    weights = model.generate(Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number))
+    weights = model.generate(Support(images[:seen], shown[:seen]), None if noise is None else noise.fold(number))
     outputs = model.support_outputs(weights)
     rows.extend(weights.rows)
     return weights.used_blocks(), prototypes.class_means(outputs, own[:seen], num_tasks * num_labels)
@@ -120,6 +121,14 @@ def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | No
   start = _no_weights(model), tf.zeros([num_tasks * num_labels, units])
   weights, means = loops.scan(step, tf.range(num_tasks), start)
   return _Memory(weights, tf.reshape(means, [num_tasks, num_tasks, num_labels, units]), rows)
+
+
+def _shown_labels(labels: tf.Tensor, model: HyperTransformer, noise: Noise | None) -> tf.Tensor:
+  """The classes of all tasks by numbers of their own. In training they are drawn from all that the generator has, so
+  that it knows them all however short the sequences are."""
+  if noise is None:
+    return labels
+  return tf.gather(tf.argsort(noise.uniform([model.config.support_classes])), labels)
 
 
 def _learn_prototypes_only(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:

@@ -18,7 +18,7 @@ def generate_blocks(layout: BlockLayout, features: tf.Tensor, labels: tf.Tensor,
 
   previous: blocks [B, b] that the weight tokens bring along (spec/continual.md); None: zeros.
   """
-  labels_table = tokens.label_embeddings(config.num_labels, config.embedding_dim)
+  labels_table = tokens.label_embeddings(config.support_classes or config.num_labels, config.embedding_dim)
   weights = tokens.weight_embeddings(layout.num_blocks, config.embedding_dim)
   if previous is not None:
     weights = tf.concat([weights, previous], axis=-1)

@@ -277,6 +277,29 @@ def test_the_merged_one_is_a_hypertransformer_of_all_support_sets(lab):
       np.testing.assert_allclose(ours[name][t], blocks, rtol=1e-4, atol=1e-5)
 
 
+def test_the_merged_one_tells_the_classes_of_all_tasks_apart(lab):
+  """Class k of task t is t * K + k for its generator, if that has so many."""
+  model, sequence = model_of(support_classes=3 * K), constant(draw(2))
+  outcome = learn(model, sequence, CLASS, MERGED)
+  labels = tf.reshape(sequence.support_labels + K * np.arange(2, dtype=np.int32)[:, None], [-1])
+  plain = model.generate(Support(tf.reshape(sequence.support_images, [-1, SIDE, SIDE, 1]), labels)).layers
+  lab.fill()
+  ours, plain = lab.run((outcome.weights, {name: w.blocks for name, w in plain.items()}))
+  for name, blocks in plain.items():
+    np.testing.assert_allclose(ours[name][1], blocks, rtol=1e-4, atol=1e-5)
+
+
+def test_the_merged_one_is_trained_on_all_its_labels(lab):
+  """In training the numbers of the classes are drawn from all; those of a class stay together, others differ."""
+  labels = tf.constant([0, 1, 2, 0, 1, 2])
+  model = model_of(support_classes=5 * K)
+  shown = lab.run([continual._shown_labels(labels, model, Noise(tf.constant([1, seed]))) for seed in range(40)])
+  assert {label for one in shown for label in one} == set(range(5 * K))
+  for one in shown:
+    np.testing.assert_array_equal(one[:3], one[3:])
+    assert len(set(one)) == 3
+
+
 def test_the_constant_protonet_generates_nothing(lab):
   outcome = learn(model_of(), constant(draw(2)), CLASS, PROTONET)
   assert outcome.weights == {}
