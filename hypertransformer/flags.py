@@ -239,7 +239,8 @@ def _effective(v: Values) -> dict[str, Any]:
   v = {**defaults(), **v}
   warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'
   classes = continual_flags.support_classes(v)
-  return {**v, 'num_tasks': classes, 'eval_num_tasks': classes, 'warmup_steps': warmup, 'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
+  return {**v, 'num_tasks': classes, 'eval_num_tasks': classes, 'warmup_steps': warmup,
+          'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
           'continual_method': continual and v['continual_method'], 'continual_loss': continual and v['continual_loss'],
           'embedding_units': continual_flags.embedding_units(v)}
 

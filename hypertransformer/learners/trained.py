@@ -35,7 +35,7 @@ class Trained:
 def find(checkpoint: str | os.PathLike[str]) -> Trained:
   """checkpoint: its path without .index ('logs/model-20000'), or a folder, for the newest in it. flags.json is beside
   it. Raises InputError."""
-  prefix = _prefix(os.fspath(checkpoint))
+  prefix = checkpoints.locate(os.fspath(checkpoint), 'checkpoint')
   values = _values(os.path.dirname(prefix))
   if values['pretrain_shared_feature']:
     raise InputError(f'checkpoint {prefix} holds pre-trained shared features only (--pretrain_shared_feature): give '
@@ -43,25 +43,6 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
   model = dataclasses.replace(flags.model_config(values), warmup_heads='none')
   side = values['image_size']
   return Trained(prefix, values, model, (side, side, _channels(prefix)), flags.continual_config(values))
-
-
-def _prefix(path: str) -> str:
-  """The path of one checkpoint that can be read."""
-  checkpoints.require_plain(path, 'checkpoint')
-  if os.path.isdir(path):
-    newest = checkpoints.newest(path)
-    if newest is None:
-      raise InputError(f'{path} holds no readable checkpoint model-<step>: give the --train_log_dir of a training, or '
-                       'one checkpoint as .../model-20000.')
-    return newest
-  if not os.path.exists(f'{path}.index'):
-    there = ', '.join(map(os.path.basename, checkpoints.find(os.path.dirname(path)).values())) or 'none'
-    raise InputError(f'there is no checkpoint {path} ({path}.index is missing; checkpoints in that folder: {there}): '
-                     'give its path as .../model-20000, without .index, or its folder.')
-  why = checkpoints.unreadable(path)
-  if why:
-    raise InputError(f'checkpoint {path} cannot be read, half-written or damaged ({why}): use another one.')
-  return path
 
 
 def _values(folder: str) -> dict[str, Any]:

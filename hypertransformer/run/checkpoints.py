@@ -62,6 +62,27 @@ def newest(folder: str) -> str | None:
   return prefixes[-1] if prefixes else None
 
 
+def locate(path: str, name: str) -> str:
+  """Prefix of the checkpoint at `path`, or of the newest in the folder `path`. name: of the flag or argument that gave
+  it. Raises InputError if there is none that can be read."""
+  require_plain(path, name)
+  if os.path.isdir(path):
+    found = newest(path)
+    if found is None:
+      raise errors.InputError(f'{name}={path} holds no readable checkpoint model-<step>: give the --train_log_dir of a '
+                              'training, or one checkpoint as .../model-20000.')
+    return found
+  if not os.path.exists(f'{path}.index'):
+    there = ', '.join(map(os.path.basename, find(os.path.dirname(path)).values())) or 'none'
+    raise errors.InputError(f'there is no checkpoint {name}={path} ({path}.index is missing; checkpoints in that '
+                            f'folder: {there}): give its path as .../model-20000, without .index, or its folder.')
+  why = unreadable(path)
+  if why:
+    raise errors.InputError(f'checkpoint {name}={path} cannot be read, half-written or damaged ({why}): use another '
+                            'one.')
+  return path
+
+
 def repair_state(folder: str, prefix: str | None) -> None:
   """Sees to it that TensorFlow's `checkpoint` file, from which sessions restore, names this checkpoint; None: that
   there is no such file."""

@@ -76,7 +76,8 @@ def _starting_point(run: RunConfig, values: flags.Values) -> Start:
   if checkpoints.find(run.log_dir):
     raise errors.InputError(f'none of the checkpoints in {run.log_dir} can be read (see the warnings): delete them to '
                             'start anew, or use another --train_log_dir.')
-  return Start(None, _shared_features_checkpoint(run.restore_shared_from) if run.restore_shared_from else None)
+  shared = run.restore_shared_from
+  return Start(None, checkpoints.locate(shared, 'restore_shared_features_from') if shared else None)
 
 
 def _numbers() -> int:
@@ -125,24 +126,6 @@ def _hooks(graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signa
                                    checkpoint_basename=checkpoints.BASENAME, save_graph_def=False,
                                    listeners=[hooks.FiniteGuard()]),
   ]
-
-
-def _shared_features_checkpoint(given: str) -> str:
-  """--restore_shared_features_from, a checkpoint or its folder -> the checkpoint. Raises InputError."""
-  checkpoints.require_plain(given, 'restore_shared_features_from')
-  if os.path.isdir(given):
-    newest = checkpoints.newest(given)
-    if newest is None:
-      raise errors.InputError(f'restore_shared_features_from={given} is a folder without checkpoints; '
-                              'expected model-<step>.index in it.')
-    return newest
-  if not tf.train.checkpoint_exists(given):
-    raise errors.InputError(f'restore_shared_features_from={given} is not there: give the path of a checkpoint '
-                            '(without .index) or its folder.')
-  why = checkpoints.unreadable(given)
-  if why:
-    raise errors.InputError(f'restore_shared_features_from={given} cannot be read ({why}): give another checkpoint.')
-  return given
 
 
 def _shared_features_init(prefix: str) -> Callable[[tf.train.Scaffold, tf.Session], None]:

@@ -80,9 +80,9 @@ def damaged(pretrained: pathlib.Path, tmp_path: pathlib.Path) -> str:
 
 @pytest.mark.parametrize(('given', 'message'), [
     (lambda pretrained, empty: str(pretrained / 'model-9'),
-     r'restore_shared_features_from=.*/model-9 is not there: give the path of a checkpoint \(without \.index\)'),
-    (lambda pretrained, empty: str(empty), r'restore_shared_features_from=.* is a folder without checkpoints; '),
-    (damaged, r'restore_shared_features_from=.*/model-2 cannot be read \(.*\): give another checkpoint'),
+     r'there is no checkpoint restore_shared_features_from=.*/model-9 \(.*model-2\): give its path'),
+    (lambda pretrained, empty: str(empty), r'restore_shared_features_from=.* holds no readable checkpoint'),
+    (damaged, r'restore_shared_features_from=.*/model-2 cannot be read, half-written or damaged'),
     (lambda pretrained, empty: str(empty / 'a*'), r'restore_shared_features_from is .* in it; use another path')])
 def test_shared_features_that_cannot_be_had(
     pretrained: pathlib.Path, make_values: Callable[..., Any], run_training: RunTraining, tmp_path: pathlib.Path,
