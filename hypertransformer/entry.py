@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from absl import app, logging
 from absl import flags as absl_flags
 
-from hypertransformer import errors, flags
+from hypertransformer import command, flags
 
 
 def run(program: Callable[[flags.Values], None]) -> None:
@@ -28,10 +28,6 @@ def _main(program: Callable[[flags.Values], None], argv: Sequence[str]) -> None:
   tf.get_logger().propagate = False  # its own handler prints already
   tf.logging.set_verbosity(tf.logging.ERROR)  # its warnings are about TF1 being TF1
   tf.disable_eager_execution()
-  try:
-    if len(argv) > 1:
-      raise errors.InputError(f'arguments that are no flags: {" ".join(argv[1:])}; flags look like --name=value.')
+  with command.exit_on_bad_input():
+    command.require_flags_only(argv)
     program(flags.values())
-  except errors.InputError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)

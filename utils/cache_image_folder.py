@@ -24,8 +24,9 @@ from collections.abc import Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app, flags
+from absl import flags
 
+from hypertransformer import command
 from hypertransformer.episodes import image_files, image_folder, image_sources
 from hypertransformer.episodes.image_sources import Split
 from hypertransformer.errors import InputError
@@ -68,20 +69,14 @@ def _paths(texts: Sequence[str]) -> list[pathlib.Path]:
   return [pathlib.Path(text.strip()).expanduser() for text in texts]
 
 
-def main(argv: list[str]) -> None:
-  """Reads the flags; bad input ends in one message and status 2."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  try:
-    form = image_files.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop)
-    path = image_folder.output_path(FLAGS.output_path, FLAGS.overwrite)
-    splits = find_splits(FLAGS.input_path, FLAGS.csv, FLAGS.splits, FLAGS.pickles)
-    written = image_folder.convert(splits, path, form, FLAGS.skip_broken, FLAGS.overwrite)
-    print(*written.lines(), sep='\n')
-  except InputError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+def main() -> None:
+  """Converts what the flags say."""
+  form = image_files.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop)
+  path = image_folder.output_path(FLAGS.output_path, FLAGS.overwrite)
+  splits = find_splits(FLAGS.input_path, FLAGS.csv, FLAGS.splits, FLAGS.pickles)
+  written = image_folder.convert(splits, path, form, FLAGS.skip_broken, FLAGS.overwrite)
+  print(*written.lines(), sep='\n')
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command.run(main)

@@ -14,10 +14,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app, flags
+from absl import flags
 
+from hypertransformer import command
 from hypertransformer.episodes import npy, tieredimagenet, writing
-from hypertransformer.errors import InputError
 
 NAME = 'tieredimagenet'
 FLAGS = flags.FLAGS
@@ -37,16 +37,5 @@ def run(input_path: str, output_path: str, bgr: bool, overwrite: bool) -> None:
   print(f'{writing.summary(path / "images.npy", npy.header_of(path / "images.npy"))} ({found})')
 
 
-def main(argv: list[str]) -> None:
-  """Reads the flags; bad input ends in one line and status 2."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  try:
-    run(FLAGS.input_path, FLAGS.output_path, FLAGS.bgr, FLAGS.overwrite)
-  except InputError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == '__main__':
-  app.run(main)
+  command.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.bgr, FLAGS.overwrite))

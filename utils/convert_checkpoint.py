@@ -15,9 +15,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app, flags
+from absl import flags
 
-from hypertransformer.errors import InputError
+from hypertransformer import command
 from hypertransformer.reference import convert
 
 FLAGS = flags.FLAGS
@@ -39,16 +39,5 @@ def run(direction: str, source: str, target: str, overwrite: bool) -> None:
   print(f'{source} -> {target}: {report}')
 
 
-def main(argv: list[str]) -> None:
-  """Reads the flags; bad input ends in one line and status 2."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  try:
-    run(FLAGS.direction, FLAGS.input_checkpoint, FLAGS.output_checkpoint, FLAGS.overwrite)
-  except InputError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == '__main__':
-  app.run(main)
+  command.run(lambda: run(FLAGS.direction, FLAGS.input_checkpoint, FLAGS.output_checkpoint, FLAGS.overwrite))

@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app, flags
 
+from hypertransformer import command
 from hypertransformer.episodes import contact_sheet, inspection
 from hypertransformer.errors import InputError
 
@@ -41,15 +42,12 @@ def run(name: str, data_numpy_dir: str, splits: str, shuffle_seed: int, sheet: s
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags; bad input ends in one line and status 2."""
-  try:
+  """Reads the flags and the name; bad input ends in one line and status 2."""
+  with command.exit_on_bad_input():
     if len(argv) != 2:
       raise InputError(f'{len(argv) - 1} names are given; expected one dataset: inspect_data.py NAME')
     run(argv[1], FLAGS.data_numpy_dir, FLAGS.splits, FLAGS.shuffle_labels_seed, FLAGS.contact_sheet, FLAGS.seed,
         FLAGS.overwrite)
-  except InputError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -12,10 +12,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import app, flags
+from absl import flags
 
+from hypertransformer import command
 from hypertransformer.episodes import strokes, writing
-from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('output_path', './data_numpy_dir/strokes.npy',
@@ -36,17 +36,6 @@ def run(output_path: str, seed: int, classes: int, samples: int, image_size: int
   print(writing.summary(path, images))
 
 
-def main(argv: list[str]) -> None:
-  """Reads the flags; bad input ends in one line and status 2."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  try:
-    run(FLAGS.output_path, FLAGS.seed, FLAGS.classes, FLAGS.samples, FLAGS.image_size,
-        FLAGS.overwrite)
-  except InputError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == '__main__':
-  app.run(main)
+  command.run(lambda: run(FLAGS.output_path, FLAGS.seed, FLAGS.classes, FLAGS.samples, FLAGS.image_size,
+                          FLAGS.overwrite))
