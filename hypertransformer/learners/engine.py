@@ -16,8 +16,8 @@ from hypertransformer import flags
 from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError
 from hypertransformer.learners.trained import Trained
-from hypertransformer.model import prototypes
-from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
+from hypertransformer.model import continual, prototypes
+from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.run import checkpoints, sessions
 
 Blocks = dict[str, np.ndarray]
@@ -54,20 +54,14 @@ class Engine:
       tf.train.Saver(self._variables).restore(self._session, trained.prefix)
 
   def _build(self, model: HyperTransformer, images: tf.Tensor) -> None:
-    weights = self._generate(model, images)
+    support = Support(images, self._labels)
+    weights, means = (continual.embed_task(model, support) if self._constant else
+                      continual.learn_task(model, support, None, self._blocks if self._trained.continual else None))
     classified = model.classify(images, model.with_blocks(self._blocks))
-    support_outputs = classified.logits if self._constant else model.support_outputs(weights)
-    means = prototypes.class_means(support_outputs, self._labels, model.config.num_labels)
     self._learned = weights.used_blocks(), means
     self._outputs = classified.logits
     self._scores = prototypes.scores(classified.logits[None], self._known[None])[0]
     self._rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
-
-  def _generate(self, model: HyperTransformer, images: tf.Tensor) -> CnnWeights:
-    """theta_t from the images and theta_{t-1}; without continual learning from the images alone."""
-    if self._constant:
-      return model.with_blocks({})
-    return model.generate(Support(images, self._labels), None, self._blocks if self._trained.continual else None)
 
   def no_blocks(self) -> Blocks:
     """theta_0."""

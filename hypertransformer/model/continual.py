@@ -20,7 +20,7 @@ from hypertransformer.config import ContinualConfig
 from hypertransformer.episodes.sequences import Sequence
 from hypertransformer.model import loops, prototypes
 from hypertransformer.model.getter import Row
-from hypertransformer.model.hypertransformer import HyperTransformer, Support
+from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 
 Blocks = dict[str, tf.Tensor]
@@ -51,6 +51,22 @@ class _Memory:
   weights: Blocks
   prototypes: tf.Tensor
   rows: list[Row]
+
+
+def learn_task(model: HyperTransformer, support: Support, noise: Noise | None = None,
+               before: Blocks | None = None) -> tuple[CnnWeights, tf.Tensor]:
+  """theta_t = H(S_t, theta_{t-1}) and the mean output [K, outputs] of each class. before: the blocks theta_{t-1}; None
+  stands for zeros."""
+  weights = model.generate(support, noise, before)
+  return weights, prototypes.class_means(model.support_outputs(weights), support.labels, model.config.num_labels)
+
+
+def embed_task(model: HyperTransformer, support: Support) -> tuple[CnnWeights, tf.Tensor]:
+  """The same of the constant ProtoNet, whose CNN is trained and generates nothing."""
+  weights = model.with_blocks({})
+  classified = model.classify(support.images, weights)
+  means = prototypes.class_means(classified.logits, support.labels, model.config.num_labels)
+  return dataclasses.replace(weights, rows=classified.rows), means
 
 
 def learn_sequence(model: HyperTransformer, sequence: Sequence, config: ContinualConfig,
@@ -85,10 +101,10 @@ def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise
 
   def step(before: tuple[Blocks, tf.Tensor], task: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[Blocks, tf.Tensor]:
     images, labels, number = task
-    weights = model.generate(Support(images, labels), None if noise is None else noise.fold(number), before[0])
-    outputs = model.support_outputs(weights)
+    weights, means = learn_task(model, Support(images, labels), None if noise is None else noise.fold(number),
+                                before[0])
     rows.extend(weights.rows)
-    return weights.used_blocks(), prototypes.class_means(outputs, labels, num_labels)
+    return weights.used_blocks(), means
 
   start = _no_weights(model), tf.zeros([num_labels, *model.plans[-1].output_shape])
   tasks = sequence.support_images, sequence.support_labels, tf.range(num_tasks)
@@ -137,10 +153,9 @@ def _learn_prototypes_only(model: HyperTransformer, sequence: Sequence, noise: N
   rows: list[Row] = []
 
   def means(task: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    images, labels = task
-    classified = model.classify(images, model.with_blocks({}))
-    rows.extend(classified.rows)
-    return prototypes.class_means(classified.logits, labels, model.config.num_labels)
+    weights, found = embed_task(model, Support(*task))
+    rows.extend(weights.rows)
+    return found
 
   kept = loops.map_each(means, (sequence.support_images, sequence.support_labels))
   return _Memory({}, _never_recomputed(kept), rows)
