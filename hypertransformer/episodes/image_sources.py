@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from absl import logging
 
-from hypertransformer.episodes import safe_pickle, sniff
+from hypertransformer.episodes import pickled_labels, sniff
 from hypertransformer.errors import InputError
 
 # Folders of splits, in the order in which their classes are numbered.
@@ -133,14 +133,15 @@ def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
 
 def _pickled(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   """uint8 [n, H, W, C] and integer labels [n] of one file."""
-  found = safe_pickle.load(path)
-  if not isinstance(found, dict) or not {'data', 'labels'} <= set(found):
-    raise InputError(f'{path} holds no dict with the entries data and labels; expected a split of FC100 or alike')
-  images, labels = np.asarray(found['data']), np.asarray(found['labels'])
+  expected = 'a dict with the entries data and labels, as in a split of FC100'
+  found = pickled_labels.read_dict(path, expected)
+  if not {'data', 'labels'} <= set(found):
+    raise InputError(f'{path} holds a dict with {pickled_labels.keys_found(found)}; expected {expected}')
+  images, labels = np.asarray(found['data']), pickled_labels.numbers(found['labels'], f'labels of {path}')
   if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3) or images.size == 0:
     raise InputError(f'{path}: data is {images.dtype} {list(images.shape)}; expected uint8 [n, H, W, 3]')
-  if labels.shape != images.shape[:1] or labels.dtype.kind not in 'iu':
-    raise InputError(f'{path}: labels is {labels.dtype} {list(labels.shape)}; expected integers [{len(images)}]')
+  if len(labels) != len(images):
+    raise InputError(f'{path} has {len(labels)} labels for {len(images)} images; expected one for each')
   return images, labels
 
 
