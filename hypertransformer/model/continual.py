@@ -118,25 +118,37 @@ def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | No
   All prototypes are made anew.
   """
   num_tasks, each = sequence.support_labels.shape.as_list()
-  num_labels = model.config.num_labels
   images = tf.reshape(sequence.support_images, [-1, *sequence.support_images.shape[2:]])
   labels = tf.reshape(sequence.support_labels, [-1])
-  own = labels + num_labels * np.repeat(np.arange(num_tasks, dtype=np.int32), each)
-  shown = _shown_labels(own, model, noise) if model.config.support_classes else labels
+  if model.config.support_classes:
+    labels = _shown_labels(labels + model.config.num_labels * np.repeat(np.arange(num_tasks, dtype=np.int32), each),
+                           model, noise)
   rows: list[Row] = []
 
-  def step(before: tuple[Blocks, tf.Tensor], number: tf.Tensor) -> tuple[Blocks, tf.Tensor]:
+  def step(before: Blocks, number: tf.Tensor) -> Blocks:
     del before
     seen = (number + 1) * each
-    weights = model.generate(Support(images[:seen], shown[:seen]), None if noise is None else noise.fold(number))
-    outputs = model.support_outputs(weights)
+    weights = model.generate(Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number))
+    model.support_outputs(weights)
     rows.extend(weights.rows)
-    return weights.used_blocks(), prototypes.class_means(outputs, own[:seen], num_tasks * num_labels)
+    return weights.used_blocks()
 
-  units = model.plans[-1].output_shape[0]
-  start = _no_weights(model), tf.zeros([num_tasks * num_labels, units])
-  weights, means = loops.scan(step, tf.range(num_tasks), start)
-  return _Memory(weights, tf.reshape(means, [num_tasks, num_tasks, num_labels, units]), rows)
+  weights = loops.scan(step, tf.range(num_tasks), _no_weights(model))
+  return _Memory(weights, _made_anew(model, weights, sequence), rows)
+
+
+def _made_anew(model: HyperTransformer, weights: Blocks, sequence: Sequence) -> tf.Tensor:
+  """Prototypes [T, T, K, U] of the tasks seen by the CNN after each: a support set is a batch by itself, with its own
+  statistics, as a query set is."""
+  num_tasks, num_labels = sequence.support_labels.shape[0], model.config.num_labels
+  after, of = np.tril_indices(num_tasks)
+  outputs = _classify(model, {name: tf.gather(blocks, after) for name, blocks in weights.items()},
+                      sequence.support_images, of, None)
+  labels = tf.gather(sequence.support_labels, of) + num_labels * np.arange(len(of), dtype=np.int32)[:, None]
+  means = prototypes.class_means(tf.reshape(outputs, [-1, outputs.shape[-1]]), tf.reshape(labels, [-1]),
+                                 len(of) * num_labels)
+  return tf.scatter_nd(np.stack([after, of], 1), tf.reshape(means, [len(of), num_labels, -1]),
+                       [num_tasks, num_tasks, num_labels, outputs.shape[-1]])
 
 
 def _shown_labels(labels: tf.Tensor, model: HyperTransformer, noise: Noise | None) -> tf.Tensor:

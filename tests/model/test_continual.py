@@ -183,9 +183,8 @@ def test_scores_by_hand(lab, scenario, method, unrolled_up_to):
     return model.classify(images, model.with_blocks({name: w[t] for name, w in outcome.weights.items()})).logits
 
   queries = [[embed(sequence.query_images[tau], t) for tau in range(len(values.query_images))] for t in range(3)]
-  if method == MERGED:  # one batch: batch norm sees them together
-    supports = [tf.reshape(embed(tf.reshape(sequence.support_images[:t + 1], [-1, SIDE, SIDE, 1]), t),
-                           [t + 1, 2 * K, UNITS]) for t in range(3)]
+  if method == MERGED:  # all made anew, each support set as a batch by itself
+    supports = [[embed(sequence.support_images[tau], t) for tau in range(t + 1)] for t in range(3)]
   else:
     supports = [embed(sequence.support_images[t], t) for t in range(3)]
   lab.fill()
