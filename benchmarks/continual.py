@@ -1,8 +1,9 @@
-"""The continual method beside its baselines: a table of evaluated runs and a picture.
+"""The continual method beside its baselines: a table of evaluated runs, their matrices and a picture.
 
-  python benchmarks/continual.py --output=docs/continual.png LOG_DIR [LOG_DIR ...]
+  python benchmarks/continual.py --output=docs/continual.png --matrices=benchmarks/CONTINUAL.md LOG_DIR [LOG_DIR ...]
 
-Each folder has been evaluated by scripts/evaluate.sh (`--eval_once`), with one preset; its newest checkpoint counts.
+Each folder has been evaluated by scripts/evaluate.sh with `--eval_once` and one preset; its newest checkpoint counts. A
+run in both scenarios is two folders, with the same checkpoint.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ matplotlib.use('Agg')
 from matplotlib import pyplot
 
 OUTPUT = flags.DEFINE_string('output', 'docs/continual.png', 'the picture')
+MATRICES = flags.DEFINE_string('matrices', None, 'a Markdown file for the matrix of every run')
 
 NAMES = dict(zip(CONTINUAL_METHODS, ('continual HyperTransformer', 'constant ProtoNet', 'merged HyperTransformer'),
                  strict=True))
+SUMMARIES = ('forgetting', 'backward_transfer')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,11 @@ class Run:
 
   @property
   def method(self) -> str:
-    return NAMES[self.found['method']]
+    return NAMES[self.found['method']] + (', pre-trained features' if self.pretrained else '')
+
+  @property
+  def pretrained(self) -> bool:
+    return bool(self.flags['restore_shared_features_from'])
 
   @property
   def scenario(self) -> str:
@@ -45,7 +52,7 @@ class Run:
 
   @property
   def setting(self) -> str:
-    """What the runs of one table and panel share."""
+    """What the runs of one panel share."""
     shots = self.flags['samples_transformer'] // self.flags['num_labels']
     return (f'{self.flags["num_labels"]}-way {shots}-shot, {self.flags["default_num_channels"]} channels, '
             f'trained on {self.flags["num_tasks"]} tasks, {self.step:,} steps')
@@ -59,59 +66,78 @@ def read(folder: str) -> Run:
 
 
 def table(runs: Sequence[Run]) -> str:
-  """Markdown: a row for each run of one setting, in %."""
+  """Markdown, in %: average accuracy after each task, forgetting and backward transfer."""
   num_tasks = max(run.found['num_tasks'] for run in runs)
-  rows = [['scenario', 'method', 'after 1', *map(str, range(2, num_tasks + 1)), 'forgetting', 'backward transfer']]
+  rows = [['setting', 'method', 'after 1', *map(str, range(2, num_tasks + 1)), 'forgetting', 'backward transfer']]
   rows.append(['---'] * len(rows[0]))
-  for run in sorted(runs, key=lambda run: (run.scenario, run.method)):
-    averages = map(_percent, run.found['average_accuracy'], run.found['average_accuracy_ci95'])
-    rows.append([run.scenario, run.method, *averages, *[''] * (num_tasks - run.found['num_tasks']), *(
-        _percent(run.found[name], run.found[f'{name}_ci95']) for name in ('forgetting', 'backward_transfer'))])
+  for before, run in zip([None, *runs], runs, strict=False):
+    setting = '' if before is not None and before.setting == run.setting else run.setting
+    averages = [_percent(*pair) for pair in zip(run.found['average_accuracy'], run.found['average_accuracy_ci95'],
+                                                strict=True)]
+    rows.append([setting, run.method, *averages, *[''] * (num_tasks - len(averages)), *(
+        _percent(run.found[name], run.found[f'{name}_ci95']) for name in SUMMARIES)])
+  return _markdown(rows)
+
+
+def matrix(run: Run) -> str:
+  """Markdown, in %: queries of a task (column) after a task (row)."""
+  rows = [['after', *(f'task {task}' for task in range(1, run.found['num_tasks'] + 1))]]
+  rows.append(['---'] * len(rows[0]))
+  for after, pairs in enumerate(zip(run.found['matrix'], run.found['matrix_ci95'], strict=True), 1):
+    rows.append([str(after), *(_percent(*pair) for pair in zip(*pairs, strict=True))])
+  return _markdown(rows)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
   return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
 
 
-def _percent(mean: float | None, ci95: float) -> str:
-  return '' if mean is None else f'{100 * mean:.1f} +- {100 * ci95:.1f}'
-
-
-def _settings(runs: Sequence[Run]) -> list[str]:
-  return list(dict.fromkeys(run.setting for run in runs))
+def _percent(mean: float | None, ci95: float | None) -> str:
+  return '' if mean is None or ci95 is None else f'{100 * mean:.1f} +- {100 * ci95:.1f}'
 
 
 def draw(runs: Sequence[Run], path: str) -> None:
   """A panel for each setting; a line for each method, dashed where queries know their task."""
-  settings = _settings(runs)
-  columns = min(len(settings), 2)
+  settings = list(dict.fromkeys(run.setting for run in runs))
+  columns = min(len(settings), 3)
   lines = -(-len(settings) // columns)
-  figure, panels = pyplot.subplots(lines, columns, figsize=(5.5 * columns, 3.8 * lines), sharey=True, squeeze=False)
+  figure, panels = pyplot.subplots(lines, columns, figsize=(4.2 * columns, 3.4 * lines), sharey=True, squeeze=False)
   for setting, panel in zip(settings, panels.flat, strict=False):
     for run in runs:
       if run.setting == setting:
         _draw_run(panel, run)
-    panel.set(title=setting.replace(', trained', ',\ntrained'), xlabel='tasks learned')
+    panel.set_title(setting.replace(', trained', ',\ntrained'), fontsize='small')
+    panel.set_xlabel('tasks learned')
     panel.grid(alpha=0.3)
-    panel.legend(fontsize='x-small')
+    panel.legend(fontsize='xx-small')
   for panel in panels[:, 0]:
     panel.set_ylabel('average accuracy, %')
   for panel in panels.flat[len(settings):]:
     panel.set_axis_off()
   figure.tight_layout()
-  figure.savefig(path, dpi=110)
+  figure.savefig(path, dpi=100)
 
 
 def _draw_run(panel: Any, run: Run) -> None:
   means, ci95s = (100 * np.array(run.found[name]) for name in ('average_accuracy', 'average_accuracy_ci95'))
-  panel.errorbar(range(1, len(means) + 1), means, ci95s,
-                 fmt='o--' if run.scenario == 'task-incremental' else 'o-', markersize=3, capsize=2,
-                 color=f'C{list(NAMES.values()).index(run.method)}', label=f'{run.method}, {run.scenario}')
+  number = list(NAMES).index(run.found['method']) + len(NAMES) * run.pretrained
+  panel.errorbar(range(1, len(means) + 1), means, ci95s, fmt='o--' if run.scenario == 'task-incremental' else 'o-',
+                 markersize=3, capsize=2, color=f'C{number}', label=f'{run.method}, {run.scenario}')
 
 
 def main(argv: list[str]) -> None:
-  """Prints the table and draws the picture."""
-  runs = [read(folder) for folder in argv[1:]]
-  for setting in _settings(runs):
-    print(f'\n{setting}\n\n{table([run for run in runs if run.setting == setting])}')
+  """Prints the tables, one for each scenario, draws the picture and writes the matrices."""
+  runs = sorted(map(read, argv[1:]), key=lambda run: (
+      run.flags['samples_transformer'], run.flags['default_num_channels'], run.flags['num_tasks'], run.step,
+      run.method))
+  texts = []
+  for scenario in dict.fromkeys(run.scenario for run in runs):
+    chosen = [run for run in runs if run.scenario == scenario]
+    print(f'\n{scenario}\n\n{table(chosen)}')
+    texts += [f'## {run.scenario}: {run.method}\n{run.setting}\n\n{matrix(run)}\n' for run in chosen]
   draw(runs, OUTPUT.value)
+  if MATRICES.value:
+    pathlib.Path(MATRICES.value).write_text('\n'.join(texts))
 
 
 if __name__ == '__main__':
