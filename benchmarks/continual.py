@@ -2,14 +2,13 @@
 
   python benchmarks/continual.py --output=docs/continual.png --matrices=benchmarks/CONTINUAL.md LOG_DIR [LOG_DIR ...]
 
-Each folder has been evaluated by scripts/evaluate.sh with `--eval_once` and one preset; its newest checkpoint counts. A
-run in both scenarios is two folders, with the same checkpoint.
+Each folder has been evaluated by scripts/evaluate.sh with one preset; its last line of results counts. A run in both
+scenarios is two folders, with the same checkpoint.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +17,11 @@ import matplotlib
 import numpy as np
 from absl import app, flags
 
+from hypertransformer import command
 from hypertransformer.config import CONTINUAL_METHODS
+from hypertransformer.errors import InputError
+from hypertransformer.evaluate.results import ResultFile
+from hypertransformer.run import checkpoints
 
 matplotlib.use('Agg')
 from matplotlib import pyplot
@@ -33,10 +36,13 @@ SUMMARIES = ('forgetting', 'backward_transfer')
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One evaluated checkpoint. flags: of its training. found: 'continual' of its line in results.jsonl."""
+  """One evaluated checkpoint. flags: of its training. line: of results.jsonl."""
   flags: dict[str, Any]
-  step: int
-  found: dict[str, Any]
+  line: dict[str, Any]
+
+  @property
+  def found(self) -> dict[str, Any]:
+    return self.line['continual']
 
   @property
   def method(self) -> str:
@@ -54,15 +60,31 @@ class Run:
   def setting(self) -> str:
     """What the runs of one panel share."""
     shots = self.flags['samples_transformer'] // self.flags['num_labels']
-    return (f'{self.flags["num_labels"]}-way {shots}-shot, {self.flags["default_num_channels"]} channels, '
-            f'trained on {self.flags["num_tasks"]} tasks, {self.step:,} steps')
+    trained = self.flags['continual_scenario'].replace('_', '-')
+    return (f'{self.line["dataset"].split(":")[0]}, {self.flags["num_labels"]}-way {shots}-shot, '
+            f'{self.flags["default_num_channels"]} channels, trained on {self.flags["num_tasks"]} {trained} '
+            f'{"pieces" if self.of_pieces else "tasks"}, {self.line["step"]:,} steps')
+
+  @property
+  def of_pieces(self) -> bool:
+    return self.found['scenario'] == 'mini_batch'
+
+  @property
+  def order(self) -> tuple[Any, ...]:
+    """From easy to read to long."""
+    return (self.flags['num_labels'], self.flags['samples_transformer'], self.flags['default_num_channels'],
+            self.flags['num_tasks'], self.line['step'], self.setting, self.method)
 
 
 def read(folder: str) -> Run:
-  """The newest checkpoint of an evaluated log folder."""
-  lines = [json.loads(line) for line in (pathlib.Path(folder) / 'eval' / 'results.jsonl').read_text().splitlines()]
-  newest = max(lines, key=lambda line: line['step'])
-  return Run(json.loads((pathlib.Path(folder) / 'flags.json').read_text()), newest['step'], newest['continual'])
+  """The last line of an evaluated log folder. Raises InputError."""
+  path = pathlib.Path(folder, 'eval', 'results.jsonl')
+  lines = ResultFile(path).read()
+  values = checkpoints.read_flags(folder)
+  if not lines or values is None or 'continual' not in lines[-1]:
+    raise InputError(f'{folder} is not the folder of a continual run that has been evaluated ({path}, flags.json): '
+                     'run scripts/evaluate.sh there first.')
+  return Run(values, lines[-1])
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -80,8 +102,9 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def matrix(run: Run) -> str:
-  """Markdown, in %: queries of a task (column) after a task (row)."""
-  rows = [['after', *(f'task {task}' for task in range(1, run.found['num_tasks'] + 1))]]
+  """Markdown, in %: queries of a task (column) after a task (row); of pieces of one task, their only column."""
+  columns = 1 if run.of_pieces else run.found['num_tasks']
+  rows = [['after', *(f'task {task}' for task in range(1, columns + 1))]]
   rows.append(['---'] * len(rows[0]))
   for after, pairs in enumerate(zip(run.found['matrix'], run.found['matrix_ci95'], strict=True), 1):
     rows.append([str(after), *(_percent(*pair) for pair in zip(*pairs, strict=True))])
@@ -106,7 +129,7 @@ def draw(runs: Sequence[Run], path: str) -> None:
     for run in runs:
       if run.setting == setting:
         _draw_run(panel, run)
-    panel.set_title(setting.replace(', trained', ',\ntrained'), fontsize='small')
+    panel.set_title(setting.replace(', trained', ',\ntrained'), fontsize='x-small')
     panel.set_xlabel('tasks learned')
     panel.grid(alpha=0.3)
     panel.legend(fontsize='xx-small')
@@ -125,11 +148,9 @@ def _draw_run(panel: Any, run: Run) -> None:
                  markersize=3, capsize=2, color=f'C{number}', label=f'{run.method}, {run.scenario}')
 
 
-def main(argv: list[str]) -> None:
-  """Prints the tables, one for each scenario, draws the picture and writes the matrices."""
-  runs = sorted(map(read, argv[1:]), key=lambda run: (
-      run.flags['samples_transformer'], run.flags['default_num_channels'], run.flags['num_tasks'], run.step,
-      run.method))
+def main(folders: list[str]) -> None:
+  """Prints a table for each scenario, draws the picture and writes the matrices."""
+  runs = sorted(map(read, folders), key=lambda run: run.order)
   texts = []
   for scenario in dict.fromkeys(run.scenario for run in runs):
     chosen = [run for run in runs if run.scenario == scenario]
@@ -140,5 +161,12 @@ def main(argv: list[str]) -> None:
     pathlib.Path(MATRICES.value).write_text('\n'.join(texts))
 
 
+def _main(argv: list[str]) -> None:
+  with command.exit_on_bad_input():
+    if len(argv) < 2:
+      raise InputError('no folder is given; give those of evaluated runs.')
+    main(argv[1:])
+
+
 if __name__ == '__main__':
-  app.run(main)
+  app.run(_main)

@@ -1,10 +1,11 @@
-"""How much the weights that continual checkpoints generate depend on the task, and what that is worth.
+"""How much the weights that a Continual HyperTransformer uses depend on the task, and what that is worth.
 
   python benchmarks/task_dependence.py --data_numpy_dir=./data_numpy_dir LOG_DIR [LOG_DIR ...]
 
-Tasks are drawn in pairs. Shown are the change of each layer's weights from one task to the other, in % of their mean
-size, and the accuracy on the second task with its own weights and with those of the first (support and query images
-alike), with theta_0 = 0. Where both are equal, the generator is a constant.
+Tasks are drawn in pairs. Shown are the change of each layer's weights (trained part and all) from one task to the
+other, in % of their mean size, and the accuracy on the second task with its own weights and with those of the first
+(support and query images alike), each the first of its sequence. Where both accuracies are equal, what changes is
+worth nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import dataclasses
 import numpy as np
 from absl import app, flags
 
-from hypertransformer.config import EpisodeConfig
+from hypertransformer import command
+from hypertransformer.config import CONTINUAL_METHODS, EpisodeConfig
 from hypertransformer.episodes.datasets import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
+from hypertransformer.errors import InputError
 from hypertransformer.evaluate.results import mean_and_ci95
 from hypertransformer.learners import trained
 from hypertransformer.learners.engine import Blocks, Engine
@@ -38,9 +41,12 @@ class Task:
 def draw(sampler: EpisodeSampler, index: int, image_shape: tuple[int, ...]) -> Task:
   """Task number `index`, without augmentation."""
   one = sampler.draw(index)
-  support, query = (sampler.class_set.arrays.images[rows].astype(np.float32).reshape(-1, *image_shape)
-                    for rows in (one.support_rows, one.query_rows))
-  return Task(support, one.support_labels, query, one.query_positions)
+  arrays = sampler.class_set.arrays
+  support, query = arrays.gather(one.support_rows), arrays.gather(one.query_rows)
+  if support.shape[1:] != image_shape:
+    raise InputError(f'{DATASET.value} has images {list(support.shape[1:])}, the model sees {list(image_shape)}: '
+                     'convert the dataset to that size.')
+  return Task(support.astype(np.float32), one.support_labels, query.astype(np.float32), one.query_positions)
 
 
 def accuracy(engine: Engine, task: Task, blocks: Blocks) -> float:
@@ -54,6 +60,8 @@ def accuracy(engine: Engine, task: Task, blocks: Blocks) -> float:
 def report(folder: str) -> str:
   """A line for the newest checkpoint of a folder."""
   found = trained.find(folder)
+  if found.continual is None or found.continual.method != CONTINUAL_METHODS[0]:
+    raise InputError(f'{folder} is not of continual_method={CONTINUAL_METHODS[0]}.')
   engine = Engine(found)
   values = found.values
   config = EpisodeConfig(num_labels=values['num_labels'], support_samples=values['samples_transformer'],
@@ -76,8 +84,9 @@ def report(folder: str) -> str:
 
 def main(argv: list[str]) -> None:
   """Prints a line for each folder."""
-  for folder in argv[1:]:
-    print(report(folder), flush=True)
+  with command.exit_on_bad_input():
+    for folder in argv[1:]:
+      print(report(folder), flush=True)
 
 
 if __name__ == '__main__':

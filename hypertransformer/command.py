@@ -18,7 +18,8 @@ def run(program: Callable[[], None]) -> None:
 
 def _main(program: Callable[[], None], argv: Sequence[str]) -> None:
   with exit_on_bad_input():
-    require_flags_only(argv)
+    if len(argv) > 1:
+      raise InputError(f'arguments that are no flags: {" ".join(argv[1:])}; flags look like --name=value.')
     program()
 
 
@@ -30,9 +31,3 @@ def exit_on_bad_input() -> Iterator[None]:
   except InputError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
-
-
-def require_flags_only(argv: Sequence[str]) -> None:
-  """Raises InputError for arguments after the program's name."""
-  if len(argv) > 1:
-    raise InputError(f'arguments that are no flags: {" ".join(argv[1:])}; flags look like --name=value.')

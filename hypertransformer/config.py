@@ -152,6 +152,8 @@ class ModelConfig:
     for name in ('max_prob_remove_labeled', 'max_prob_remove_unlabeled'):
       require(0.0 <= getattr(self, name) <= 1.0, f'{name} is {getattr(self, name)}; it must be in 0..1.')
     require(self.num_labels >= 2, f'num_labels is {self.num_labels}; an episode needs at least 2 classes.')
+    require(self.support_classes == 0 or self.support_classes >= self.num_labels,
+            f'support_classes is {self.support_classes}; it must be 0 or at least num_labels={self.num_labels}.')
     _one_of('cnn_model_name', self.cnn_name, CNN_NAMES)
     _one_of('cnn_activation', self.cnn_activation, ('relu', 'lrelu'))
     _one_of('lw_weight_allocation', self.allocation, ('spatial', 'output'))

@@ -36,8 +36,18 @@ def embedding_units(v: Mapping[str, Any]) -> int:
 def support_classes(v: Mapping[str, Any]) -> int:
   """Classes whose support samples a generator sees at once: in the merged HyperTransformer those of all tasks of the
   longest sequence it is to take, otherwise 0, which stands for those of one task."""
-  together = v['continual_method'] == 'merged_hypertransformer' and v['continual_scenario'] != 'mini_batch'
+  together = (v['continual_method'] == 'merged_hypertransformer' and
+              v['continual_scenario'] in ('task_incremental', 'class_incremental'))
   return v['num_labels'] * max(v['num_tasks'], v['eval_num_tasks']) if together else 0
+
+
+def support_classes_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """What of the two makes merged HyperTransformers for other numbers of classes, in one line; [] if nothing does."""
+  if support_classes(old) == support_classes(new):
+    return []
+  before, now = ('continual_scenario={continual_scenario} of up to {longest} tasks'.format(
+      longest=max(v['num_tasks'], v['eval_num_tasks']), **v) for v in (old, new))
+  return [f'merged_hypertransformer was made for {before}, is for {now} (--num_tasks and --eval_num_tasks, the larger)']
 
 
 def check(v: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
-from absl import app, logging
 from absl import flags as absl_flags
+from absl import logging
 
 from hypertransformer import command, flags
 
@@ -20,14 +20,12 @@ def run(program: Callable[[flags.Values], None]) -> None:
   flags.define()
   for flag in flags.ALL_FLAGS:  # so that --help lists them
     absl_flags.FLAGS.register_key_flag_for_module(sys.argv[0], absl_flags.FLAGS[flag.name])
-  app.run(lambda argv: _main(program, argv))
+  command.run(lambda: _main(program))
 
 
-def _main(program: Callable[[flags.Values], None], argv: Sequence[str]) -> None:
+def _main(program: Callable[[flags.Values], None]) -> None:
   logging.set_verbosity(logging.INFO)
   tf.get_logger().propagate = False  # its own handler prints already
   tf.logging.set_verbosity(tf.logging.ERROR)  # its warnings are about TF1 being TF1
   tf.disable_eager_execution()
-  with command.exit_on_bad_input():
-    command.require_flags_only(argv)
-    program(flags.values())
+  program(flags.values())

@@ -181,8 +181,8 @@ CONTINUAL_FLAGS = _group(
            choices=('none', *config.CONTINUAL_SCENARIOS)),
     _model('continual_method', str, 'continual_hypertransformer', 'what learns them: also two baselines',
            choices=config.CONTINUAL_METHODS),
-    _model('num_tasks', int, 3, 'tasks of a training sequence (mini_batch: pieces of a support set)'),
-    _model('eval_num_tasks', int, 5, 'tasks of a sequence in evaluation (merged_hypertransformer: set in training)'),
+    Flag('num_tasks', int, 3, 'tasks of a training sequence (mini_batch: pieces of a support set)'),
+    Flag('eval_num_tasks', int, 5, 'tasks of a sequence in evaluation (merged_hypertransformer: as in training)'),
     _model('continual_loss', str, 'prototypical', 'by distances to prototypes, or (mini_batch only) from logits',
            choices=config.CONTINUAL_LOSSES),
     Flag('continual_loss_terms', str, 'all', 'queries after every task, or after the last only',
@@ -228,19 +228,18 @@ def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
 def model_flag_changes(old: Values, new: Values) -> list[str]:
   """'--name was A, is B' for every flag that makes another model."""
   before, now = _effective(old), _effective(new)
-  return [f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}' for flag in ALL_FLAGS
-          if flag.model and flag.name in old and old[flag.name] != new[flag.name]
-          and before[flag.name] != now[flag.name]]
+  changes = [f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}' for flag in ALL_FLAGS
+             if flag.model and flag.name in old and old[flag.name] != new[flag.name]
+             and before[flag.name] != now[flag.name]]
+  return changes or continual_flags.support_classes_changes({**defaults(), **old}, {**defaults(), **new})
 
 
 def _effective(v: Values) -> dict[str, Any]:
   """What makes a model: of warm-up whether there are heads, and of which kind; of a continual scenario whether there
-  is one, with which method and outputs, and of the numbers of tasks how many classes the merged method tells apart."""
+  is one, with which method and outputs."""
   v = {**defaults(), **v}
   warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'
-  classes = continual_flags.support_classes(v)
-  return {**v, 'num_tasks': classes, 'eval_num_tasks': classes, 'warmup_steps': warmup,
-          'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
+  return {**v, 'warmup_steps': warmup, 'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
           'continual_method': continual and v['continual_method'], 'continual_loss': continual and v['continual_loss'],
           'embedding_units': continual_flags.embedding_units(v)}
 

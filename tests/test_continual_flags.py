@@ -58,7 +58,12 @@ def test_classes_that_a_support_set_has(changes, classes):
     (CLASS, {**CLASS, 'continual_method': 'constant_protonet'},
      ["--continual_method was 'continual_hypertransformer', is 'constant_protonet'"]),
     ({**MERGED, 'num_tasks': 2, 'eval_num_tasks': 6}, {**MERGED, 'num_tasks': 6, 'eval_num_tasks': 4}, []),
-    (MERGED, {**MERGED, 'eval_num_tasks': 6}, ['--eval_num_tasks was 5, is 6']),
+    (MERGED, {**MERGED, 'eval_num_tasks': 6}, [
+        'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
+        'continual_scenario=class_incremental of up to 6 tasks (--num_tasks and --eval_num_tasks, the larger)']),
+    (MERGED, {**MERGED, **PIECES}, [
+        'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
+        'continual_scenario=mini_batch of up to 5 tasks (--num_tasks and --eval_num_tasks, the larger)']),
     (PIECES, LOGITS, ["--continual_loss was 'prototypical', is 'cross_entropy'"]),
     ({'add_trainable_weights': True}, {'add_trainable_weights': True, 'generated_weight_scale': 0.1},
      ['--generated_weight_scale was 1.0, is 0.1'])])

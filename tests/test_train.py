@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypertransformer import entry, flags, train
+from hypertransformer import flags, train
 from hypertransformer.errors import InputError
 from hypertransformer.run import checkpoints
 
@@ -49,26 +49,6 @@ def test_main_refuses_before_anything_is_written(make_values: Callable[..., Any]
   with pytest.raises(InputError, match='needs num_labels=3'):
     train.main(make_values(train_dataset='tiny:3,7', train_log_dir=str(logs)))
   assert not logs.exists()
-
-
-def raise_input_error(values: flags.Values) -> None:
-  raise InputError('the thing is wrong.')
-
-
-def test_bad_input_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str],
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
-  monkeypatch.setattr(flags, 'values', flags.defaults)
-  with pytest.raises(SystemExit) as ended:
-    entry._main(raise_input_error, ['train'])
-  assert ended.value.code == 2
-  assert capsys.readouterr().err == 'error: the thing is wrong.\n'
-
-
-def test_arguments_that_are_no_flags(capsys: pytest.CaptureFixture[str]) -> None:
-  with pytest.raises(SystemExit) as ended:
-    entry._main(lambda values: pytest.fail('it runs'), ['train', 'seed', '5'])
-  assert ended.value.code == 2
-  assert capsys.readouterr().err == 'error: arguments that are no flags: seed 5; flags look like --name=value.\n'
 
 
 # The program itself.

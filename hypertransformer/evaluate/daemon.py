@@ -137,16 +137,16 @@ class Daemon:
     why = checkpoints.unreadable(copy)
     if why:
       return f'it cannot be read, half-written or damaged ({why})'
-    mismatch = checkpoints.compare(copy, self._evaluator.variables)
-    if mismatch:
-      return f'it is of another model than these flags make: {mismatch}'
     try:
       checkpoints.global_step(copy)
       old = checkpoints.read_flags(os.path.dirname(prefix))
     except InputError as error:
       return str(error)
     changes = flags.model_flag_changes(old, self._values) if old is not None else []
-    return f'its run has other flags: {"; ".join(changes)}' if changes else ''
+    if changes:
+      return f'its run has other flags: {"; ".join(changes)}'
+    mismatch = checkpoints.compare(copy, self._evaluator.variables)
+    return f'it is of another model than these flags make: {mismatch}' if mismatch else ''
 
   def _evaluate_preset(self, prefix: str, copy: str, step: int, preset: Preset) -> None:
     if self._done(prefix, copy, preset):

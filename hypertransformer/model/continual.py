@@ -16,7 +16,7 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ContinualConfig
+from hypertransformer.config import ContinualConfig, require
 from hypertransformer.episodes.sequences import Sequence
 from hypertransformer.model import loops, prototypes
 from hypertransformer.model.getter import Row
@@ -121,6 +121,10 @@ def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | No
   images = tf.reshape(sequence.support_images, [-1, *sequence.support_images.shape[2:]])
   labels = tf.reshape(sequence.support_labels, [-1])
   if model.config.support_classes:
+    require(num_tasks * model.config.num_labels <= model.config.support_classes,
+            f'sequences of {num_tasks} tasks have {num_tasks * model.config.num_labels} classes, more than the '
+            f'{model.config.support_classes} that this merged HyperTransformer tells apart: train one with so many '
+            '(--num_tasks, --eval_num_tasks).')
     labels = _shown_labels(labels + model.config.num_labels * np.repeat(np.arange(num_tasks, dtype=np.int32), each),
                            model, noise)
   rows: list[Row] = []
@@ -129,7 +133,7 @@ def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | No
     del before
     seen = (number + 1) * each
     weights = model.generate(Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number))
-    model.support_outputs(weights)
+    model.support_outputs(weights)  # the last layer's blocks are known when it has used them
     rows.extend(weights.rows)
     return weights.used_blocks()
 
@@ -153,10 +157,10 @@ def _made_anew(model: HyperTransformer, weights: Blocks, sequence: Sequence) -> 
 
 def _shown_labels(labels: tf.Tensor, model: HyperTransformer, noise: Noise | None) -> tf.Tensor:
   """The classes of all tasks by numbers of their own. In training they are drawn from all that the generator has, so
-  that it knows them all however short the sequences are."""
+  that it knows them all however short the sequences are; without noise they are 0, 1, ..."""
   if noise is None:
     return labels
-  return tf.gather(tf.argsort(noise.uniform([model.config.support_classes])), labels)
+  return tf.gather(tf.argsort(noise.rate(noise.uniform([model.config.support_classes])), stable=True), labels)
 
 
 def _learn_prototypes_only(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:

@@ -27,7 +27,8 @@ LOGITS_FEATURE_KERNEL = 3
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-  """images float32 [Ns, H, W, C] in [-1, 1); labels int [Ns], K = no label; mask float [Ns], 1 = ignore, or None."""
+  """images float32 [Ns, H, W, C] in [-1, 1); labels int [Ns], the last (K, or support_classes) = no label; mask float
+  [Ns], 1 = ignore, or None."""
   images: tf.Tensor
   labels: tf.Tensor
   mask: tf.Tensor | None = None

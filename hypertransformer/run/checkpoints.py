@@ -74,12 +74,11 @@ def locate(path: str, name: str) -> str:
     return found
   if not os.path.exists(f'{path}.index'):
     there = ', '.join(map(os.path.basename, find(os.path.dirname(path)).values())) or 'none'
-    raise errors.InputError(f'there is no checkpoint {name}={path} ({path}.index is missing; checkpoints in that '
+    raise errors.InputError(f'{name}={path} is not there ({path}.index is missing; checkpoints in that '
                             f'folder: {there}): give its path as .../model-20000, without .index, or its folder.')
   why = unreadable(path)
   if why:
-    raise errors.InputError(f'checkpoint {name}={path} cannot be read, half-written or damaged ({why}): use another '
-                            'one.')
+    raise errors.InputError(f'{name}={path} cannot be read, half-written or damaged ({why}): use another one.')
   return path
 
 

@@ -182,7 +182,9 @@ def test_pickles(protocol: int, tmp_path: pathlib.Path) -> None:
   images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
   labels = [7, 10, 2, 7, 2, 7]
   (tmp_path / 'X_train.pickle').write_bytes(pickle.dumps({'data': images, 'labels': labels}, protocol))
-  split, = image_sources.from_pickles([tmp_path / 'X_train.pickle'])
+  (tmp_path / 'Y.pickle').write_bytes(pickle.dumps({b'data': images, b'labels': np.array(labels)}, protocol))
+  split, of_python_2 = image_sources.from_pickles([tmp_path / 'X_train.pickle', tmp_path / 'Y.pickle'])
+  assert [cls.name for cls in of_python_2.classes] == ['Y/2', 'Y/7', 'Y/10']
   assert [cls.name for cls in split.classes] == ['X_train/2', 'X_train/7', 'X_train/10']
   for cls, rows in zip(split.classes, ([2, 4], [0, 3, 5], [1]), strict=True):
     np.testing.assert_array_equal(cls.images, images[rows])

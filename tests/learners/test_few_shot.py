@@ -258,7 +258,7 @@ def test_checkpoints_that_are_refused(run: Any, tmp_path: pathlib.Path, continua
   continual = continual_run('class_incremental').folder
   for opened, path, message in (
       (FewShotLearner, tmp_path / 'empty', r'empty holds no readable checkpoint model-<step>'),
-      (FewShotLearner, tmp_path / 'none', r'there is no checkpoint .*none \(.*none.index is missing'),
+      (FewShotLearner, tmp_path / 'none', r'checkpoint=.*none is not there \(.*none.index is missing'),
       (FewShotLearner, copy / 'model-30.index', r'in that folder: model-0, model-20, model-30\).* without .index'),
       (FewShotLearner, copy / 'model-20', 'cannot be read, half-written or damaged'),
       (FewShotLearner, continual, 'trained with continual_scenario=class_incremental: open it by ContinualLearner'),

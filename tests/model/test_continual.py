@@ -18,6 +18,7 @@ from hypertransformer.config import (
     TransformerConfig,
 )
 from hypertransformer.episodes.sequences import Sequence
+from hypertransformer.errors import InputError
 from hypertransformer.model import continual, loops
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
@@ -297,6 +298,18 @@ def test_the_merged_one_is_trained_on_all_its_labels(lab):
   for one in shown:
     np.testing.assert_array_equal(one[:3], one[3:])
     assert len(set(one)) == 3
+
+
+def test_the_merged_one_numbers_classes_in_order_without_noise(lab):
+  """In the evaluator, and in the test episodes of training, whose noise is switched off."""
+  labels, model = tf.constant([0, 1, 8]), model_of(support_classes=5 * K)
+  for noise in (None, Noise(tf.constant([1, 2]), 0.0), Noise(tf.constant([1, 2]), tf.constant(0.0))):
+    np.testing.assert_array_equal(lab.run(continual._shown_labels(labels, model, noise)), [0, 1, 8])
+
+
+def test_the_merged_one_refuses_more_classes_than_it_has(lab):
+  with pytest.raises(InputError, match='sequences of 3 tasks have 9 classes, more than the 6 that this merged'):
+    learn(model_of(support_classes=2 * K), constant(draw(3)), CLASS, MERGED)
 
 
 def test_the_constant_protonet_generates_nothing(lab):

@@ -80,7 +80,7 @@ def damaged(pretrained: pathlib.Path, tmp_path: pathlib.Path) -> str:
 
 @pytest.mark.parametrize(('given', 'message'), [
     (lambda pretrained, empty: str(pretrained / 'model-9'),
-     r'there is no checkpoint restore_shared_features_from=.*/model-9 \(.*model-2\): give its path'),
+     r'restore_shared_features_from=.*/model-9 is not there \(.*model-2\): give its path'),
     (lambda pretrained, empty: str(empty), r'restore_shared_features_from=.* holds no readable checkpoint'),
     (damaged, r'restore_shared_features_from=.*/model-2 cannot be read, half-written or damaged'),
     (lambda pretrained, empty: str(empty / 'a*'), r'restore_shared_features_from is .* in it; use another path')])
