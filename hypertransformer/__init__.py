@@ -6,6 +6,7 @@ Where to look (data flows in this order):
   model/                support images -> tokens -> weight blocks -> CNN -> query logits
   run/                  losses, optimizer, the monitored training loop
   evaluate/             the checkpoint evaluator
+  learners/             trained models for other programs
   reference/            names and numbers of the original implementation (parity)
 """
 
