@@ -1,6 +1,6 @@
 """The continual method beside its baselines: a table of evaluated runs, their matrices and a picture.
 
-  python benchmarks/continual.py --output=docs/continual.png --matrices=benchmarks/CONTINUAL.md LOG_DIR [LOG_DIR ...]
+  python benchmarks/continual.py --output=docs/continual.png --report=benchmarks/CONTINUAL.md LOG_DIR [LOG_DIR ...]
 
 Each folder has been evaluated by scripts/evaluate.sh with one preset; its last line of results counts. A run in both
 scenarios is two folders, with the same checkpoint.
@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import matplotlib
 import numpy as np
@@ -27,8 +30,14 @@ matplotlib.use('Agg')
 from matplotlib import pyplot
 
 OUTPUT = flags.DEFINE_string('output', 'docs/continual.png', 'the picture')
-MATRICES = flags.DEFINE_string('matrices', None, 'a Markdown file for the matrix of every run')
+REPORT = flags.DEFINE_string('report', None, 'a Markdown file for the tables and the matrix of every run')
 
+REPORT_HEAD = """# The continual method, measured
+
+Average accuracy after each task, and for every run the accuracy on the queries of each task (columns) after learning
+a task (rows); 95 % intervals over sequences. How the runs were made: README, The continual method. Made by
+`python benchmarks/continual.py --report=benchmarks/CONTINUAL.md LOG_DIR ...`
+"""
 NAMES = dict(zip(CONTINUAL_METHODS, ('continual HyperTransformer', 'constant ProtoNet', 'merged HyperTransformer'),
                  strict=True))
 SUMMARIES = ('forgetting', 'backward_transfer')
@@ -149,16 +158,17 @@ def _draw_run(panel: Any, run: Run) -> None:
 
 
 def main(folders: list[str]) -> None:
-  """Prints a table for each scenario, draws the picture and writes the matrices."""
+  """Prints a table for each scenario, draws the picture and writes the report."""
   runs = sorted(map(read, folders), key=lambda run: run.order)
-  texts = []
+  tables, matrices = [], []
   for scenario in dict.fromkeys(run.scenario for run in runs):
     chosen = [run for run in runs if run.scenario == scenario]
-    print(f'\n{scenario}\n\n{table(chosen)}')
-    texts += [f'## {run.scenario}: {run.method}\n{run.setting}\n\n{matrix(run)}\n' for run in chosen]
+    tables.append(f'## {scenario}, average accuracy in %\n\n{table(chosen)}\n')
+    matrices += [f'## {scenario}: {run.method}\n{run.setting}\n\n{matrix(run)}\n' for run in chosen]
+  print('\n'.join(tables))
   draw(runs, OUTPUT.value)
-  if MATRICES.value:
-    pathlib.Path(MATRICES.value).write_text('\n'.join(texts))
+  if REPORT.value:
+    pathlib.Path(REPORT.value).write_text('\n'.join([REPORT_HEAD, *tables, *matrices]))
 
 
 def _main(argv: list[str]) -> None:

@@ -11,6 +11,10 @@ worth nothing.
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import app, flags
