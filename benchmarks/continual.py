@@ -141,7 +141,7 @@ def draw(runs: Sequence[Run], path: str) -> None:
     panel.set_title(setting.replace(', trained', ',\ntrained'), fontsize='x-small')
     panel.set_xlabel('tasks learned')
     panel.grid(alpha=0.3)
-    panel.legend(fontsize='xx-small')
+    panel.legend(fontsize='x-small', title='dashed: task-incremental', title_fontsize='xx-small')
   for panel in panels[:, 0]:
     panel.set_ylabel('average accuracy, %')
   for panel in panels.flat[len(settings):]:
@@ -153,8 +153,10 @@ def draw(runs: Sequence[Run], path: str) -> None:
 def _draw_run(panel: Any, run: Run) -> None:
   means, ci95s = (100 * np.array(run.found[name]) for name in ('average_accuracy', 'average_accuracy_ci95'))
   number = list(NAMES).index(run.found['method']) + len(NAMES) * run.pretrained
-  panel.errorbar(range(1, len(means) + 1), means, ci95s, fmt='o--' if run.scenario == 'task-incremental' else 'o-',
-                 markersize=3, capsize=2, color=f'C{number}', label=f'{run.method}, {run.scenario}')
+  dashed = run.scenario == 'task-incremental'
+  panel.errorbar(range(1, len(means) + 1), means, ci95s, fmt='o--' if dashed else 'o-', markersize=3, capsize=2,
+                 color=f'C{number}', label=None if dashed else run.method)
+  panel.set_xticks(range(1, len(means) + 1))
 
 
 def main(folders: list[str]) -> None:
