@@ -83,8 +83,8 @@ def learn_sequence(model: HyperTransformer, sequence: Sequence, config: Continua
   pairs = [(t, tau) for t in range(num_tasks) for tau in range(1 if config.scenario == 'mini_batch' else t + 1)]
   after, of = np.array(pairs, np.int32).T
   with tf.name_scope('query'):
-    outputs = _query_outputs(model, memory.weights, sequence.query_images, after, of,
-                             None if noise is None else noise.fold(1))
+    outputs = _outputs(model, memory.weights, sequence.query_images, after, of,
+                       None if noise is None else noise.fold(1))
   labels = tf.gather(sequence.query_labels, of)
   if config.scenario == 'class_incremental':
     labels += (of * model.config.num_labels)[:, None]
@@ -146,8 +146,7 @@ def _made_anew(model: HyperTransformer, weights: Blocks, sequence: Sequence) -> 
   statistics, as a query set is."""
   num_tasks, num_labels = sequence.support_labels.shape[0], model.config.num_labels
   after, of = np.tril_indices(num_tasks)
-  outputs = _classify(model, {name: tf.gather(blocks, after) for name, blocks in weights.items()},
-                      sequence.support_images, of, None)
+  outputs = _outputs(model, weights, sequence.support_images, after, of, None)
   labels = tf.gather(sequence.support_labels, of) + num_labels * np.arange(len(of), dtype=np.int32)[:, None]
   means = prototypes.class_means(tf.reshape(outputs, [-1, outputs.shape[-1]]), tf.reshape(labels, [-1]),
                                  len(of) * num_labels)
@@ -188,9 +187,9 @@ def _never_recomputed(kept: tf.Tensor) -> tf.Tensor:
   return tf.tile(kept[None], [kept.shape[0], 1, 1, 1])
 
 
-def _query_outputs(model: HyperTransformer, weights: Blocks, images: tf.Tensor, after: np.ndarray, of: np.ndarray,
-                   noise: Noise | None) -> tf.Tensor:
-  """[P, Nq, outputs]: the CNN after task after[p] on the queries of task of[p], with their own batch statistics."""
+def _outputs(model: HyperTransformer, weights: Blocks, images: tf.Tensor, after: np.ndarray, of: np.ndarray,
+             noise: Noise | None) -> tf.Tensor:
+  """[P, n, outputs]: the CNN after task after[p] on the images of task of[p], with their own batch statistics."""
   if not weights:  # the same CNN after every task
     return tf.gather(_classify(model, {}, images, np.arange(images.shape[0]), noise), of)
   return _classify(model, {name: tf.gather(blocks, after) for name, blocks in weights.items()}, images, of, noise)

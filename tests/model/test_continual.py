@@ -211,9 +211,16 @@ def test_scores_by_hand(lab, scenario, method, unrolled_up_to):
   np.testing.assert_allclose(kept, by_hand, rtol=2e-4, atol=2e-4)
 
 
+def differing_in(task: int) -> tuple[Sequence, Sequence]:
+  """Two sequences of two tasks that are equal but for the support images of one task."""
+  first = draw(2)
+  images = first.support_images.copy()
+  images[task] = draw(2, seed=5).support_images[task]
+  return first, dataclasses.replace(first, support_images=images)
+
+
 def test_what_is_kept_of_a_task_does_not_depend_on_later_ones(lab):
-  first, second = draw(2), draw(2, seed=5)
-  changed = dataclasses.replace(first, support_images=np.stack([first.support_images[0], second.support_images[1]]))
+  first, changed = differing_in(1)
   places = fed(first)
   outcome = learn(model_of(), places)
   lab.fill()
@@ -230,8 +237,7 @@ def test_what_is_kept_of_a_task_does_not_depend_on_later_ones(lab):
 
 def test_weights_carry_what_earlier_tasks_gave(lab):
   """The second task's weights depend on the first task's support set; not so with no memory (merged of one task)."""
-  first, second = draw(2), draw(2, seed=5)
-  changed = dataclasses.replace(first, support_images=np.stack([second.support_images[0], first.support_images[1]]))
+  first, changed = differing_in(0)
   places = fed(first)
   outcome = learn(model_of(), places)
   lab.fill()
