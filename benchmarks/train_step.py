@@ -55,6 +55,8 @@ def main(argv: list[str]) -> None:
   graph = graph_lib.build(setup, seed=1)
   config = yardstick.one_core()
   config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = CORES.value
+  if TRACE.value:
+    config.experimental.executor_type = ''  # the single-threaded executor of training leaves no trace
   with tf.Session(config=config) as session:
     session.run(tf.global_variables_initializer())
     session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})

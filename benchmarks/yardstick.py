@@ -12,7 +12,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-# Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported.
+# Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported, and a program leaves Keras out.
+from hypertransformer import command  # isort: skip
+command.leave_out_keras()
 from hypertransformer import flags  # isort: skip
 import tensorflow.compat.v1 as tf
 
@@ -34,15 +36,16 @@ def recipe(name: str) -> list[str]:
 
 
 def one_core() -> tf.ConfigProto:
-  """The session of training, single-threaded as the yardstick."""
-  config = sessions.config()
+  """The session of training of the default graph, single-threaded as the yardstick."""
+  config = sessions.config(tf.get_default_graph())
   config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = 1
   return config
 
 
 def unit_ms() -> float:
   """CPU milliseconds of one unit, now, on this core: TensorFlow as it comes, but with oneDNN on, as for ours."""
-  stock = {name: value for name, value in os.environ.items() if name != 'TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE'}
+  ours = 'TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE', 'TF_USE_LEGACY_KERAS'
+  stock = {name: value for name, value in os.environ.items() if name not in ours}
   output = subprocess.run([sys.executable, str(ROOT / 'benchmarks/calibrate.py'), '40'], check=True,
                           capture_output=True, text=True, env=stock).stdout
   return float(output.split()[1])

@@ -6,6 +6,10 @@ Runs beside the training and ends with it; see --eval_datasets, --eval_once, --e
 
 from __future__ import annotations
 
+if __name__ == '__main__':
+  from hypertransformer import command
+  command.leave_out_keras()
+
 import dataclasses
 import secrets
 import signal

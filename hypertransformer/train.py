@@ -6,6 +6,10 @@ Ctrl-C with a checkpoint; 1 the loss is no number any more; 2 bad input.
 
 from __future__ import annotations
 
+if __name__ == '__main__':
+  from hypertransformer import command
+  command.leave_out_keras()
+
 import sys
 
 import tensorflow.compat.v1 as tf

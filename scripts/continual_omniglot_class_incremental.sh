@@ -12,9 +12,9 @@ exec bash "$(dirname "${BASH_SOURCE[0]}")/run.sh" "${HYPERTRANSFORMER_PROGRAM:-t
   --num_tasks=3 \
   --eval_num_tasks=5 \
   --embedding_units=32 \
-  --generated_weight_scale=0.1 \
+  --generated_weight_scale=0.03 \
   --gradient_norm_clip=10.0 \
-  --num_layerwise_features=16 \
+  --num_layerwise_features=8 \
   --default_num_channels=8 \
   --samples_transformer=5 \
   --samples_cnn=15 \
@@ -28,7 +28,7 @@ exec bash "$(dirname "${BASH_SOURCE[0]}")/run.sh" "${HYPERTRANSFORMER_PROGRAM:-t
   --lw_value_dim=1.0 \
   --lw_inner_dim=1.0 \
   --cnn_model_name=maxpool-4-layer \
-  --embedding_dim=8 \
+  --embedding_dim=32 \
   --num_layers=3 \
   --stride=1 \
   --heads=2 \

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+
 import pytest
 from absl import app
 
@@ -37,3 +42,25 @@ def test_other_errors_are_not_hidden(monkeypatch):
 def test_a_good_end(monkeypatch, capsys):
   end(monkeypatch, lambda: print('done'), [])
   assert capsys.readouterr() == ('done\n', '')
+
+
+@pytest.mark.parametrize(('before', 'has_tf_keras', 'after'), [
+    (None, False, '1'), ('0', False, '0'), (None, True, None)], ids=['left out', 'own setting', 'tf_keras is there'])
+def test_keras_is_left_out(monkeypatch, before, has_tf_keras, after):
+  monkeypatch.delenv('TF_USE_LEGACY_KERAS', raising=False)
+  if before is not None:
+    monkeypatch.setenv('TF_USE_LEGACY_KERAS', before)
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: object() if has_tf_keras else None)
+  command.leave_out_keras()
+  assert os.environ.get('TF_USE_LEGACY_KERAS') == after
+
+
+@pytest.mark.skipif(importlib.util.find_spec('tf_keras') is not None, reason='TensorFlow loads tf_keras where it is')
+@pytest.mark.parametrize(('program', 'run_name', 'loaded'), [
+    ('train', '__main__', False), ('evaluate_model', '__main__', False), ('train', 'imported', True)])
+def test_programs_do_not_load_keras_but_who_imports_them_may_use_it(program, run_name, loaded):
+  script = (f'import runpy, sys; sys.argv = ["x", "--nonsense"]\ntry: runpy.run_module("hypertransformer.{program}", '
+            f'run_name="{run_name}")\nexcept SystemExit: pass\nprint("keras" in sys.modules)')
+  environment = {name: value for name, value in os.environ.items() if name != 'TF_USE_LEGACY_KERAS'}
+  printed = subprocess.run([sys.executable, '-c', script], check=True, capture_output=True, text=True, env=environment)
+  assert printed.stdout.split()[-1] == str(loaded)

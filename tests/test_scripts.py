@@ -198,10 +198,9 @@ def test_the_evaluator_without_a_run(python: pathlib.Path, tmp_path: pathlib.Pat
 
 
 # What all six have, and what a dataset's three change of its run of single tasks.
-OF_SEQUENCES = {'num_tasks': '3', 'eval_num_tasks': '5', 'embedding_units': '32', 'generated_weight_scale': '0.1',
+OF_SEQUENCES = {'num_tasks': '3', 'eval_num_tasks': '5', 'embedding_units': '32', 'generated_weight_scale': '0.03',
                 'gradient_norm_clip': '10.0', 'add_trainable_weights': 'true', 'num_eval_batches': '1',
-                'embedding_dim': '8', 'num_layerwise_features': '16', 'train_steps': '200000',
-                'steps_between_saves': '10000'}
+                'train_steps': '200000', 'steps_between_saves': '10000'}
 OF_DATASET = {'omniglot': {'num_labels': '5', 'samples_transformer': '5', 'samples_cnn': '15'},
               'tieredimagenet': {'samples_cnn': '25'}}
 

@@ -50,7 +50,7 @@ class Engine:
       self._build(model, image_ops.normalise(self._images, trained.image_shape[0]))
       self._variables = tf.global_variables()
       _require_match(trained.prefix, self._variables)
-      self._session = tf.Session(config=sessions.config())
+      self._session = tf.Session(config=sessions.config(tf.get_default_graph()))
       tf.train.Saver(self._variables).restore(self._session, trained.prefix)
 
   def _build(self, model: HyperTransformer, images: tf.Tensor) -> None:

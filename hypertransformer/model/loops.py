@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-UNROLLED_SCAN, UNROLLED_MAP = 3, 6  # steps: sequences of 3 tasks have 6 pairs
+UNROLLED_SCAN, UNROLLED_MAP = 5, 15  # steps: sequences of 5 tasks have 15 pairs
 
 
 def scan(step: Callable[[Any, Any], Any], elements: Any, start: Any) -> Any:

@@ -98,7 +98,7 @@ def _run(graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals
   step = 0
   try:
     with tf.train.MonitoredTrainingSession(
-        checkpoint_dir=run.log_dir, config=sessions.config(), scaffold=scaffold,
+        checkpoint_dir=run.log_dir, config=sessions.config(tf.get_default_graph()), scaffold=scaffold,
         hooks=_hooks(graph, run, scaffold, signals, writer), save_checkpoint_steps=None, save_checkpoint_secs=None,
         save_summaries_steps=None, save_summaries_secs=None, log_step_count_steps=None) as session:
       while not session.should_stop():
