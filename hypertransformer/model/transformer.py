@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
 from hypertransformer.config import TransformerConfig
-from hypertransformer.model import layers
+from hypertransformer.model import layers, vectors
 
 MASKED_LOGIT = 1e8
 
@@ -100,6 +100,15 @@ def _add_and_norm(x: tf.Tensor, change: tf.Tensor, name: str, config: Transforme
   return layers.layer_norm(x + layers.dropout(change, config.dropout_rate, noise), name)
 
 
+def _vector_widths(names: Sequence[str], token_width: int, sizes: Widths) -> dict[str, int]:
+  """Width of each vector of a block: its bias's or norm's layer is as wide as a token, but for these."""
+  inner = {'self_attention/query_key_value/bias': 2 * sizes.key_query + sizes.value,
+           'cross_attention/query/bias': sizes.key_query,
+           'cross_attention/key_value/bias': sizes.key_query + sizes.value,
+           'feed_forward/inner/bias': sizes.inner}
+  return {name: inner.get(name, token_width) for name in names}
+
+
 def nonlinearity(name: str) -> layers.Activation:
   """relu, exact gelu, or leaky relu with slope 0.1."""
   return {
@@ -114,7 +123,7 @@ def encoder(x: tf.Tensor, sizes: Widths, config: TransformerConfig, mask: tf.Ten
   """tokens [T, D] -> [T, D] through `num_layers` blocks of self-attention and feed-forward."""
   for number in range(1, config.num_layers + 1):
     skip = config.skip_last_nonlinearity and number == config.num_layers
-    with tf.variable_scope(f'encoder_{number}'):
+    with vectors.together(f'encoder_{number}', _vector_widths(vectors.ENCODER, int(x.shape[-1]), sizes)):
       attended = attention(x, x, sizes, config, 'self_attention', mask)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       changed = _feed_forward(x, sizes.inner, None if skip else nonlinearity(config.nonlinearity))
@@ -127,7 +136,7 @@ def decoder(x: tf.Tensor, encoded: tf.Tensor, sizes: Widths, config: Transformer
             noise: layers.Noise | None = None) -> tf.Tensor:
   """tokens [T, D] and the encoder's output [S, D'] -> [T, D]; the feed-forward layers always use relu."""
   for number in range(1, config.num_layers + 1):
-    with tf.variable_scope(f'decoder_{number}'):
+    with vectors.together(f'decoder_{number}', _vector_widths(vectors.DECODER, int(x.shape[-1]), sizes)):
       attended = attention(x, x, sizes, config, 'self_attention', self_mask)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       attended = attention(x, encoded, sizes, config, 'cross_attention', cross_mask)

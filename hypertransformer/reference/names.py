@@ -1,13 +1,15 @@
 """Variable names and shapes: ours <-> the reference's, from the variables alone (spec section 7).
 
-Four kinds of variables differ: most only in name (RENAMED); the reference keeps queries, keys and
+Five kinds of variables differ: most only in name (RENAMED); the reference keeps queries, keys and
 values apart, which are one variable of ours (JOINED), and every row of an embedding table as a
-variable of its own (TABLES); and it numbers its layer norms over the whole graph, in the order of
-construction (LAYER_NORMS), where ours say which norm they are.
+variable of its own (TABLES); it numbers its layer norms over the whole graph, in the order of
+construction (LAYER_NORMS), where ours say which norm they are; and it has each vector of a transformer
+block by itself (block_vectors). Ours of the last kind are told apart first and put together last; between
+they have names of their own, which were ours once: such checkpoints can still be exported.
 Its batch-norm moving averages are neither updated nor read, so ours do not exist.
 Its names for the batch norm of the shared features ('-bn' extractors) are not on record: unknown.
 
-No TensorFlow here: variables are arrays by name.
+Variables are arrays by name; nothing here is a tensor.
 """
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from hypertransformer import errors
-from hypertransformer.reference import templates
+from hypertransformer.reference import block_vectors, templates
 from hypertransformer.reference.joined import Joined, join, split
 
 Variables = Mapping[str, np.ndarray]
@@ -102,9 +104,14 @@ def import_variables(variables: Variables) -> dict[str, np.ndarray]:
   """Our variables from the reference's; the order of the mapping does not matter.
 
   Raises:
-    InputError: an unknown name; our own variables (wrong direction); embedding rows, layer norms or
-      projections that are incomplete. The message names the variables.
+    InputError: an unknown name; our own variables (wrong direction); embedding rows, layer norms, projections
+      or blocks that are incomplete. The message names the variables.
   """
+  return block_vectors.join(import_apart(variables))
+
+
+def import_apart(variables: Variables) -> dict[str, np.ndarray]:
+  """`import_variables`, but each vector of a transformer block by its own name."""
   _check_names(variables, IMPORT)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, IMPORT)}
   result = {**_import_renamed(kept), **_import_tables(kept), **_import_layer_norms(kept)}
@@ -122,6 +129,7 @@ def export_variables(variables: Variables) -> dict[str, np.ndarray]:
   """
   _check_names(variables, EXPORT)
   _check_heads(variables)
+  variables = block_vectors.separate(variables)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, EXPORT)}
   result = {**_export_renamed(kept), **_export_tables(kept), **_export_layer_norms(kept), **_moving_averages(kept)}
   for joined in JOINED:
@@ -269,7 +277,9 @@ def _check_names(variables: Variables, direction: str) -> None:
 
 
 def _is_known(name: str, direction: str) -> bool:
-  if dropped_kind(name, direction) or (direction == EXPORT and _GENERATED_HEAD.fullmatch(name)):
+  if dropped_kind(name, direction):
+    return True
+  if direction == EXPORT and (_GENERATED_HEAD.fullmatch(name) or block_vectors.is_together(name)):
     return True
   pairs = (*RENAMED, *TABLES, *(joined.pair for joined in JOINED), *(pair for _, pair in LAYER_NORMS))
   sides = (pair.reference if direction == IMPORT else pair.ours for pair in pairs)

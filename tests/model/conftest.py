@@ -12,6 +12,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.config import ModelConfig
+from hypertransformer.reference import block_vectors
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -34,20 +35,21 @@ class Lab:
 
   def fill(self, **by_suffix: float) -> dict[str, np.ndarray]:
     """Gives every variable random values that depend on its name only; returns them by name. gamma=0.0 makes all
-    variables whose name ends with 'gamma' 0 instead."""
-    values = {v.op.name: _values(v, by_suffix) for v in tf.global_variables()}
+    variables whose name ends with 'gamma' 0 instead. Each vector of a transformer block has its own name here."""
+    shapes = block_vectors.separate({v.op.name: np.zeros(v.shape.as_list()) for v in tf.global_variables()})
+    values = {name: _values(name, like.shape, by_suffix) for name, like in shapes.items()}
     self.load(values)
     return values
 
   def load(self, values: Arrays) -> None:
-    """Sets variables by name; as initial values, which needs no new ops."""
+    """Sets variables by name, named as by `fill`; as initial values, which needs no new ops."""
+    values = block_vectors.join(values)
     variables = [v for v in tf.global_variables() if v.op.name in values]
     assert len(variables) == len(values)
     self.run([v.initializer for v in variables], {v.initializer.inputs[1]: values[v.op.name] for v in variables})
 
 
-def _values(variable: tf.Variable, by_suffix: Mapping[str, float]) -> np.ndarray:
-  name, shape = variable.op.name, variable.shape.as_list()
+def _values(name: str, shape: tuple[int, ...], by_suffix: Mapping[str, float]) -> np.ndarray:
   for suffix, value in by_suffix.items():
     if name.endswith(suffix):
       return np.full(shape, value, np.float32)

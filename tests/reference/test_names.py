@@ -120,7 +120,7 @@ def test_names_kept_here_are_the_recorded_ones() -> None:
 ])
 def test_pairs(case: str, theirs: str, ours: str) -> None:
   variables = variables_of(case)
-  imported = names.import_variables(variables)
+  imported = names.import_apart(variables)
   np.testing.assert_array_equal(imported[ours], variables[theirs])
   np.testing.assert_array_equal(names.export_variables(imported)[theirs], variables[theirs])
 
@@ -140,7 +140,7 @@ def test_pairs(case: str, theirs: str, ours: str) -> None:
 @pytest.mark.parametrize('part', ['kernel', 'bias'])
 def test_projections_lie_side_by_side(theirs: str, ours: str, columns: tuple[int, int], part: str) -> None:
   variables = projections()
-  imported = names.import_variables(variables)
+  imported = names.import_apart(variables)
   expected = variables[f'{BUILDER}3_{STACK}{theirs}/{part}']
   ours = f'model/generator_3/transformer/{ours}/{part}'
   np.testing.assert_array_equal(imported[ours][..., slice(*columns)], expected)
@@ -168,7 +168,7 @@ def test_a_missing_projection_is_named() -> None:
 @pytest.mark.parametrize('rows', [None, 7, 14])
 def test_projections_that_cannot_be_split(rows: int | None) -> None:
   """The width of the values is that of the output kernel: missing, or not fitting (14 columns in all)."""
-  ours = names.import_variables(projections())
+  ours = names.import_apart(projections())
   output = 'model/generator_3/transformer/encoder_3/self_attention/output/kernel'
   del ours[output]
   if rows is not None:
@@ -241,7 +241,7 @@ def test_trained_layers_heads_and_their_query_copies() -> None:
   }
   for name, reference_name in expected_pairs.items():
     np.testing.assert_array_equal(theirs[reference_name], ours[name], err_msg=name)
-  assert_same(names.import_variables(theirs), ours)
+  assert_same(names.import_apart(theirs), ours)
 
 
 def test_moving_averages_of_small_model() -> None:

@@ -1,0 +1,60 @@
+"""The vectors of a transformer block: apart in the reference, parts of one variable of ours (model/vectors.py)."""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hypertransformer import errors
+from hypertransformer.model import vectors
+
+Variables = Mapping[str, np.ndarray]
+
+_BLOCK = re.compile(r'(?:.+/)?(en|de)coder_\d+(?=/)')
+_PARTS = {'en': vectors.ENCODER, 'de': vectors.DECODER}
+_OURS = re.compile(r'model/generator_\d+/transformer/(en|de)coder_\d+/vectors')
+
+
+def is_together(name: str) -> bool:
+  """Whether this is a variable of a model of ours that holds the vectors of a block."""
+  return _OURS.fullmatch(name) is not None
+
+
+def separate(variables: Variables) -> dict[str, np.ndarray]:
+  """Our variables with each vector by its own name. Raises InputError when they cannot be told apart."""
+  result: dict[str, np.ndarray] = {}
+  for name, value in variables.items():
+    block = _BLOCK.match(name)
+    if block is None or name != f'{block[0]}/vectors':
+      result[name] = value
+    else:
+      result |= _split(variables, name, value, _PARTS[block[1]])
+  return result
+
+
+def join(variables: Variables) -> dict[str, np.ndarray]:
+  """The reverse of `separate`; blocks whose vectors are together stay. Raises InputError when one is missing."""
+  result = dict(variables)
+  blocks = {found[0]: _PARTS[found[1]] for name in variables
+            if (found := _BLOCK.match(name)) is not None and f'{found[0]}/vectors' not in variables}
+  for block, parts in blocks.items():
+    if missing := [part for part in parts if f'{block}/{part}' not in result]:
+      raise errors.InputError(f'{block}: there is no {" and no ".join(missing)}. The checkpoint is incomplete.')
+    result[f'{block}/vectors'] = np.concatenate([result.pop(f'{block}/{part}') for part in parts])
+  return result
+
+
+def _split(variables: Variables, name: str, value: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:
+  """A bias is as wide as its kernel, all others are as wide as a token."""
+  block = name.removesuffix('vectors')
+  kernels = [block + (part.removesuffix('bias') if part.endswith('/bias') else 'self_attention/output/') + 'kernel'
+             for part in parts]
+  if missing := sorted({kernel for kernel in kernels if kernel not in variables}):
+    raise errors.InputError(f'{name} cannot be split: there is no {" and no ".join(missing)}. '
+                            'The checkpoint is incomplete.')
+  widths = [variables[kernel].shape[-1] for kernel in kernels]
+  if value.shape != (sum(widths),):
+    raise errors.InputError(f'{name} has shape {value.shape}, but the kernels of its block make it ({sum(widths)},).')
+  pieces = np.split(value, np.cumsum(widths)[:-1])
+  return {block + part: piece for part, piece in zip(parts, pieces, strict=True)}
