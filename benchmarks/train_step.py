@@ -19,16 +19,17 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
+from hypertransformer import entry, train
 from hypertransformer import flags as run_flags
-from hypertransformer import train
 from hypertransformer.run import graph as graph_lib
+from hypertransformer.run import sessions
 
 import op_times  # isort: skip  (beside this file)
 
 STEPS = flags.DEFINE_integer('steps', 300, 'training steps to time')
 PARTS = flags.DEFINE_integer('parts', 3, 'in so many parts, with the yardstick between them')
 TRACE = flags.DEFINE_bool('trace', False, 'list the op types of a step by time')
-CORES = flags.DEFINE_integer('cores', 1, 'threads of TensorFlow; 0 as in training')
+CORES = flags.DEFINE_integer('cores', 1, 'threads of TensorFlow; 0: those of a run (--kernel_threads)')
 WARM_UP = 30
 
 
@@ -51,10 +52,11 @@ def time_parts(run: Callable[[], object], count: int, parts: int) -> tuple[yards
 def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
+  entry.use_kernel_threads(CORES.value or run_flags.values()['kernel_threads'])
   setup = train.setup_from(run_flags.values())
   graph = graph_lib.build(setup, seed=1)
-  config = yardstick.one_core()
-  config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = CORES.value
+  config = sessions.config(tf.get_default_graph())
+  config.inter_op_parallelism_threads = CORES.value
   if TRACE.value:
     config.experimental.executor_type = ''  # the single-threaded executor of training leaves no trace
   with tf.Session(config=config) as session:

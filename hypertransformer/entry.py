@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from absl import flags as absl_flags
 from absl import logging
 
-from hypertransformer import command, flags
+from hypertransformer import command, config, flags
 
 
 def run(program: Callable[[flags.Values], None]) -> None:
@@ -28,4 +28,16 @@ def _main(program: Callable[[flags.Values], None]) -> None:
   tf.get_logger().propagate = False  # its own handler prints already
   tf.logging.set_verbosity(tf.logging.ERROR)  # its warnings are about TF1 being TF1
   tf.disable_eager_execution()
-  program(flags.values())
+  values = flags.values()
+  use_kernel_threads(values['kernel_threads'])
+  program(values)
+
+
+def use_kernel_threads(count: int) -> None:
+  """Before TensorFlow's first op: the threads of one operation on a CPU, all sessions together; 0: one per core.
+
+  Raises InputError for a negative number. (TensorFlow's default is one per core. On two cores our steps, of operations
+  of microseconds, take twice as long so: benchmarks/RESULTS.md.)
+  """
+  config.require(count >= 0, f'kernel_threads is {count}; it must be 0 (one per core) or larger.')
+  tf.config.threading.set_intra_op_parallelism_threads(count)

@@ -170,6 +170,8 @@ OWN_FLAGS = _group(
     _model('warmup_heads', str, 'generated', 'heads of --warmup_steps: generated, or trained as in the original',
            choices=('generated', 'trained')),
     Flag('episodes_per_step', int, 1, 'episodes whose mean loss one step makes smaller (a meta-batch)'),
+    Flag('kernel_threads', int, 1, 'threads of one operation on a CPU; 0: one per core. Small operations are slower on '
+         'several'),
     Flag('eval_once', bool, False, 'evaluate the newest checkpoint and exit'),
     Flag('eval_checkpoint', str, '', 'evaluate this checkpoint (its path without .index) and exit'),
     Flag('eval_timeout_secs', float, 0.0, 'exit when there is no new checkpoint for so long; 0: never'),

@@ -64,8 +64,8 @@ def test_flags_are_unique_and_explained():
       'continual_scenario', 'continual_method', 'num_tasks', 'eval_num_tasks', 'continual_loss', 'continual_loss_terms',
       'embedding_units', 'generated_weight_scale', 'gradient_norm_clip'}
   assert {flag.name for flag in flags.OWN_FLAGS} == {
-      'seed', 'optimizer', 'disjoint_query', 'warmup_heads', 'episodes_per_step', 'eval_once', 'eval_checkpoint',
-      'eval_timeout_secs'}
+      'seed', 'optimizer', 'disjoint_query', 'warmup_heads', 'episodes_per_step', 'kernel_threads', 'eval_once',
+      'eval_checkpoint', 'eval_timeout_secs'}
 
 
 def test_defaults_of_the_command_line():

@@ -22,7 +22,7 @@ from hypertransformer.config import LossConfig
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.reference import names, tolerances
 from hypertransformer.reference.tolerances import Comparison
-from hypertransformer.run import losses, objective, regularization
+from hypertransformer.run import losses, objective, regularization, sessions
 
 Arrays = Mapping[str, np.ndarray]
 INPUTS = ('support_images', 'support_labels', 'support_mask', 'support_classes', 'query_images', 'query_labels',
@@ -77,19 +77,20 @@ def read_case(path: str) -> Case:
 
 
 def check_case(path: str) -> list[Comparison]:
-  """Every out/ and grad/ entry of the file against ours; an entry that we do not compute is a failure."""
+  """Every out/ and grad/ entry of the file against ours, run as training runs; an entry that we do not compute is a
+  failure."""
   case = read_case(path)
-  with tf.Graph().as_default(), tf.Session() as session:
+  with tf.Graph().as_default() as graph:
     outputs, loss = _build(case)
     variables = tf.trainable_variables()
     gradients = {v.op.name: g for v, g in zip(variables, tf.gradients(loss, variables), strict=True)}
-    _load(case, session)
-    outputs = session.run(outputs)
     with_gradient = {name: tf.convert_to_tensor(g) for name, g in gradients.items() if g is not None}
-    gradient_values = session.run(with_gradient)
+    with tf.Session(config=sessions.config(graph)) as session:
+      _load(case, session)
+      output_values, gradient_values = session.run([outputs, with_gradient])
     zeros = {v.op.name: np.zeros(v.shape.as_list(), np.float32) for v in variables}
   without = set(zeros) - set(gradient_values)
-  return _compare(case, outputs, {**zeros, **gradient_values}, without)
+  return _compare(case, output_values, {**zeros, **gradient_values}, without)
 
 
 def _load(case: Case, session: tf.Session) -> None:

@@ -13,10 +13,10 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
   fusing of products with their biases, which costs small products more than it saves.
 
   On CPUs the nodes of a graph without loops are handled by one thread, in an order found beforehand: thousands of
-  small nodes cost less so. (Loops would run several times slower.) Kernels still use all cores. Threads are left as
-  TensorFlow sets them. All measured: benchmarks/RESULTS.md.
+  small nodes cost less so. (Loops would run several times slower.) Each kernel has the threads that the program chose
+  (entry.use_kernel_threads). All measured: benchmarks/RESULTS.md.
   """
-  made = tf.ConfigProto()
+  made = tf.ConfigProto(intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads())
   optimisation = made.graph_options.rewrite_options
   optimisation.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
   optimisation.remapping = rewriter_config_pb2.RewriterConfig.OFF
