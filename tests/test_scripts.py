@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -74,6 +75,16 @@ def as_flags(arguments: list[str]) -> dict[str, str]:
   found = [(pair[1], pair[2]) for pair in pairs if pair]
   assert len(dict(found)) == len(found), 'a flag is given twice'
   return dict(found)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='Python 3.10 looks in the current folder first')
+def test_the_code_is_that_of_the_script_s_checkout(tmp_path: pathlib.Path) -> None:
+  """Also where the caller stands in a folder with a package of that name."""
+  (tmp_path / 'hypertransformer').mkdir()
+  (tmp_path / 'hypertransformer' / '__init__.py').write_text('raise SystemExit("another checkout")')
+  done = call(ROOT / 'scripts' / 'run.sh', 'no_such_program', python=pathlib.Path(sys.executable), cwd=tmp_path)
+  assert 'another checkout' not in done.stderr
+  assert 'No module named hypertransformer.no_such_program' in done.stderr
 
 
 def test_there_is_a_script_for_each_run() -> None:

@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
 _LOOPS = {'While', 'StatelessWhile', 'Enter'}  # the last one is of loops as TensorFlow 1 made them
+_REFERENCES = {'VariableV2'}  # variables of who disables resource variables
 
 
 def config(graph: tf.Graph) -> tf.ConfigProto:
@@ -13,17 +14,17 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
   fusing of products with their biases, which costs small products more than it saves.
 
   On CPUs the nodes of a graph without loops are handled by one thread, in an order found beforehand: thousands of
-  small nodes cost less so. (Loops would run several times slower.) Each kernel has the threads that the program chose
-  (entry.use_kernel_threads). All measured: benchmarks/RESULTS.md.
+  small nodes cost less so. (Loops would run several times slower, and TensorFlow 1's variables not at all.) Each
+  kernel has the threads that the program chose (entry.use_kernel_threads). All measured: benchmarks/RESULTS.md.
   """
   made = tf.ConfigProto(intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads())
   optimisation = made.graph_options.rewrite_options
   optimisation.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
   optimisation.remapping = rewriter_config_pb2.RewriterConfig.OFF
-  if not _has_loops(graph) and not tf.config.list_physical_devices('GPU'):
+  if not _needs_usual_executor(graph) and not tf.config.list_physical_devices('GPU'):
     made.experimental.executor_type = 'SINGLE_THREADED_EXECUTOR'
   return made
 
 
-def _has_loops(graph: tf.Graph) -> bool:
-  return any(op.type in _LOOPS for op in graph.get_operations())
+def _needs_usual_executor(graph: tf.Graph) -> bool:
+  return any(op.type in _LOOPS | _REFERENCES for op in graph.get_operations())

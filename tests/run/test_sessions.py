@@ -54,6 +54,15 @@ def test_a_graph_with_a_loop_is_left_to_the_usual_executor(graph: tf.Graph, gpus
     assert session.run(looped) == 192.0
 
 
+def test_variables_of_tensorflow_1_are_left_to_the_usual_executor(graph: tf.Graph, gpus: list[str]) -> None:
+  del gpus
+  variable = tf.get_variable('v', [], initializer=tf.ones_initializer(), use_resource=False)
+  assert executor(graph) == ''
+  with tf.Session(config=sessions.config(graph)) as session:
+    session.run(variable.initializer)
+    assert session.run(variable.assign_add(2.0)) == 3.0
+
+
 def test_a_gpu_keeps_the_usual_executor(graph: tf.Graph, gpus: list[str]) -> None:
   """It overlaps copies and kernels of the devices."""
   tf.constant(3.0)
