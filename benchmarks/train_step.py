@@ -52,8 +52,9 @@ def time_parts(run: Callable[[], object], count: int, parts: int) -> tuple[yards
 def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
-  entry.use_kernel_threads(CORES.value or run_flags.values()['kernel_threads'])
-  setup = train.setup_from(run_flags.values())
+  values = run_flags.values()
+  entry.use_kernel_threads(CORES.value or values['kernel_threads'])
+  setup = train.setup_from(values)
   graph = graph_lib.build(setup, seed=1)
   config = sessions.config(tf.get_default_graph())
   config.inter_op_parallelism_threads = CORES.value

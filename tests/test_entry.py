@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import entry
 from hypertransformer.errors import InputError
 
-# Names of the threads that share the work of operations, in a process that has run one.
+# Prints how many threads a session adds to a process.
 COUNT_THREADS = '''
 import os, sys
 import tensorflow.compat.v1 as tf
@@ -30,7 +30,7 @@ print(len(os.listdir('/proc/self/task')) - before)
 
 
 def threads(count: int) -> int:
-  """Threads that a session adds to a process."""
+  """Threads that a session adds, with so many for an operation."""
   command = [sys.executable, '-c', COUNT_THREADS, str(count)]
   printed = subprocess.run(command, check=True, capture_output=True, text=True)
   return int(printed.stdout)
