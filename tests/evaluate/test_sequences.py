@@ -55,6 +55,7 @@ class ByHand:
 
   def __init__(self, config: ModelConfig) -> None:
     with tf.Graph().as_default():
+      tf.set_random_seed(11)  # before the initial values are made: they are the same in every run
       model = HyperTransformer(config, (12, 12, 1))
       self._images = tf.placeholder(tf.float32, [WAYS * SHOTS, 12, 12, 1])
       self._labels = tf.placeholder(tf.int32, [WAYS * SHOTS])
@@ -65,7 +66,6 @@ class ByHand:
       self._blocks = {name: layer.blocks for name, layer in weights.layers.items()}
       self._outputs = model.classify(self._query, model.with_blocks(self._previous)).logits
       self._session = tf.Session()
-      tf.set_random_seed(3)
       self._session.run([v.initializer for v in tf.global_variables()])
       # Far enough from where it begins that one task's weights are not another's.
       rng = np.random.default_rng(3)
@@ -172,7 +172,7 @@ def test_accuracies_are_those_by_hand(both: Any, preset: str) -> None:
     disjoint.append(np.mean([hits[~inside].mean() if not inside.all() else np.nan for hits, inside in last]))
   np.testing.assert_allclose(found.cells, cells[:, :, 0] if scenario == 'mini_batch' else cells, atol=1e-6)
   np.testing.assert_allclose(found.disjoint, disjoint, atol=1e-6)
-  assert len(np.unique(cells[~np.isnan(cells)])) > 2
+  assert len(np.unique(cells[:, -1])) > 2
   assert any(inside.any() for one in expected[preset] for _, inside in one.values())
 
 
