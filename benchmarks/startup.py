@@ -29,6 +29,16 @@ def resident_mb() -> float:
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def shared_mb() -> float | None:
+  """Of the memory now resident, the pages of files (TensorFlow's libraries), which processes share; None: not told."""
+  try:
+    with open('/proc/self/status') as status:
+      fields = dict(line.split(':', 1) for line in status)
+  except FileNotFoundError:
+    return None
+  return int(fields['RssFile'].split()[0]) / 1024
+
+
 def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
@@ -47,6 +57,7 @@ def main(argv: list[str]) -> None:
     for _ in range(STEPS.value):
       session.run(graph.step_done)
     memory.append((f'{STEPS.value} steps', resident_mb()))
+    shared = shared_mb()
   before = 0.0
   for name, end in times:
     print(f'{end - before:6.2f} s CPU  {name}')
@@ -54,6 +65,8 @@ def main(argv: list[str]) -> None:
   print(f'{before:6.2f} s CPU  in all')
   print(f'{len(tf.get_default_graph().get_operations())} graph nodes; {len(tf.global_variables())} variables')
   print('largest resident memory: ' + ', '.join(f'{mb:.0f} MB after {name}' for name, mb in memory))
+  if shared is not None:
+    print(f'{shared:.0f} MB of it are pages of files, which the processes of a machine share')
 
 
 if __name__ == '__main__':

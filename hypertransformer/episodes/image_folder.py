@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import functools
 import io
-import os
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from hypertransformer import cores
 from hypertransformer.episodes import image_files, labels, writing
 from hypertransformer.episodes.image_files import Form
 from hypertransformer.episodes.image_sources import ImageClass, Split
@@ -181,8 +181,7 @@ def _decoded(classes: Sequence[ImageClass], form: Form,
 
 
 def _threads() -> int:
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-  return min(cores, _MAX_THREADS)
+  return min(cores.available(), _MAX_THREADS)
 
 
 def _image_or_reason(image: str | np.ndarray, form: Form) -> np.ndarray | str:

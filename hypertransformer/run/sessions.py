@@ -5,6 +5,8 @@ from __future__ import annotations
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
+from hypertransformer import cores
+
 _LOOPS = {'While', 'StatelessWhile', 'Enter'}  # the last one is of loops as TensorFlow 1 made them
 _REFERENCES = {'VariableV2'}  # variables of who disables resource variables
 
@@ -13,15 +15,16 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
   """One pass of graph optimisation (TensorFlow's second one takes as long again and makes no step faster), without the
   fusing of products with their biases, which costs small products more than it saves.
 
-  On CPUs the nodes of a graph without loops are handled by one thread, in an order found beforehand: thousands of
-  small nodes cost less so. (Loops would run several times slower, and TensorFlow 1's variables not at all.) Each
-  kernel has the threads that the program chose (entry.use_kernel_threads). All measured: benchmarks/RESULTS.md.
+  Of several cores each runs a kernel at a time. On a single one the nodes of a graph without loops are handled by one
+  thread, in an order found beforehand: thousands of small nodes cost less so. (Loops would run several times slower,
+  and TensorFlow 1's variables not at all.) Each kernel has the threads that the program chose
+  (entry.use_kernel_threads). All measured: benchmarks/RESULTS.md.
   """
   made = tf.ConfigProto(intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads())
   optimisation = made.graph_options.rewrite_options
   optimisation.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
   optimisation.remapping = rewriter_config_pb2.RewriterConfig.OFF
-  if not _needs_usual_executor(graph) and not tf.config.list_physical_devices('GPU'):
+  if cores.available() == 1 and not _needs_usual_executor(graph) and not tf.config.list_physical_devices('GPU'):
     made.experimental.executor_type = 'SINGLE_THREADED_EXECUTOR'
   return made
 

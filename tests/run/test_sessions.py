@@ -1,10 +1,11 @@
-"""How sessions are set up: the executor suits the graph."""
+"""How sessions are set up: the executor suits the graph and the machine."""
 
 from __future__ import annotations
 
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer import cores
 from hypertransformer.run import sessions
 
 SINGLE = 'SINGLE_THREADED_EXECUTOR'
@@ -14,6 +15,11 @@ SINGLE = 'SINGLE_THREADED_EXECUTOR'
 def graph() -> tf.Graph:
   with tf.Graph().as_default() as made:
     yield made
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+  monkeypatch.setattr(cores, 'available', lambda: 1)
 
 
 @pytest.fixture
@@ -36,6 +42,16 @@ def test_one_thread_handles_the_nodes_of_a_graph_without_loops(graph: tf.Graph, 
   del gpus
   product = 2.0 * tf.constant(3.0)
   assert executor(graph) == SINGLE
+  with tf.Session(config=sessions.config(graph)) as session:
+    assert session.run(product) == 6.0
+
+
+def test_of_several_cores_each_runs_a_kernel_at_a_time(graph: tf.Graph, gpus: list[str],
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+  del gpus
+  monkeypatch.setattr(cores, 'available', lambda: 2)
+  product = 2.0 * tf.constant(3.0)
+  assert executor(graph) == ''
   with tf.Session(config=sessions.config(graph)) as session:
     assert session.run(product) == 6.0
 
