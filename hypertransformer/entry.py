@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from absl import flags as absl_flags
 from absl import logging
 
-from hypertransformer import command, config, flags
+from hypertransformer import command, config, flag_table, flags
 
 
 def run(program: Callable[[flags.Values], None]) -> None:
@@ -18,7 +18,7 @@ def run(program: Callable[[flags.Values], None]) -> None:
   Exit status: 0 done, 2 bad input (one line on stderr).
   """
   flags.define()
-  for flag in flags.ALL_FLAGS:  # so that --help lists them
+  for flag in flag_table.ALL_FLAGS:  # so that --help lists them
     absl_flags.FLAGS.register_key_flag_for_module(sys.argv[0], absl_flags.FLAGS[flag.name])
   command.run(lambda: _main(program))
 

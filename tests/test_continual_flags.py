@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hypertransformer import config, flags
+from hypertransformer import config, flag_table, flags
 from hypertransformer.errors import InputError
 
 CLASS = {'continual_scenario': 'class_incremental'}
@@ -73,7 +73,7 @@ def test_what_makes_another_model(old, new, changed):
 
 def test_a_run_from_before_these_flags_goes_on():
   old = {name: value for name, value in values().items()
-         if name not in {flag.name for flag in flags.CONTINUAL_FLAGS}}
+         if name not in {flag.name for flag in flag_table.CONTINUAL_FLAGS}}
   assert flags.model_flag_changes(old, values()) == []
 
 

@@ -9,7 +9,7 @@ import pathlib
 import pytest
 from absl import flags as absl_flags
 
-from hypertransformer import config, flags
+from hypertransformer import config, flag_table, flags
 from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.errors import InputError
 
@@ -39,8 +39,8 @@ def recorded() -> list[tuple]:
 
 
 def test_the_original_flags_are_all_there_and_no_other():
-  ours = {flag.name: (flag.name, flag.kind, flag.default, flag.choices) for flag in flags.ORIGINAL_FLAGS}
-  assert len(flags.ORIGINAL_FLAGS) == len(recorded()) == 89
+  ours = {flag.name: (flag.name, flag.kind, flag.default, flag.choices) for flag in flag_table.ORIGINAL_FLAGS}
+  assert len(flag_table.ORIGINAL_FLAGS) == len(recorded()) == 89
   for row in recorded():
     assert ours.pop(row[0]) == row
     assert row[2] is None or type(row[2]) is row[1]    # 1 and 1.0 are not the same default
@@ -56,14 +56,14 @@ def test_the_record_is_the_spec():
 
 
 def test_flags_are_unique_and_explained():
-  names = [flag.name for flag in flags.ALL_FLAGS]
+  names = [flag.name for flag in flag_table.ALL_FLAGS]
   assert len(set(names)) == len(names)
-  assert all(flag.help for flag in flags.ALL_FLAGS)
-  assert set(flags.WITHOUT_EFFECT) <= set(names)
-  assert {flag.name for flag in flags.CONTINUAL_FLAGS} == {
+  assert all(flag.help for flag in flag_table.ALL_FLAGS)
+  assert set(flag_table.WITHOUT_EFFECT) <= set(names)
+  assert {flag.name for flag in flag_table.CONTINUAL_FLAGS} == {
       'continual_scenario', 'continual_method', 'num_tasks', 'eval_num_tasks', 'continual_loss', 'continual_loss_terms',
       'embedding_units', 'generated_weight_scale', 'gradient_norm_clip'}
-  assert {flag.name for flag in flags.OWN_FLAGS} == {
+  assert {flag.name for flag in flag_table.OWN_FLAGS} == {
       'seed', 'optimizer', 'disjoint_query', 'warmup_heads', 'episodes_per_step', 'kernel_threads', 'eval_once',
       'eval_checkpoint', 'eval_timeout_secs'}
 
@@ -239,7 +239,7 @@ def test_a_flag_that_an_older_run_did_not_know_is_no_change():
 
 def test_flags_that_change_variables_make_another_model():
   """Everything that model_config reads and that decides about variables; nothing of the run or the data."""
-  model = {flag.name for flag in flags.ALL_FLAGS if flag.model}
+  model = {flag.name for flag in flag_table.ALL_FLAGS if flag.model}
   assert {'num_labels', 'cnn_model_name', 'kernel_size', 'stride', 'default_num_channels', 'image_size',
           'number_of_trained_cnn_layers', 'add_trainable_weights', 'separate_evaluation_bn_vars',
           'layerwise_generator', 'lw_weight_allocation', 'lw_generate_bias', 'lw_generate_bn', 'embedding_dim',

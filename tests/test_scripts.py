@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from absl import flags as absl_flags
 
-from hypertransformer import config, flags
+from hypertransformer import config, flag_table, flags
 from hypertransformer.episodes import labels, sequences
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -101,7 +101,7 @@ def test_a_run_has_exactly_the_published_flags(name: str, python: pathlib.Path, 
 @pytest.mark.parametrize('name', RUNS)
 def test_the_flags_are_ours(name: str) -> None:
   """Every one exists, and its value can be read as its kind."""
-  known = {flag.name: flag for flag in flags.ALL_FLAGS}
+  known = {flag.name: flag for flag in flag_table.ALL_FLAGS}
   for flag, value in recipe(name).items():
     if known[flag].kind is bool:
       assert value in ('true', 'false')

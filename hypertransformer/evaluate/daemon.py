@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import flags
+from hypertransformer import flag_table, flags
 from hypertransformer.config import EvalConfig
 from hypertransformer.errors import InputError
 from hypertransformer.evaluate import continual_table, snapshots
@@ -179,7 +179,7 @@ class Daemon:
 
 def _settings(values: flags.Values) -> dict[str, Any]:
   """The flags that an evaluation's numbers depend on."""
-  irrelevant = {flag.name for flag in (*flags.RUN_FLAGS, *flags.LOSS_FLAGS) if not flag.model}
+  irrelevant = {flag.name for flag in (*flag_table.RUN_FLAGS, *flag_table.LOSS_FLAGS) if not flag.model}
   irrelevant |= {'data_dir', 'data_numpy_dir', 'eval_once', 'eval_checkpoint', 'eval_timeout_secs', 'num_tasks',
                  'continual_loss_terms', 'episodes_per_step', 'gradient_norm_clip'}
   return {name: value for name, value in values.items() if name not in irrelevant}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flags
+from hypertransformer import flag_table, flags
 from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError
 from hypertransformer.learners.trained import Trained
@@ -87,7 +87,7 @@ class Engine:
   def fingerprint(self) -> str:
     """Of the model's settings and variables: what was learned by one model means nothing to another."""
     defaults = flags.defaults()
-    values = {flag.name: self._trained.values[flag.name] for flag in flags.ALL_FLAGS
+    values = {flag.name: self._trained.values[flag.name] for flag in flag_table.ALL_FLAGS
               if flag.model and self._trained.values[flag.name] != defaults[flag.name]}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     variables = self._run({variable.op.name: variable for variable in self._variables}, {})

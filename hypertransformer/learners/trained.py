@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flags
+from hypertransformer import flag_table, flags
 from hypertransformer.config import ContinualConfig, ModelConfig
 from hypertransformer.errors import InputError
 from hypertransformer.run import checkpoints
@@ -54,14 +54,14 @@ def _values(folder: str) -> dict[str, Any]:
                      'together with the checkpoint.')
   if not isinstance(found, dict):
     raise InputError(f'{path} holds no flag values: copy it anew from the training folder.')
-  wrong = [flag.name for flag in flags.ALL_FLAGS if flag.name in found and not _fits(flag, found[flag.name])]
+  wrong = [flag.name for flag in flag_table.ALL_FLAGS if flag.name in found and not _fits(flag, found[flag.name])]
   if wrong:
     raise InputError(f'{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no value of that flag: copy the file anew '
                      'from the training folder.')
   return flags.defaults() | found
 
 
-def _fits(flag: flags.Flag, value: Any) -> bool:
+def _fits(flag: flag_table.Flag, value: Any) -> bool:
   if value is None:
     return flag.default is None
   if flag.choices and value not in flag.choices:
