@@ -2,8 +2,8 @@
 
   python benchmarks/continual.py --output=docs/continual.png --report=benchmarks/CONTINUAL.md LOG_DIR [LOG_DIR ...]
 
-Each folder has been evaluated by scripts/evaluate.sh with one preset; its last line of results counts. A run in both
-scenarios is two folders, with the same checkpoint.
+Each folder has been evaluated by scripts/evaluate.sh with one preset, in one scenario or several; the last line of
+results of each counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hypertransformer.run import checkpoints
 matplotlib.use('Agg')
 from matplotlib import pyplot
 
-OUTPUT = flags.DEFINE_string('output', 'docs/continual.png', 'the picture')
+OUTPUT = flags.DEFINE_string('output', 'continual.png', 'the picture')
 REPORT = flags.DEFINE_string('report', None, 'a Markdown file for the tables and the matrix of every run')
 
 REPORT_HEAD = """# The continual method, measured
@@ -85,15 +85,15 @@ class Run:
             self.flags['num_tasks'], self.line['step'], self.setting, self.method)
 
 
-def read(folder: str) -> Run:
-  """The last line of an evaluated log folder. Raises InputError."""
+def read(folder: str) -> list[Run]:
+  """The last line of each scenario of an evaluated log folder. Raises InputError."""
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
-  lines = ResultFile(path).read()
+  last = {line['continual']['scenario']: line for line in ResultFile(path).read() if 'continual' in line}
   values = checkpoints.read_flags(folder)
-  if not lines or values is None or 'continual' not in lines[-1]:
+  if not last or values is None:
     raise InputError(f'{folder} is not the folder of a continual run that has been evaluated ({path}, flags.json): '
                      'run scripts/evaluate.sh there first.')
-  return Run(values, lines[-1])
+  return [Run(values, line) for line in last.values()]
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -161,7 +161,7 @@ def _draw_run(panel: Any, run: Run) -> None:
 
 def main(folders: list[str]) -> None:
   """Prints a table for each scenario, draws the picture and writes the report."""
-  runs = sorted(map(read, folders), key=lambda run: run.order)
+  runs = sorted((run for folder in folders for run in read(folder)), key=lambda run: run.order)
   tables, matrices = [], []
   for scenario in dict.fromkeys(run.scenario for run in runs):
     chosen = [run for run in runs if run.scenario == scenario]

@@ -19,4 +19,4 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 # 32, anew at every call to save memory: 65 us each, more than many of our convolutions take.
 os.environ.setdefault('TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE', 'false')
 
-__version__ = '0.1.0'
+__version__ = '0.2.0.dev0'

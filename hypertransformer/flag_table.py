@@ -148,8 +148,8 @@ RUN_FLAGS = _group(
 )
 
 EVALUATION_FLAGS = _group(
-    Flag('eval_datasets', str, '', 'omniglot (its presets train, val, test), or PRESET=NAME:0-9,... , comma '
-         'separated; empty: the train and the test dataset'),
+    Flag('eval_datasets', str, '', 'omniglot, strokes, miniimagenet or tieredimagenet (their presets train, '
+         'val, test), or PRESET=NAME:0-9,... , comma separated; empty: the train and the test dataset'),
     Flag('num_task_evals', int, 512, 'tasks per checkpoint and preset'),
     Flag('num_eval_batches', int, 16, 'query batches per task'),
     Flag('eval_batch_size', int, 200, 'query images per query batch'),

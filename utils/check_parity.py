@@ -22,6 +22,9 @@ SHOWN_FAILURES = 3
 
 def main(paths: list[str]) -> int:
   """Checks the files; returns the exit status."""
+  if '--help' in paths:
+    print(__doc__)
+    return 0
   if not paths:
     print(__doc__, file=sys.stderr)
     return 2

@@ -13,24 +13,25 @@ from hypertransformer.episodes import writing
 from hypertransformer.evaluate.results import forgetting_text, percent
 
 Line = dict[str, Any]
-COLUMNS = ('checkpoint', 'step', 'preset', 'measure', 'after_task', 'task', 'value', 'ci95')
+COLUMNS = ('checkpoint', 'step', 'preset', 'scenario', 'measure', 'after_task', 'task', 'value', 'ci95')
 CELL = 16  # letters
 
 
 def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
-  """Writes all continual results anew, atomically: a row for each number of the newest line of each checkpoint and
-  preset; nothing if there is none. Tasks are counted from 1.
+  """Writes all continual results anew, atomically: a row for each number of the newest line of each checkpoint, preset
+  and scenario; nothing if there is none. Tasks are counted from 1.
 
   Raises InputError where the file cannot be written.
   """
-  newest = {(line['checkpoint'], line['preset']): line for line in lines if line.get('continual')}
+  newest = {(line['checkpoint'], line['preset'], line['continual']['scenario']): line
+            for line in lines if line.get('continual')}
   if not newest:
     return
   text = io.StringIO()
   table = csv.writer(text, lineterminator='\n')
   table.writerow(COLUMNS)
-  for line in newest.values():
-    table.writerows([line['checkpoint'], line['step'], line['preset'], *row] for row in _rows(line['continual']))
+  for (checkpoint, preset, scenario), line in newest.items():
+    table.writerows([checkpoint, line['step'], preset, scenario, *row] for row in _rows(line['continual']))
   with writing.atomic_file(path) as file:
     file.write(text.getvalue().encode())
 

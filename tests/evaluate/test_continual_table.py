@@ -73,6 +73,15 @@ def test_the_newest_line_of_a_checkpoint_and_preset_counts(tmp_path: pathlib.Pat
   assert len(rows(path)) == 3 + 2 + 2
 
 
+def test_both_scenarios_of_a_checkpoint_stay(tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'continual.csv'
+  both = [line(scores(seed=number, scenario=name)) for number, name in enumerate(('class_incremental',
+                                                                                  'task_incremental'))]
+  continual_table.write_csv(path, both)
+  forgotten = {row['scenario']: float(row['value']) for row in rows(path) if row['measure'] == 'forgetting'}
+  assert forgotten == {each['continual']['scenario']: each['continual']['forgetting'] for each in both}
+
+
 def test_pieces_of_one_task_and_a_single_sequence(tmp_path: pathlib.Path) -> None:
   """Nothing is forgotten, and there are no intervals."""
   path = tmp_path / 'continual.csv'
