@@ -2,8 +2,8 @@
 
   python benchmarks/continual.py --output=docs/continual.png --report=benchmarks/CONTINUAL.md LOG_DIR [LOG_DIR ...]
 
-Each folder has been evaluated by scripts/evaluate.sh with one preset, in one scenario or several; the last line of
-results of each counts.
+Each folder has been evaluated by scripts/evaluate.sh with one preset, in one scenario or several, with mixed queries
+or without; the last line of results of each counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from absl import app, flags
 from hypertransformer import command
 from hypertransformer.config import CONTINUAL_METHODS
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate.results import ResultFile
+from hypertransformer.evaluate.results import ResultFile, kind
 from hypertransformer.run import checkpoints
 
 matplotlib.use('Agg')
@@ -63,7 +63,7 @@ class Run:
 
   @property
   def scenario(self) -> str:
-    return self.found['scenario'].replace('_', '-')
+    return self.found['scenario'].replace('_', '-') + (', mixed queries' if self.found.get('mixed_queries') else '')
 
   @property
   def setting(self) -> str:
@@ -86,9 +86,9 @@ class Run:
 
 
 def read(folder: str) -> list[Run]:
-  """The last line of each scenario of an evaluated log folder. Raises InputError."""
+  """The last line of each kind of an evaluated log folder. Raises InputError."""
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
-  last = {line['continual']['scenario']: line for line in ResultFile(path).read() if 'continual' in line}
+  last = {kind(line): line for line in ResultFile(path).read() if 'continual' in line}
   values = checkpoints.read_flags(folder)
   if not last or values is None:
     raise InputError(f'{folder} is not the folder of a continual run that has been evaluated ({path}, flags.json): '

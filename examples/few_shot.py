@@ -3,11 +3,14 @@ import sys
 
 import numpy as np
 
+from hypertransformer.episodes.labels import shuffled_classes
 from hypertransformer.learners import FewShotLearner
 
 checkpoint, data = sys.argv[1:]
 with FewShotLearner(checkpoint) as learner:
-  images = np.load(data)[-learner.num_labels:]          # uint8 [classes, samples, height, width, channels]
+  images = np.load(data)                                # uint8 [classes, samples, height, width, channels]
+  unseen = shuffled_classes(len(images), seed=2022)     # as the scripts of Omniglot: they train on the first 1,150
+  images = images[unseen[-learner.num_labels:]]
   names = [f'class {number}' for number in range(learner.num_labels)]
   learner.fit(images[:, 0], names)                      # one image of each
   predicted = learner.predict(np.concatenate(images[:, 1:6]))

@@ -245,6 +245,7 @@ class EpisodeConfig:
 class ContinualConfig:
   """How a sequence of tasks is learned (spec/continual.md). num_tasks, eval_num_tasks: tasks (in mini_batch: pieces of
   one support set) of a sequence in training and in evaluation. loss_terms: all (t, tau), or those after the last task.
+  mixed_queries: class_incremental: batches of queries have images of all tasks so far, not of one.
   """
   scenario: str
   method: str = 'continual_hypertransformer'
@@ -252,6 +253,7 @@ class ContinualConfig:
   eval_num_tasks: int = 5
   loss: str = 'prototypical'
   loss_terms: str = 'all'
+  mixed_queries: bool = False
 
   def __post_init__(self) -> None:
     _one_of('continual_scenario', self.scenario, CONTINUAL_SCENARIOS)
@@ -259,6 +261,9 @@ class ContinualConfig:
     _one_of('continual_loss', self.loss, CONTINUAL_LOSSES)
     _one_of('continual_loss_terms', self.loss_terms, CONTINUAL_LOSS_TERMS)
     _positive(self, num_tasks='num_tasks', eval_num_tasks='eval_num_tasks')
+    require(not self.mixed_queries or self.scenario == 'class_incremental',
+            f'mixed_queries does not go with continual_scenario={self.scenario}: it is for class_incremental, where '
+            'queries do not come with their task.')
     require(self.prototypical or self.scenario == 'mini_batch',
             f'continual_loss=cross_entropy does not go with continual_scenario={self.scenario} (classes change from '
             'task to task, the CNN has one output per class of one task): use prototypical, or mini_batch.')

@@ -10,7 +10,7 @@ from hypertransformer import config
 DEFAULT_EMBEDDING_UNITS = 32
 
 # Flags that say nothing without a scenario.
-NEED_SCENARIO = ('continual_method', 'continual_loss', 'continual_loss_terms', 'embedding_units')
+NEED_SCENARIO = ('continual_method', 'continual_loss', 'continual_loss_terms', 'mixed_queries', 'embedding_units')
 
 # (flag, the only value that goes with a scenario, why)
 REFUSED = (
@@ -47,7 +47,8 @@ def support_classes_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> l
     return []
   before, now = ('continual_scenario={continual_scenario} of up to {longest} tasks'.format(
       longest=max(v['num_tasks'], v['eval_num_tasks']), **v) for v in (old, new))
-  return [f'merged_hypertransformer was made for {before}, is for {now} (--num_tasks and --eval_num_tasks, the larger)']
+  return [f'merged_hypertransformer was made for {before}, is for {now} (the larger of --num_tasks and '
+          '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)']
 
 
 def check(v: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:

@@ -182,6 +182,8 @@ CONTINUAL_FLAGS = _group(
            choices=config.CONTINUAL_LOSSES),
     Flag('continual_loss_terms', str, 'all', 'queries after every task, or after the last only',
          choices=config.CONTINUAL_LOSS_TERMS),
+    Flag('mixed_queries', bool, False, 'class_incremental: batches of queries have images of all tasks so far, so that '
+         'batch norm tells nothing of the task'),
     _model('embedding_units', int, 0, 'outputs of the CNN with prototypes; 0: '
            f'{continual_flags.DEFAULT_EMBEDDING_UNITS}'),
     _model('generated_weight_scale', float, 1.0, 'with --add_trainable_weights: weight = trained + this * generated'),

@@ -94,7 +94,7 @@ def continual_config(v: Values) -> config.ContinualConfig | None:
   if v['continual_scenario'] == 'none':
     return None
   return config.ContinualConfig(v['continual_scenario'], v['continual_method'], v['num_tasks'], v['eval_num_tasks'],
-                                v['continual_loss'], v['continual_loss_terms'])
+                                v['continual_loss'], v['continual_loss_terms'], v['mixed_queries'])
 
 
 def _layerwise(text: str) -> int | None:

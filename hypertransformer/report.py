@@ -13,7 +13,7 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluate import baseline, continual_table
 from hypertransformer.evaluate.evaluator import Preset
-from hypertransformer.evaluate.results import ResultFile, mean_and_ci95, percent
+from hypertransformer.evaluate.results import ResultFile, kind, mean_and_ci95, percent
 from hypertransformer.evaluate_model import presets_from
 
 BASELINE_TASKS = 200
@@ -21,14 +21,15 @@ COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'
 
 
 def main(values: flags.Values) -> None:
-  """Prints the newest evaluated checkpoint of each preset: a row, or a table of a sequence of tasks. Raises InputError
-  without results."""
+  """Prints the newest evaluated checkpoint of each preset: a row, or a table of each kind of sequences of tasks. Raises
+  InputError without results."""
   path = pathlib.Path(values['train_log_dir']) / 'eval' / 'results.jsonl'
   lines = ResultFile(path).read()
   if not lines:
     raise InputError(f'{path} holds no results: run python -m hypertransformer.evaluate_model with the same flags.')
-  newest = {line['preset']: line for line in sorted(lines, key=lambda line: line['step'])}
-  found = [(preset, newest[preset.name]) for preset in presets_from(values) if preset.name in newest]
+  newest = {(line['preset'], kind(line)): line for line in sorted(lines, key=lambda line: line['step'])}
+  found = [(preset, line) for preset in presets_from(values) for (name, _), line in newest.items()
+           if name == preset.name]
   episodes = dataclasses.replace(flags.episode_config(values), query_samples=values['eval_batch_size'])
   _print_tasks([(preset, line) for preset, line in found if 'continual' not in line], episodes)
   for _, line in found:

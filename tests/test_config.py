@@ -24,6 +24,8 @@ REFUSED = [
     (ContinualConfig, {'scenario': 'mini_batch', 'method': 'x'}, "continual_method is 'x'; known are continual_hyper"),
     (ContinualConfig, {'scenario': 'mini_batch', 'loss': 'x'}, "continual_loss is 'x'; known are prototypical, cross_"),
     (ContinualConfig, {'scenario': 'mini_batch', 'loss_terms': 'x'}, "continual_loss_terms is 'x'; known are all, la"),
+    (ContinualConfig, {'scenario': 'task_incremental', 'mixed_queries': True},
+     'mixed_queries does not go with continual_scenario=task_incremental: it is for class_incremental'),
     (ContinualConfig, {'scenario': 'mini_batch', 'num_tasks': 0}, 'num_tasks is 0; it must be positive.'),
     (ContinualConfig, {'scenario': 'mini_batch', 'eval_num_tasks': -1}, 'eval_num_tasks is -1; it must be positive.'),
     (ContinualConfig, {'scenario': 'class_incremental', 'loss': 'cross_entropy'},

@@ -60,10 +60,12 @@ def test_classes_that_a_support_set_has(changes, classes):
     ({**MERGED, 'num_tasks': 2, 'eval_num_tasks': 6}, {**MERGED, 'num_tasks': 6, 'eval_num_tasks': 4}, []),
     (MERGED, {**MERGED, 'eval_num_tasks': 6}, [
         'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
-        'continual_scenario=class_incremental of up to 6 tasks (--num_tasks and --eval_num_tasks, the larger)']),
+        'continual_scenario=class_incremental of up to 6 tasks (the larger of --num_tasks and '
+        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)']),
     (MERGED, {**MERGED, **PIECES}, [
         'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
-        'continual_scenario=mini_batch of up to 5 tasks (--num_tasks and --eval_num_tasks, the larger)']),
+        'continual_scenario=mini_batch of up to 5 tasks (the larger of --num_tasks and '
+        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)']),
     (PIECES, LOGITS, ["--continual_loss was 'prototypical', is 'cross_entropy'"]),
     ({'add_trainable_weights': True}, {'add_trainable_weights': True, 'generated_weight_scale': 0.1},
      ['--generated_weight_scale was 1.0, is 0.1'])])
@@ -82,6 +84,7 @@ def test_a_run_from_before_these_flags_goes_on():
      'continual_method=constant_protonet is for sequences of tasks: set --continual_scenario, or leave it at contin'),
     ({'embedding_units': 8}, 'embedding_units=8 is for sequences of tasks'),
     ({'continual_loss': 'cross_entropy'}, 'continual_loss=cross_entropy is for sequences of tasks'),
+    ({'mixed_queries': True}, 'mixed_queries=True is for sequences of tasks'),
     ({'continual_loss_terms': 'last'}, 'continual_loss_terms=last is for sequences of tasks'),
     ({**CLASS, 'warmup_steps': 5}, r'warmup_steps=5 does not go with continual_scenario=class_incremental \(warm-up'),
     ({**CLASS, 'pretrain_shared_feature': True}, 'pretrain_shared_feature=True does not go with continual_scenario'),

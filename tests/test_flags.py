@@ -62,7 +62,7 @@ def test_flags_are_unique_and_explained():
   assert set(flag_table.WITHOUT_EFFECT) <= set(names)
   assert {flag.name for flag in flag_table.CONTINUAL_FLAGS} == {
       'continual_scenario', 'continual_method', 'num_tasks', 'eval_num_tasks', 'continual_loss', 'continual_loss_terms',
-      'embedding_units', 'generated_weight_scale', 'gradient_norm_clip'}
+      'mixed_queries', 'embedding_units', 'generated_weight_scale', 'gradient_norm_clip'}
   assert {flag.name for flag in flag_table.OWN_FLAGS} == {
       'seed', 'optimizer', 'disjoint_query', 'warmup_heads', 'episodes_per_step', 'kernel_threads', 'eval_once',
       'eval_checkpoint', 'eval_timeout_secs'}

@@ -36,7 +36,8 @@ def episode_config(episodes: EpisodeConfig, continual: ContinualConfig, num_task
           '--balanced_batches.')
   require(episodes.unlabeled_per_class == 0, f'unlabeled_samples_per_class={episodes.unlabeled_per_class} does not go '
           f'{with_scenario}: prototypes are means of labelled samples. Set it to 0.')
-  for name, count in (('samples_transformer', episodes.support_samples), ('query images', episodes.query_samples)):
+  for name, count in (('samples_transformer', episodes.support_samples),
+                      ('query images (samples_cnn, in evaluation eval_batch_size)', episodes.query_samples)):
     require(count % k == 0, f'{name}={count} is not divisible by num_labels={k}: {with_scenario} every class of a task '
             f'needs the same number of samples, so use a multiple of {k}.')
   if continual.scenario == 'mini_batch':

@@ -59,7 +59,8 @@ def forgetting(cells: np.ndarray) -> Estimate:
 
   The maximum is over the mean matrix, which is what one reads off the table: the maximum over a single sequence's
   accuracies, each of a few dozen queries, would find forgetting in noise. The interval is that of
-  a[s, t*(tau), tau] - a[s, T, tau], averaged over tau, with the t*(tau) found.
+  a[s, t*(tau), tau] - a[s, T, tau], averaged over tau, with the t*(tau) found. Chosen among noisy means, it finds a
+  little forgetting where there is none: with 1024 sequences of 25 queries up to 0.2 points for T = 5, 0.4 for T = 20.
   """
   past = np.arange(cells.shape[1] - 1)
   best = np.nanargmax(cells.mean(axis=0)[:-1, :-1], axis=0)  # t*(tau)

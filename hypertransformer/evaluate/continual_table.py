@@ -10,28 +10,28 @@ from typing import Any
 
 from hypertransformer.config import EpisodeConfig
 from hypertransformer.episodes import writing
-from hypertransformer.evaluate.results import forgetting_text, percent
+from hypertransformer.evaluate.results import forgetting_text, kind, percent
 
 Line = dict[str, Any]
-COLUMNS = ('checkpoint', 'step', 'preset', 'scenario', 'measure', 'after_task', 'task', 'value', 'ci95')
+COLUMNS = ('checkpoint', 'step', 'preset', 'scenario', 'mixed_queries', 'num_tasks', 'measure', 'after_task', 'task',
+           'value', 'ci95')
 CELL = 16  # letters
 
 
 def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
   """Writes all continual results anew, atomically: a row for each number of the newest line of each checkpoint, preset
-  and scenario; nothing if there is none. Tasks are counted from 1.
+  and kind; nothing if there is none. Tasks are counted from 1.
 
   Raises InputError where the file cannot be written.
   """
-  newest = {(line['checkpoint'], line['preset'], line['continual']['scenario']): line
-            for line in lines if line.get('continual')}
+  newest = {(line['checkpoint'], line['preset'], kind(line)): line for line in lines if line.get('continual')}
   if not newest:
     return
   text = io.StringIO()
   table = csv.writer(text, lineterminator='\n')
   table.writerow(COLUMNS)
-  for (checkpoint, preset, scenario), line in newest.items():
-    table.writerows([checkpoint, line['step'], preset, scenario, *row] for row in _rows(line['continual']))
+  for (checkpoint, preset, of_kind), line in newest.items():
+    table.writerows([checkpoint, line['step'], preset, *of_kind, *row] for row in _rows(line['continual']))
   with writing.atomic_file(path) as file:
     file.write(text.getvalue().encode())
 
@@ -56,7 +56,8 @@ def text(line: Line, episodes: EpisodeConfig) -> str:
   """
   found = line['continual']
   pieces = found['scenario'] == 'mini_batch'
-  head = (f'{line["preset"]}, step {line["step"]}: {found["method"]}, {found["scenario"]}, {episodes.num_labels}-way, '
+  head = (f'{line["preset"]}, step {line["step"]}: {found["method"]}, {found["scenario"]}'
+          f'{", mixed queries" if found.get("mixed_queries") else ""}, {episodes.num_labels}-way, '
           f'{episodes.support_samples} support images per {"piece" if pieces else "task"}; '
           f'95 % intervals over {line["num_tasks"]} sequences')
   rows = [['after', 'chance', *([] if pieces else [f'task {task}' for task in _counted(found['matrix'])]), 'average']]

@@ -39,6 +39,13 @@ def forgetting_text(continual: dict[str, Any]) -> str:
           f'{percent(continual["backward_transfer"], continual["backward_transfer_ci95"])}')
 
 
+def kind(line: dict[str, Any]) -> tuple[Any, ...]:
+  """Of a line of results.jsonl: what must be the same in two to compare them. Of sequences of tasks the scenario, how
+  queries are batched, and the length; nothing of single tasks."""
+  found = line.get('continual')
+  return (found['scenario'], found.get('mixed_queries', False), found['num_tasks']) if found else ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
   """One line of results.jsonl: one checkpoint on one preset.
@@ -46,7 +53,7 @@ class Result:
   Accuracies in 0..1; ci95: half-width over tasks; _disjoint: over the query images that are not in the task's support
   set (None if there are none); num_queries: query images of a task; seconds: wall time. Of sequences of tasks:
   accuracy is the average after the last task, num_tasks is the number of sequences, continual: what
-  continual_metrics.ContinualMetrics.json gives, and scenario, method, num_tasks (of a sequence).
+  continual_metrics.ContinualMetrics.json gives, and scenario, method, mixed_queries, num_tasks (of a sequence).
   """
   checkpoint: str
   step: int

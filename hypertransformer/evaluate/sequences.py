@@ -36,7 +36,7 @@ class SequenceScores:
     """Of a results.Result; its accuracy is the average after the last task."""
     metrics = continual_metrics.measure(self.cells)
     continual = {'scenario': self.continual.scenario, 'method': self.continual.method,
-                 'num_tasks': len(metrics.average), **metrics.json()}
+                 'mixed_queries': self.continual.mixed_queries, 'num_tasks': len(metrics.average), **metrics.json()}
     return {**self._last().fields(), 'continual': continual}
 
   def summary(self, preset: str) -> tf.Summary:

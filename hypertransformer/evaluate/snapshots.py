@@ -4,6 +4,7 @@ and keeps the copy of the best one."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import glob
 import hashlib
@@ -15,8 +16,9 @@ import tempfile
 from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
+from absl import logging
 
-from hypertransformer.evaluate.results import Result
+from hypertransformer.evaluate.results import Result, kind
 from hypertransformer.run.checkpoints import FLAGS_FILE
 
 BEST_FILE = 'best.json'
@@ -62,12 +64,18 @@ def _digest(path: str, size: int, time_ns: int) -> str:
   return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-def best_accuracy(folder: pathlib.Path) -> float:
-  """The accuracy of the best checkpoint so far, -1 without one."""
+def best_accuracy(folder: pathlib.Path, like: Result) -> float:
+  """The accuracy of the best checkpoint so far, -1 without one. One that was evaluated otherwise than `like` (other
+  classes, scenario, number of tasks) does not count."""
   try:
-    return float(json.loads((folder / BEST_FILE).read_text())['accuracy'])
-  except (FileNotFoundError, ValueError, KeyError, TypeError):
+    best = json.loads((folder / BEST_FILE).read_text())
+    accuracy = float(best['accuracy'])
+    same = (best['dataset'], kind(best)) == (like.dataset, kind(dataclasses.asdict(like)))
+  except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
     return -1.0
+  if not same:
+    logging.info('The best checkpoint in %s was evaluated otherwise (%s); starting anew.', folder, best['dataset'])
+  return accuracy if same else -1.0
 
 
 def _copy_flags(log_dir: pathlib.Path, folder: pathlib.Path) -> None:
@@ -79,11 +87,11 @@ def _copy_flags(log_dir: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def keep_best(prefix: str, result: Result, folder: pathlib.Path) -> bool:
-  """Puts the checkpoint into `folder` if its result is better than the one there; whether it was.
+  """Puts the checkpoint into `folder` if its result is better than the one there (see best_accuracy); whether it was.
 
   Its files are written aside and renamed; best.json, renamed last, says which checkpoint counts.
   """
-  if result.accuracy <= best_accuracy(folder):
+  if result.accuracy <= best_accuracy(folder, result):
     return False
   folder.mkdir(parents=True, exist_ok=True)
   names = []

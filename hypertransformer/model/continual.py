@@ -70,8 +70,9 @@ def embed_task(model: HyperTransformer, support: Support) -> tuple[CnnWeights, t
 
 
 def learn_sequence(model: HyperTransformer, sequence: Sequence, config: ContinualConfig,
-                   noise: Noise | None = None) -> Outcome:
-  """Learns the tasks one after the other and classifies the queries of those learned so far after each.
+                   noise: Noise | None = None, last_only: bool = False) -> Outcome:
+  """Learns the tasks one after the other and classifies the queries of those learned so far after each, or after the
+  last only.
 
   noise: given in training, None in evaluation (no dropout).
   """
@@ -80,11 +81,12 @@ def learn_sequence(model: HyperTransformer, sequence: Sequence, config: Continua
            'constant_protonet': _learn_prototypes_only}[config.method]
   with tf.name_scope('learn'):
     memory = learn(model, sequence, None if noise is None else noise.fold(0))
-  pairs = [(t, tau) for t in range(num_tasks) for tau in range(1 if config.scenario == 'mini_batch' else t + 1)]
+  pairs = [(t, tau) for t in range(num_tasks - 1 if last_only else 0, num_tasks)
+           for tau in range(1 if config.scenario == 'mini_batch' else t + 1)]
   after, of = np.array(pairs, np.int32).T
   with tf.name_scope('query'):
     outputs = _outputs(model, memory.weights, sequence.query_images, after, of,
-                       None if noise is None else noise.fold(1))
+                       None if noise is None else noise.fold(1), config.mixed_queries)
   labels = tf.gather(sequence.query_labels, of)
   if config.scenario == 'class_incremental':
     labels += (of * model.config.num_labels)[:, None]
@@ -188,23 +190,53 @@ def _never_recomputed(kept: tf.Tensor) -> tf.Tensor:
 
 
 def _outputs(model: HyperTransformer, weights: Blocks, images: tf.Tensor, after: np.ndarray, of: np.ndarray,
-             noise: Noise | None) -> tf.Tensor:
-  """[P, n, outputs]: the CNN after task after[p] on the images of task of[p], with their own batch statistics."""
-  if not weights:  # the same CNN after every task
-    return tf.gather(_classify(model, {}, images, np.arange(images.shape[0]), noise), of)
-  return _classify(model, {name: tf.gather(blocks, after) for name, blocks in weights.items()}, images, of, noise)
+             noise: Noise | None, mixed: bool = False) -> tf.Tensor:
+  """[P, n, outputs]: the CNN after task after[p] on the images [T, n, S, S, C] of task of[p]. A batch, whose statistics
+  batch norm takes, is the images of one task; mixed: of all those asked after the same task."""
+  size = images.shape[1]
+  if not weights and not mixed:  # the same CNN on the same batches after every task
+    return tf.gather(_classify(model, {}, images, np.arange(images.shape[0] * size).reshape(-1, size), noise), of)
+  batches = of[:, None] * size + np.arange(size)
+  places = None
+  if mixed:
+    batches, places = mixed_batches(after, batches)
+  outputs = _classify(model, {name: tf.gather(blocks, after) for name, blocks in weights.items()}, images, batches,
+                      noise)
+  return outputs if places is None else tf.gather(tf.reshape(outputs, [-1, outputs.shape[-1]]), places)
 
 
-def _classify(model: HyperTransformer, weights: Blocks, images: tf.Tensor, of: np.ndarray,
+def mixed_batches(after: np.ndarray, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Deals the images of the passes with the same after[p] out to as many batches of the same size, each with images of
+  every task.
+
+  batches int [P, n]: numbers of the images of one task each. Returns (the same, mixed; places int [P, n]: where in the
+  mixed ones, counted through, each image of the given ones is).
+  """
+  size = batches.shape[1]
+  mixed, places = np.empty_like(batches), np.empty_like(batches)
+  for t in np.unique(after):
+    passes = np.flatnonzero(after == t)
+    task, number = np.divmod(np.arange(len(passes) * size), size)
+    order = np.lexsort((task, number, number % len(passes)))
+    mixed[passes] = batches[passes].reshape(-1)[order].reshape(-1, size)
+    place = np.empty_like(order)
+    place[order] = (passes[:, None] * size + np.arange(size)).reshape(-1)
+    places[passes] = place.reshape(-1, size)
+  return mixed, places
+
+
+def _classify(model: HyperTransformer, weights: Blocks, images: tf.Tensor, batches: np.ndarray,
               noise: Noise | None) -> tf.Tensor:
-  """weights [P, B, b] by layer name, images [T, Nq, S, S, C] -> [P, Nq, outputs] for the images of[p]."""
+  """weights [P, B, b] by layer name, images [T, n, S, S, C] -> [P, n, outputs] for the images batches[p] (int [P, n],
+  counted through)."""
+  flat = tf.reshape(images, [-1, *images.shape[2:]])
 
-  def one(pair: tuple[Blocks, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    blocks, task, number = pair
+  def one(single: tuple[Blocks, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    blocks, batch, number = single
     own_noise = None if noise is None else noise.fold(number)
-    return model.classify(tf.gather(images, task), model.with_blocks(blocks), own_noise).logits
+    return model.classify(tf.gather(flat, batch), model.with_blocks(blocks), own_noise).logits
 
-  return loops.map_each(one, (weights, tf.constant(of), tf.range(len(of))))
+  return loops.map_each(one, (weights, tf.constant(batches), tf.range(len(batches))))
 
 
 def _scores(outputs: tf.Tensor, known: tf.Tensor, after: np.ndarray, of: np.ndarray, scenario: str) -> tf.Tensor:

@@ -37,7 +37,9 @@ class Noise:
 
   def fold(self, number: int | tf.Tensor) -> Noise:
     """Noise of its own for part `number` (int []) of the step, such as one task of a sequence."""
-    return Noise(tf.random.experimental.stateless_fold_in(self._seed, number), self._on)
+    # Folding in puts `number` where `uniform` adds the stream's: folded in once more, no part's streams are another's.
+    part = tf.random.experimental.stateless_fold_in(self._seed, number)
+    return Noise(tf.random.experimental.stateless_fold_in(part, 0), self._on)
 
   def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """float32 `shape`, uniform in [0, 1)."""

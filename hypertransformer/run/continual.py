@@ -18,29 +18,28 @@ from hypertransformer.run import losses
 
 @dataclasses.dataclass(frozen=True)
 class ContinualObjective:
-  """loss []: J. accuracy []: the mean over all (t, tau). accuracy_after [T]: the mean over tau after each task t."""
+  """loss []: J. accuracy []: the mean over the (t, tau) of J. accuracy_after: of these the mean over tau after task t =
+  1, 2, ..."""
   loss: tf.Tensor
   accuracy: tf.Tensor
-  accuracy_after: tf.Tensor
+  accuracy_after: dict[int, tf.Tensor]
   outcome: Outcome
 
 
 def build(model: HyperTransformer, sequence: Sequence, config: ContinualConfig, loss: LossConfig,
           noise: Noise | None = None) -> ContinualObjective:
   """J: the mean over (t, tau), or those of the last t only, of the cross-entropy of task tau's queries after task t."""
-  outcome = continual.learn_sequence(model, sequence, config, noise)
-  after = np.array([t for t, _ in outcome.pairs])
-  counted = np.flatnonzero((after == after.max()) | (config.loss_terms == 'all'))
-  logits, labels = tf.gather(outcome.logits, counted), tf.gather(outcome.labels, counted)
-  ce = losses.cross_entropy(logits, labels, loss.label_smoothing, prototypes.UNKNOWN)
+  outcome = continual.learn_sequence(model, sequence, config, noise, last_only=config.loss_terms == 'last')
+  ce = losses.cross_entropy(outcome.logits, outcome.labels, loss.label_smoothing, prototypes.UNKNOWN)
   hits = tf.reduce_mean(losses.hits(outcome.logits, outcome.labels), axis=1)
-  return ContinualObjective(ce, tf.reduce_mean(hits), tf.math.unsorted_segment_mean(hits, after, after.max() + 1),
-                            outcome)
+  after = np.array([t for t, _ in outcome.pairs])
+  accuracy_after = {int(t) + 1: tf.reduce_mean(tf.gather(hits, np.flatnonzero(after == t))) for t in np.unique(after)}
+  return ContinualObjective(ce, tf.reduce_mean(hits), accuracy_after, outcome)
 
 
 def metrics(ours: ContinualObjective) -> dict[str, tf.Tensor]:
-  """Scalars of a training step: the ordinary ones, and the accuracy after each task."""
-  after = {f'accuracy/after_{number}': value for number, value in enumerate(tf.unstack(ours.accuracy_after), start=1)}
+  """Scalars of a training step: the ordinary ones, and the accuracy after each task that J counts."""
+  after = {f'accuracy/after_{number}': value for number, value in ours.accuracy_after.items()}
   return {'loss/loss/ce': ours.loss, 'loss/loss': ours.loss, 'accuracy/accuracy': ours.accuracy, **after}
 
 

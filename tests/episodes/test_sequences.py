@@ -76,7 +76,8 @@ def test_the_episode_of_a_sequence() -> None:
 @pytest.mark.parametrize(('changes', 'message'), [
     ({'balanced': False}, 'with continual_scenario=class_incremental every class of a task needs the same number'),
     ({'support_samples': 7}, r'samples_transformer=7 is not divisible by num_labels=2: .*use a multiple of 2'),
-    ({'query_samples': 9}, r'query images=9 is not divisible by num_labels=2'),
+    ({'query_samples': 9},
+     r'query images \(samples_cnn, in evaluation eval_batch_size\)=9 is not divisible by num_labels=2'),
     ({'unlabeled_per_class': 1}, 'unlabeled_samples_per_class=1 does not go with continual_scenario=class')])
 def test_tasks_that_cannot_be_cut(changes: dict, message: str) -> None:
   with pytest.raises(InputError, match=message):

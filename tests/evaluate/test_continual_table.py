@@ -20,14 +20,16 @@ from hypertransformer.evaluate.sequences import SequenceScores
 EPISODES = EpisodeConfig(num_labels=5, support_samples=5, balanced=True)
 
 
-def scores(tasks: int = 3, seed: int = 0, scenario: str = 'class_incremental', sequences: int = 50) -> SequenceScores:
+def scores(tasks: int = 3, seed: int = 0, scenario: str = 'class_incremental', sequences: int = 50,
+           mixed_queries: bool = False) -> SequenceScores:
   rng = np.random.default_rng(seed)
   if scenario == 'mini_batch':
     cells = rng.uniform(0.3, 0.6, (sequences, tasks))
   else:
     cells = rng.uniform(0.3, 0.6, (sequences, tasks, tasks))
     cells[:, np.triu_indices(tasks, 1)[0], np.triu_indices(tasks, 1)[1]] = np.nan
-  return SequenceScores(cells, np.full(sequences, 0.25), ContinualConfig(scenario, eval_num_tasks=tasks))
+  return SequenceScores(cells, np.full(sequences, 0.25),
+                        ContinualConfig(scenario, eval_num_tasks=tasks, mixed_queries=mixed_queries))
 
 
 def line(found: SequenceScores, step: int = 10, preset: str = 'val, "ö"/x') -> dict[str, Any]:
@@ -64,22 +66,26 @@ def test_csv_and_json_agree(tmp_path: pathlib.Path) -> None:
   assert len(table) == 2 * (6 + 3 + 2) + 10 + 4 + 2
 
 
-def test_the_newest_line_of_a_checkpoint_and_preset_counts(tmp_path: pathlib.Path) -> None:
+def test_the_newest_line_of_a_checkpoint_preset_and_kind_counts(tmp_path: pathlib.Path) -> None:
   path = tmp_path / 'continual.csv'
-  newer = line(scores(tasks=2, seed=2))
+  newer = line(scores(seed=2))
   continual_table.write_csv(path, [line(scores(seed=1)), newer])
   assert [float(row['value']) for row in rows(path) if row['measure'] == 'forgetting'] == [
       newer['continual']['forgetting']]
-  assert len(rows(path)) == 3 + 2 + 2
+  assert len(rows(path)) == 6 + 3 + 2
 
 
-def test_both_scenarios_of_a_checkpoint_stay(tmp_path: pathlib.Path) -> None:
+def test_all_kinds_of_a_checkpoint_stay(tmp_path: pathlib.Path) -> None:
+  """Scenarios, mixed queries or not, lengths."""
   path = tmp_path / 'continual.csv'
-  both = [line(scores(seed=number, scenario=name)) for number, name in enumerate(('class_incremental',
-                                                                                  'task_incremental'))]
-  continual_table.write_csv(path, both)
-  forgotten = {row['scenario']: float(row['value']) for row in rows(path) if row['measure'] == 'forgetting'}
-  assert forgotten == {each['continual']['scenario']: each['continual']['forgetting'] for each in both}
+  lines = [line(scores(seed=1)), line(scores(seed=2, scenario='task_incremental')), line(scores(seed=3, tasks=4)),
+           line(scores(seed=4, mixed_queries=True))]
+  continual_table.write_csv(path, lines)
+  forgotten = {(row['scenario'], row['mixed_queries'], row['num_tasks']): float(row['value']) for row in rows(path)
+               if row['measure'] == 'forgetting'}
+  assert forgotten == {tuple(str(each['continual'][name]) for name in ('scenario', 'mixed_queries', 'num_tasks')):
+                       each['continual']['forgetting'] for each in lines}
+  assert len(forgotten) == 4
 
 
 def test_pieces_of_one_task_and_a_single_sequence(tmp_path: pathlib.Path) -> None:

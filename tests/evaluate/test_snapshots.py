@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
+from typing import Any
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -72,7 +74,7 @@ def best_files(step: int) -> list[str]:
 
 def test_the_best_is_replaced_by_a_better_one_only(logs: pathlib.Path, tmp_path: pathlib.Path) -> None:
   best = tmp_path / 'best'
-  assert snapshots.best_accuracy(best) == -1.0
+  assert snapshots.best_accuracy(best, result(1, 0.0)) == -1.0
   for step, accuracy, kept in ((1, 0.0, 1), (2, 0.5, 2), (3, 0.4, 2), (4, 0.5, 2), (5, 0.6, 5)):
     assert snapshots.keep_best(make(logs, step), result(step, accuracy), best) == (kept == step)
     assert names(best) == best_files(kept)
@@ -80,7 +82,22 @@ def test_the_best_is_replaced_by_a_better_one_only(logs: pathlib.Path, tmp_path:
     assert json.loads((best / 'best.json').read_text())['step'] == kept
     assert tf.train.get_checkpoint_state(str(best)).model_checkpoint_path == str(best / f'model-{kept}')
   assert json.loads((best / 'best.json').read_text()) == json.loads(result(5, 0.6).json())
-  assert snapshots.best_accuracy(best) == 0.6
+  assert snapshots.best_accuracy(best, result(6, 0.0)) == 0.6
+
+
+SEQUENCES = {'scenario': 'task_incremental', 'mixed_queries': False, 'num_tasks': 5}
+
+
+@pytest.mark.parametrize('changes', [
+    {'dataset': 'tiny:10-19'}, {'continual': SEQUENCES}, {'continual': {**SEQUENCES, 'scenario': 'class_incremental'}},
+    {'continual': {**SEQUENCES, 'num_tasks': 20}}, {'continual': {**SEQUENCES, 'mixed_queries': True}}])
+def test_only_equal_evaluations_are_compared(logs: pathlib.Path, tmp_path: pathlib.Path, changes: Any) -> None:
+  """A worse result of another kind begins anew; then its own kind counts."""
+  best = tmp_path / 'best'
+  former = {} if changes == {'continual': SEQUENCES} else {'continual': SEQUENCES}
+  snapshots.keep_best(make(logs, 1), dataclasses.replace(result(1, 0.9), **former), best)
+  for step, accuracy, kept in ((2, 0.3, True), (3, 0.2, False), (4, 0.4, True)):
+    assert snapshots.keep_best(make(logs, step), dataclasses.replace(result(step, accuracy), **changes), best) == kept
 
 
 def test_a_crash_while_keeping_leaves_the_former_best(logs: pathlib.Path, tmp_path: pathlib.Path,
@@ -108,4 +125,4 @@ def test_a_crash_while_keeping_leaves_the_former_best(logs: pathlib.Path, tmp_pa
 @pytest.mark.parametrize('content', ['', '{"accuracy": ', '[1]', '{}', '{"accuracy": null}'])
 def test_an_unreadable_best_json_counts_as_none(tmp_path: pathlib.Path, content: str) -> None:
   (tmp_path / 'best.json').write_text(content)
-  assert snapshots.best_accuracy(tmp_path) == -1.0
+  assert snapshots.best_accuracy(tmp_path, result(1, 0.0)) == -1.0

@@ -339,6 +339,56 @@ def test_cross_entropy_has_the_cnns_logits(lab, method):
   np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
+# ---- which queries are asked, and in which batches
+
+@pytest.mark.parametrize('method', CONTINUAL_METHODS)
+@pytest.mark.parametrize('scenario', CONTINUAL_SCENARIOS)
+def test_the_last_task_alone_is_the_end_of_all(lab, scenario, method):
+  model, sequence = model_of(**ADDED), constant(draw(3, pieces=scenario == PIECES))
+  config = ContinualConfig(scenario, method)
+  every = continual.learn_sequence(model, sequence, config)
+  last = continual.learn_sequence(model, sequence, config, last_only=True)
+  assert last.pairs == [(t, tau) for t, tau in every.pairs if t == 2]
+  lab.fill()
+  every, last = lab.run(((every.logits, every.labels), (last.logits, last.labels)))
+  for one, other in zip(every, last, strict=True):
+    np.testing.assert_allclose(other, one[-len(other):], rtol=1e-5, atol=1e-5)
+
+
+def test_mixed_batches_have_images_of_every_task():
+  after = np.array([0, 1, 1, 2, 2, 2])
+  of = np.array([0, 0, 1, 0, 1, 2])
+  batches = of[:, None] * 10 + np.arange(10)
+  mixed, places = continual.mixed_batches(after, batches)
+  np.testing.assert_array_equal(mixed.reshape(-1)[places], batches)
+  for t in range(3):
+    assert sorted(mixed[after == t].reshape(-1)) == list(range((t + 1) * 10))
+    for batch in mixed[after == t]:
+      shares = np.bincount(batch // 10, minlength=t + 1)
+      assert shares.max() - shares.min() <= 1
+
+
+@pytest.mark.parametrize('method', CONTINUAL_METHODS)
+def test_mixed_queries_against_batches_by_hand(lab, method, unrolled_up_to):
+  model, sequence = model_of(**ADDED), draw(2)
+  outcome = learn(model, constant(sequence), CLASS, method, mixed_queries=True)
+  own = learn(model, constant(sequence), CLASS, method)
+  both = sequence.query_images.reshape(-1, SIDE, SIDE, 1)
+  # Images 0, 2, .. of each task, turn and turn about, then 1, 3, ..
+  order = [9 * task + number for start in (0, 1) for number in range(start, 9, 2) for task in (0, 1)]
+  weights = model.with_blocks({name: w[1] for name, w in outcome.weights.items()})
+  by_hand = [model.classify(tf.constant(both[order[part]]), weights).logits for part in (slice(0, 9), slice(9, 18))]
+  known = tf.reshape(outcome.prototypes, [2 * K, UNITS])
+  lab.fill()
+  ours, plain, by_hand, known = lab.run((outcome.logits, own.logits, by_hand, known))
+  outputs = np.empty((18, UNITS))
+  outputs[order] = np.concatenate(by_hand)
+  scores = -((outputs[:, None] - known[None]) ** 2).sum(-1)
+  np.testing.assert_allclose(ours[1:].reshape(18, 2 * K), scores, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(ours[0, :, :K], plain[0, :, :K], rtol=1e-5, atol=1e-5)   # one task: nothing to mix
+  assert np.abs(ours[1:] - plain[1:]).max() > 1e-2
+
+
 # ---- noise, size
 
 def repeated(sequence: Sequence) -> Sequence:
@@ -371,6 +421,14 @@ def test_noise_of_parts(lab):
     assert np.abs(a - b).mean() > 0.2
   off = Noise(tf.constant([1, 2]), tf.constant(0.0)).fold(1)
   assert lab.run(off.rate(0.5)) == 0.0
+
+
+def test_no_draw_of_a_part_is_a_draw_of_another(lab):
+  """Parts of parts, as learning draws: three layers of three tasks."""
+  noise = Noise(tf.constant([1, 2])).fold(0)
+  parts = [noise, *(noise.fold(number) for number in range(3))]
+  draws = lab.run([part.uniform([3]) for part in parts for _ in range(3)])
+  assert len({tuple(each) for each in draws}) == 12
 
 
 def size_of_graph(num_tasks: int, method: str) -> int:
