@@ -70,9 +70,12 @@ class Run:
     """What the runs of one panel share."""
     shots = self.flags['samples_transformer'] // self.flags['num_labels']
     trained = self.flags['continual_scenario'].replace('_', '-')
+    how = ', mixed queries' if self.flags.get('mixed_queries') else ''
+    if self.flags['continual_loss_terms'] == 'last':
+      how += ', loss after the last'
     return (f'{self.line["dataset"].split(":")[0]}, {self.flags["num_labels"]}-way {shots}-shot, '
             f'{self.flags["default_num_channels"]} channels, trained on {self.flags["num_tasks"]} {trained} '
-            f'{"pieces" if self.of_pieces else "tasks"}, {self.line["step"]:,} steps')
+            f'{"pieces" if self.of_pieces else "tasks"}{how}, {self.line["step"]:,} steps')
 
   @property
   def of_pieces(self) -> bool:
@@ -129,7 +132,8 @@ def _percent(mean: float | None, ci95: float | None) -> str:
 
 
 def draw(runs: Sequence[Run], path: str) -> None:
-  """A panel for each setting; a line for each method, dashed where queries know their task."""
+  """A panel for each setting; a line for each method, dashed where queries know their task, dotted where the batches of
+  queries are mixed."""
   settings = list(dict.fromkeys(run.setting for run in runs))
   columns = min(len(settings), 3)
   lines = -(-len(settings) // columns)
@@ -141,7 +145,8 @@ def draw(runs: Sequence[Run], path: str) -> None:
     panel.set_title(setting.replace(', trained', ',\ntrained'), fontsize='x-small')
     panel.set_xlabel('tasks learned')
     panel.grid(alpha=0.3)
-    panel.legend(fontsize='x-small', title='dashed: task-incremental', title_fontsize='xx-small')
+    panel.legend(fontsize='x-small', title='dashed: task-incremental, dotted: mixed queries',
+                 title_fontsize='xx-small')
   for panel in panels[:, 0]:
     panel.set_ylabel('average accuracy, %')
   for panel in panels.flat[len(settings):]:
@@ -153,9 +158,9 @@ def draw(runs: Sequence[Run], path: str) -> None:
 def _draw_run(panel: Any, run: Run) -> None:
   means, ci95s = (100 * np.array(run.found[name]) for name in ('average_accuracy', 'average_accuracy_ci95'))
   number = list(NAMES).index(run.found['method']) + len(NAMES) * run.pretrained
-  dashed = run.scenario == 'task-incremental'
-  panel.errorbar(range(1, len(means) + 1), means, ci95s, fmt='o--' if dashed else 'o-', markersize=3, capsize=2,
-                 color=f'C{number}', label=None if dashed else run.method)
+  line = '--' if run.found['scenario'] == 'task_incremental' else ':' if run.found.get('mixed_queries') else '-'
+  panel.errorbar(range(1, len(means) + 1), means, ci95s, fmt=f'o{line}', markersize=3, capsize=2,
+                 color=f'C{number}', label=run.method if line == '-' else None)
   panel.set_xticks(range(1, len(means) + 1))
 
 
