@@ -139,9 +139,11 @@ def draw(runs: Sequence[Run], path: str) -> None:
   lines = -(-len(settings) // columns)
   figure, panels = pyplot.subplots(lines, columns, figsize=(4.2 * columns, 3.4 * lines), sharey=True, squeeze=False)
   for setting, panel in zip(settings, panels.flat, strict=False):
+    shown: set[str] = set()
     for run in runs:
       if run.setting == setting:
-        _draw_run(panel, run)
+        _draw_run(panel, run, run.method not in shown)
+        shown.add(run.method)
     panel.set_title(setting.replace(', trained', ',\ntrained'), fontsize='x-small')
     panel.set_xlabel('tasks learned')
     panel.grid(alpha=0.3)
@@ -155,12 +157,12 @@ def draw(runs: Sequence[Run], path: str) -> None:
   figure.savefig(path, dpi=100)
 
 
-def _draw_run(panel: Any, run: Run) -> None:
+def _draw_run(panel: Any, run: Run, labelled: bool) -> None:
   means, ci95s = (100 * np.array(run.found[name]) for name in ('average_accuracy', 'average_accuracy_ci95'))
   number = list(NAMES).index(run.found['method']) + len(NAMES) * run.pretrained
   line = '--' if run.found['scenario'] == 'task_incremental' else ':' if run.found.get('mixed_queries') else '-'
   panel.errorbar(range(1, len(means) + 1), means, ci95s, fmt=f'o{line}', markersize=3, capsize=2,
-                 color=f'C{number}', label=run.method if line == '-' else None)
+                 color=f'C{number}', label=run.method if labelled else None)
   panel.set_xticks(range(1, len(means) + 1))
 
 

@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
   config = sessions.config(tf.get_default_graph())
   config.inter_op_parallelism_threads = CORES.value
   if TRACE.value:
-    config.experimental.executor_type = ''  # the single-threaded executor of training leaves no trace
+    config.experimental.executor_type = ''  # training's executor on one core leaves no trace
   with tf.Session(config=config) as session:
     session.run(tf.global_variables_initializer())
     session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})

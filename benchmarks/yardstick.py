@@ -36,7 +36,7 @@ def recipe(name: str) -> list[str]:
 
 
 def one_core() -> tf.ConfigProto:
-  """The session of training of the default graph, single-threaded as the yardstick."""
+  """The session of training of the default graph, single-threaded as the yardstick; for processes pinned to a core."""
   config = sessions.config(tf.get_default_graph())
   config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = 1
   return config

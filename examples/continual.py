@@ -7,7 +7,7 @@ from hypertransformer.episodes.labels import shuffled_classes
 from hypertransformer.learners import ContinualLearner
 
 checkpoint, data = sys.argv[1:]
-with ContinualLearner(checkpoint) as learner:           # trained with --continual_scenario=class_incremental
+with ContinualLearner(checkpoint) as learner:           # --continual_scenario=class_incremental --mixed_queries
   k = learner.num_labels
   images = np.load(data)
   images = images[shuffled_classes(len(images), seed=2022)[-3 * k:]]    # not trained on, see few_shot.py

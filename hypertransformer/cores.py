@@ -6,5 +6,5 @@ import os
 
 
 def available() -> int:
-  """How many: those the process is pinned to (taskset, containers), where the system tells."""
+  """How many: those the process is pinned to (taskset, cpusets), where the system tells."""
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -170,7 +170,8 @@ class Daemon:
     """Whether an earlier evaluator left a line for it that is younger than the checkpoint."""
     if not self._skip_done or os.path.getmtime(f'{copy}.index') > self._results_time:
       return False
-    return self._results.has(prefix, preset.name, preset.dataset, self._config.num_tasks, self._num_queries)
+    return self._results.has(prefix, preset.name, preset.dataset, self._config.num_tasks, self._num_queries,
+                             self._evaluator.kind)
 
   @property
   def _num_queries(self) -> int:

@@ -54,6 +54,7 @@ class Evaluator(abc.ABC):
   """Evaluates checkpoints of one model on several presets."""
 
   unit = 'tasks'  # what num_task_evals counts, for a person
+  kind: tuple[Any, ...] = ()  # results.kind of what it finds
 
   def __init__(self, model: ModelConfig, drawn: EpisodeConfig, augment: AugmentationConfig, image_size: int,
                presets: Sequence[Preset], config: EvalConfig, seed: int) -> None:

@@ -40,8 +40,8 @@ def forgetting_text(continual: dict[str, Any]) -> str:
 
 
 def kind(line: dict[str, Any]) -> tuple[Any, ...]:
-  """Of a line of results.jsonl: what must be the same in two to compare them. Of sequences of tasks the scenario, how
-  queries are batched, and the length; nothing of single tasks."""
+  """Of a line of results.jsonl: which kind of evaluation it is of. Of sequences of tasks (scenario, whether batches of
+  queries are mixed, length); () of single tasks."""
   found = line.get('continual')
   return (found['scenario'], found.get('mixed_queries', False), found['num_tasks']) if found else ()
 
@@ -121,8 +121,9 @@ class ResultFile:
         continue
     return lines
 
-  def has(self, checkpoint: str, preset: str, dataset: str, num_tasks: int, num_queries: int) -> bool:
-    """Whether there is a line for this, of these sizes."""
+  def has(self, checkpoint: str, preset: str, dataset: str, num_tasks: int, num_queries: int,
+          of_kind: tuple[Any, ...] = ()) -> bool:
+    """Whether there is a line for this, of these sizes and this kind."""
     wanted = {'preset': preset, 'dataset': dataset, 'num_tasks': num_tasks, 'num_queries': num_queries}
-    return any(all(line.get(key) == value for key, value in wanted.items())
+    return any(all(line.get(key) == value for key, value in wanted.items()) and kind(line) == of_kind
                and os.path.abspath(line.get('checkpoint', '')) == os.path.abspath(checkpoint) for line in self.read())

@@ -72,6 +72,7 @@ class SequenceEvaluator(Evaluator):
     """
     assert config.num_batches == 1
     self._continual = continual
+    self.kind = continual.scenario, continual.mixed_queries, continual.eval_num_tasks
     self._num_labels = episodes.num_labels
     tasks = dataclasses.replace(episodes, query_samples=config.batch_size)
     for preset in presets:

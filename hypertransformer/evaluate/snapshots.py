@@ -9,6 +9,7 @@ import functools
 import glob
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -65,8 +66,8 @@ def _digest(path: str, size: int, time_ns: int) -> str:
 
 
 def best_accuracy(folder: pathlib.Path, like: Result) -> float:
-  """The accuracy of the best checkpoint so far, -1 without one. One that was evaluated otherwise than `like` (other
-  classes, scenario, number of tasks) does not count."""
+  """The accuracy of the best checkpoint so far, -1 without one; infinite, with a warning, if that one was evaluated
+  otherwise than `like` (other classes, scenario, batches, number of tasks), as they cannot be compared."""
   try:
     best = json.loads((folder / BEST_FILE).read_text())
     accuracy = float(best['accuracy'])
@@ -74,8 +75,9 @@ def best_accuracy(folder: pathlib.Path, like: Result) -> float:
   except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
     return -1.0
   if not same:
-    logging.info('The best checkpoint in %s was evaluated otherwise (%s); starting anew.', folder, best['dataset'])
-  return accuracy if same else -1.0
+    logging.warning('%s holds the best checkpoint of another evaluation (%s); it stays. To keep the best of this one, '
+                    'move that folder away.', folder, ' '.join(map(str, (best['dataset'], *kind(best)))))
+  return accuracy if same else math.inf
 
 
 def _copy_flags(log_dir: pathlib.Path, folder: pathlib.Path) -> None:

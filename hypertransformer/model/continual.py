@@ -74,9 +74,13 @@ def learn_sequence(model: HyperTransformer, sequence: Sequence, config: Continua
   """Learns the tasks one after the other and classifies the queries of those learned so far after each, or after the
   last only.
 
-  noise: given in training, None in evaluation (no dropout).
+  noise: given in training, None in evaluation (no dropout). Raises InputError for too few queries to mix.
   """
   num_tasks = sequence.support_images.shape[0]
+  require(not config.mixed_queries or sequence.query_images.shape[1] >= num_tasks,
+          f'mixed_queries with {num_tasks} tasks needs as many query images of each: there are '
+          f'{sequence.query_images.shape[1]} (samples_cnn, in evaluation eval_batch_size). Ask for more, or for fewer '
+          'tasks.')
   learn = {'continual_hypertransformer': _learn_continually, 'merged_hypertransformer': _learn_merged,
            'constant_protonet': _learn_prototypes_only}[config.method]
   with tf.name_scope('learn'):
@@ -194,15 +198,15 @@ def _outputs(model: HyperTransformer, weights: Blocks, images: tf.Tensor, after:
   """[P, n, outputs]: the CNN after task after[p] on the images [T, n, S, S, C] of task of[p]. A batch, whose statistics
   batch norm takes, is the images of one task; mixed: of all those asked after the same task."""
   size = images.shape[1]
-  if not weights and not mixed:  # the same CNN on the same batches after every task
-    return tf.gather(_classify(model, {}, images, np.arange(images.shape[0] * size).reshape(-1, size), noise), of)
-  batches = of[:, None] * size + np.arange(size)
-  places = None
+  own = of[:, None] * size + np.arange(size)
+  weights_of = {name: tf.gather(blocks, after) for name, blocks in weights.items()}
   if mixed:
-    batches, places = mixed_batches(after, batches)
-  outputs = _classify(model, {name: tf.gather(blocks, after) for name, blocks in weights.items()}, images, batches,
-                      noise)
-  return outputs if places is None else tf.gather(tf.reshape(outputs, [-1, outputs.shape[-1]]), places)
+    batches, places = mixed_batches(after, own)
+    outputs = _classify(model, weights_of, images, batches, noise)
+    return tf.gather(tf.reshape(outputs, [-1, outputs.shape[-1]]), places)
+  if not weights:  # the same CNN on the same batches after every task
+    return tf.gather(_classify(model, {}, images, np.arange(images.shape[0] * size).reshape(-1, size), noise), of)
+  return _classify(model, weights_of, images, own, noise)
 
 
 def mixed_batches(after: np.ndarray, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,7 @@ class Evaluator:
   """Stands for an Evaluator. during: called at every evaluation with the preset and the number of the call."""
 
   unit = 'tasks'
+  kind: tuple[Any, ...] = ()
 
   def __init__(self) -> None:
     with tf.Graph().as_default():

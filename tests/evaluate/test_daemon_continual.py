@@ -37,6 +37,7 @@ def continual(bench: Any) -> Any:
 
   bench.evaluator.evaluate = evaluate
   bench.evaluator.unit = 'sequences'
+  bench.evaluator.kind = 'class_incremental', False, 2
   return bench
 
 
@@ -88,6 +89,16 @@ def test_a_restarted_evaluator_repeats_nothing_and_makes_the_table_good(continua
   assert continual.steps() == [5]
   assert (continual.folder / 'eval' / 'continual.csv').read_text() == before
   continual.run(values=values | {'eval_num_tasks': 7}, **SIZES)
+  assert continual.steps() == [5, 5]
+
+
+def test_what_another_kind_of_evaluation_found_is_not_done(continual: Any) -> None:
+  """Also if an evaluator of this kind was started before, and stopped before it found anything."""
+  continual.save(5, 0.5)
+  values = flags.defaults() | {'continual_scenario': 'class_incremental'}
+  continual.run(values=values, **SIZES)
+  continual.evaluator.kind = 'class_incremental', True, 2
+  continual.run(values=values, **SIZES)
   assert continual.steps() == [5, 5]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -84,5 +85,15 @@ def test_has(file: ResultFile, tmp_path: pathlib.Path, monkeypatch: pytest.Monke
   assert file.has(str(tmp_path / 'logs/model-30'), 'val', 'tiny:0-9', 400, 1600)
   for other in (('logs/model-31', 'val', 'tiny:0-9', 400, 1600), ('other/model-30', 'val', 'tiny:0-9', 400, 1600),
                 ('logs/model-30', 'test', 'tiny:0-9', 400, 1600), ('logs/model-30', 'val', 'tiny:0-8', 400, 1600),
-                ('logs/model-30', 'val', 'tiny:0-9', 40, 1600), ('logs/model-30', 'val', 'tiny:0-9', 400, 160)):
+                ('logs/model-30', 'val', 'tiny:0-9', 40, 1600), ('logs/model-30', 'val', 'tiny:0-9', 400, 160),
+                ('logs/model-30', 'val', 'tiny:0-9', 400, 1600, ('task_incremental', False, 5))):
     assert not file.has(*other)
+
+
+def test_has_of_sequences(file: ResultFile) -> None:
+  """Another scenario, batches mixed or not, another length are other evaluations."""
+  found = {'scenario': 'class_incremental', 'mixed_queries': False, 'num_tasks': 5}
+  file.append(dataclasses.replace(RESULT, continual=found))
+  for of_kind in (('class_incremental', False, 5), ('task_incremental', False, 5), ('class_incremental', True, 5),
+                  ('class_incremental', False, 3), ()):
+    assert file.has('logs/model-30', 'val', 'tiny:0-9', 400, 1600, of_kind) == (of_kind == tuple(found.values()))

@@ -92,12 +92,14 @@ SEQUENCES = {'scenario': 'task_incremental', 'mixed_queries': False, 'num_tasks'
     {'dataset': 'tiny:10-19'}, {'continual': SEQUENCES}, {'continual': {**SEQUENCES, 'scenario': 'class_incremental'}},
     {'continual': {**SEQUENCES, 'num_tasks': 20}}, {'continual': {**SEQUENCES, 'mixed_queries': True}}])
 def test_only_equal_evaluations_are_compared(logs: pathlib.Path, tmp_path: pathlib.Path, changes: Any) -> None:
-  """A worse result of another kind begins anew; then its own kind counts."""
+  """A better result of another kind replaces nothing; one of the same kind does."""
   best = tmp_path / 'best'
   former = {} if changes == {'continual': SEQUENCES} else {'continual': SEQUENCES}
-  snapshots.keep_best(make(logs, 1), dataclasses.replace(result(1, 0.9), **former), best)
-  for step, accuracy, kept in ((2, 0.3, True), (3, 0.2, False), (4, 0.4, True)):
-    assert snapshots.keep_best(make(logs, step), dataclasses.replace(result(step, accuracy), **changes), best) == kept
+  for step, accuracy, settings, kept in ((1, 0.3, former, True), (2, 0.9, {**former, **changes}, False),
+                                         (3, 0.2, former, False), (4, 0.4, former, True)):
+    found = dataclasses.replace(result(step, accuracy), **settings)
+    assert snapshots.keep_best(make(logs, step), found, best) == kept
+  assert names(best) == best_files(4)
 
 
 def test_a_crash_while_keeping_leaves_the_former_best(logs: pathlib.Path, tmp_path: pathlib.Path,
