@@ -91,7 +91,7 @@ class Run:
 def read(folder: str) -> list[Run]:
   """The last line of each kind of an evaluated log folder. Raises InputError."""
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
-  last = {kind(line): line for line in ResultFile(path).read() if 'continual' in line}
+  last = {kind(line['continual']): line for line in ResultFile(path).read() if 'continual' in line}
   values = checkpoints.read_flags(folder)
   if not last or values is None:
     raise InputError(f'{folder} is not the folder of a continual run that has been evaluated ({path}, flags.json): '

@@ -27,7 +27,8 @@ def main(values: flags.Values) -> None:
   lines = ResultFile(path).read()
   if not lines:
     raise InputError(f'{path} holds no results: run python -m hypertransformer.evaluate_model with the same flags.')
-  newest = {(line['preset'], kind(line)): line for line in sorted(lines, key=lambda line: line['step'])}
+  by_step = sorted(lines, key=lambda line: line['step'])
+  newest = {(line['preset'], kind(line.get('continual'))): line for line in by_step}
   found = [(preset, line) for preset in presets_from(values) for (name, _), line in newest.items()
            if name == preset.name]
   episodes = dataclasses.replace(flags.episode_config(values), query_samples=values['eval_batch_size'])

@@ -40,6 +40,9 @@ def episode_config(episodes: EpisodeConfig, continual: ContinualConfig, num_task
                       ('query images (samples_cnn, in evaluation eval_batch_size)', episodes.query_samples)):
     require(count % k == 0, f'{name}={count} is not divisible by num_labels={k}: {with_scenario} every class of a task '
             f'needs the same number of samples, so use a multiple of {k}.')
+  require(not continual.mixed_queries or episodes.query_samples >= num_tasks,
+          f'mixed_queries with {num_tasks} tasks needs as many query images of each: there are '
+          f'{episodes.query_samples} (samples_cnn, in evaluation eval_batch_size). Ask for more, or for fewer tasks.')
   if continual.scenario == 'mini_batch':
     return dataclasses.replace(episodes, support_samples=num_tasks * episodes.support_samples)
   return dataclasses.replace(episodes, num_labels=num_tasks * k, support_samples=num_tasks * episodes.support_samples,

@@ -24,7 +24,8 @@ def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
 
   Raises InputError where the file cannot be written.
   """
-  newest = {(line['checkpoint'], line['preset'], kind(line)): line for line in lines if line.get('continual')}
+  newest = {(line['checkpoint'], line['preset'], kind(line['continual'])): line
+            for line in lines if line.get('continual')}
   if not newest:
     return
   text = io.StringIO()

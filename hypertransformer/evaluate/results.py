@@ -39,11 +39,12 @@ def forgetting_text(continual: dict[str, Any]) -> str:
           f'{percent(continual["backward_transfer"], continual["backward_transfer_ci95"])}')
 
 
-def kind(line: dict[str, Any]) -> tuple[Any, ...]:
-  """Of a line of results.jsonl: which kind of evaluation it is of. Of sequences of tasks (scenario, whether batches of
+def kind(continual: dict[str, Any] | None) -> tuple[Any, ...]:
+  """Which kind of evaluation a Result with this `continual` is of: of sequences of tasks (scenario, whether batches of
   queries are mixed, length); () of single tasks."""
-  found = line.get('continual')
-  return (found['scenario'], found.get('mixed_queries', False), found['num_tasks']) if found else ()
+  if not continual:
+    return ()
+  return continual['scenario'], continual.get('mixed_queries', False), continual['num_tasks']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,5 +126,5 @@ class ResultFile:
           of_kind: tuple[Any, ...] = ()) -> bool:
     """Whether there is a line for this, of these sizes and this kind."""
     wanted = {'preset': preset, 'dataset': dataset, 'num_tasks': num_tasks, 'num_queries': num_queries}
-    return any(all(line.get(key) == value for key, value in wanted.items()) and kind(line) == of_kind
+    return any(all(line.get(key) == value for key, value in wanted.items()) and kind(line.get('continual')) == of_kind
                and os.path.abspath(line.get('checkpoint', '')) == os.path.abspath(checkpoint) for line in self.read())

@@ -4,7 +4,6 @@ and keeps the copy of the best one."""
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import glob
 import hashlib
@@ -71,13 +70,14 @@ def best_accuracy(folder: pathlib.Path, like: Result) -> float:
   try:
     best = json.loads((folder / BEST_FILE).read_text())
     accuracy = float(best['accuracy'])
-    same = (best['dataset'], kind(best)) == (like.dataset, kind(dataclasses.asdict(like)))
-  except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    found, wanted = (best['dataset'], *kind(best.get('continual'))), (like.dataset, *kind(like.continual))
+  except (FileNotFoundError, ValueError, KeyError, TypeError):
     return -1.0
-  if not same:
+  if found != wanted:
     logging.warning('%s holds the best checkpoint of another evaluation (%s); it stays. To keep the best of this one, '
-                    'move that folder away.', folder, ' '.join(map(str, (best['dataset'], *kind(best)))))
-  return accuracy if same else math.inf
+                    'move that folder away.', folder, ' '.join(map(str, found)))
+    return math.inf
+  return accuracy
 
 
 def _copy_flags(log_dir: pathlib.Path, folder: pathlib.Path) -> None:

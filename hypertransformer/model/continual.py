@@ -74,13 +74,9 @@ def learn_sequence(model: HyperTransformer, sequence: Sequence, config: Continua
   """Learns the tasks one after the other and classifies the queries of those learned so far after each, or after the
   last only.
 
-  noise: given in training, None in evaluation (no dropout). Raises InputError for too few queries to mix.
+  noise: given in training, None in evaluation (no dropout).
   """
   num_tasks = sequence.support_images.shape[0]
-  require(not config.mixed_queries or sequence.query_images.shape[1] >= num_tasks,
-          f'mixed_queries with {num_tasks} tasks needs as many query images of each: there are '
-          f'{sequence.query_images.shape[1]} (samples_cnn, in evaluation eval_batch_size). Ask for more, or for fewer '
-          'tasks.')
   learn = {'continual_hypertransformer': _learn_continually, 'merged_hypertransformer': _learn_merged,
            'constant_protonet': _learn_prototypes_only}[config.method]
   with tf.name_scope('learn'):
@@ -211,7 +207,7 @@ def _outputs(model: HyperTransformer, weights: Blocks, images: tf.Tensor, after:
 
 def mixed_batches(after: np.ndarray, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Deals the images of the passes with the same after[p] out to as many batches of the same size, each with images of
-  every task.
+  every task (n is at least their number).
 
   batches int [P, n]: numbers of the images of one task each. Returns (the same, mixed; places int [P, n]: where in the
   mixed ones, counted through, each image of the given ones is).

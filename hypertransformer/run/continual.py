@@ -32,8 +32,9 @@ def build(model: HyperTransformer, sequence: Sequence, config: ContinualConfig, 
   outcome = continual.learn_sequence(model, sequence, config, noise, last_only=config.loss_terms == 'last')
   ce = losses.cross_entropy(outcome.logits, outcome.labels, loss.label_smoothing, prototypes.UNKNOWN)
   hits = tf.reduce_mean(losses.hits(outcome.logits, outcome.labels), axis=1)
-  after = np.array([t for t, _ in outcome.pairs])
-  accuracy_after = {int(t) + 1: tf.reduce_mean(tf.gather(hits, np.flatnonzero(after == t))) for t in np.unique(after)}
+  first, last = outcome.pairs[0][0], outcome.pairs[-1][0]  # t from 0
+  means = tf.math.unsorted_segment_mean(hits, np.array([t - first for t, _ in outcome.pairs]), last + 1 - first)
+  accuracy_after = dict(enumerate(tf.unstack(means), start=first + 1))
   return ContinualObjective(ce, tf.reduce_mean(hits), accuracy_after, outcome)
 
 

@@ -30,4 +30,4 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
 
 
 def _needs_usual_executor(graph: tf.Graph) -> bool:
-  return any(op.type in _LOOPS | _REFERENCES for op in graph.get_operations())
+  return not (_LOOPS | _REFERENCES).isdisjoint(op.type for op in graph.get_operations())

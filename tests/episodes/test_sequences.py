@@ -84,6 +84,13 @@ def test_tasks_that_cannot_be_cut(changes: dict, message: str) -> None:
     sequences.episode_config(dataclasses.replace(TASK, **changes), CLASS, 3)
 
 
+def test_too_few_queries_to_mix() -> None:
+  mixed, nine = dataclasses.replace(CLASS, mixed_queries=True), dataclasses.replace(TASK, num_labels=3, query_samples=9)
+  assert sequences.episode_config(nine, mixed, 9).query_samples == 81
+  with pytest.raises(InputError, match='mixed_queries with 10 tasks needs as many query images of each: there are 9'):
+    sequences.episode_config(nine, mixed, 10)
+
+
 def class_set(classes: int) -> ClassSet:
   images = np.zeros((7 * classes, 4, 4, 1), np.uint8)
   return ClassSet(ClassArrays('some', images, 7 * np.arange(classes), np.full(classes, 7)), np.arange(classes))

@@ -389,11 +389,6 @@ def test_mixed_queries_against_batches_by_hand(lab, method, unrolled_up_to):
   assert np.abs(ours[1:] - plain[1:]).max() > 1e-2
 
 
-def test_too_few_queries_to_mix():
-  with pytest.raises(InputError, match='mixed_queries with 10 tasks needs as many query images of each: there are 9'):
-    learn(model_of(), constant(draw(10)), CLASS, mixed_queries=True)
-
-
 # ---- noise, size
 
 def repeated(sequence: Sequence) -> Sequence:
