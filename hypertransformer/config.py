@@ -57,7 +57,8 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 class TransformerConfig:
   """Sizes and kinds of the transformer (spec/model.md section 3).
 
-  key_query_dim, value_dim, inner_dim: a fraction of the token width D when <= 3, else the width itself.
+  key_query_dim, value_dim, inner_dim: a fraction of the token width D when <= 3, else the width itself. An inner width
+  of 0: no feed-forward parts. skip_last_nonlinearity: of an encoder without a decoder behind it; otherwise no effect.
   """
   num_layers: int = 4
   heads: int = 4
@@ -72,7 +73,8 @@ class TransformerConfig:
 
   def __post_init__(self) -> None:
     _positive(self, num_layers='num_layers', heads='heads', key_query_dim='lw_key_query_dim',
-              value_dim='lw_value_dim', inner_dim='lw_inner_dim')
+              value_dim='lw_value_dim')
+    _not_negative(self, inner_dim='lw_inner_dim')
     _fraction(self, dropout_rate='dropout_rate')
     _one_of('transformer_activation', self.activation, ('softmax', 'sigmoid'))
     _one_of('transformer_nonlinearity', self.nonlinearity, ('relu', 'gelu', 'lrelu'))
@@ -83,7 +85,8 @@ class FeatureConfig:
   """What is read off a support image (spec/model.md section 4).
 
   shared_extractor: '-bn' variants (spec/model.md section 4) have no flag, as in the original: library use only.
-  layerwise: channels of the local convolutions; None = the larger of a layer's input and output channels; 0 = none.
+  layerwise: channels of the local convolutions; None = the larger of a convolution's input and output channels, the
+  input channels of a logits layer; 0 = none.
   """
   shared_extractor: str = 'none'
   shared_dim: int = 32

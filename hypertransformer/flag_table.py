@@ -100,10 +100,11 @@ GENERATOR_FLAGS = _group(
     _model('heads', int, 4, 'attention heads'),
     _model('lw_key_query_dim', float, 1.0, 'width of queries and keys: a fraction of the token width if <= 3'),
     _model('lw_value_dim', float, 1.0, 'width of values, likewise'),
-    _model('lw_inner_dim', float, 1.0, 'inner width of feed-forward layers, likewise'),
+    _model('lw_inner_dim', float, 1.0, 'inner width of feed-forward layers, likewise; 0: none'),
     _model('transformer_activation', str, 'softmax', 'attention weights', choices=('softmax', 'sigmoid')),
     _model('transformer_nonlinearity', str, 'relu', 'of feed-forward layers', choices=('gelu', 'relu', 'lrelu')),
-    _model('transformer_skip_last_nonlinearity', bool, False, 'none in the last encoder block'),
+    _model('transformer_skip_last_nonlinearity', bool, False, 'none in the last encoder block; without effect with a '
+           'decoder or the separate generator'),
     _model('use_decoder', bool, False, 'encoder and decoder, not the encoder alone'),
     Flag('dropout_rate', float, 0.0, 'dropout of the transformer'),
     Flag('query_key_dim', int, 256, 'without effect (as in the original): see --lw_key_query_dim'),
@@ -118,7 +119,7 @@ FEATURE_FLAGS = _group(
     _model('shared_feature_extractor_padding', str, 'valid', 'its padding', choices=('valid', 'same')),
     Flag('shared_fe_dropout', float, 0.0, 'dropout of the shared features'),
     _model('num_layerwise_features', str, '', 'channels of the local convolutions of each layer; empty: the larger '
-           'of its input and output channels; 0: none'),
+           'of its input and output channels, of a logits layer the input channels; 0: none'),
     _model('lw_use_nonlinear_feature', bool, False, "features of the logits layer from relu'd activations"),
     _model('logits_feature_extractor', str, 'default', 'features of the logits layer: convolution, flattened '
            'activations, or both', choices=('default', 'passthrough', 'mix')),

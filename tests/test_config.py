@@ -41,7 +41,7 @@ REFUSED = [
     (TransformerConfig, {'heads': -1}, 'heads is -1; it must be positive.'),
     (TransformerConfig, {'key_query_dim': 0.0}, 'lw_key_query_dim is 0.0; it must be positive.'),
     (TransformerConfig, {'value_dim': 0.0}, 'lw_value_dim is 0.0; it must be positive.'),
-    (TransformerConfig, {'inner_dim': -0.5}, 'lw_inner_dim is -0.5; it must be positive.'),
+    (TransformerConfig, {'inner_dim': -0.5}, 'lw_inner_dim is -0.5; it must not be negative.'),
     (TransformerConfig, {'dropout_rate': 1.0}, 'dropout_rate is 1.0; it must be at least 0 and below 1.'),
     (TransformerConfig, {'dropout_rate': -0.1}, 'dropout_rate is -0.1; it must be at least 0 and below 1.'),
     (TransformerConfig, {'activation': 'relu'}, "transformer_activation is 'relu'; known are softmax, sigmoid."),

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import flag_table, flags
+from hypertransformer import flag_table, flags, older_runs
 from hypertransformer.config import EvalConfig
 from hypertransformer.errors import InputError
 from hypertransformer.evaluate import continual_table, snapshots
@@ -62,7 +62,8 @@ class Daemon:
     continual_table.write_csv(self._places.table, self._results.read())  # a crash may have come between the two
     # Lines of an earlier evaluator count as done only if it had the same settings, and nobody asks for one checkpoint.
     settings = _settings(values)
-    same = checkpoints.read_flags(str(self._places.eval_dir)) == settings
+    before = checkpoints.read_flags(str(self._places.eval_dir)) or {}
+    same = {name: value for name, value in before.items() if name != older_runs.VERSION} == settings
     self._skip_done = same and not config.once and not config.checkpoint
     checkpoints.write_flags(str(self._places.eval_dir), settings)
     self._results_time = self._results.path.stat().st_mtime if self._results.path.exists() else 0.0
@@ -140,6 +141,8 @@ class Daemon:
     try:
       checkpoints.global_step(copy)
       old = checkpoints.read_flags(os.path.dirname(prefix))
+      if old is not None:
+        older_runs.require_today(os.path.dirname(prefix), {**flags.defaults(), **old}, training=False)
     except InputError as error:
       return str(error)
     changes = flags.model_flag_changes(old, self._values) if old is not None else []

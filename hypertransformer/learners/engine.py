@@ -58,7 +58,7 @@ class Engine:
     weights, means = (continual.embed_task(model, support) if self._constant else
                       continual.learn_task(model, support, None, self._blocks if self._trained.continual else None))
     classified = model.classify(images, model.with_blocks(self._blocks))
-    self._learned = weights.used_blocks(), means
+    self._learned = model.used_blocks(weights), means
     self._outputs = classified.logits
     self._scores = prototypes.scores(classified.logits[None], self._known[None])[0]
     self._rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flag_table, flags
+from hypertransformer import flag_table, flags, older_runs
 from hypertransformer.config import ContinualConfig, ModelConfig
 from hypertransformer.errors import InputError
 from hypertransformer.run import checkpoints
@@ -36,7 +36,9 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
   """checkpoint: its path without .index ('logs/model-20000'), or a folder, for the newest in it. flags.json is beside
   it. Raises InputError."""
   prefix = checkpoints.locate(os.fspath(checkpoint), 'checkpoint')
-  values = _values(os.path.dirname(prefix))
+  folder = os.path.dirname(prefix)
+  values = _values(folder)
+  older_runs.require_today(folder, values, training=False)
   if values['pretrain_shared_feature']:
     raise InputError(f'checkpoint {prefix} holds pre-trained shared features only (--pretrain_shared_feature): give '
                      'one of the run that started from it.')

@@ -106,7 +106,7 @@ def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise
     weights, means = learn_task(model, Support(images, labels), None if noise is None else noise.fold(number),
                                 before[0])
     rows.extend(weights.rows)
-    return weights.used_blocks(), means
+    return model.used_blocks(weights), means
 
   start = _no_weights(model), tf.zeros([num_labels, *model.plans[-1].output_shape])
   tasks = sequence.support_images, sequence.support_labels, tf.range(num_tasks)
@@ -137,7 +137,7 @@ def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | No
     weights = model.generate(Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number))
     model.support_outputs(weights)  # the last layer's blocks are known when it has used them
     rows.extend(weights.rows)
-    return weights.used_blocks()
+    return model.used_blocks(weights)
 
   weights = loops.scan(step, tf.range(num_tasks), _no_weights(model))
   return _Memory(weights, _made_anew(model, weights, sequence), rows)

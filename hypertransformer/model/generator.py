@@ -57,9 +57,10 @@ def _joint(labels_table: tf.Tensor, weights: tf.Tensor, widths: TokenWidths, fea
                         tokens.encode_samples(labels, features, labels_table, widths.sample)], axis=0)
   if mask is not None:
     mask = tf.concat([tf.zeros([weights.shape[0]]), mask], axis=0)
-  encoded = transformer.encoder(sequence, widths.sample_sizes, config.transformer, mask, noise)
   if not config.transformer.use_decoder:
-    return encoded
+    return transformer.encoder(sequence, widths.sample_sizes, config.transformer, mask, noise,
+                               skip_last=config.transformer.skip_last_nonlinearity)
+  encoded = transformer.encoder(sequence, widths.sample_sizes, config.transformer, mask, noise)
   return transformer.decoder(sequence, encoded, widths.weight_sizes, config.transformer, mask, mask, noise)
 
 

@@ -88,36 +88,37 @@ class LayerWeights:
     self.layout = layout
     self.blocks = blocks
     self._add_trained = add_trained
-    self._rows: dict[str, tuple[str, tf.Tensor, tf.Tensor, tf.Variable | None]] = {}
+    self._generated: dict[str, tf.Tensor] = {}
+    self._sums: dict[str, tuple[tf.Tensor, tf.Variable]] = {}
 
   def has(self, variable: str) -> bool:
     return variable in self.layout.shapes
 
-  def get(self, variable: str, make_trained: Callable[[], tf.Variable],
+  def get(self, variable: str, trained_name: str, make_trained: Callable[[], tf.Variable],
           ) -> tuple[str, tf.Tensor, tf.Tensor, tf.Variable | None]:
-    """(source, value, generated part, trained part); the same tensors at every use."""
-    if variable not in self._rows:
-      generated = self.layout.unpack(variable, self.blocks)
-      if self._add_trained:
-        trained = make_trained()
-        self._rows[variable] = BOTH, generated + trained, generated, trained
-      else:
-        self._rows[variable] = GENERATED, generated, generated, None
-    return self._rows[variable]
+    """(source, value, generated part, trained part); the same tensors at every use.
 
-  def used(self) -> tf.Tensor:
-    """[B, b]: the blocks of the tensors that the CNN used, trained parts included. The CNN must have used them all."""
+    trained_name: of the variable that is added, where one is: the support and the query pass can have their own.
+    """
+    if variable not in self._generated:
+      self._generated[variable] = self.layout.unpack(variable, self.blocks)
+    generated = self._generated[variable]
     if not self._add_trained:
-      return self.blocks
-    return self.layout.pack({name: self._rows[name][1] for name in self.layout.shapes})
+      return GENERATED, generated, generated, None
+    if trained_name not in self._sums:
+      trained = make_trained()
+      self._sums[trained_name] = generated + trained, trained
+    value, trained = self._sums[trained_name]
+    return BOTH, value, generated, trained
 
 
 class LayerGetter:
   """A custom getter for the variables of one CNN layer in one pass: `tf.variable_scope(..., custom_getter=this)`.
 
   layer: its name, 'layer_1'. scope: the full name of the variable scope that holds the CNN's layers.
-  weights: the layer's generated tensors, None for a trained layer. own_scope: if given, variables that are
-  only trained live there instead of in `scope` (the query pass's own, --separate_evaluation_bn_vars).
+  weights: the layer's generated tensors, None for a trained layer. own_scope: if given, trained variables, also those
+  that are added to generated tensors, live there instead of in `scope` (the query pass's own,
+  --separate_evaluation_bn_vars).
   rows: a list that receives one Row per variable.
   """
 
@@ -133,21 +134,22 @@ class LayerGetter:
     variable = name[len(self._prefix):]
     if not name.startswith(self._prefix):
       raise ValueError(f'{name} is not a variable of {self._prefix}')
+    own_name = self._own_prefix + variable
     if self._weights is not None and self._weights.has(variable):
-      source, value, generated, trained = self._weights.get(variable, lambda: getter(name, *args, **kwargs))
+      source, value, generated, trained = self._weights.get(variable, own_name,
+                                                            lambda: getter(own_name, *args, **kwargs))
     else:
-      value = trained = getter(self._own_prefix + variable, *args, **kwargs)
+      value = trained = getter(own_name, *args, **kwargs)
       source, generated = TRAINED, None
     self._rows.append(Row(self._layer, variable, tuple(value.shape.as_list()), source, value, generated, trained))
     return value
 
 
 def distinct(rows: Iterable[Row]) -> list[Row]:
-  """The rows without repetition: each generated tensor and each trained variable once, in order of first use."""
+  """The rows without repetition: each tensor that a CNN used once, in order of first use."""
   seen: dict[Any, Row] = {}
   for row in rows:
-    key = (row.layer, row.variable) if row.trained is None or row.generated is not None else row.trained.name
-    seen.setdefault(key, row)
+    seen.setdefault((row.layer, row.variable) if row.trained is None else row.trained.name, row)
   return list(seen.values())
 
 

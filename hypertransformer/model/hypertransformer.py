@@ -47,10 +47,6 @@ class CnnWeights:
   rows: list[Row]
   last_inputs: tf.Tensor | None = None
 
-  def used_blocks(self) -> dict[str, tf.Tensor]:
-    """[B, b] by layer name: see LayerWeights.used."""
-    return {name: layer.used() for name, layer in self.layers.items()}
-
 
 @dataclasses.dataclass(frozen=True)
 class Classified:
@@ -95,13 +91,30 @@ class HyperTransformer:
         if index < len(self.heads):
           self._generate_layer(self.heads[index], z, support, weights, noise)
       self._generate_layer(last, z, support, weights, noise, previous)
-    return dataclasses.replace(weights, last_inputs=z)
+    weights = dataclasses.replace(weights, last_inputs=z)
+    if self.config.add_trainable_weights and self.config.separate_query_variables:
+      # The support pass has trained variables of its own for the logits too: the L2 regularisation is over them.
+      self.support_outputs(weights)
+    return weights
 
   def support_outputs(self, weights: CnnWeights) -> tf.Tensor:
     """[Ns, outputs]: the whole CNN on the support images that `generate` made it from, without dropout."""
     last = self.plans[-1]
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE), self._layer_scope(last, weights, weights.rows):
       return cnn.logits(last, weights.last_inputs, self.config, None)
+
+  def used_blocks(self, weights: CnnWeights) -> dict[str, tf.Tensor]:
+    """[B, b] by layer name: the blocks of the tensors that the query pass uses, trained parts included."""
+    blocks = {name: layer.blocks for name, layer in weights.layers.items()}
+    if not self.config.add_trainable_weights:
+      return blocks
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+      for plan in (*self.plans, *self.heads):
+        if plan.layout is not None and plan.name in blocks:
+          with self._layer_scope(plan, weights, [], query=True):
+            used = {name: tf.get_variable(name, shape) for name, shape in plan.layout.shapes.items()}
+          blocks[plan.name] = plan.layout.pack(used)
+    return blocks
 
   def with_blocks(self, blocks: Mapping[str, tf.Tensor]) -> CnnWeights:
     """The CNN of given weight blocks [B, b] by layer name, used as they are: nothing trained is added. A layer that is
@@ -171,7 +184,9 @@ class HyperTransformer:
 
   def _local_channels(self, plan: cnn.LayerPlan) -> int:
     layerwise = self.config.features.layerwise
-    return max(plan.input_shape[-1], plan.output_shape[-1]) if layerwise is None else layerwise
+    if layerwise is not None:
+      return layerwise
+    return plan.input_shape[-1] if plan.is_logits else max(plan.input_shape[-1], plan.output_shape[-1])
 
   def _local_kernel(self, plan: cnn.LayerPlan) -> int:
     return LOGITS_FEATURE_KERNEL if plan.is_logits else self.config.kernel_size

@@ -16,6 +16,7 @@ from hypertransformer.config import TransformerConfig
 from hypertransformer.model import layers, vectors
 
 MASKED_LOGIT = 1e8
+LARGEST_FRACTION = 3.0  # a larger size is the width itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,25 +30,27 @@ class Widths:
 def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Widths:
   """Sizes for tokens of `token_width`.
 
-  round_up: round each up to a multiple of the heads (the joint generator does, the separate one does not).
-  Raises InputError where the heads do not divide.
+  round_up: round fractions of the token width up to a multiple of the heads (the joint generator does, the separate one
+  does not). An inner width of 0 means blocks without a feed-forward part.
+  Raises InputError where the heads do not divide a width of the attention, or it is 0.
   """
   sizes = Widths(*(_width(size, token_width, config.heads, round_up)
                    for size in (config.key_query_dim, config.value_dim, config.inner_dim)))
-  for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value),
-                     ('lw_inner_dim', sizes.inner)):
+  for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value)):
     if size == 0:
       raise errors.InputError(f'{flag} of tokens {token_width} wide is a width of 0: choose a larger {flag}.')
-  for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value)):
     if size % config.heads:
       raise errors.InputError(
           f'heads={config.heads} does not divide the attention width {size} ({flag} of tokens {token_width} '
-          'wide): choose other heads, another embedding_dim, or layerwise_generator=joint, which rounds up.')
+          f'wide): choose other heads, another {flag} or embedding_dim, or layerwise_generator=joint, which rounds '
+          'fractions (3 and less) up.')
   return sizes
 
 
 def _width(size: float, token_width: int, heads: int, round_up: bool) -> int:
-  width = int(size * token_width) if size <= 3 else int(size)
+  if size > LARGEST_FRACTION:
+    return int(size)
+  width = int(size * token_width)
   return -(-width // heads) * heads if round_up else width
 
 
@@ -100,8 +103,18 @@ def _add_and_norm(x: tf.Tensor, change: tf.Tensor, name: str, config: Transforme
   return layers.layer_norm(x + layers.dropout(change, config.dropout_rate, noise), name)
 
 
+def _feed_forward_part(x: tf.Tensor, sizes: Widths, activation: layers.Activation | None, config: TransformerConfig,
+                       noise: layers.Noise | None) -> tf.Tensor:
+  """tokens [T, D] -> [T, D]: the second half of a block; nothing where the inner width is 0."""
+  if sizes.inner == 0:
+    return x
+  return _add_and_norm(x, _feed_forward(x, sizes.inner, activation), 'feed_forward_norm', config, noise)
+
+
 def _vector_widths(names: Sequence[str], token_width: int, sizes: Widths) -> dict[str, int]:
   """Width of each vector of a block: its bias's or norm's layer is as wide as a token, but for these."""
+  if sizes.inner == 0:
+    names = vectors.without_feed_forward(names)
   inner = {'self_attention/query_key_value/bias': 2 * sizes.key_query + sizes.value,
            'cross_attention/query/bias': sizes.key_query,
            'cross_attention/key_value/bias': sizes.key_query + sizes.value,
@@ -119,15 +132,17 @@ def nonlinearity(name: str) -> layers.Activation:
 
 
 def encoder(x: tf.Tensor, sizes: Widths, config: TransformerConfig, mask: tf.Tensor | None = None,
-            noise: layers.Noise | None = None) -> tf.Tensor:
-  """tokens [T, D] -> [T, D] through `num_layers` blocks of self-attention and feed-forward."""
+            noise: layers.Noise | None = None, skip_last: bool = False) -> tf.Tensor:
+  """tokens [T, D] -> [T, D] through `num_layers` blocks of self-attention and feed-forward.
+
+  skip_last: the last block's feed-forward part has no nonlinearity.
+  """
   for number in range(1, config.num_layers + 1):
-    skip = config.skip_last_nonlinearity and number == config.num_layers
+    skip = skip_last and number == config.num_layers
     with vectors.together(f'encoder_{number}', _vector_widths(vectors.ENCODER, int(x.shape[-1]), sizes)):
       attended = attention(x, x, sizes, config, 'self_attention', mask)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
-      changed = _feed_forward(x, sizes.inner, None if skip else nonlinearity(config.nonlinearity))
-      x = _add_and_norm(x, changed, 'feed_forward_norm', config, noise)
+      x = _feed_forward_part(x, sizes, None if skip else nonlinearity(config.nonlinearity), config, noise)
   return x
 
 
@@ -141,5 +156,5 @@ def decoder(x: tf.Tensor, encoded: tf.Tensor, sizes: Widths, config: Transformer
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       attended = attention(x, encoded, sizes, config, 'cross_attention', cross_mask)
       x = _add_and_norm(x, attended, 'cross_attention_norm', config, noise)
-      x = _add_and_norm(x, _feed_forward(x, sizes.inner, tf.nn.relu), 'feed_forward_norm', config, noise)
+      x = _feed_forward_part(x, sizes, tf.nn.relu, config, noise)
   return x

@@ -7,7 +7,7 @@ it. A block has eight vectors or more, of a few hundred numbers each.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,11 @@ ENCODER = ('self_attention/query_key_value/bias', 'self_attention/output/bias',
            'feed_forward_norm/gamma', 'feed_forward_norm/beta')
 DECODER = (*ENCODER[:4], 'cross_attention/query/bias', 'cross_attention/key_value/bias', 'cross_attention/output/bias',
            'cross_attention_norm/gamma', 'cross_attention_norm/beta', *ENCODER[4:])
+
+
+def without_feed_forward(names: Sequence[str]) -> tuple[str, ...]:
+  """Those of ENCODER or DECODER that a block without a feed-forward part has."""
+  return tuple(name for name in names if not name.startswith('feed_forward'))
 
 
 @contextlib.contextmanager

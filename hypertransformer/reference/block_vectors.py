@@ -29,20 +29,28 @@ def separate(variables: Variables) -> dict[str, np.ndarray]:
     if block is None or name != f'{block[0]}/vectors':
       result[name] = value
     else:
-      result |= _split(variables, name, value, _PARTS[block[1]])
+      result |= _split(variables, name, value, _parts(variables, block))
   return result
 
 
 def join(variables: Variables) -> dict[str, np.ndarray]:
   """The reverse of `separate`; blocks whose vectors are together stay. Raises InputError when one is missing."""
   result = dict(variables)
-  blocks = {found[0]: _PARTS[found[1]] for name in variables
+  blocks = {found[0]: _parts(variables, found) for name in variables
             if (found := _BLOCK.match(name)) is not None and f'{found[0]}/vectors' not in variables}
   for block, parts in blocks.items():
     if missing := [part for part in parts if f'{block}/{part}' not in result]:
       raise errors.InputError(f'{block}: there is no {" and no ".join(missing)}. The checkpoint is incomplete.')
     result[f'{block}/vectors'] = np.concatenate([result.pop(f'{block}/{part}') for part in parts])
   return result
+
+
+def _parts(variables: Variables, block: re.Match[str]) -> Sequence[str]:
+  """The vectors that the block has: without a feed-forward part, some less."""
+  parts = _PARTS[block[1]]
+  if any(name.startswith(f'{block[0]}/feed_forward') for name in variables):
+    return parts
+  return vectors.without_feed_forward(parts)
 
 
 def _split(variables: Variables, name: str, value: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:

@@ -13,10 +13,9 @@ import tensorflow as tf
 
 from hypertransformer import errors
 from hypertransformer.reference import names
-from hypertransformer.run.checkpoints import READ_ERRORS
+from hypertransformer.run.checkpoints import READ_ERRORS, read_flags
 
 _FILE_ENDING = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})')
-_CONVERTERS = {names.IMPORT: names.import_variables, names.EXPORT: names.export_variables}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,7 @@ def convert(direction: str, source: str, target: str, overwrite: bool = False) -
     InputError: input missing, damaged or of the wrong side, unknown variables, output that exists
       or cannot be written. Nothing is left behind then.
   """
-  if direction not in _CONVERTERS:
+  if direction not in (names.IMPORT, names.EXPORT):
     raise errors.InputError(f'direction {direction!r}: expected import or export.')
   source_path, target_path = _prefix(source, 'input'), _prefix(target, 'output')
   if source_path.resolve() == target_path.resolve():
@@ -61,11 +60,18 @@ def convert(direction: str, source: str, target: str, overwrite: bool = False) -
     raise errors.InputError(f'output {target} exists; remove it, or pass --overwrite.')
   variables = read(source_path)
   try:
-    converted = _CONVERTERS[direction](variables)
+    converted = (names.import_variables(variables) if direction == names.IMPORT else
+                 names.export_variables(variables, _separate_query(source_path)))
   except errors.InputError as error:
     raise errors.InputError(f'{source}: {error}') from None
   write(target_path, converted)
   return _report(direction, variables, converted)
+
+
+def _separate_query(prefix: pathlib.Path) -> bool:
+  """Whether flags.json beside a checkpoint of ours says --separate_evaluation_bn_vars."""
+  values = read_flags(str(prefix.parent)) or {}
+  return bool(values.get('separate_evaluation_bn_vars'))
 
 
 def read(prefix: pathlib.Path) -> dict[str, np.ndarray]:

@@ -36,7 +36,14 @@ _STACK = _THEIRS + 'transformer/transformer/'
 # and of 'layer_{n}', which the decoder opens a second time.
 _NORM = 'model/cnn_builder{builder}/builder_layer_{l}_generator/transformer/'
 
+FEED_FORWARD = {
+    'encoder': templates.pair(_OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
+                              _STACK + 'encoder/layer_{n}/fc/{dense}/{part}'),
+    'decoder': templates.pair(_OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
+                              _STACK + 'decoder/layer_{n}/fc/{dense}/{part}'),
+}
 RENAMED = (
+    *FEED_FORWARD.values(),
     templates.pair('global_step'),
     templates.pair('model/shared_features/layer_{i}/{part}'),
     templates.pair('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
@@ -44,14 +51,10 @@ RENAMED = (
                    _THEIRS + 'feature_extractor/layer_{i}/{part}'),
     templates.pair(_OURS + 'transformer/encoder_{n}/self_attention/output/{part}',
                    _STACK + 'encoder/layer_{n}/attention/fc/{part}'),
-    templates.pair(_OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
-                   _STACK + 'encoder/layer_{n}/fc/{dense}/{part}'),
     templates.pair(_OURS + 'transformer/decoder_{n}/{attention}/output/{part}',
                    _STACK + 'decoder/layer_{n}/{attention}/fc/{part}'),
     templates.pair(_OURS + 'transformer/decoder_{n}/cross_attention/query/{part}',
                    _STACK + 'decoder/layer_{n}/attention_2/q/{part}'),
-    templates.pair(_OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
-                   _STACK + 'decoder/layer_{n}/fc/{dense}/{part}'),
     templates.pair('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
     templates.pair('model/{pass}/layer_{l}/batch_norm/{affine}',
                    'model/cnn/layer_{l}/batch_normalization/{affine}{pass}'),
@@ -120,8 +123,11 @@ def import_apart(variables: Variables) -> dict[str, np.ndarray]:
   return result
 
 
-def export_variables(variables: Variables) -> dict[str, np.ndarray]:
+def export_variables(variables: Variables, separate_query: bool = False) -> dict[str, np.ndarray]:
   """The reference's variables from ours, moving averages (zeros and ones) included.
+
+  separate_query: the model was made with --separate_evaluation_bn_vars, so that its query pass has moving averages of
+  its own. That shows in our variables too, unless all of its batch norms are generated.
 
   Raises:
     InputError: an unknown name; variables of the reference (wrong direction); generated warm-up
@@ -131,7 +137,8 @@ def export_variables(variables: Variables) -> dict[str, np.ndarray]:
   _check_heads(variables)
   variables = block_vectors.separate(variables)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, EXPORT)}
-  result = {**_export_renamed(kept), **_export_tables(kept), **_export_layer_norms(kept), **_moving_averages(kept)}
+  result = {**_export_renamed(kept), **_export_tables(kept), **_export_layer_norms(kept),
+            **_moving_averages(kept, separate_query)}
   for joined in JOINED:
     result |= split(kept, joined)
   return result
@@ -182,6 +189,7 @@ def _export_tables(variables: Variables) -> dict[str, np.ndarray]:
 def _import_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
   """Within a block the counters give the order; their values carry nothing else."""
   result = {}
+  whole = _with_feed_forward(variables, IMPORT)
   for stack, pair in LAYER_NORMS:
     blocks: dict[tuple[str, str, str], dict[int, np.ndarray]] = {}
     for name, value in variables.items():
@@ -189,8 +197,8 @@ def _import_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
         block = (found['l'], found['n'], found['affine'])
         blocks.setdefault(block, {})[_number(found['count'])] = value
     for (layer, number, affine), norms in blocks.items():
-      places = _places(stack)
-      _check_norms(len(norms), stack, layer, number, affine)
+      places = _places(stack, (layer, number) in whole[stack])
+      _check_norms(len(norms), places, stack, layer, number, affine)
       for place, (_, value) in zip(places, sorted(norms.items()), strict=True):
         fields = {'l': layer, 'n': number, f'{stack}_norm': place, 'affine': affine}
         result[pair.ours.fill(fields)] = value
@@ -203,42 +211,58 @@ def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
   for order, (stack, pair) in enumerate(LAYER_NORMS):
     for name, value in variables.items():
       if (fields := pair.ours.match(name)) is not None:
-        place = _places(stack).index(fields[f'{stack}_norm'])
+        place = _places(stack, True).index(fields[f'{stack}_norm'])
         norm = (int(fields['l']), order, int(fields['n']), place)
         found.append((norm, fields, value, pair))
-  _check_blocks(collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found))
-  counters = {norm: count for count, norm in enumerate(sorted({norm for norm, *_ in found}))}
+  _check_blocks(collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found),
+                _with_feed_forward(variables, EXPORT))
+  # A feed-forward part of width 0 has no norm, but the reference counts one.
+  blocks = sorted({norm[:3] for norm, *_ in found})
+  counters = {norm: count for count, norm in enumerate(
+      (*block, place) for block in blocks for place in range(len(_places(LAYER_NORMS[block[1]][0], True))))}
   return {
       pair.reference.fill({**fields, 'builder': _suffix(norm[0] - 1),
                            'count': _suffix(counters[norm])}): value
       for norm, fields, value, pair in found}
 
 
-def _places(stack: str) -> list[str]:
-  return list(templates.WORDS[f'{stack}_norm'])
+def _places(stack: str, feed_forward: bool) -> list[str]:
+  """The norms of a block in their order; a block without a feed-forward part has no norm behind it."""
+  return [place for place in templates.WORDS[f'{stack}_norm'] if feed_forward or place != 'feed_forward_norm']
 
 
-def _check_blocks(norms: collections.Counter[tuple[int, int, int, str]]) -> None:
+def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tuple[str, str]]]:
+  """{'encoder', 'decoder': (generator, number) of the blocks that have a feed-forward part}."""
+  found: dict[str, set[tuple[str, str]]] = {}
+  for stack, pair in FEED_FORWARD.items():
+    side = pair.reference if direction == IMPORT else pair.ours
+    found[stack] = {(fields['l'], fields['n']) for name in variables if (fields := side.match(name)) is not None}
+  return found
+
+
+def _check_blocks(norms: collections.Counter[tuple[int, int, int, str]],
+                  whole: dict[str, set[tuple[str, str]]]) -> None:
   """A missing norm would shift the counters of all that follow."""
   for layer, order, number in sorted({block[:3] for block in norms}):
+    stack, block = LAYER_NORMS[order][0], (str(layer), str(number))
     for affine in templates.WORDS['affine']:
       found = norms[layer, order, number, affine]
-      _check_norms(found, LAYER_NORMS[order][0], str(layer), str(number), affine)
+      _check_norms(found, _places(stack, block in whole[stack]), stack, *block, affine)
 
 
-def _check_norms(found: int, stack: str, layer: str, number: str, affine: str) -> None:
-  places = _places(stack)
+def _check_norms(found: int, places: list[str], stack: str, layer: str, number: str, affine: str) -> None:
   if found != len(places):
     raise errors.InputError(
         f'generator {layer}, {stack} block {number}: {found} layer norms with a {affine}, expected '
         f'{len(places)} ({", ".join(places)}). The checkpoint is incomplete.')
 
 
-def _moving_averages(variables: Variables) -> dict[str, np.ndarray]:
+def _moving_averages(variables: Variables, separate_query: bool) -> dict[str, np.ndarray]:
   """As initialised: zeros and ones [channels], for each batch norm of our variables' CNN."""
   weights = TABLES[1].ours
   layers = [int(fields['l']) for name in variables if (fields := weights.match(name)) is not None]
-  passes = ['cnn', *(['cnn_query'] if any(name.startswith('model/cnn_query/') for name in variables) else [])]
+  separate_query |= any(name.startswith('model/cnn_query/') for name in variables)
+  passes = ['cnn', *(['cnn_query'] if separate_query else [])]
   averages = {}
   for layer in range(1, max(layers, default=1)):    # the last one is the logits layer
     for which in passes:

@@ -122,7 +122,7 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
   loss_config = flags.loss_config(values)
   real = case.input('support_classes')
   if loss_config.pretrain_shared:
-    return _pretraining_outputs(model, images, real, classes)
+    return _pretraining_outputs(model, images, real, classes, loss_config)
   support = Support(images, case.input('support_labels'), case.input('support_mask'))
   query = case.input('query_images'), case.input('query_labels')
   step = tf.constant(case.settings['global_step'], tf.int64)
@@ -133,9 +133,9 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
   return _with_original_loss(case, model, ours, loss_config, outputs)
 
 
-def _pretraining_outputs(model: HyperTransformer, images: tf.Tensor, real: tf.Tensor,
-                         classes: objective.RealClasses) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-  ours = objective.build_pretraining(model, images, real, classes)
+def _pretraining_outputs(model: HyperTransformer, images: tf.Tensor, real: tf.Tensor, classes: objective.RealClasses,
+                         config: LossConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+  ours = objective.build_pretraining(model, images, real, classes, config)
   assert ours.shared_head is not None
   return {'out/loss': ours.loss, 'out/shared_features': model.shared_features(images),
           'out/shared_head_loss': ours.shared_head.loss,
@@ -182,7 +182,9 @@ def _with_original_loss(case: Case, model: HyperTransformer, ours: objective.Obj
     outputs['out/test_logits'] = classified.logits
     outputs['test_accuracy'] = losses.accuracy(classified.logits, case.input('test_query_labels'))
     variation.append(regularization.variation_terms(weights.rows + classified.rows, config.variation_weight))
-  terms = [term for episode in variation for _ in ('support', 'query') for term in episode] + ours.l2_terms
+  # Where support and query pass have their own trained variables, their terms are in the list already.
+  passes = ('both',) if model.config.separate_query_variables else ('support', 'query')
+  terms = [term for episode in variation for _ in passes for term in episode] + ours.l2_terms
   loss = tf.add_n([ours.ce, *terms])
   if ours.shared_head is not None and config.shared_head_weight > 0:
     loss += config.shared_head_weight * ours.shared_head.loss

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import errors, flags
+from hypertransformer import errors, flags, older_runs
 
 BASENAME = 'model'
 FLAGS_FILE = 'flags.json'
@@ -162,17 +162,20 @@ def read_flags(folder: str) -> dict[str, Any] | None:
 
 
 def write_flags(folder: str, values: flags.Values) -> None:
-  """Writes flags.json, aside first and then renamed."""
+  """Writes flags.json with the version of this package, aside first and then renamed."""
   path = pathlib.Path(folder) / FLAGS_FILE
   aside = path.with_suffix('.json.part')
-  aside.write_text(json.dumps(dict(values), indent=1, sort_keys=True) + '\n')
+  aside.write_text(json.dumps(older_runs.stamped(values), indent=1, sort_keys=True) + '\n')
   os.replace(aside, path)
 
 
 def require_same_model(folder: str, values: flags.Values) -> None:
   """Raises InputError if the run in the folder was started with flags that make another model; names them."""
   old = read_flags(folder)
-  changes = flags.model_flag_changes(old, values) if old is not None else []
+  if old is None:
+    return
+  older_runs.require_today(folder, {**flags.defaults(), **old}, training=True)
+  changes = flags.model_flag_changes(old, values)
   if changes:
     raise errors.InputError(f'the run in {folder} has another model: {"; ".join(changes)}. Use its flags '
                             f'({FLAGS_FILE} there lists them) or another --train_log_dir.')

@@ -174,7 +174,8 @@ def _real_classes(class_set: ClassSet) -> RealClasses:
 def _objective(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise) -> Objective:
   classes = _real_classes(setup.train_set)
   if setup.loss.pretrain_shared:
-    return objective.build_pretraining(model, episode.support_images, episode.support_classes, classes, noise)
+    return objective.build_pretraining(model, episode.support_images, episode.support_classes, classes, setup.loss,
+                                       noise)
   mask = removal.removal_mask(episode.support_labels, setup.model, noise)
   support = Support(episode.support_images, episode.support_labels, mask)
   # The real-class head exists wherever there are shared features, as in the original's checkpoints.

@@ -67,13 +67,13 @@ def weighted_cross_entropy(terms: Sequence[tf.Tensor], weights: Sequence[tf.Tens
   return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])
 
 
-def shared_head(shared_features: tf.Tensor, real_classes: tf.Tensor, first_class: int,
-                num_classes: int) -> SharedHead:
+def shared_head(shared_features: tf.Tensor, real_classes: tf.Tensor, first_class: int, num_classes: int,
+                label_smoothing: float = 0.0) -> SharedHead:
   """shared_features [Ns, dim], real_classes int [Ns] in first_class .. first_class + num_classes - 1."""
   with tf.variable_scope('loss', reuse=tf.AUTO_REUSE):
     logits = layers.dense(shared_features, num_classes, 'shared_head')
   labels = real_classes - first_class
-  return SharedHead(cross_entropy(logits, labels), accuracy(logits, labels))
+  return SharedHead(cross_entropy(logits, labels, label_smoothing), accuracy(logits, labels))
 
 
 def needs_shared_head(config: LossConfig) -> bool:

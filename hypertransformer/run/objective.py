@@ -61,7 +61,8 @@ def build(model: HyperTransformer, support: Support, query_images: tf.Tensor, qu
   classified = model.classify(query_images, weights, noise)
   shared = None
   if head is not None and weights.shared_features is not None:
-    shared = losses.shared_head(weights.shared_features, head[0], head[1].first, head[1].count)
+    shared = losses.shared_head(weights.shared_features, head[0], head[1].first, head[1].count,
+                                config.label_smoothing)
   terms = [losses.cross_entropy(logits, query_labels, config.label_smoothing)
            for logits in (*classified.head_logits, classified.logits)]
   mix = None
@@ -78,9 +79,9 @@ def build(model: HyperTransformer, support: Support, query_images: tf.Tensor, qu
 
 
 def build_pretraining(model: HyperTransformer, support_images: tf.Tensor, real_classes: tf.Tensor,
-                      classes: RealClasses, noise: Noise | None = None) -> Objective:
+                      classes: RealClasses, config: LossConfig, noise: Noise | None = None) -> Objective:
   """Pre-training of the shared feature extractor: the real-class head alone, no CNN is generated."""
   shared = model.shared_features(support_images, noise)
   assert shared is not None, 'checked with the flags'
-  head = losses.shared_head(shared, real_classes, classes.first, classes.count)
+  head = losses.shared_head(shared, real_classes, classes.first, classes.count, config.label_smoothing)
   return Objective(head.loss, shared_head=head)

@@ -23,10 +23,17 @@ def variation_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
 
 
 def l2_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
-  """weight * sum(kernel^2) for every kernel of the CNN, generated, trained, or their sum."""
+  """weight * sum(kernel^2) for every kernel of the CNN, generated, trained, or their sum.
+
+  Of a kernel that is generated, the first in `rows` counts, which is the support pass's, also where the query pass adds
+  a trained variable of its own.
+  """
   if weight == 0:
     return []
-  return [weight * _energy(row.value) for row in getter.distinct(rows) if row.variable.endswith('/kernel')]
+  kernels = [row for row in getter.distinct(rows) if row.variable.endswith('/kernel')]
+  generated = {(row.layer, row.variable): row for row in reversed(kernels) if row.generated is not None}
+  return [weight * _energy(row.value) for row in kernels
+          if row.generated is None or row is generated[row.layer, row.variable]]
 
 
 def _energy(x: tf.Tensor) -> tf.Tensor:

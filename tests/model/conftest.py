@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -148,25 +149,29 @@ class ByHand:
     return np.where(x > 0, x, {'relu': 0.0, 'lrelu': 0.1}[name] * x)
 
   @classmethod
-  def feed_forward(cls, x: np.ndarray, v: Arrays, block: str, nonlinearity: str | None) -> np.ndarray:
+  def feed_forward_part(cls, x: np.ndarray, v: Arrays, block: str, nonlinearity: str | None) -> np.ndarray:
+    """Nothing where the block has no such variables."""
+    if f'{block}/feed_forward/inner/kernel' not in v:
+      return x
     inner = cls.activation(nonlinearity, cls.dense(x, v, f'{block}/feed_forward/inner'))
-    return cls.dense(inner, v, f'{block}/feed_forward/outer')
+    return cls.layer_norm(x + cls.dense(inner, v, f'{block}/feed_forward/outer'), v, f'{block}/feed_forward_norm')
 
   @classmethod
   def encoder_block(cls, x: np.ndarray, v: Arrays, block: str, heads: int, nonlinearity: str | None = 'relu',
                     sigmoid: bool = False, ignored: np.ndarray | None = None) -> np.ndarray:
     attended = cls.attention(x, x, v, f'{block}/self_attention', heads, sigmoid, ignored)
     x = cls.layer_norm(x + attended, v, f'{block}/self_attention_norm')
-    return cls.layer_norm(x + cls.feed_forward(x, v, block, nonlinearity), v, f'{block}/feed_forward_norm')
+    return cls.feed_forward_part(x, v, block, nonlinearity)
 
   @classmethod
   def decoder_block(cls, x: np.ndarray, encoded: np.ndarray, v: Arrays, block: str, heads: int,
-                    ignored: np.ndarray | None = None, ignored_encoded: np.ndarray | None = None) -> np.ndarray:
-    attended = cls.attention(x, x, v, f'{block}/self_attention', heads, ignored=ignored)
+                    ignored: np.ndarray | None = None, ignored_encoded: np.ndarray | None = None,
+                    sigmoid: bool = False) -> np.ndarray:
+    attended = cls.attention(x, x, v, f'{block}/self_attention', heads, sigmoid, ignored)
     x = cls.layer_norm(x + attended, v, f'{block}/self_attention_norm')
-    attended = cls.attention(x, encoded, v, f'{block}/cross_attention', heads, ignored=ignored_encoded)
+    attended = cls.attention(x, encoded, v, f'{block}/cross_attention', heads, sigmoid, ignored_encoded)
     x = cls.layer_norm(x + attended, v, f'{block}/cross_attention_norm')
-    return cls.layer_norm(x + cls.feed_forward(x, v, block, 'relu'), v, f'{block}/feed_forward_norm')
+    return cls.feed_forward_part(x, v, block, 'relu')
 
   @classmethod
   def blocks(cls, features: np.ndarray, labels: np.ndarray, v: Arrays, scope: str, config: ModelConfig, size: int,
@@ -175,14 +180,16 @@ class ByHand:
     weights, table = v[f'{scope}/weight_embeddings'], v[f'{scope}/label_embeddings']
     samples = np.concatenate([table[labels], features], axis=1)
     own = config.embedding_dim + size
+    whole = dataclasses.replace(config, transformer=dataclasses.replace(
+        config.transformer, skip_last_nonlinearity=False))
     if config.generator == 'separate':
-      decoded = cls.decoder(_padded(weights, own), cls.encoder(samples, v, scope, config), v, scope, config)
+      decoded = cls.decoder(_padded(weights, own), cls.encoder(samples, v, scope, whole), v, scope, config)
       return decoded[:, config.embedding_dim:]
     width = max(own, samples.shape[1])
     sequence = np.concatenate([_padded(weights, width), _padded(samples, width)])
     if ignored is not None:
       ignored = np.concatenate([np.zeros(len(weights), bool), ignored])
-    output = cls.encoder(sequence, v, scope, config, ignored)
+    output = cls.encoder(sequence, v, scope, whole if config.transformer.use_decoder else config, ignored)
     if config.transformer.use_decoder:
       output = cls.decoder(sequence, output, v, scope, config, ignored)
     return output[:len(weights), config.embedding_dim:own]
@@ -190,8 +197,11 @@ class ByHand:
   @classmethod
   def encoder(cls, x: np.ndarray, v: Arrays, scope: str, config: ModelConfig,
               ignored: np.ndarray | None = None) -> np.ndarray:
-    for number in range(1, config.transformer.num_layers + 1):
-      x = cls.encoder_block(x, v, f'{scope}/transformer/encoder_{number}', config.transformer.heads, ignored=ignored)
+    last, of = config.transformer.num_layers, config.transformer
+    for number in range(1, last + 1):
+      nonlinearity = None if number == last and of.skip_last_nonlinearity else of.nonlinearity
+      x = cls.encoder_block(x, v, f'{scope}/transformer/encoder_{number}', of.heads, nonlinearity,
+                            of.activation == 'sigmoid', ignored)
     return x
 
   @classmethod
@@ -199,7 +209,7 @@ class ByHand:
               ignored: np.ndarray | None = None) -> np.ndarray:
     for number in range(1, config.transformer.num_layers + 1):
       x = cls.decoder_block(x, encoded, v, f'{scope}/transformer/decoder_{number}', config.transformer.heads,
-                            ignored, ignored)
+                            ignored, ignored, config.transformer.activation == 'sigmoid')
     return x
 
 

@@ -92,7 +92,7 @@ def test_the_first_task_is_the_hypertransformers(lab, settings, unrolled_up_to):
   model, sequence = model_of(**settings), constant(draw(2))
   weights = model.generate(Support(sequence.support_images[0], sequence.support_labels[0]))
   model.support_outputs(weights)
-  plain = {name: layer.used() for name, layer in weights.layers.items()}
+  plain = model.used_blocks(weights)
   before = names()
   outcome = learn(model, sequence)
   assert names() == before
@@ -124,7 +124,7 @@ def unrolled(model: HyperTransformer, sequence: Sequence, scenario: str) -> tf.T
     labels = sequence.support_labels[t]
     weights = model.generate(Support(sequence.support_images[t], labels), previous=previous)
     outputs = model.support_outputs(weights)
-    previous = {name: layer.used() for name, layer in weights.layers.items()}
+    previous = model.used_blocks(weights)
     prototypes.append([tf.reduce_mean(tf.boolean_mask(outputs, tf.equal(labels, k)), 0) for k in range(K)])
     for tau in range(1 if scenario == PIECES else t + 1):
       x = model.classify(sequence.query_images[tau], weights).logits

@@ -55,16 +55,6 @@ def test_pack_is_the_inverse_of_unpack(lab, rng, layout):
   np.testing.assert_array_equal(lab.run(packed), blocks)
 
 
-@pytest.mark.parametrize('add_trained', [False, True])
-def test_the_blocks_of_what_was_used(lab, add_trained):
-  weights = spatial_weights(add_trained)
-  kernel = read_layer(weights, [])['kernel']
-  lab.fill()
-  kernel, used = lab.run((kernel, weights.used()))
-  np.testing.assert_array_equal(used, kernel.reshape(4, 6))
-  assert np.array_equal(used.ravel(), range(24)) == (not add_trained)
-
-
 def read_layer(weights: LayerWeights | None, rows: list, own_scope: str | None = None) -> dict[str, tf.Tensor]:
   """The variables of a layer as the CNN asks for them."""
   own = LayerGetter('layer_1', 'model/cnn', weights, own_scope, rows)
@@ -128,18 +118,19 @@ def test_every_use_has_the_same_tensors_and_variables(add_trained):
 
 
 def test_the_query_pass_may_have_its_own_trained_variables():
-  """Not those that are added to generated tensors: these belong to the tensor, which both passes share."""
+  """Also those that are added to generated tensors; the generated tensor itself is the same."""
   weights = spatial_weights(add_trained=True)
   rows = []
   support, query = read_layer(weights, rows), read_layer(weights, rows, 'model/cnn_query')
-  assert support['kernel'] is query['kernel']
+  assert support['kernel'] is not query['kernel']
   assert support['bias'] is not query['bias']
+  assert rows[0].generated is rows[3].generated
   assert names() == {f'model/{name}' for name in (
       'cnn/layer_1/conv/kernel', 'cnn/layer_1/conv/bias', 'cnn/layer_1/batch_norm/gamma',
-      'cnn_query/layer_1/conv/bias', 'cnn_query/layer_1/batch_norm/gamma')}
+      'cnn_query/layer_1/conv/kernel', 'cnn_query/layer_1/conv/bias', 'cnn_query/layer_1/batch_norm/gamma')}
   assert [(row.variable, row.trained.op.name.split('/')[1]) for row in getter.distinct(rows)] == [
       ('conv/kernel', 'cnn'), ('conv/bias', 'cnn'), ('batch_norm/gamma', 'cnn'),
-      ('conv/bias', 'cnn_query'), ('batch_norm/gamma', 'cnn_query')]
+      ('conv/kernel', 'cnn_query'), ('conv/bias', 'cnn_query'), ('batch_norm/gamma', 'cnn_query')]
 
 
 def test_a_variable_of_another_scope_is_a_mistake():

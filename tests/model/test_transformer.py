@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -35,6 +36,9 @@ def draw(rng, tokens: int, width: int) -> np.ndarray:
     ((1.0, 1.0, 1.0), 36, 4, False, (36, 36, 36)),
     ((0.5, 0.3, 2.0), 21, 1, False, (10, 6, 42)),       # int(frac * D)
     ((0.5, 0.3, 2.0), 21, 4, True, (12, 8, 44)),
+    ((8.0, 12.9, 10.0), 21, 4, True, (8, 12, 10)),      # widths are never rounded up; the inner one need not divide
+    ((1.0, 1.0, 0.0), 21, 4, True, (24, 24, 0)),        # no feed-forward part
+    ((1.0, 1.0, 0.04), 21, 3, False, (21, 21, 0)),
     ((3.0, 3.5, 16.0), 10, 1, True, (30, 3, 16)),       # up to 3 a fraction, above that the width itself
     ((1.0, 1.0, 0.5), 10, 2, False, (10, 10, 5)),       # the inner width need not divide
 ])
@@ -44,16 +48,18 @@ def test_widths(dims, width, heads, round_up, expected):
   assert (sizes.key_query, sizes.value, sizes.inner) == expected
 
 
-@pytest.mark.parametrize(('dims', 'width', 'flag'), [
-    ((1.0, 0.5), 9, 'attention width 9 (lw_key_query_dim of tokens 9 wide)'),
-    ((4.0, 1.0), 9, 'attention width 9 (lw_value_dim of tokens 9 wide)')])
-def test_heads_that_do_not_divide_are_refused(dims, width, flag):
+@pytest.mark.parametrize(('dims', 'width', 'round_up', 'flag'), [
+    ((1.0, 0.5), 9, False, 'attention width 9 (lw_key_query_dim of tokens 9 wide)'),
+    ((4.0, 1.0), 9, False, 'attention width 9 (lw_value_dim of tokens 9 wide)'),
+    ((10.0, 1.0), 9, True, 'attention width 10 (lw_key_query_dim of tokens 9 wide)'),
+    ((1.0, 7.0), 9, True, 'attention width 7 (lw_value_dim of tokens 9 wide)')])
+def test_heads_that_do_not_divide_are_refused(dims, width, round_up, flag):
   with pytest.raises(InputError) as caught:
-    transformer.widths(config(key_query_dim=dims[0], value_dim=dims[1], heads=4), width, round_up=False)
+    transformer.widths(config(key_query_dim=dims[0], value_dim=dims[1], heads=4), width, round_up)
   assert str(caught.value).startswith(f'heads=4 does not divide the {flag}: choose other heads')
 
 
-@pytest.mark.parametrize('name', ['key_query_dim', 'value_dim', 'inner_dim'])
+@pytest.mark.parametrize('name', ['key_query_dim', 'value_dim'])
 @pytest.mark.parametrize('round_up', [False, True])
 def test_a_width_of_nothing_is_refused(name, round_up):
   with pytest.raises(InputError, match=f'^lw_{name} of tokens 8 wide is a width of 0: choose a larger lw_{name}'):
@@ -132,8 +138,8 @@ def test_encoder(lab, by_hand, rng, nonlinearity, activation, masked, skip):
   x = draw(rng, 5, 6)
   y = transformer.encoder(
       tf.constant(x), SIZES, config(num_layers=2, nonlinearity=nonlinearity, activation=activation,
-                                    skip_last_nonlinearity=skip),
-      tf.constant(IGNORED, tf.float32) if masked else None)
+                                    skip_last_nonlinearity=not skip),
+      tf.constant(IGNORED, tf.float32) if masked else None, skip_last=skip)
   v = lab.fill()
   ignored = IGNORED if masked else None
   sigmoid = activation == 'sigmoid'
@@ -153,6 +159,17 @@ def test_decoder(lab, by_hand, rng):
   v = lab.fill()
   first = by_hand.decoder_block(x, encoded, v, 'decoder_1', 2, IGNORED, other)
   close(lab.run(y), by_hand.decoder_block(first, encoded, v, 'decoder_2', 2, IGNORED, other))
+
+
+def test_an_inner_width_of_0_leaves_attention_and_its_norms(lab, by_hand, rng):
+  x, encoded = draw(rng, 5, 6), draw(rng, 4, 7)
+  sizes = dataclasses.replace(SIZES, inner=0)
+  y = transformer.encoder(tf.constant(x), sizes, config(num_layers=1))
+  z = transformer.decoder(tf.constant(x), tf.constant(encoded), sizes, config(num_layers=1))
+  assert not [v for v in tf.global_variables() if 'feed_forward' in v.op.name]
+  v = lab.fill()
+  close(lab.run(y), by_hand.encoder_block(x, v, 'encoder_1', 2))
+  close(lab.run(z), by_hand.decoder_block(x, encoded, v, 'decoder_1', 2))
 
 
 def test_there_is_no_positional_encoding(lab, rng):

@@ -15,8 +15,8 @@ from hypertransformer.reference import names
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared' / 'golden'
-NPZ_FILES = sorted(SHARED.glob('a[0-9][0-9].npz'))
-# Names and shapes of all variables of the reference in the recorded cases a01-a24.
+NPZ_FILES = sorted(SHARED.glob('[ab][0-9][0-9].npz'))
+# Names and shapes of all variables of the reference in the recorded cases a01-a24, b01-b20.
 NAMES: dict[str, dict[str, list[int]]] = json.loads(
     gzip.decompress((ROOT / 'tests/golden/checkpoint_names.json.gz').read_bytes()))
 BUILDER = 'model/cnn_builder/builder_layer_'
@@ -51,7 +51,8 @@ def test_round_trip_of_every_case(case: str) -> None:
   shuffled = list(theirs)
   random.Random(case).shuffle(shuffled)
   ours = names.import_variables({name: theirs[name] for name in shuffled})
-  assert_same(names.export_variables(ours), theirs)
+  separate = any('-eval' in name for name in theirs)
+  assert_same(names.export_variables(ours, separate), theirs)
   assert_same(names.import_variables(names.export_variables(ours)), ours)
 
 
@@ -61,7 +62,7 @@ def test_round_trip_of_recorded_values(file: pathlib.Path) -> None:
   """The recorded moving averages are perturbed; those of a real file are in test_convert."""
   with np.load(file) as data:
     theirs = {key[4:]: data[key] for key in data.files if key.startswith('var/')}
-  exported = names.export_variables(names.import_variables(theirs))
+  exported = names.export_variables(names.import_variables(theirs), any('-eval' in name for name in theirs))
   assert_same(exported, theirs, but='/moving_')
   for name, value in exported.items():
     if '/moving_' in name:
@@ -221,6 +222,9 @@ def small_model() -> dict[str, np.ndarray]:
     for norm in ('self_attention_norm', 'feed_forward_norm'):
       for affine in ('gamma', 'beta'):
         shapes[f'{scope}transformer/encoder_1/{norm}/{affine}'] = [8]
+    for dense in ('inner', 'outer'):
+      shapes[f'{scope}transformer/encoder_1/feed_forward/{dense}/kernel'] = [8, 8]
+      shapes[f'{scope}transformer/encoder_1/feed_forward/{dense}/bias'] = [8]
   return {name: np.asarray(rng.normal(size=shape), np.float32) for name, shape in shapes.items()}
 
 
@@ -242,6 +246,25 @@ def test_trained_layers_heads_and_their_query_copies() -> None:
   for name, reference_name in expected_pairs.items():
     np.testing.assert_array_equal(theirs[reference_name], ours[name], err_msg=name)
   assert_same(names.import_apart(theirs), ours)
+
+
+@pytest.mark.parametrize('case', ['b04', 'b05'])
+def test_blocks_without_feed_forward_part_lack_its_norm_but_the_counter_counts_it(case: str) -> None:
+  theirs = variables_of(case)
+  imported = names.import_variables(theirs)
+  assert not [name for name in imported if 'feed_forward' in name]
+  exported = names.export_variables(imported)
+  assert {name for name in exported if 'layer_normalization' in name} == {
+      name for name in theirs if 'layer_normalization' in name}
+
+
+def test_the_query_passs_added_variables_have_the_originals_suffix() -> None:
+  ours = {'model/cnn_query/layer_4/logits/kernel': np.ones([4, 3]), 'model/cnn_query/layer_4/logits/bias': np.ones(3),
+          'model/cnn/layer_4/logits/kernel': np.zeros([4, 3])}
+  theirs = names.export_variables(ours)
+  assert set(theirs) == {'model/cnn/layer_4/fc/kernel-eval', 'model/cnn/layer_4/fc/bias-eval',
+                         'model/cnn/layer_4/fc/kernel'}
+  assert_same(names.import_variables(theirs), ours)
 
 
 def test_moving_averages_of_small_model() -> None:

@@ -12,6 +12,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+import hypertransformer
 from hypertransformer import flags
 from hypertransformer.errors import InputError
 from hypertransformer.run import checkpoints
@@ -209,8 +210,9 @@ def test_require_nothing_lost(tmp_path: pathlib.Path) -> None:
 def test_flags_json_holds_every_value(tmp_path: pathlib.Path) -> None:
   values = flags.defaults() | {'seed': 5, 'learning_rate': 0.25}
   checkpoints.write_flags(str(tmp_path), values)
-  assert json.loads((tmp_path / 'flags.json').read_text()) == values
-  assert checkpoints.read_flags(str(tmp_path)) == values
+  expected = values | {'hypertransformer_version': hypertransformer.__version__}
+  assert json.loads((tmp_path / 'flags.json').read_text()) == expected
+  assert checkpoints.read_flags(str(tmp_path)) == expected
   assert [path.name for path in tmp_path.iterdir()] == ['flags.json']
 
 

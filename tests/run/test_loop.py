@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from absl import logging
 
-from hypertransformer import flags, train
+from hypertransformer import flags, older_runs, train
 from hypertransformer.errors import InputError
 from hypertransformer.run import checkpoints, loop
 from hypertransformer.run import graph as graph_lib
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_bits_also_when_resumed(
   assert differ(third, read_variables(str(tmp_path / 'model-0')))
   assert run_training(values) == 6
   assert_identical(read_variables(str(tmp_path / 'model-6')), read_variables(str(trained.folder / 'model-6')))
-  assert json.loads((tmp_path / 'flags.json').read_text()) == values
+  assert json.loads((tmp_path / 'flags.json').read_text()) == older_runs.stamped(values)
 
 
 def test_summaries(trained: Any, read_events: Callable[[pathlib.Path], Any]) -> None:
@@ -98,7 +98,7 @@ def test_summaries(trained: Any, read_events: Callable[[pathlib.Path], Any]) -> 
 
 
 def test_flags_json_has_every_value_used(trained: Any) -> None:
-  assert json.loads((trained.folder / 'flags.json').read_text()) == trained.values
+  assert json.loads((trained.folder / 'flags.json').read_text()) == older_runs.stamped(trained.values)
 
 
 def test_nothing_to_do_when_done(copied: dict[str, Any], run_training: RunTraining, lines: list[str],

@@ -129,7 +129,8 @@ def test_pretraining_is_the_shared_head_alone(session):
   config = ModelConfig(num_labels=2, kernel_size=2, channels=2, features=FeatureConfig('2-layer', shared_dim=3))
   model = HyperTransformer(config, (8, 8, 1))
   noise = Noise(tf.constant([1, 2]))
-  ours = objective.build_pretraining(model, tf.ones([2, 8, 8, 1]), tf.constant([7, 9]), RealClasses(7, 3), noise)
+  ours = objective.build_pretraining(model, tf.ones([2, 8, 8, 1]), tf.constant([7, 9]), RealClasses(7, 3),
+                                     LossConfig(pretrain_shared=True), noise)
   assert ours.loss is ours.shared_head.loss
   assert ours.rows == []
   assert (ours.ce, ours.weights, ours.classified, ours.regularization) == (None, None, None, None)
