@@ -26,6 +26,6 @@ setuptools.setup(
     extras_require={
         # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say that it needs it.
         'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
-        'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'matplotlib', 'build'],
+        'dev': ['pytest', 'pytest-xdist', 'allpairspy', 'ruff', 'mypy', 'matplotlib', 'build'],
     },
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')  # as the programs have it; two tests at a time share the cores
 
 import numpy as np
 import pytest

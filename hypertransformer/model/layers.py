@@ -82,6 +82,10 @@ def conv2d(x: tf.Tensor, channels: int, kernel_size: int, name: str, stride: int
   with tf.variable_scope(name):
     kernel = tf.get_variable('kernel', [kernel_size, kernel_size, x.shape[-1], channels],
                              initializer=tf.glorot_uniform_initializer())
+    if kernel_size == 1 and stride > 1:
+      # Only the pixels that it sees, then stride 1. With a stride, oneDNN's filter gradient of kernels of one pixel
+      # writes past its buffers (TensorFlow 2.21, oneDNN 3.7.3, less than 16 channels): wrong numbers or a crash.
+      x, stride = x[:, ::stride, ::stride], 1
     y = tf.nn.conv2d(x, kernel, strides=stride, padding=padding)
     if not use_bias:
       return y

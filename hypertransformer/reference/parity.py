@@ -85,12 +85,18 @@ def check_case(path: str) -> list[Comparison]:
     variables = tf.trainable_variables()
     gradients = {v.op.name: g for v, g in zip(variables, tf.gradients(loss, variables), strict=True)}
     with_gradient = {name: tf.convert_to_tensor(g) for name, g in gradients.items() if g is not None}
-    with tf.Session(config=sessions.config(graph)) as session:
+    with tf.Session(config=_one_thread(sessions.config(graph))) as session:
       _load(case, session)
       output_values, gradient_values = session.run([outputs, with_gradient])
     zeros = {v.op.name: np.zeros(v.shape.as_list(), np.float32) for v in variables}
   without = set(zeros) - set(gradient_values)
   return _compare(case, output_values, {**zeros, **gradient_values}, without)
+
+
+def _one_thread(config: tf.ConfigProto) -> tf.ConfigProto:
+  """As training does it by default, and as the numbers were recorded: several threads add up in another order."""
+  config.intra_op_parallelism_threads = 1
+  return config
 
 
 def _load(case: Case, session: tf.Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import Any
 
@@ -91,6 +92,14 @@ def test_one_without_a_step(bench: Any) -> None:
   bench.run()
   assert bench.steps() == [10]
   assert 'no global_step could be read' in bench.warnings()[0]
+
+
+def test_one_of_a_run_of_an_older_version_that_is_another_model_now(bench: Any) -> None:
+  bench.save(5, 0.5)
+  values = flags.defaults() | {'num_labels': 20}
+  (bench.folder / 'flags.json').write_text(json.dumps(values))
+  bench.run(values=values | {'eval_once': True, 'num_task_evals': 3})
+  assert_left_out(bench, 5, f'the run in {bench.folder} was made by a version of hypertransformer that differed')
 
 
 def test_one_of_a_run_with_other_flags(bench: Any) -> None:

@@ -133,10 +133,12 @@ def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, train
   np.testing.assert_array_equal(evaluator.evaluate('mine, all: "ö"').accuracy, before.accuracy)
 
 
-def test_trained_variables_of_the_query_pass(values: dict[str, Any], presets: list[Preset],
-                                             tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize('added', [False, True])
+def test_trained_variables_of_the_query_pass(values: dict[str, Any], presets: list[Preset], tmp_path: pathlib.Path,
+                                             added: bool) -> None:
   """They are made while the batches are gone through, and are those of a graph without that."""
-  settings = values | {'separate_evaluation_bn_vars': True, 'number_of_trained_cnn_layers': 1}
+  settings = values | {'separate_evaluation_bn_vars': True, 'number_of_trained_cnn_layers': 1,
+                       'add_trainable_weights': added}
   evaluator = make_evaluator(settings, presets)
   with tf.Graph().as_default(), tf.Session() as session:
     model = HyperTransformer(flags.model_config(settings), (12, 12, 1))
@@ -145,7 +147,8 @@ def test_trained_variables_of_the_query_pass(values: dict[str, Any], presets: li
     expected = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
     session.run(tf.global_variables_initializer())
     prefix = tf.train.Saver().save(session, str(tmp_path / 'model'))
-  assert any(name.startswith('model/cnn_query/') for name in expected)
+  assert 'model/cnn_query/layer_1/conv/kernel' in expected
+  assert ('model/cnn_query/layer_3/conv/kernel' in expected) == added
   assert {v.op.name: v.shape.as_list() for v in evaluator.variables} == expected
   evaluator.restore(prefix)
   assert np.isfinite(evaluator.evaluate('val').accuracy).all()

@@ -64,82 +64,6 @@ def names(prefix: str = '') -> list[str]:
 
 # ---- against NumPy
 
-class HandModel:
-  """spec/model.md sections 1, 4 and 5 in NumPy, for the settings tested here."""
-
-  def __init__(self, by_hand, settings: ModelConfig, v: dict[str, np.ndarray]) -> None:
-    self.hand, self.config = by_hand, settings
-    self.v = {name.removeprefix('model/'): value for name, value in v.items()}
-    self.pooling = settings.cnn_name == 'maxpool-4-layer'
-    self.count = 4 if '4' in settings.cnn_name else 3
-
-  def generate(self, images: np.ndarray, labels: np.ndarray, ignored: np.ndarray | None) -> list[np.ndarray]:
-    blocks = []
-    z, size, channels = images, self.config.kernel_size, self.config.channels
-    shared = self.shared(images)
-    for number in range(1, self.count + 1):
-      inputs = z.shape[3]
-      f = self.local(z, number, [size, size], [2, 1])
-      width = inputs * channels if self.config.allocation == 'spatial' else (
-          size * size * inputs + self.config.generate_bias + 2 * self.config.generate_bn)
-      blocks.append(self.blocks(number, [f, shared], labels, width, ignored))
-      z = self.convolution(z, number, blocks[-1])
-    last = self.count + 1
-    parts = {'default': [self.local(z, last, [3], [1])], 'passthrough': [z.reshape(len(z), -1)],
-             'mix': [z.reshape(len(z), -1), self.local(z, last, [3], [1])]}[self.config.features.logits_extractor]
-    width = (z[0].size if self.pooling else channels) + 1
-    return [*blocks, self.blocks(last, [*parts, shared], labels, width, ignored)]
-
-  def blocks(self, number, parts, labels, width, ignored):
-    features = np.concatenate([part for part in parts if part is not None], axis=1)
-    return self.hand.blocks(features, labels, self.v, f'generator_{number}', self.config, width, ignored)
-
-  def shared(self, x):
-    if not self.config.features.has_shared:
-      return None
-    for number, stride in ((1, 2), (2, 1)):    # '2-layer'
-      name = f'shared_features/layer_{number}'
-      x = np.maximum(self.hand.conv(x, self.v[f'{name}/kernel'], stride) + self.v[f'{name}/bias'], 0)
-    return x.mean((1, 2))
-
-  def local(self, x, number, sizes, strides):
-    means = []
-    for i, (size, stride) in enumerate(zip(sizes, strides, strict=True), start=1):
-      kernel = self.v.get(f'generator_{number}/features/layer_{i}/kernel')
-      if kernel is None:
-        continue
-      assert kernel.shape[0] == min(size, x.shape[1])
-      x = self.hand.conv(x, kernel, stride) + self.v[f'generator_{number}/features/layer_{i}/bias']
-      means.append(x.mean((1, 2)))
-      x = np.maximum(x, 0)
-    return np.concatenate(means, axis=1) if means else None
-
-  def convolution(self, x, number, blocks):
-    size, inputs, layer = self.config.kernel_size, x.shape[3], f'cnn/layer_{number}'
-    v = dict(self.v)
-    length = size * size * inputs
-    if self.config.allocation == 'spatial':
-      kernel = np.stack([block.reshape(inputs, -1) for block in blocks]).reshape(size, size, inputs, -1)
-    else:
-      kernel = np.stack([block[:length].reshape(size, size, inputs) for block in blocks], axis=-1)
-    x = self.hand.conv(x, kernel, self.config.stride, self.pooling)
-    if self.config.generate_bias:
-      x = x + blocks[:, length]
-    if self.config.generate_bn:
-      v[f'{layer}/batch_norm/gamma'], v[f'{layer}/batch_norm/beta'] = blocks[:, -2], blocks[:, -1]
-    x = np.maximum(x, 0)
-    if self.pooling:
-      x = self.hand.max_pool(x)
-    return self.hand.batch_norm(x, v, f'{layer}/batch_norm')
-
-  def classify(self, x: np.ndarray, blocks: list[np.ndarray]) -> np.ndarray:
-    *convolutions, last = blocks
-    for number, one in enumerate(convolutions, start=1):
-      x = self.convolution(x, number, one)
-    x = x.reshape(len(x), -1) if self.pooling else x.mean((1, 2))
-    return x @ last[:, :-1].T + last[:, -1]
-
-
 @pytest.mark.parametrize('settings', [
     config(),
     config(allocation='output', generate_bias=True, generate_bn=True, use_decoder=True),
@@ -147,17 +71,17 @@ class HandModel:
     config(features=FeatureConfig('2-layer', shared_dim=3, layerwise=0)),
     config(**POOLING, allocation='output', features=FeatureConfig(layerwise=2, logits_extractor='mix')),
 ], ids=['spatial', 'output', 'separate', 'shared only', 'pooling'])
-def test_the_whole_model(lab, by_hand, build, settings):
+def test_the_whole_model(lab, hand_model, build, settings):
   side = 16 if settings.cnn_name in POOLING.values() else SIDE
   ignored = None if settings.generator == 'separate' else np.array([0, 0, 1, 0, 0, 0], bool)
   built = build(settings, side, ignored)
   logits = built.classified.logits
-  hand = HandModel(by_hand, settings, lab.fill())
+  hand = hand_model(settings, lab.fill())
   ours, logits, images, query = lab.run((
       [weights.blocks for weights in built.weights.layers.values()], logits, built.support.images, built.query))
   expected = hand.generate(images.astype(float), LABELS, ignored)
   assert list(built.weights.layers) == [f'layer_{number}' for number in range(1, hand.count + 2)]
-  for own, other in zip(ours, expected, strict=True):
+  for own, other in zip(ours, expected.values(), strict=True):
     np.testing.assert_allclose(own, other, rtol=2e-4, atol=2e-4)
   np.testing.assert_allclose(logits, hand.classify(query.astype(float), expected), rtol=5e-4, atol=5e-4)
 

@@ -1,7 +1,7 @@
 """Our model against the original's numbers; and that the comparison notices a single number that is wrong.
 
-tests/golden has two cases, so that this runs without ../shared: a22 (pre-training), and a21 (shared features only)
-without most of its gradients and layer outputs.
+tests/golden has some cases, so that this runs without ../shared: a22 (pre-training), a21 (shared features only)
+without most of its gradients and layer outputs, and combinations of flags likewise.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SHARED = REPO.parent / 'shared/golden'
 WHOLE, SMALL = REPO / 'tests/golden/a21_cut.npz', REPO / 'tests/golden/a22.npz'
 QUICK = (4, 5, 22)  # the others build larger graphs: half a minute each on a busy core
 CASES = [pytest.param(f'a{n:02}', marks=[pytest.mark.slow] if n not in QUICK else []) for n in range(1, 25)]
+CASES += [f'b{n:02}' for n in range(1, 21)]
+OURS = sorted(path.name for path in (REPO / 'tests/golden').glob('b*.npz'))
 
 
 def failures(results) -> dict[str, str]:
@@ -39,6 +41,12 @@ def test_case(case):
     recorded = {key for key in file.files if key.startswith(('out/', 'grad/'))}
   assert recorded <= {result.key for result in results}
   assert {'trainable', 'none_grads', 'grad/'} <= {result.key for result in results}
+
+
+@pytest.mark.parametrize('name', OURS)
+def test_the_cases_that_are_kept_here(name):
+  """Combinations of flags (b01-b08), most without layer outputs and most gradients."""
+  assert failures(parity.check_case(str(REPO / 'tests/golden' / name))) == {}
 
 
 # ---- one wrong number in a whole case

@@ -223,6 +223,15 @@ def test_flags_json_missing_or_broken(tmp_path: pathlib.Path) -> None:
     checkpoints.read_flags(str(tmp_path))
 
 
+def test_a_run_of_an_older_version_with_another_loss_is_not_resumed(tmp_path: pathlib.Path) -> None:
+  values = flags.defaults() | {'label_smoothing': 0.1, 'shared_head_weight': 1.0, 'shared_feature_extractor': '2-layer'}
+  (tmp_path / 'flags.json').write_text(json.dumps(values))
+  with pytest.raises(InputError, match=r'the real-class head had none, and has it\. Train anew'):
+    checkpoints.require_same_model(str(tmp_path), values)
+  checkpoints.write_flags(str(tmp_path), values)
+  checkpoints.require_same_model(str(tmp_path), values)
+
+
 def test_require_same_model(tmp_path: pathlib.Path) -> None:
   values = flags.defaults()
   checkpoints.require_same_model(str(tmp_path), values)  # no flags.json: nothing to say

@@ -135,6 +135,18 @@ def test_shared_head(run):
   assert accuracy == pytest.approx((logits.argmax(1) == classes - 5).mean())
 
 
+def test_the_shared_head_has_label_smoothing(run):
+  """As all cross-entropies of a run."""
+  features = tf.constant([[1.0, 2.0], [0.5, -1.0]])
+  head = losses.shared_head(features, tf.constant([5, 7]), 5, 4, label_smoothing=0.3)
+  with tf.variable_scope('loss', reuse=True), tf.variable_scope('shared_head'):
+    logits = tf.matmul(features, tf.get_variable('kernel')) + tf.get_variable('bias')
+  smoothed, plain, expected = run((head.loss, losses.shared_head(features, tf.constant([5, 7]), 5, 4).loss,
+                                   losses.cross_entropy(logits, tf.constant([0, 2]), 0.3)))
+  assert smoothed == pytest.approx(expected, rel=1e-6)
+  assert abs(smoothed - plain) > 1e-4
+
+
 @pytest.mark.parametrize(('settings', 'needed'), [
     ({}, False), ({'shared_head_weight': 0.5}, True), ({'pretrain_shared': True}, True)])
 def test_when_the_shared_head_is_needed(settings, needed):

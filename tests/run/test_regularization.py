@@ -50,6 +50,13 @@ def test_l2_counts_each_tensor_once(session):
   assert values(session, regularization.l2_terms([used for one in passes for used in one], 1.0)) == [1.0, 4.0, 4.0]
 
 
+def test_l2_of_an_added_kernel_is_the_support_passs(session):
+  """Also where the query pass adds a variable of its own: golden b03."""
+  passes = [row(BOTH, 'conv/kernel', [1.0], [value], scope=s) for s, value in (('cnn', 2.0), ('cnn_query', 5.0))]
+  assert values(session, regularization.l2_terms(passes, 1.0)) == [9.0]
+  assert len(regularization.variation_terms(passes, 1.0)) == 2
+
+
 def test_variation_on_paper(session):
   """0.1 * sum(generated^2) / (1e-8 + sum(trained^2)): kernel, bias, gamma, beta of convolutions; no logits."""
   rows = [row(BOTH, 'conv/kernel', [2.0, 4.0], [1.0, 2.0]), row(BOTH, 'batch_norm/gamma', [1.0], [2.0]),
@@ -67,7 +74,7 @@ def test_no_terms_without_weight():
 
 
 @pytest.mark.parametrize(('added', 'trained_layers', 'separate'), [
-    (False, 1, False), (True, 0, False), (False, 1, True)])
+    (False, 1, False), (True, 0, False), (False, 1, True), (True, 0, True)])
 def test_kernels_of_a_model(session, added, trained_layers, separate):
   """Of three convolutions, two heads and the logits, however often the CNN is run."""
   config = ModelConfig(
@@ -79,8 +86,10 @@ def test_kernels_of_a_model(session, added, trained_layers, separate):
   terms = regularization.l2_terms(rows, 2.0)
   assert len(terms) == 6 + (separate and trained_layers)
   variation = regularization.variation_terms(rows, 0.1)
-  assert len(variation) == (3 if added else 0)
+  assert len(variation) == (6 if added and separate else 3 if added else 0)
   session.run(tf.global_variables_initializer())
-  kernels = {(row.layer, row.value): row.value for row in rows if row.variable.endswith('kernel')}
+  of_support = {(row.layer, row.variable) for row in weights.rows if row.generated is not None}
+  kernels = {(row.layer, row.value): row.value for row in rows if row.variable.endswith('kernel')
+             and (row in weights.rows or (row.layer, row.variable) not in of_support)}
   ours, kernels = session.run((terms, list(kernels.values())))
   np.testing.assert_allclose(sorted(ours), sorted(2 * np.sum(kernel ** 2.0) for kernel in kernels), rtol=1e-5)
