@@ -17,10 +17,10 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import flags as run_flags
 from hypertransformer import train
-from hypertransformer.evaluate.tasks import Preset, TaskEvaluator
-from hypertransformer.run import graph as graph_lib
+from hypertransformer.evaluation.task_evaluator import Preset, TaskEvaluator
+from hypertransformer.settings import from_flags as run_flags
+from hypertransformer.training import graph as graph_lib
 
 from train_step import time_parts  # isort: skip  (beside this file)
 

@@ -30,10 +30,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import flags as run_flags
 from hypertransformer import train
-from hypertransformer.episodes import writing
-from hypertransformer.run import graph as graph_lib
+from hypertransformer.files import writing
+from hypertransformer.settings import from_flags as run_flags
+from hypertransformer.training import graph as graph_lib
 
 GIGABYTES = flags.DEFINE_float('gigabytes', 6.0, 'size of the dataset', lower_bound=0.1)
 ROUNDS = flags.DEFINE_integer('rounds', 6, 'turns of each process')

@@ -16,9 +16,9 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import flags as run_flags
 from hypertransformer import train
-from hypertransformer.run import graph as graph_lib
+from hypertransformer.settings import from_flags as run_flags
+from hypertransformer.training import graph as graph_lib
 
 STEPS = flags.DEFINE_integer('steps', 100, 'training steps after which memory is read again')
 IMPORTED = time.process_time()

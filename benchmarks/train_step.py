@@ -19,10 +19,10 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import entry, train
-from hypertransformer import flags as run_flags
-from hypertransformer.run import graph as graph_lib
-from hypertransformer.run import sessions
+from hypertransformer import program, train
+from hypertransformer.runtime import sessions
+from hypertransformer.settings import from_flags as run_flags
+from hypertransformer.training import graph as graph_lib
 
 import op_times  # isort: skip  (beside this file)
 
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
   values = run_flags.values()
-  entry.use_kernel_threads(CORES.value or values['kernel_threads'])
+  program.use_kernel_threads(CORES.value or values['kernel_threads'])
   setup = train.setup_from(values)
   graph = graph_lib.build(setup, seed=1)
   config = sessions.config(tf.get_default_graph())

@@ -15,16 +15,16 @@ sys.path.insert(0, str(ROOT))
 # Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported, and a program leaves Keras out.
 from hypertransformer import command  # isort: skip
 command.leave_out_keras()
-from hypertransformer import flags  # isort: skip
+from hypertransformer.settings import from_flags  # isort: skip
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.run import sessions
+from hypertransformer.runtime import sessions
 
 
 def begin(arguments: list[str]) -> list[str]:
   """Graph mode, and the command line for app.run: without flags of a CNN, those of scripts/omniglot_1shot_v1.sh."""
   tf.disable_eager_execution()
-  flags.define()
+  from_flags.define()
   chosen = any(argument.startswith(('--cnn_model_name', '--flagfile')) for argument in arguments)
   return [sys.argv[0], *([] if chosen else recipe('omniglot_1shot')), *arguments]
 

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 
-from hypertransformer.episodes.labels import shuffled_classes
+from hypertransformer.datasets.specs import shuffled_classes
 from hypertransformer.learners import ContinualLearner
 
 checkpoint, data = sys.argv[1:]

@@ -17,33 +17,34 @@ from types import FrameType
 
 from absl import logging
 
-from hypertransformer import entry, flags
-from hypertransformer.config import EvalConfig
-from hypertransformer.episodes import labels
-from hypertransformer.episodes.datasets import DataFolder
+from hypertransformer import program
+from hypertransformer.datasets import specs
+from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate.daemon import Daemon
-from hypertransformer.evaluate.evaluator import Evaluator, Preset
-from hypertransformer.evaluate.sequences import SequenceEvaluator
-from hypertransformer.evaluate.tasks import TaskEvaluator
+from hypertransformer.evaluation.daemon import Daemon
+from hypertransformer.evaluation.evaluator import Evaluator, Preset
+from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
+from hypertransformer.evaluation.task_evaluator import TaskEvaluator
+from hypertransformer.settings import from_flags
+from hypertransformer.settings.config import EvalConfig
 
 
-def presets_from(values: flags.Values) -> list[Preset]:
+def presets_from(values: from_flags.Values) -> list[Preset]:
   """--eval_datasets as presets; empty: the train and the test dataset. Raises InputError."""
   folder = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed'], values['use_labels'],
                       values['data_dir'])
   split = values['test_split']
   if values['eval_datasets']:
-    parsed = labels.parse_eval_datasets(values['eval_datasets'])
+    parsed = specs.parse_eval_datasets(values['eval_datasets'])
     return [Preset(name, str(spec), folder.open(spec, split)) for name, spec in parsed]
-  train, test = (labels.parse_dataset(values[f'{name}_dataset']) for name in ('train', 'test'))
+  train, test = (specs.parse_dataset(values[f'{name}_dataset']) for name in ('train', 'test'))
   return [Preset('train', str(train), folder.open(train)), Preset('test', str(test), folder.open(test, split))]
 
 
-def eval_config(values: flags.Values) -> EvalConfig:
+def eval_config(values: from_flags.Values) -> EvalConfig:
   """The evaluator's sizes: a task of a sequence has one query batch. Raises InputError."""
-  config = flags.eval_config(values)
-  if flags.continual_config(values) is None:
+  config = from_flags.eval_config(values)
+  if from_flags.continual_config(values) is None:
     return config
   if config.num_batches != 1:
     logging.info('--num_eval_batches=%d is not used: each task of a sequence has one query batch of '
@@ -51,17 +52,17 @@ def eval_config(values: flags.Values) -> EvalConfig:
   return dataclasses.replace(config, num_batches=1)
 
 
-def evaluator_from(values: flags.Values, presets: list[Preset], config: EvalConfig) -> Evaluator:
+def evaluator_from(values: from_flags.Values, presets: list[Preset], config: EvalConfig) -> Evaluator:
   """The evaluator of tasks, or of sequences of tasks. Raises InputError."""
   seed = secrets.randbits(62) if values['seed'] is None else values['seed']
-  continual = flags.continual_config(values)
-  model, episodes, augment = flags.model_config(values), flags.episode_config(values), flags.test_augmentation(values)
+  continual = from_flags.continual_config(values)
+  model, episodes, augment = from_flags.model_config(values), from_flags.episode_config(values), from_flags.test_augmentation(values)
   if continual is None:
     return TaskEvaluator(model, episodes, augment, values['image_size'], presets, config, seed)
   return SequenceEvaluator(model, episodes, augment, values['image_size'], presets, config, seed, continual)
 
 
-def main(values: flags.Values) -> None:
+def main(values: from_flags.Values) -> None:
   """Evaluates. Raises InputError."""
   if values['pretrain_shared_feature']:
     raise InputError('pretrain_shared_feature trains no CNN: there is nothing to evaluate. Evaluate the run that '
@@ -85,4 +86,4 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == '__main__':
-  entry.run(main)
+  program.run(main)

@@ -7,20 +7,21 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from hypertransformer import entry, flags
-from hypertransformer.config import EpisodeConfig
+from hypertransformer import program
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate import baseline, continual_table
-from hypertransformer.evaluate.evaluator import Preset
-from hypertransformer.evaluate.results import ResultFile, kind, mean_and_ci95, percent
 from hypertransformer.evaluate_model import presets_from
+from hypertransformer.evaluation import pixel_baseline, sequence_table
+from hypertransformer.evaluation.evaluator import Preset
+from hypertransformer.evaluation.results import ResultFile, kind, mean_and_ci95, percent
+from hypertransformer.settings import from_flags
+from hypertransformer.settings.config import EpisodeConfig
 
 BASELINE_TASKS = 200
 COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'
 
 
-def main(values: flags.Values) -> None:
+def main(values: from_flags.Values) -> None:
   """Prints the newest evaluated checkpoint of each preset: a row, or a table of each kind of sequences of tasks. Raises
   InputError without results."""
   path = pathlib.Path(values['train_log_dir']) / 'eval' / 'results.jsonl'
@@ -31,11 +32,11 @@ def main(values: flags.Values) -> None:
   newest = {(line['preset'], kind(line.get('continual'))): line for line in by_step}
   found = [(preset, line) for preset in presets_from(values) for (name, _), line in newest.items()
            if name == preset.name]
-  episodes = dataclasses.replace(flags.episode_config(values), query_samples=values['eval_batch_size'])
+  episodes = dataclasses.replace(from_flags.episode_config(values), query_samples=values['eval_batch_size'])
   _print_tasks([(preset, line) for preset, line in found if 'continual' not in line], episodes)
   for _, line in found:
     if 'continual' in line:
-      print('\n' + continual_table.text(line, episodes))
+      print('\n' + sequence_table.text(line, episodes))
 
 
 def _print_tasks(found: list[tuple[Preset, dict[str, Any]]], episodes: EpisodeConfig) -> None:
@@ -46,11 +47,11 @@ def _print_tasks(found: list[tuple[Preset, dict[str, Any]]], episodes: EpisodeCo
         'accuracy* leaves out query images that are support images')
   print(COLUMNS.format('classes', 'step', 'chance', 'nearest pixels*', 'accuracy', 'accuracy*'))
   for preset, line in found:
-    near = baseline.nearest_neighbour(EpisodeSampler(preset.class_set, episodes, 0, 0), BASELINE_TASKS)
+    near = pixel_baseline.nearest_neighbour(EpisodeSampler(preset.class_set, episodes, 0, 0), BASELINE_TASKS)
     print(COLUMNS.format(preset.name, line['step'], percent(1 / episodes.num_labels), percent(*mean_and_ci95(near)),
                          percent(line['accuracy'], line['ci95']),
                          percent(line['accuracy_disjoint'], line['ci95_disjoint'])))
 
 
 if __name__ == '__main__':
-  entry.run(main)
+  program.run(main)

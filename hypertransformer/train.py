@@ -15,26 +15,27 @@ import sys
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import entry, flags
-from hypertransformer.episodes.datasets import DataFolder
-from hypertransformer.run import loop
-from hypertransformer.run.graph import Setup
+from hypertransformer import program
+from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.settings import from_flags
+from hypertransformer.training import loop
+from hypertransformer.training.graph import Setup
 
 
-def setup_from(values: flags.Values) -> Setup:
+def setup_from(values: from_flags.Values) -> Setup:
   """Flag values -> everything a training graph is made from. Raises InputError."""
-  model, loss, episodes = flags.model_config(values), flags.loss_config(values), flags.episode_config(values)
+  model, loss, episodes = from_flags.model_config(values), from_flags.loss_config(values), from_flags.episode_config(values)
   folder = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed'], values['use_labels'],
                       values['data_dir'])
-  return Setup(model, loss, flags.optimizer_config(values), episodes, folder.open(values['train_dataset']),
-               folder.open(values['test_dataset'], values['test_split']), flags.train_augmentation(values),
-               flags.test_augmentation(values), values['image_size'], flags.continual_config(values),
+  return Setup(model, loss, from_flags.optimizer_config(values), episodes, folder.open(values['train_dataset']),
+               folder.open(values['test_dataset'], values['test_split']), from_flags.train_augmentation(values),
+               from_flags.test_augmentation(values), values['image_size'], from_flags.continual_config(values),
                values['episodes_per_step'])
 
 
-def main(values: flags.Values) -> None:
+def main(values: from_flags.Values) -> None:
   """Trains. Raises InputError."""
-  run = flags.run_config(values)
+  run = from_flags.run_config(values)
   try:
     loop.train(setup_from(values), run, values)
   except tf.train.NanLossDuringTrainingError:
@@ -44,4 +45,4 @@ def main(values: flags.Values) -> None:
 
 
 if __name__ == '__main__':
-  entry.run(main)
+  program.run(main)

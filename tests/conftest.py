@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import struct
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flags, train
-from hypertransformer.run import loop
+from hypertransformer import train
+from hypertransformer.settings import from_flags
+from hypertransformer.training import loop
 
 tf.disable_eager_execution()
 
@@ -61,16 +63,16 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> p
 def make_values(data_folder: pathlib.Path) -> Callable[..., Values]:
   """make_values(**changes): all flag values of a minimal run on `tiny`, with changes."""
   def make(**changes: Any) -> Values:
-    unknown = set(changes) - set(flags.defaults())
+    unknown = set(changes) - set(from_flags.defaults())
     assert not unknown, f'no flags: {unknown}'
-    return flags.defaults() | {'data_numpy_dir': str(data_folder)} | MINIMAL | changes
+    return from_flags.defaults() | {'data_numpy_dir': str(data_folder)} | MINIMAL | changes
   return make
 
 
 @pytest.fixture(scope='session')
 def run_training() -> Callable[[Values], int]:
   """run_training(values): trains in this process and returns the steps done."""
-  return lambda values: loop.train(train.setup_from(values), flags.run_config(values), values)
+  return lambda values: loop.train(train.setup_from(values), from_flags.run_config(values), values)
 
 
 @pytest.fixture(scope='session')
@@ -123,3 +125,41 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_values: Callable[...,
     patch.setattr(loop, 'STEPS_PER_HISTOGRAM', 4)
     assert run_training(values) == 6
   return TrainedRun(folder, values)
+
+
+# ---- pickles as Python 2 wrote them, byte by byte
+
+def _text(value: bytes) -> bytes:
+  if len(value) < 256:
+    return b'U' + struct.pack('<B', len(value)) + value
+  return b'T' + struct.pack('<i', len(value)) + value
+
+
+def _array(value: np.ndarray) -> bytes:
+  code = value.dtype.str[1:].encode()
+  dtype = b'cnumpy\ndtype\n' + _text(code) + b'K\x00K\x01\x87R(K\x03' + _text(value.dtype.str[:1].encode()) + (
+      b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb')
+  shape = b'(' + b''.join(b'J' + struct.pack('<i', size) for size in value.shape) + b't'
+  return (b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01' + shape + dtype +
+          b'\x89' + _text(value.tobytes()) + b'tb')
+
+
+def _value(value: Any) -> bytes:
+  if isinstance(value, np.ndarray):
+    return _array(value)
+  if isinstance(value, str):
+    return _text(value.encode('latin1'))
+  if isinstance(value, int):
+    return b'J' + struct.pack('<i', value)
+  if isinstance(value, list):
+    return b'](' + b''.join(map(_value, value)) + b'e'
+  if isinstance(value, range):
+    return b'c__builtin__\nxrange\nJ%sJ%s\x86R' % (struct.pack('<i', value.start), struct.pack('<i', value.stop))
+  assert isinstance(value, dict), value
+  return b'}(' + b''.join(_value(key) + _value(item) for key, item in value.items()) + b'u'
+
+
+@pytest.fixture(scope='session')
+def python_2_pickle() -> Callable[[Any], bytes]:
+  """python_2_pickle(value): protocol 2 as Python 2 and its NumPy wrote it, byte strings and all; no memo."""
+  return lambda value: b'\x80\x02' + _value(value) + b'.'

@@ -14,9 +14,9 @@ import pytest
 
 from hypertransformer import evaluate_model, report
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate.daemon import Daemon
-from hypertransformer.evaluate.evaluator import Preset
-from hypertransformer.evaluate.tasks import TaskEvaluator
+from hypertransformer.evaluation.daemon import Daemon
+from hypertransformer.evaluation.evaluator import Preset
+from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 
 
 @pytest.fixture(autouse=True)

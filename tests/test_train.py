@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypertransformer import flags, train
+from hypertransformer import train
 from hypertransformer.errors import InputError
-from hypertransformer.run import checkpoints
+from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import from_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -55,7 +56,7 @@ def test_main_refuses_before_anything_is_written(make_values: Callable[..., Any]
 
 
 def as_arguments(values: dict[str, Any]) -> list[str]:
-  defaults = flags.defaults()
+  defaults = from_flags.defaults()
   return [f'--{name}={value}' for name, value in values.items() if value != defaults[name]]
 
 

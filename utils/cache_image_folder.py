@@ -27,8 +27,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.episodes import image_files, image_folder, image_sources
-from hypertransformer.episodes.image_sources import Split
+from hypertransformer.converters import image_files, image_folder, image_sources
+from hypertransformer.converters.image_sources import Split
 from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS

@@ -16,7 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.episodes import miniimagenet, npy, writing
+from hypertransformer.converters import miniimagenet
+from hypertransformer.files import npy, writing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('input_path', None, 'Folder with a pickle of each split.', required=True)

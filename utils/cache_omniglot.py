@@ -15,7 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.episodes import omniglot, writing
+from hypertransformer.converters import omniglot
+from hypertransformer.files import writing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('input_path', None, 'Folder with images_background and images_evaluation, as '

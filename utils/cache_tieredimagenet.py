@@ -17,7 +17,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.episodes import npy, tieredimagenet, writing
+from hypertransformer.converters import tieredimagenet
+from hypertransformer.files import npy, writing
 
 NAME = 'tieredimagenet'
 FLAGS = flags.FLAGS

@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 from hypertransformer import errors
-from hypertransformer.reference import checks, parity
+from hypertransformer.reference import checks, model_cases
 
 SHOWN_FAILURES = 3
 
@@ -34,7 +34,7 @@ def main(paths: list[str]) -> int:
       results = checks.check(path)
     except errors.InputError as error:
       print(f'{os.path.basename(path)}  FAIL  {error}', flush=True)
-      status = max(status, 1 if isinstance(error, parity.NotComparable) else 2)
+      status = max(status, 1 if isinstance(error, model_cases.NotComparable) else 2)
       continue
     except Exception as error:  # whatever is wrong with one file, the others are checked
       print(f'{os.path.basename(path)}  FAIL  cannot be compared: {type(error).__name__}: {error}', flush=True)

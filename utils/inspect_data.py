@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app, flags
 
 from hypertransformer import command
-from hypertransformer.episodes import contact_sheet, inspection
+from hypertransformer.datasets import contact_sheet, inspection
 from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS

@@ -15,7 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.episodes import strokes, writing
+from hypertransformer.converters import strokes
+from hypertransformer.files import writing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('output_path', './data_numpy_dir/strokes.npy',

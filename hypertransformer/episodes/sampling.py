@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from hypertransformer.config import EpisodeConfig
-from hypertransformer.episodes.arrays import ClassArrays
+from hypertransformer.datasets.arrays import ClassArrays
 from hypertransformer.errors import InputError
+from hypertransformer.settings.config import EpisodeConfig
 
 LARGEST_SEED = 2 ** 31
 

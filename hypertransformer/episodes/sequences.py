@@ -10,9 +10,9 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ContinualConfig, EpisodeConfig, require
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import ClassSet
+from hypertransformer.settings.config import ContinualConfig, EpisodeConfig, require
 
 
 @dataclasses.dataclass(frozen=True)

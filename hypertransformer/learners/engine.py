@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flag_table, flags
 from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError
 from hypertransformer.learners.trained import Trained
 from hypertransformer.model import continual, prototypes
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.run import checkpoints, sessions
+from hypertransformer.runtime import checkpoints, sessions
+from hypertransformer.settings import flag_table, from_flags
 
 Blocks = dict[str, np.ndarray]
 
@@ -86,7 +86,7 @@ class Engine:
 
   def fingerprint(self) -> str:
     """Of the model's settings and variables: what was learned by one model means nothing to another."""
-    defaults = flags.defaults()
+    defaults = from_flags.defaults()
     values = {flag.name: self._trained.values[flag.name] for flag in flag_table.ALL_FLAGS
               if flag.model and self._trained.values[flag.name] != defaults[flag.name]}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())

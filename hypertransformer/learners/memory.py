@@ -11,8 +11,8 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from hypertransformer.episodes import writing
 from hypertransformer.errors import InputError
+from hypertransformer.files import writing
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import Blocks
 

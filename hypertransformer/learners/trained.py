@@ -8,10 +8,10 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flag_table, flags, older_runs
-from hypertransformer.config import ContinualConfig, ModelConfig
 from hypertransformer.errors import InputError
-from hypertransformer.run import checkpoints
+from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import flag_table, from_flags, older_runs
+from hypertransformer.settings.config import ContinualConfig, ModelConfig
 
 # The first of these variables that a checkpoint has convolves the image itself: [k, k, C, channels].
 SEE_THE_IMAGE = ('model/shared_features/layer_1/kernel', 'model/generator_1/features/layer_1/kernel',
@@ -42,9 +42,9 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
   if values['pretrain_shared_feature']:
     raise InputError(f'checkpoint {prefix} holds pre-trained shared features only (--pretrain_shared_feature): give '
                      'one of the run that started from it.')
-  model = dataclasses.replace(flags.model_config(values), warmup_heads='none')
+  model = dataclasses.replace(from_flags.model_config(values), warmup_heads='none')
   side = values['image_size']
-  return Trained(prefix, values, model, (side, side, _channels(prefix)), flags.continual_config(values))
+  return Trained(prefix, values, model, (side, side, _channels(prefix)), from_flags.continual_config(values))
 
 
 def _values(folder: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _values(folder: str) -> dict[str, Any]:
   if wrong:
     raise InputError(f'{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no value of that flag: copy the file anew '
                      'from the training folder.')
-  return flags.defaults() | found
+  return from_flags.defaults() | found
 
 
 def _fits(flag: flag_table.Flag, value: Any) -> bool:

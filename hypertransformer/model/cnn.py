@@ -7,9 +7,9 @@ import dataclasses
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
-from hypertransformer.config import ModelConfig
 from hypertransformer.model import layers
 from hypertransformer.model.getter import BlockLayout, Shape
+from hypertransformer.settings.config import ModelConfig
 
 LEAKY_SLOPE = 0.01
 

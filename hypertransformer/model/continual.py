@@ -16,12 +16,12 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ContinualConfig, require
 from hypertransformer.episodes.sequences import Sequence
 from hypertransformer.model import loops, prototypes
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
 from hypertransformer.model.layers import Noise
+from hypertransformer.settings.config import ContinualConfig, require
 
 Blocks = dict[str, tf.Tensor]
 

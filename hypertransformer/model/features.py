@@ -7,9 +7,9 @@ import dataclasses
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
-from hypertransformer.config import FeatureConfig
 from hypertransformer.model import layers
 from hypertransformer.model.getter import Shape
+from hypertransformer.settings.config import FeatureConfig
 
 SHARED_KERNEL = 3
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ModelConfig
 from hypertransformer.model import layers, tokens, transformer
 from hypertransformer.model.getter import BlockLayout
+from hypertransformer.settings.config import ModelConfig
 
 
 def generate_blocks(layout: BlockLayout, features: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor | None,

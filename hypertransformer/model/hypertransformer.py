@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ModelConfig
 from hypertransformer.model import cnn, features, generator
 from hypertransformer.model.getter import LayerGetter, LayerWeights, Row, Shape
 from hypertransformer.model.layers import Noise, dropout
+from hypertransformer.settings.config import ModelConfig
 
 SCOPE = 'model'
 LOGITS_FEATURE_KERNEL = 3

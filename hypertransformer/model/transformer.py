@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
-from hypertransformer.config import TransformerConfig
-from hypertransformer.model import layers, vectors
+from hypertransformer.model import block_vectors, layers
+from hypertransformer.settings.config import TransformerConfig
 
 MASKED_LOGIT = 1e8
 LARGEST_FRACTION = 3.0  # a larger size is the width itself
@@ -114,7 +114,7 @@ def _feed_forward_part(x: tf.Tensor, sizes: Widths, activation: layers.Activatio
 def _vector_widths(names: Sequence[str], token_width: int, sizes: Widths) -> dict[str, int]:
   """Width of each vector of a block: its bias's or norm's layer is as wide as a token, but for these."""
   if sizes.inner == 0:
-    names = vectors.without_feed_forward(names)
+    names = block_vectors.without_feed_forward(names)
   inner = {'self_attention/query_key_value/bias': 2 * sizes.key_query + sizes.value,
            'cross_attention/query/bias': sizes.key_query,
            'cross_attention/key_value/bias': sizes.key_query + sizes.value,
@@ -139,7 +139,7 @@ def encoder(x: tf.Tensor, sizes: Widths, config: TransformerConfig, mask: tf.Ten
   """
   for number in range(1, config.num_layers + 1):
     skip = skip_last and number == config.num_layers
-    with vectors.together(f'encoder_{number}', _vector_widths(vectors.ENCODER, int(x.shape[-1]), sizes)):
+    with block_vectors.together(f'encoder_{number}', _vector_widths(block_vectors.ENCODER, int(x.shape[-1]), sizes)):
       attended = attention(x, x, sizes, config, 'self_attention', mask)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       x = _feed_forward_part(x, sizes, None if skip else nonlinearity(config.nonlinearity), config, noise)
@@ -151,7 +151,7 @@ def decoder(x: tf.Tensor, encoded: tf.Tensor, sizes: Widths, config: Transformer
             noise: layers.Noise | None = None) -> tf.Tensor:
   """tokens [T, D] and the encoder's output [S, D'] -> [T, D]; the feed-forward layers always use relu."""
   for number in range(1, config.num_layers + 1):
-    with vectors.together(f'decoder_{number}', _vector_widths(vectors.DECODER, int(x.shape[-1]), sizes)):
+    with block_vectors.together(f'decoder_{number}', _vector_widths(block_vectors.DECODER, int(x.shape[-1]), sizes)):
       attended = attention(x, x, sizes, config, 'self_attention', self_mask)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       attended = attention(x, encoded, sizes, config, 'cross_attention', cross_mask)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hypertransformer import errors
-from hypertransformer.model import vectors
+from hypertransformer.model import block_vectors
 
 Variables = Mapping[str, np.ndarray]
 
 _BLOCK = re.compile(r'(?:.+/)?(en|de)coder_\d+(?=/)')
-_PARTS = {'en': vectors.ENCODER, 'de': vectors.DECODER}
+_PARTS = {'en': block_vectors.ENCODER, 'de': block_vectors.DECODER}
 _OURS = re.compile(r'model/generator_\d+/transformer/(en|de)coder_\d+/vectors')
 
 
@@ -50,7 +50,7 @@ def _parts(variables: Variables, block: re.Match[str]) -> Sequence[str]:
   parts = _PARTS[block[1]]
   if any(name.startswith(f'{block[0]}/feed_forward') for name in variables):
     return parts
-  return vectors.without_feed_forward(parts)
+  return block_vectors.without_feed_forward(parts)
 
 
 def _split(variables: Variables, name: str, value: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes import labels
+from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
-from hypertransformer.reference import golden_augment, parity
+from hypertransformer.reference import augmentation_cases, model_cases
 from hypertransformer.reference.tolerances import BAD_NPZ, Comparison
-from hypertransformer.run import losses
+from hypertransformer.training import losses
 
 LEARNING_RATE = 1e-6  # relative
 WARMUP = 1e-6         # absolute
@@ -30,8 +30,8 @@ def check(path: str) -> list[Comparison]:
   if path.endswith('.json'):
     return _check_json(path)
   if _is_augmentation(path):
-    return [_augmentation(*result) for result in golden_augment.check_augment(path)]
-  return parity.check_case(path)
+    return [_augmentation(*result) for result in augmentation_cases.check_augment(path)]
+  return model_cases.check_case(path)
 
 
 def _augmentation(key: str, difference: float, allowed: float, passed: bool) -> Comparison:
@@ -75,7 +75,7 @@ def _shuffle(key: str, order: list[int]) -> Comparison:
   match = re.fullmatch(r'seed=(\d+),classes=(\d+)', key)
   if not match:
     return Comparison(key, np.inf, 0.0, 'not compared')
-  ours = labels.shuffled_classes(int(match[2]), int(match[1]))
+  ours = specs.shuffled_classes(int(match[2]), int(match[1]))
   return Comparison(key, 0.0 if list(ours) == order else np.inf, 0.0, '' if list(ours) == order else 'another order')
 
 

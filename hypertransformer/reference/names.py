@@ -21,7 +21,7 @@ import numpy as np
 
 from hypertransformer import errors
 from hypertransformer.reference import block_vectors, templates
-from hypertransformer.reference.joined import Joined, join, split
+from hypertransformer.reference.projections import Joined, join, split
 
 Variables = Mapping[str, np.ndarray]
 IMPORT, EXPORT = 'import', 'export'

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypertransformer.config import EpisodeConfig
-from hypertransformer.episodes.arrays import ClassArrays
+from hypertransformer.datasets.arrays import ClassArrays
 from hypertransformer.episodes.sampling import ClassSet, Draw, EpisodeSampler
 from hypertransformer.errors import InputError
+from hypertransformer.settings.config import EpisodeConfig
 
 SIZES = np.array([8, 9, 7, 8, 10, 12, 8, 9, 8, 8])
 CLASSES = np.array([1, 3, 4, 5, 7, 8])  # in use: not all, not the first

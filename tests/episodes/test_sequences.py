@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ContinualConfig, EpisodeConfig
+from hypertransformer.datasets.arrays import ClassArrays
 from hypertransformer.episodes import sequences
-from hypertransformer.episodes.arrays import ClassArrays
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
 from hypertransformer.errors import InputError
+from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 
 K, SHOTS, QUERIES = 2, 3, 4
 TASK = EpisodeConfig(K, K * SHOTS, K * QUERIES, balanced=True)

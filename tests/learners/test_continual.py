@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flags
 from hypertransformer.episodes import sequences
 from hypertransformer.errors import InputError
 from hypertransformer.learners import ContinualLearner
 from hypertransformer.model.continual import learn_sequence
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.model.prototypes import UNKNOWN
+from hypertransformer.settings import from_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK, CLASS, PIECES = 'task_incremental', 'class_incremental', 'mini_batch'
@@ -48,7 +48,7 @@ def open_learner(continual_run: Any) -> Iterator[Callable[..., ContinualLearner]
 
 def in_the_graph(run: Any, tasks: list[Any]) -> Any:
   """learn_sequence's pairs, logits, weights and prototypes of these tasks with the run's checkpoint."""
-  config = flags.continual_config(run.values)
+  config = from_flags.continual_config(run.values)
   assert config is not None
 
   def stack(field: str) -> tf.Tensor:
@@ -60,7 +60,7 @@ def in_the_graph(run: Any, tasks: list[Any]) -> Any:
 
   with tf.Graph().as_default(), tf.Session() as session:
     sequence = sequences.Sequence(*map(stack, ('support', 'labels', 'queries', 'answers')))
-    outcome = learn_sequence(HyperTransformer(flags.model_config(run.values), (12, 12, 1)), sequence, config)
+    outcome = learn_sequence(HyperTransformer(from_flags.model_config(run.values), (12, 12, 1)), sequence, config)
     tf.train.Saver().restore(session, tf.train.latest_checkpoint(str(run.folder)))
     kept = [] if outcome.prototypes is None else outcome.prototypes
     return (outcome.pairs, *session.run((outcome.logits, outcome.weights, kept)))
@@ -88,7 +88,7 @@ def test_it_is_learn_sequence_one_step_at_a_time(kind: str, continual_run: Any, 
         np.testing.assert_array_equal(predicted, expected.argmax(axis=1))
         answers.append(predicted)
     if weights:
-      model = HyperTransformer(flags.model_config(run.values), (12, 12, 1))
+      model = HyperTransformer(from_flags.model_config(run.values), (12, 12, 1))
       layout = next(plan.layout for plan in model.plans if plan.name == 'layer_3')
       block = learner.weights()['layer_3/conv/kernel'].reshape(-1, layout.num_blocks).T  # type: ignore[union-attr]
       np.testing.assert_allclose(block, weights['layer_3'][t], rtol=1e-5, atol=1e-6)

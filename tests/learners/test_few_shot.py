@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import flags
-from hypertransformer.episodes.datasets import DataFolder
+from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate.evaluator import FIRST_STREAM, Preset
-from hypertransformer.evaluate.tasks import TaskEvaluator
+from hypertransformer.evaluation.evaluator import FIRST_STREAM, Preset
+from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.learners import ContinualLearner, FewShotLearner
+from hypertransformer.settings import from_flags
 
 SEED = 7
 
@@ -45,13 +45,13 @@ def test_it_is_as_good_as_the_evaluator_says(run: Any, learner: FewShotLearner, 
   """The accuracy of every task, to the last image: support set and query batches of the evaluator's own draws."""
   _, values = run
   preset = Preset('all', 'tiny', DataFolder(str(data_folder)).open('tiny:0-29'))
-  config = flags.eval_config({**values, 'num_task_evals': 12})
-  evaluator = TaskEvaluator(flags.model_config(values), flags.episode_config(values), flags.test_augmentation(values),
+  config = from_flags.eval_config({**values, 'num_task_evals': 12})
+  evaluator = TaskEvaluator(from_flags.model_config(values), from_flags.episode_config(values), from_flags.test_augmentation(values),
                             values['image_size'], [preset], config, SEED)
   evaluator.restore(learner.checkpoint)
   expected = evaluator.evaluate('all').accuracy
   evaluator.close()
-  sampler = EpisodeSampler(preset.class_set, flags.episode_config({**values, 'samples_cnn': config.batch_size}), SEED,
+  sampler = EpisodeSampler(preset.class_set, from_flags.episode_config({**values, 'samples_cnn': config.batch_size}), SEED,
                            FIRST_STREAM, config.num_batches)
   gather = preset.class_set.arrays.gather
   for number, accuracy in enumerate(expected):

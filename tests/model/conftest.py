@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ModelConfig
 from hypertransformer.reference import block_vectors
+from hypertransformer.settings.config import ModelConfig
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ModelConfig
 from hypertransformer.errors import InputError
 from hypertransformer.model import cnn
 from hypertransformer.model.cnn import LayerPlan
 from hypertransformer.model.layers import Noise
+from hypertransformer.settings.config import ModelConfig
 
 
 def outputs(config: ModelConfig, side: int, channels: int = 1) -> list[tuple[int, ...]]:

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import (
-    CONTINUAL_METHODS,
-    CONTINUAL_SCENARIOS,
-    ContinualConfig,
-    FeatureConfig,
-    ModelConfig,
-    TransformerConfig,
-)
 from hypertransformer.episodes.sequences import Sequence
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual, loops
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 from hypertransformer.model.prototypes import UNKNOWN
+from hypertransformer.settings.config import (
+  CONTINUAL_METHODS,
+  CONTINUAL_SCENARIOS,
+  ContinualConfig,
+  FeatureConfig,
+  ModelConfig,
+  TransformerConfig,
+)
 
 SIDE, K, UNITS = 8, 3, 4
 CHT, PROTONET, MERGED = CONTINUAL_METHODS

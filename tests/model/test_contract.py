@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import config as configs
-from hypertransformer.config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.model.generator import token_widths
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.run import losses
+from hypertransformer.settings import config as configs
+from hypertransformer.settings.config import FeatureConfig, ModelConfig, TransformerConfig
+from hypertransformer.training import losses
 
 K, SUPPORT, QUERIES, SIDE, CHANNELS = 3, 6, 5, 16, 2
 GENERATORS, ALLOCATIONS, DECODERS = ('joint', 'separate'), ('spatial', 'output'), (False, True)

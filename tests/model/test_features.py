@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import FeatureConfig
 from hypertransformer.errors import InputError
 from hypertransformer.model import features
 from hypertransformer.model.features import LocalConvolution
 from hypertransformer.model.layers import Noise
+from hypertransformer.settings.config import FeatureConfig
 
 
 def close(ours, expected):

@@ -15,13 +15,13 @@ import pytest
 import tensorflow.compat.v1 as tf
 from allpairspy import AllPairs
 
-from hypertransformer import flags
 from hypertransformer.errors import InputError
-from hypertransformer.model import removal
+from hypertransformer.model import sample_removal
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 from hypertransformer.reference import names
-from hypertransformer.run import objective, optimizer
+from hypertransformer.settings import from_flags
+from hypertransformer.training import optimizer, task_objective
 
 # What others need comes first: allpairspy fills combinations from the left.
 CHOICES: dict[str, list[Any]] = {
@@ -74,12 +74,12 @@ FIRST_CLASS, CLASSES = 3, 10
 
 
 def values_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
-  return {**flags.defaults(), **chosen}
+  return {**from_flags.defaults(), **chosen}
 
 
 def model_of(values: Mapping[str, Any]) -> HyperTransformer:
   side = values['image_size']
-  return HyperTransformer(flags.model_config(values), (side, side, 1))
+  return HyperTransformer(from_flags.model_config(values), (side, side, 1))
 
 
 def can_be(row: list[Any]) -> bool:
@@ -87,7 +87,7 @@ def can_be(row: list[Any]) -> bool:
   firsts = {name: choices[0] for name, choices in CHOICES.items()}
   values = values_of(firsts | dict(zip(CHOICES, row, strict=False)))
   try:
-    flags.loss_config(values)
+    from_flags.loss_config(values)
     model_of(values)
   except InputError:
     return False
@@ -100,7 +100,7 @@ def combinations() -> list[dict[str, Any]]:
 
 
 def shown(chosen: dict[str, Any]) -> str:
-  defaults = flags.defaults()
+  defaults = from_flags.defaults()
   return ' '.join(f'{name}={value}' for name, value in chosen.items() if value != defaults[name])
 
 
@@ -125,19 +125,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_the_combination(lab, hand_model, episode, chosen):
   values = values_of(chosen)
   print(shown(chosen))
-  model, loss = model_of(values), flags.loss_config(values)
+  model, loss = model_of(values), from_flags.loss_config(values)
   images, query = tf.constant(episode['support']), tf.constant(episode['query'])
   labels, classes = tf.constant(episode['labels'], tf.int32), tf.constant(episode['classes'], tf.int32)
-  real, noise = objective.RealClasses(FIRST_CLASS, CLASSES), Noise(tf.constant([3, 4]))
+  real, noise = task_objective.RealClasses(FIRST_CLASS, CLASSES), Noise(tf.constant([3, 4]))
   step = tf.train.get_or_create_global_step()
   if loss.pretrain_shared:
-    ours = objective.build_pretraining(model, images, classes, real, loss, noise)
+    ours = task_objective.build_pretraining(model, images, classes, real, loss, noise)
   else:
-    mask = removal.removal_mask(labels, model.config, noise)
-    ours = objective.build(model, Support(images, labels, mask), query, tf.constant(episode['query_labels'], tf.int32),
+    mask = sample_removal.removal_mask(labels, model.config, noise)
+    ours = task_objective.build(model, Support(images, labels, mask), query, tf.constant(episode['query_labels'], tf.int32),
                            loss, step, noise, (classes, real) if model.config.features.has_shared else None)
     by_numpy(lab, hand_model, model, episode)
-  update, _ = optimizer.minimize(ours.loss, flags.optimizer_config(values), step)
+  update, _ = optimizer.minimize(ours.loss, from_flags.optimizer_config(values), step)
   lab.run(tf.global_variables_initializer())
   before = trained(lab)
   loss_value, _ = lab.run((ours.loss, update))

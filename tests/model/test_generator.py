@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import ModelConfig, TransformerConfig
 from hypertransformer.errors import InputError
 from hypertransformer.model import generator
 from hypertransformer.model.getter import BlockLayout
 from hypertransformer.model.layers import Noise
 from hypertransformer.model.transformer import Widths
+from hypertransformer.settings.config import ModelConfig, TransformerConfig
 
 LAYOUT = BlockLayout('output', 3, {'conv/kernel': (1, 1, 4, 3), 'conv/bias': (3,)})    # B = 3, b = 5
 LABELS = np.array([0, 1, 2, 1, 0, 2])                                                   # K = 2: no label

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.errors import InputError
 from hypertransformer.model import getter
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 from hypertransformer.reference import block_vectors
-from hypertransformer.run import losses
+from hypertransformer.settings.config import FeatureConfig, ModelConfig, TransformerConfig
+from hypertransformer.training import losses
 
 SIDE, K = 12, 3
 LABELS = np.array([0, 1, 2, 3, 1, 0])    # the fourth has no label

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.config import TransformerConfig
 from hypertransformer.errors import InputError
 from hypertransformer.model import transformer
 from hypertransformer.model.layers import Noise
 from hypertransformer.model.transformer import Widths
+from hypertransformer.settings.config import TransformerConfig
 
 SIZES = Widths(key_query=6, value=4, inner=5)
 IGNORED = np.array([False, True, False, False, True])

@@ -6,9 +6,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
-from hypertransformer.config import TransformerConfig
 from hypertransformer.model import transformer
 from hypertransformer.reference import block_vectors
+from hypertransformer.settings.config import TransformerConfig
 
 SCOPE = 'model/generator_2/transformer/'
 

@@ -8,9 +8,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from hypertransformer.episodes import labels
+from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
-from hypertransformer.reference import checks, golden_augment
+from hypertransformer.reference import augmentation_cases, checks
 from hypertransformer.reference.tolerances import Comparison
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
@@ -93,7 +93,7 @@ def test_an_augmented_image_that_is_wrong_fails(tmp_path):
     ('x', 0.0, 1e-3, True), ('x', 5.0, 0.0, True), ('x', 5.0, 1e-3, False), ('x', 0.0, 1e-3, False),
     ('x', float('nan'), 1e-3, False), ('x', float('inf'), 0.0, False)])
 def test_the_verdict_of_the_augmentation_check_stands(monkeypatch, result):
-  monkeypatch.setattr(golden_augment, 'check_augment', lambda path: [result])
+  monkeypatch.setattr(augmentation_cases, 'check_augment', lambda path: [result])
   (comparison,) = checks.check(str(GOLDEN / 'augment_gray28.npz'))
   assert comparison.passed == result[3]
   assert (comparison.severity <= 1) == result[3]
@@ -102,7 +102,7 @@ def test_the_verdict_of_the_augmentation_check_stands(monkeypatch, result):
 # ---- label permutations and schedules
 
 def permutations() -> dict:
-  return {f'seed={seed},classes={classes}': list(map(int, labels.shuffled_classes(classes, seed)))
+  return {f'seed={seed},classes={classes}': list(map(int, specs.shuffled_classes(classes, seed)))
           for seed, classes in ((7, 30), (2022, 50))}
 
 

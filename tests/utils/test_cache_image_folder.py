@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer.episodes import arrays
+from hypertransformer.datasets import arrays
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'cache_image_folder.py'
 RNG = np.random.default_rng(0)

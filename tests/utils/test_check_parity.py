@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.reference import parity
+from hypertransformer.reference import model_cases
 from hypertransformer.reference.tolerances import Comparison
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
@@ -43,11 +43,11 @@ def script():
 
 
 @pytest.mark.parametrize(('errors', 'status', 'lines'), [
-    ([None, parity.NotComparable('other variables')], 1, ['b  FAIL  other variables']),
+    ([None, model_cases.NotComparable('other variables')], 1, ['b  FAIL  other variables']),
     ([ZeroDivisionError('x / 0'), None], 1, ['a  FAIL  cannot be compared: ZeroDivisionError: x / 0']),
     ([InputError('no file'), ZeroDivisionError('x / 0')], 2,
      ['a  FAIL  no file', 'b  FAIL  cannot be compared: ZeroDivisionError: x / 0']),
-    ([parity.NotComparable('other variables'), InputError('no file')], 2,
+    ([model_cases.NotComparable('other variables'), InputError('no file')], 2,
      ['a  FAIL  other variables', 'b  FAIL  no file'])])
 def test_what_is_wrong_with_one_file_does_not_stop_the_others(script, monkeypatch, capsys, errors, status, lines):
   def check(path):

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from hypertransformer.episodes import strokes
+from hypertransformer.converters import strokes
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'make_strokes.py'
 

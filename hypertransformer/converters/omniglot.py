@@ -1,0 +1,163 @@
+"""The official Omniglot release -> one uint8 array (spec: data.md section 2).
+
+The release is two archives, alphabet/characterNN/NNNN_MM.png, zipped or unpacked. Archives come
+from strangers: sizes are checked before anything is decompressed, and nothing is unpacked to disk.
+"""
+from __future__ import annotations
+
+import dataclasses
+import io
+import pathlib
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from hypertransformer.converters.packed_images import PNG_ERRORS, ZIP_ERRORS
+from hypertransformer.errors import InputError
+from hypertransformer.files import sniff, writing
+
+# A drawing of the release is under 1 kB; far above that it is something else, or a bomb.
+_MAX_PNG_BYTES = 1 << 16
+_DOWNLOAD = 'download it again from github.com/brendenlake/omniglot (folder python/)'
+
+# The path of each of a character's drawings, under (alphabet, character).
+Characters = dict[tuple[str, str], list[str]]
+# The bytes of one file of a split, by the path in Characters.
+Reader = Callable[[str], bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+  """What a complete release holds."""
+  splits: tuple[tuple[str, int], ...]  # (archive or folder name, characters in it), in class order
+  drawings: int                        # of each character
+  side: int                            # pixels of a drawing, width and height
+
+
+OFFICIAL = Release((('images_background', 964), ('images_evaluation', 659)), drawings=20, side=105)
+
+
+def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFICIAL) -> np.ndarray:
+  """Reads a release into one array with bright ink (255) on a dark ground (0).
+
+  Args:
+    folder: holds each split of `release`, as NAME.zip or as the folder NAME.
+    image_size: pixels of an output image, width and height; at most `release.side`.
+    release: what to expect; the official release unless a test makes a small one.
+
+  Returns:
+    uint8 [characters, drawings, image_size, image_size, 1]; the splits in their order, alphabets,
+    characters and drawings sorted by name.
+
+  Raises:
+    InputError: a missing, broken or incomplete split or drawing (named), or a bad `image_size`.
+  """
+  if not 1 <= image_size <= release.side:
+    raise InputError(f'image_size is {image_size}; expected 1 to {release.side}, the pixels of a '
+                     'drawing of the release')
+  # Both splits are looked through before the first drawing is decoded: errors come at once.
+  splits = [_open_split(folder, name, count, release.drawings) for name, count in release.splits]
+  classes = sum(count for _, count in release.splits)
+  images: np.ndarray = np.zeros((classes, release.drawings, image_size, image_size, 1), np.uint8)
+  flat = images.reshape(-1, image_size, image_size, 1)
+  progress = writing.Progress('omniglot', len(flat), 'drawings')
+  done = 0
+  for source, characters, read in splits:
+    for _, paths in sorted(characters.items()):
+      for path in sorted(paths):
+        flat[done, :, :, 0] = _drawing(read(path), f'{source}: {path}', image_size, release.side)
+        done += 1
+      progress.update(done)
+  return images
+
+
+def _open_split(folder: pathlib.Path, name: str, count: int,
+                drawings: int) -> tuple[pathlib.Path, Characters, Reader]:
+  """Finds a split, lists it and checks its counts."""
+  archive, unpacked = folder / f'{name}.zip', folder / name
+  if archive.is_file():
+    source = archive
+    paths, read = _open_zip(archive)
+  elif unpacked.is_dir():
+    source = unpacked
+    paths, read = _open_folder(unpacked)
+  else:
+    raise InputError(f'neither {archive} nor the folder {unpacked} is there; expected the official '
+                     f'Omniglot release, zipped or unpacked: {_DOWNLOAD}')
+  characters = _characters(paths)
+  _check_counts(source, characters, count, drawings)
+  return source, characters, read
+
+
+def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
+  """The member names of an archive, and the function that reads one of them."""
+  sniff.refuse_page_or_empty(path, 'a zip archive')
+  try:
+    archive = zipfile.ZipFile(path)
+  except ZIP_ERRORS as error:
+    raise InputError(f'{path} is not a whole zip archive ({error}); {_DOWNLOAD}') from error
+
+  def read(name: str) -> bytes:
+    size = archive.getinfo(name).file_size
+    if size > _MAX_PNG_BYTES:
+      raise InputError(f'{path}: {name} would unpack to {size} bytes; expected a drawing of at '
+                       f'most {_MAX_PNG_BYTES}; {_DOWNLOAD}')
+    try:
+      return archive.read(name)
+    except ZIP_ERRORS as error:
+      raise InputError(f'{path}: {name} cannot be unpacked ({error}); {_DOWNLOAD}') from error
+
+  return archive.namelist(), read
+
+
+def _open_folder(path: pathlib.Path) -> tuple[list[str], Reader]:
+  """The file names under an unpacked split, and the function that reads one of them."""
+  def read(name: str) -> bytes:
+    try:
+      with open(path / name, 'rb') as file:
+        return file.read(_MAX_PNG_BYTES)
+    except OSError as error:
+      raise InputError(f'{path / name} cannot be read ({error.strerror}); {_DOWNLOAD}') from error
+
+  return [found.relative_to(path).as_posix() for found in path.rglob('*.png')], read
+
+
+def _characters(paths: list[str]) -> Characters:
+  """Groups .../alphabet/character/drawing.png; leaves out all other files and macOS' shadows."""
+  characters: Characters = {}
+  for path in paths:
+    parts = pathlib.PurePosixPath(path).parts
+    hidden = any(part.startswith('.') or part == '__MACOSX' for part in parts)
+    if path.endswith('.png') and len(parts) >= 3 and not hidden:
+      characters.setdefault((parts[-3], parts[-2]), []).append(path)
+  return characters
+
+
+def _check_counts(source: pathlib.Path, characters: Characters, count: int, drawings: int) -> None:
+  """Raises InputError unless there are `count` characters of `drawings` drawings."""
+  if len(characters) != count:
+    raise InputError(f'{source} holds {len(characters)} characters (folders of .png drawings); '
+                     f'expected {count}, alphabet/characterNN/NNNN_MM.png; {_DOWNLOAD}')
+  for (alphabet, character), paths in sorted(characters.items()):
+    if len(paths) != drawings:
+      raise InputError(f'{source}: {alphabet}/{character} holds {len(paths)} drawings; expected '
+                       f'{drawings}; {_DOWNLOAD}')
+
+
+def _drawing(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
+  """One drawing, uint8 [image_size, image_size], ink bright; `what` names it in errors."""
+  if sniff.is_web_page(png):
+    raise InputError(f'{what} is a web page, not a PNG image; {_DOWNLOAD}')
+  try:
+    with Image.open(io.BytesIO(png), formats=('PNG',)) as image:
+      if image.size != (side, side) or image.mode not in ('1', 'L'):
+        raise InputError(f'{what} is a {image.width} x {image.height} image of mode {image.mode}; '
+                         f'expected {side} x {side}, 1-bit or 8-bit grey; {_DOWNLOAD}')
+      grey = image.convert('L').resize((image_size, image_size), Image.Resampling.LANCZOS)
+  except InputError:
+    raise
+  except PNG_ERRORS as error:
+    raise InputError(f'{what} is not a whole PNG image ({error}); {_DOWNLOAD}') from error
+  return 255 - np.asarray(grey)

@@ -1,0 +1,1 @@
+"""What is on disk: datasets found, read, named and inspected."""

@@ -1,0 +1,109 @@
+"""Images that are the same pixel for pixel, within a class, between classes and across splits."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from hypertransformer.datasets.arrays import ClassArrays
+from hypertransformer.files import writing
+
+_BLOCK_BYTES = 1 << 24
+_MAX_EXAMPLES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+  """One pass over all pixels, classes in order.
+
+  hashes: uint64 [images], equal for equal images; low, high: the range of values; blank: images of a single value.
+  """
+  hashes: np.ndarray
+  low: int
+  high: int
+  blank: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates:
+  """Counts of images that have a twin (an image of the same pixels). An image counts once in each.
+
+  in_class: with a twin in the same class; between_classes: in another class of the same split;
+  across: {(split, other split): images of either with a twin in the other}.
+  examples: a few pairs of ((class, sample), (class, sample)), those across splits first.
+  """
+  in_class: int
+  between_classes: int
+  across: dict[tuple[str, str], int]
+  examples: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+
+
+def scan(arrays: ClassArrays) -> Scan:
+  """Reads all images once, in blocks."""
+  block = max(1, _BLOCK_BYTES // int(np.prod(arrays.image_shape)))
+  total = int(arrays.sizes.sum())
+  progress = writing.Progress(arrays.name, total, 'images')
+  hashes: np.ndarray = np.empty(total, np.uint64)
+  low, high, blank, done = 255, 0, 0, 0
+  for rows in _blocks(arrays, block):
+    images = arrays.gather(rows).reshape(len(rows), -1)
+    lowest, highest = images.min(1), images.max(1)
+    low, high = min(low, int(lowest.min())), max(high, int(highest.max()))
+    blank += int((lowest == highest).sum())
+    for image in images:
+      # 64 bits: among a million images the chance of two different ones with one hash is below 1e-7.
+      hashes[done] = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), 'little')
+      done += 1
+    progress.update(done)
+  return Scan(hashes, low, high, blank)
+
+
+def _blocks(arrays: ClassArrays, block: int) -> Iterator[np.ndarray]:
+  """The rows of all classes in order, up to `block` at a time."""
+  for start, size in zip(arrays.starts.tolist(), arrays.sizes.tolist(), strict=True):
+    for first in range(0, size, block):
+      yield np.arange(start + first, start + min(first + block, size))
+
+
+def find(hashes: np.ndarray, sizes: np.ndarray, split_of: Sequence[str]) -> Duplicates:
+  """Counts twins.
+
+  Args:
+    hashes: [images], class after class.
+    sizes: [classes], images of each class.
+    split_of: [classes], the split that each class is in; '' for none, which counts as a split of its own.
+  """
+  class_of: np.ndarray = np.repeat(np.arange(len(sizes)), sizes)
+  first = np.cumsum(sizes) - sizes
+  in_class = between = 0
+  across: collections.Counter[tuple[str, str]] = collections.Counter()
+  pairs: list[tuple[bool, int, int]] = []
+  order = tuple(dict.fromkeys(split_of))
+  for group in _groups(hashes):
+    per_class = collections.Counter(class_of[group].tolist())
+    per_split: dict[str, dict[int, int]] = {}
+    for cls, count in per_class.items():
+      per_split.setdefault(split_of[cls], {})[cls] = count
+    in_class += sum(count for count in per_class.values() if count > 1)
+    between += sum(sum(counts.values()) for counts in per_split.values() if len(counts) > 1)
+    for pair in itertools.combinations([split for split in order if split in per_split], 2):
+      across[pair] += sum(sum(per_split[split].values()) for split in pair)
+    elsewhere = (row for row in group.tolist() if split_of[class_of[row]] != split_of[class_of[group[0]]])
+    pairs.append((len(per_split) == 1, int(group[0]), next(elsewhere, int(group[1]))))
+  places = [tuple((int(class_of[row]), int(row - first[class_of[row]])) for row in rows)
+            for _, *rows in sorted(pairs)[:_MAX_EXAMPLES]]
+  return Duplicates(in_class, between, dict(across), tuple(places))  # type: ignore[arg-type]
+
+
+def _groups(hashes: np.ndarray) -> Iterator[np.ndarray]:
+  """The rows of each hash that occurs more than once, ascending."""
+  order = np.argsort(hashes, kind='stable')
+  starts = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[:1]]))
+  ends: np.ndarray = np.append(starts[1:], len(order))
+  for number in np.flatnonzero(ends - starts > 1):
+    yield order[starts[number]:ends[number]]

@@ -1,0 +1,75 @@
+"""Evaluating tasks: the CNN is generated once from a task's support set, then sees all its query batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.episodes.augmentation import AugmentationConfig
+from hypertransformer.episodes.pipeline import Episode
+from hypertransformer.evaluation.evaluator import Evaluator, Preset, Progress, silent
+from hypertransformer.evaluation.results import mean_and_ci95
+from hypertransformer.model.hypertransformer import Support
+from hypertransformer.settings.config import EpisodeConfig, EvalConfig, ModelConfig
+from hypertransformer.training import hooks, losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """Accuracies of tasks, float [tasks]; disjoint: over the query images outside the support (NaN: there were none)."""
+  accuracy: np.ndarray
+  disjoint: np.ndarray
+
+  def fields(self) -> dict[str, Any]:
+    """Of a results.Result."""
+    accuracy, ci95 = mean_and_ci95(self.accuracy)
+    disjoint = self.disjoint[~np.isnan(self.disjoint)]
+    disjoint_mean, disjoint_ci95 = mean_and_ci95(disjoint) if len(disjoint) else (None, None)
+    return {'accuracy': accuracy, 'ci95': ci95, 'num_tasks': len(self.accuracy),
+            'accuracy_disjoint': disjoint_mean, 'ci95_disjoint': disjoint_ci95}
+
+  def summary(self, preset: str) -> tf.Summary:
+    """Scalars for TensorBoard."""
+    fields = self.fields()
+    tags = {'accuracy': f'eval_accuracy/{preset}', 'accuracy_disjoint': f'eval_accuracy_disjoint/{preset}'}
+    return hooks.scalar_summary({tag: fields[key] for key, tag in tags.items() if fields[key] is not None})
+
+
+class TaskEvaluator(Evaluator):
+  """Evaluates checkpoints on independent tasks."""
+
+  def __init__(self, model: ModelConfig, episodes: EpisodeConfig, augment: AugmentationConfig,
+               image_size: int, presets: Sequence[Preset], config: EvalConfig, seed: int) -> None:
+    """Raises InputError where data, model and sizes do not go together."""
+    drawn = dataclasses.replace(episodes, query_samples=config.batch_size)
+    super().__init__(model, drawn, augment, image_size, presets, config, seed)
+
+  def evaluate(self, preset: str, progress: Progress = silent) -> Scores:
+    """See Evaluator."""
+    accuracy, disjoint = [], []
+    for hits, in_support in self._run(preset):
+      accuracy.append(hits.mean())
+      disjoint.append(hits[~in_support].mean() if not in_support.all() else np.nan)
+      progress(len(accuracy), float(np.mean(accuracy)))
+    return Scores(np.array(accuracy), np.array(disjoint))
+
+  def _build(self, episode: Episode) -> list[tf.Tensor]:
+    """[float [batches * Nq]: 1 for each query image that is classified right; bool: it is a support image].
+
+    One query batch after the other: what belongs to 100 images stays in the processor's cache.
+    """
+    weights = self._model.generate(Support(episode.support_images, episode.support_labels))
+
+    def hits(batch: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+      images, labels = batch
+      return losses.hits(self._model.classify(images, weights).logits, labels)
+
+    batches = self._config.num_batches
+    images = tf.reshape(episode.query_images, [batches, -1, *episode.query_images.shape[1:]])
+    labels = tf.reshape(episode.query_labels, [batches, -1])
+    right = tf.map_fn(hits, (images, labels), fn_output_signature=tf.float32)
+    return [tf.reshape(right, [-1]), episode.query_in_support]

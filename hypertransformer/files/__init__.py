@@ -1,0 +1,1 @@
+"""Strangers' files read without danger, and whole files written or none."""

@@ -1,0 +1,1 @@
+"""What training, evaluation, learners and parity share: sessions, checkpoints, summaries."""

@@ -1,0 +1,189 @@
+"""Writing a dataset from images: what training then reads, and that nothing half-written stays."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pathlib
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hypertransformer.converters import image_folder, image_sources
+from hypertransformer.converters.image_files import Form
+from hypertransformer.datasets import arrays
+from hypertransformer.errors import InputError
+from hypertransformer.files import writing
+
+SIZES = {'train': {'a': 3, 'b': 1}, 'test': {'c': 2}}
+FORM = Form(6, 3)
+
+
+def _image(number: int) -> np.ndarray:
+  return np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def source(tmp_path: pathlib.Path) -> pathlib.Path:
+  """Folders of PNGs by split and class; images 0, 1, 2 .. in the order of the dataset to come."""
+  number = 0
+  for split, classes in SIZES.items():
+    for name, size in classes.items():
+      folder = tmp_path / 'source' / split / name
+      folder.mkdir(parents=True)
+      for sample in range(size):
+        Image.fromarray(_image(number)).save(folder / f'{sample}.png')
+        number += 1
+  return tmp_path / 'source'
+
+
+def _convert(source: pathlib.Path, path: pathlib.Path, **options: bool) -> image_folder.Written:
+  return image_folder.convert(image_sources.from_folders(source), path, FORM, **options)
+
+
+def test_training_reads_what_is_written(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  written = _convert(source, tmp_path / 'data' / 'new')
+  found = arrays.load('new', str(tmp_path / 'data'))
+  assert isinstance(found.images, np.memmap)
+  np.testing.assert_array_equal(found.images, np.stack([_image(number) for number in range(6)]))
+  assert found.sizes.tolist() == [3, 1, 2]
+  assert list(written.lines()) == [
+      'train: 2 classes, 4 images: new:0-1', 'test: 1 classes, 2 images: new:2-2',
+      f'wrote {tmp_path / "data" / "new"}: 3 classes, uint8 6 x 6 x 6 x 3, 0.0 MB']
+  assert os.listdir(tmp_path / 'data') == ['new']
+  with open(tmp_path / 'data' / 'new' / 'classes.csv', newline='') as file:
+    assert list(csv.reader(file)) == [['class', 'split', 'name', 'images'], ['0', 'train', 'a', '3'],
+                                      ['1', 'train', 'b', '1'], ['2', 'test', 'c', '2']]
+
+
+@pytest.mark.parametrize('block_bytes', [1, 1 << 24])
+def test_blocks_and_threads_keep_the_order(block_bytes: int, tmp_path: pathlib.Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+  monkeypatch.setattr(image_folder, '_BLOCK_BYTES', block_bytes)  # blocks of 8 images at the least
+  monkeypatch.setattr(image_folder, '_threads', lambda: 4)
+  images = np.stack([_image(number) for number in range(50)])
+  cls = image_sources.ImageClass('a', images)
+  image_folder.convert([image_sources.Split('all', (cls,))], tmp_path / 'x', FORM)
+  np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
+
+
+def test_grey_pixels_from_memory(tmp_path: pathlib.Path) -> None:
+  images = _image(0)[None, ..., :1]
+  image_folder.convert([image_sources.Split('all', (image_sources.ImageClass('a', images),))], tmp_path / 'x',
+                       Form(6, 1))
+  np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
+
+
+def test_single_file(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  with pytest.raises(InputError, match=r"class 'b' has 1 images and class 'a' 3; .*without \.npy"):
+    _convert(source, tmp_path / 'out' / 'x.npy')
+  assert not (tmp_path / 'out').exists()
+  _convert(source / 'test', tmp_path / 'out' / 'x.npy')
+  np.testing.assert_array_equal(np.load(tmp_path / 'out' / 'x.npy'), np.stack([_image(4), _image(5)])[None])
+  assert os.listdir(tmp_path / 'out') == ['x.npy']
+
+
+def test_broken_images_are_all_named(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  broken = [source / 'train' / 'a' / '1.png', source / 'test' / 'c' / '0.png']
+  broken[0].write_bytes(broken[0].read_bytes()[:60])
+  broken[1].write_bytes(b'<html>')
+  with pytest.raises(InputError) as caught:
+    _convert(source, tmp_path / 'out' / 'x')
+  first, *others = str(caught.value).splitlines()
+  assert first.startswith('2 images cannot be read; replace them, or give --skip_broken')
+  assert [line.split()[0] for line in others] == [str(path) for path in broken]
+  assert os.listdir(tmp_path / 'out') == []
+
+
+def test_at_most_ten_are_named(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  for number in range(20):
+    (source / 'train' / 'a' / f'z{number:02}.png').write_bytes(b'no image')
+  with pytest.raises(InputError, match='the first 10 images cannot be read') as caught:
+    _convert(source, tmp_path / 'x')
+  assert len(str(caught.value).splitlines()) == 11
+
+
+def test_skip_broken(source: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+  (source / 'train' / 'a' / '1.png').write_bytes(b'')
+  written = _convert(source, tmp_path / 'x', skip_broken=True)
+  found = arrays.load('x', str(tmp_path))
+  np.testing.assert_array_equal(found.images, np.stack([_image(number) for number in (0, 2, 3, 4, 5)]))
+  assert found.sizes.tolist() == [2, 1, 2]
+  assert list(written.lines())[-1].endswith('uint8 5 x 6 x 6 x 3, 0.0 MB, 1 broken images skipped')
+  assert capfd.readouterr().err.startswith(f'skipped: {source / "train" / "a" / "1.png"} is an empty file')
+
+
+def test_a_class_of_broken_images_only(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  (source / 'train' / 'b' / '0.png').write_bytes(b'')
+  with pytest.raises(InputError, match="not one image of the class 'b' can be read"):
+    _convert(source, tmp_path / 'x', skip_broken=True)
+  assert not (tmp_path / 'x').exists()
+
+
+def test_full_disk(source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=6 * 108 - 1))
+  with pytest.raises(InputError, match=r'out/x needs 0\.00 GB, but .* free; make room'):
+    _convert(source, tmp_path / 'out' / 'x')
+  assert not (tmp_path / 'out').exists()
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=6 * 108))
+  _convert(source, tmp_path / 'out' / 'x')
+
+
+def test_overwriting(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'x'
+  _convert(source, path)
+  old = np.load(path / 'images.npy')
+  with pytest.raises(InputError, match=r'x exists already; .*--overwrite'):
+    _convert(source / 'test', path)
+  (source / 'test' / 'c' / '0.png').write_bytes(b'')
+  with pytest.raises(InputError, match='1 images cannot be read'):
+    _convert(source / 'test', path, overwrite=True)
+  np.testing.assert_array_equal(np.load(path / 'images.npy'), old)
+  _convert(source / 'train', path, overwrite=True)
+  assert np.load(path / 'class_sizes.npy').tolist() == [3, 1]
+  assert sorted(os.listdir(tmp_path)) == ['source', 'x']
+
+
+def test_a_killed_conversion_leaves_nothing_for_long(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  done = subprocess.Popen(['true'])
+  done.wait()
+  (tmp_path / f'.x.{done.pid}.part').mkdir()  # of a process that is no more
+  (tmp_path / f'.x.{os.getppid()}.part').mkdir()  # of one that runs
+  _convert(source, tmp_path / 'x')
+  assert sorted(os.listdir(tmp_path)) == sorted([f'.x.{os.getppid()}.part', 'source', 'x'])
+
+
+def test_interrupted(source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+  def stop(self: writing.Progress, done: int) -> None:
+    raise KeyboardInterrupt
+  monkeypatch.setattr(writing.Progress, 'update', stop)
+  with pytest.raises(KeyboardInterrupt):
+    _convert(source, tmp_path / 'out' / 'x')
+  assert os.listdir(tmp_path / 'out') == []
+
+
+def test_output_path(tmp_path: pathlib.Path) -> None:
+  assert image_folder.output_path(str(tmp_path / 'x')) == tmp_path / 'x'
+  assert image_folder.output_path(f'{tmp_path}/x/') == tmp_path / 'x'
+  assert image_folder.output_path(str(tmp_path / 'x.npy')) == tmp_path / 'x.npy'
+  (tmp_path / 'x').mkdir()
+  assert image_folder.output_path(str(tmp_path / 'x')) == tmp_path / 'x'
+
+
+@pytest.mark.parametrize(('text', 'found'), [
+    ('', '--output_path is not given'), ('photos', "photos is there and holds 'me.jpg', so it is not the folder of"),
+    ('both', r'both\.npy is there and would be read in place of the folder'),
+    ('my set', "'my set' is not a dataset name"),
+    ('a:b', 'is not a dataset name'), ('file', 'file is a file; expected the folder'),
+])
+def test_bad_output_paths(text: str, found: str, tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'photos').mkdir()
+  (tmp_path / 'photos' / 'me.jpg').write_bytes(b'x')
+  (tmp_path / 'both.npy').write_bytes(b'x')
+  (tmp_path / 'file').write_bytes(b'x')
+  with pytest.raises(InputError, match=found):
+    image_folder.output_path(text and str(tmp_path / text), overwrite=True)

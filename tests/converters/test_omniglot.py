@@ -1,0 +1,166 @@
+"""The Omniglot converter on a small made-up release, and on the real one where it is there."""
+from __future__ import annotations
+
+import io
+import pathlib
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hypertransformer.converters import omniglot
+from hypertransformer.errors import InputError
+
+SHARED = pathlib.Path(__file__).parents[3] / 'shared'
+RELEASE = omniglot.Release((('images_background', 3), ('images_evaluation', 2)), drawings=2,
+                           side=105)
+# Alphabets and characters by split, in the order in which the classes must come.
+CHARACTERS = [('images_background', 'Arctic', 'character01'),
+              ('images_background', 'Arctic', 'character02'),
+              ('images_background', 'Zulu', 'character01'),
+              ('images_evaluation', 'Arctic', 'character01'),
+              ('images_evaluation', 'Beta', 'character01')]
+
+
+def _ink(cls: int, drawing: int) -> np.ndarray:
+  """A drawing [105, 105] of bools, True where there is ink."""
+  ink = np.zeros((105, 105), bool)
+  ink[10 + 15 * cls:25 + 15 * cls, 20 + 40 * drawing:50 + 40 * drawing] = True
+  return ink
+
+
+def _png(image: Image.Image) -> bytes:
+  data = io.BytesIO()
+  image.save(data, 'PNG')
+  return data.getvalue()
+
+
+def _files() -> dict[str, bytes]:
+  """The release's files: path -> bytes, last class first, so that order is not given away."""
+  files = {}
+  for cls, (split, alphabet, character) in reversed(list(enumerate(CHARACTERS))):
+    for drawing in (1, 0):
+      path = f'{split}/{alphabet}/{character}/{cls + 1:04d}_{drawing + 1:02d}.png'
+      files[path] = _png(Image.fromarray(~_ink(cls, drawing)))
+  return files
+
+
+def _unpacked(folder: pathlib.Path, files: dict[str, bytes]) -> None:
+  for path, data in files.items():
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(data)
+
+
+def _zipped(folder: pathlib.Path, files: dict[str, bytes]) -> None:
+  for split, _ in RELEASE.splits:
+    with zipfile.ZipFile(folder / f'{split}.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+      for path, data in files.items():
+        if path.startswith(split):
+          archive.writestr(path, data)
+
+
+def _expected(size: int) -> np.ndarray:
+  """255 - LANCZOS of the grey image, where ink is 0."""
+  return np.stack([[255 - np.asarray(
+      Image.fromarray(np.where(_ink(cls, drawing), 0, 255).astype(np.uint8)).resize(
+          (size, size), Image.Resampling.LANCZOS)) for drawing in range(2)]
+                   for cls in range(5)])[..., np.newaxis]
+
+
+@pytest.mark.parametrize('store', [_unpacked, _zipped])
+@pytest.mark.parametrize('size', [28, 14, 105])
+def test_converts(store: Callable[[pathlib.Path, dict[str, bytes]], None], size: int,
+                  tmp_path: pathlib.Path) -> None:
+  files = _files()
+  shadow = 'images_background/__MACOSX/character01/x.png'
+  store(tmp_path, {**files, 'images_background/Arctic/readme.txt': b'', shadow: b'no image'})
+  images = omniglot.convert(tmp_path, size, RELEASE)
+  assert images.dtype == np.uint8
+  np.testing.assert_array_equal(images, _expected(size))
+  assert images.max() == 255
+  assert images.mean() < 30  # bright ink, dark ground
+
+
+BROKEN = 'images_evaluation/Beta/character01/0005_02.png'  # the first file of its archive
+
+
+def _without(path: str) -> Callable[[pathlib.Path], None]:
+  return lambda root: _zipped(root, {name: data for name, data in _files().items()
+                                     if path not in name})
+
+
+def _with(data: bytes, store: Callable[..., None] = _zipped) -> Callable[[pathlib.Path], None]:
+  return lambda root: store(root, {**_files(), BROKEN: data})
+
+
+def _broken_archive(change: Callable[[bytes], bytes]) -> Callable[[pathlib.Path], None]:
+  def make(root: pathlib.Path) -> None:
+    _zipped(root, _files())
+    path = root / 'images_evaluation.zip'
+    path.write_bytes(change(path.read_bytes()))
+  return make
+
+
+def _flipped(data: bytes) -> bytes:
+  """One byte of the first file's compressed data changed: its checksum no longer holds."""
+  start = 30 + len(BROKEN) + 40
+  return data[:start] + bytes([data[start] ^ 255]) + data[start + 1:]
+
+
+BLANK = Image.new('1', (105, 105), 1)
+
+
+@pytest.mark.parametrize(('make', 'found'), [
+    (lambda root: None, r'neither .*images_background\.zip nor the folder .*images_background is'),
+    (_without('Zulu'), r'images_background\.zip holds 2 characters .*expected 3'),
+    (_without('0004_02'), r'evaluation\.zip: Arctic/character01 holds 1 drawings; expected 2'),
+    (_broken_archive(lambda data: b'<!DOCTYPE html><title>404'), r'evaluation\.zip is a web page'),
+    (_broken_archive(lambda data: b''), r'evaluation\.zip is an empty file'),
+    (_broken_archive(lambda data: data[:-40]), r'evaluation\.zip is not a whole zip archive'),
+    (_broken_archive(_flipped), r'evaluation\.zip: .*0005_02\.png cannot be unpacked'),
+    (_with(b'\0' * (1 << 20)), r'0005_02\.png would unpack to 1048576 bytes'),
+    (_with(b'<html>'), r'evaluation\.zip: .*0005_02\.png is a web page'),
+    (_with(b'', _unpacked), r'0005_02\.png is not a whole PNG image'),
+    (_with(_png(BLANK)[:60]), r'0005_02\.png is not a whole PNG image'),
+    (_with(_png(BLANK)[:60], _unpacked), r'0005_02\.png is not a whole PNG image'),
+    (_with(_png(BLANK.resize((28, 28)))), r'0005_02\.png is a 28 x 28 image .*expected 105 x 105'),
+    (_with(_png(BLANK.convert('RGB'))), r'0005_02\.png is a 105 x 105 image of mode RGB'),
+])
+def test_bad_releases(make: Callable[[pathlib.Path], None], found: str,
+                      tmp_path: pathlib.Path) -> None:
+  make(tmp_path)
+  with pytest.raises(InputError, match=found):
+    omniglot.convert(tmp_path, 28, RELEASE)
+
+
+@pytest.mark.parametrize('size', [0, 106])
+def test_bad_image_size(size: int, tmp_path: pathlib.Path) -> None:
+  with pytest.raises(InputError, match=f'image_size is {size}; expected 1 to 105'):
+    omniglot.convert(tmp_path, size, RELEASE)
+
+
+def test_real_drawings(tmp_path: pathlib.Path) -> None:
+  """A few classes of the real release, against what the reference's cache holds for them."""
+  golden, release = SHARED / 'golden' / 'omniglot_sample.npz', SHARED / 'data' / 'omniglot'
+  if not (golden.exists() and release.exists()):
+    pytest.skip('the Omniglot release in ../shared is not here')
+  with np.load(golden) as sample:
+    classes, expected = sample['classes'].tolist(), sample['images']
+  parts = []
+  for split, first, count in (('images_background', 0, 964), ('images_evaluation', 964, 659)):
+    with zipfile.ZipFile(release / f'{split}.zip') as archive:
+      drawings = [name for name in archive.namelist() if name.endswith('.png')]
+      names = sorted({name.rsplit('/', 1)[0] for name in drawings})
+      assert len(names) == count
+      wanted = [names[cls - first] for cls in classes if first <= cls < first + count]
+      archive.extractall(tmp_path, [name for name in drawings if name.rsplit('/', 1)[0] in wanted])
+    parts.append((split, len(wanted)))
+  images = omniglot.convert(tmp_path, 28, omniglot.Release(tuple(parts), 20, 105))
+  np.testing.assert_array_equal(images, expected)
+
+
+def test_official_counts() -> None:
+  assert [count for _, count in omniglot.OFFICIAL.splits] == [964, 659]
+  assert (omniglot.OFFICIAL.drawings, omniglot.OFFICIAL.side) == (20, 105)

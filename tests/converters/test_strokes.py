@@ -1,0 +1,86 @@
+"""The built-in dataset: deterministic, plausible ink, and as hard as Omniglot."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hypertransformer.converters import strokes
+from hypertransformer.errors import InputError
+
+
+@pytest.fixture(scope='module')
+def images() -> np.ndarray:
+  return strokes.make(classes=120, samples=6, image_size=28, seed=0)
+
+
+def test_shape_and_ink(images: np.ndarray) -> None:
+  assert images.shape == (120, 6, 28, 28, 1)
+  assert images.dtype == np.uint8
+  per_image = images.reshape(720, -1)
+  assert (per_image.max(1) == 255).mean() > 0.9    # bright ink
+  assert (np.median(per_image, 1) == 0).all()      # on a dark ground
+  assert ((per_image > 0) & (per_image < 255)).any(1).all()  # with smooth edges
+  assert 8 < images.mean() < 35                    # Omniglot: 21
+
+
+def test_same_seed_same_bytes(images: np.ndarray) -> None:
+  again = strokes.make(classes=5, samples=6, image_size=28, seed=0)
+  np.testing.assert_array_equal(again, images[:5])  # a smaller set is the start of a larger one
+  other = strokes.make(classes=5, samples=6, image_size=28, seed=1)
+  assert (other != again).any(axis=(1, 2, 3, 4)).all()
+
+
+def test_every_drawing_differs(images: np.ndarray) -> None:
+  assert len({drawing.tobytes() for drawing in images.reshape(720, -1)}) == 720
+
+
+def test_other_sizes() -> None:
+  assert strokes.make(classes=2, samples=1, image_size=40, seed=3).shape == (2, 1, 40, 40, 1)
+
+
+def test_difficulty(images: np.ndarray) -> None:
+  """1-nearest-neighbour on pixels, 20-way 1-shot: 20-40 % (Omniglot: 24.6 %)."""
+  rng = np.random.default_rng(5)
+  right = []
+  for _ in range(100):
+    classes = rng.choice(120, 20, replace=False)
+    pairs = np.stack([rng.choice(6, 2, replace=False) for _ in classes])
+    support = images[classes, pairs[:, 0]].reshape(20, -1).astype(float)
+    query = images[classes, pairs[:, 1]].reshape(20, -1).astype(float)
+    distances = ((query[:, None] - support[None]) ** 2).sum(-1)
+    right.append((distances.argmin(1) == np.arange(20)).mean())
+  assert 0.2 < np.mean(right) < 0.4
+
+
+def test_without_noise_drawings_are_alike() -> None:
+  random = np.random.RandomState(4)
+  still = strokes.Noise(0, 0, 0, 0, 0, 0, 0)
+  character = strokes.plan(random)
+  drawings = strokes.draw(character, 8, 28, random, still).astype(float)
+  assert np.abs(drawings - drawings.mean(0)).mean() < 6     # only the pen's width varies
+  noisy = strokes.draw(character, 8, 28, random).astype(float)
+  assert np.abs(noisy - noisy.mean(0)).mean() > 12
+
+
+def test_spline_passes_its_points_and_keeps_straight_lines() -> None:
+  for rounded in (True, False):
+    weights = strokes._spline(4, rounded)
+    np.testing.assert_allclose(weights[::strokes._STEPS], np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(weights.sum(1), 1)
+  level = strokes._spline(4, True) @ np.array([0., 1, 2, 3])
+  np.testing.assert_allclose(level, np.linspace(0, 3, len(level)), atol=1e-12)
+  corner = strokes._spline(3, False) @ np.array([[0., 0], [1, 0], [1, 1]])
+  assert ((corner[:, 1] == 0) | (corner[:, 0] == 1)).all()
+
+
+@pytest.mark.parametrize(('change', 'found'), [
+    ({'classes': 0}, 'classes is 0; expected at least 1'),
+    ({'samples': 0}, 'samples is 0'),
+    ({'image_size': 7}, 'image_size is 7; expected at least 8'),
+    ({'seed': -1}, 'seed is -1'),
+    ({'seed': 2 ** 32}, 'seed is 4294967296'),
+])
+def test_bad_arguments(change: dict[str, int], found: str) -> None:
+  arguments = {'classes': 1, 'samples': 1, 'image_size': 28, 'seed': 0} | change
+  with pytest.raises(InputError, match=found):
+    strokes.make(**arguments)

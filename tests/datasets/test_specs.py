@@ -1,0 +1,110 @@
+"""Dataset specs, evaluation presets and the published label permutation."""
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import random
+
+import pytest
+
+from hypertransformer.datasets import specs
+from hypertransformer.datasets.specs import DatasetSpec
+from hypertransformer.errors import InputError
+
+GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'label_shuffle.json'
+SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'golden' / 'label_shuffle.json'
+
+
+@pytest.mark.parametrize(('text', 'name', 'classes'), [
+    ('omniglot', 'omniglot', None),
+    ('omniglot:7', 'omniglot', (7,)),
+    ('my-set_2.1:0-2,20,30-31', 'my-set_2.1', (0, 1, 2, 20, 30, 31)),
+    (' x:5-5, 3 ', 'x', (5, 3)),
+])
+def test_parse_dataset(text: str, name: str, classes: tuple[int, ...] | None) -> None:
+  assert specs.parse_dataset(text) == DatasetSpec(name, classes)
+
+
+@pytest.mark.parametrize(('text', 'found'), [
+    ('', 'not a dataset name'),
+    (':0-3', 'not a dataset name'),
+    ('../x:0', 'not a dataset name'),
+    ('/etc/x', 'not a dataset name'),
+    ('x:', "'' is not a label"),
+    ('x:1,', "'' is not a label"),
+    ('x:a', "'a' is not a label"),
+    ('x:1--2', "'1--2' is not a label"),
+    ('x:-1', "'-1' is not a label"),
+    ('x:1.5', "'1.5' is not a label"),
+    ('x:0-99999999999', 'is not a label'),
+    ('x:9-3', 'the range 9-3 is reversed; write 3-9'),
+    ('x:0-4,3', 'label 3 is given twice'),
+])
+def test_parse_dataset_errors(text: str, found: str) -> None:
+  with pytest.raises(InputError, match=found):
+    specs.parse_dataset(text)
+
+
+def test_eval_datasets_with_commas_in_labels() -> None:
+  assert specs.parse_eval_datasets('test=name:0-2,20,30-31,val=name:40-41,other:5,6') == [
+      ('test', DatasetSpec('name', (0, 1, 2, 20, 30, 31))),
+      ('val', DatasetSpec('name', (40, 41))),
+      ('other:5,6', DatasetSpec('other', (5, 6))),
+  ]
+
+
+@pytest.mark.parametrize(('name', 'train', 'val', 'test'), [
+    ('omniglot', (0, 1149), (1150, 1199), (1200, 1622)),
+    ('strokes', (0, 1149), (1150, 1199), (1200, 1622)),
+    ('miniimagenet', (0, 63), (64, 79), (80, 99)),
+    ('tieredimagenet', (0, 350), (351, 447), (448, 607)),
+])
+def test_eval_datasets_of_a_known_name(name: str, train: tuple[int, int], val: tuple[int, int],
+                                       test: tuple[int, int]) -> None:
+  expected = [(preset, DatasetSpec(name, tuple(range(first, last + 1))))
+              for preset, (first, last) in (('train', train), ('val', val), ('test', test))]
+  assert specs.parse_eval_datasets(name) == expected
+
+
+def test_eval_datasets_mixes_a_known_name_and_entries() -> None:
+  presets = [preset for preset, _ in specs.parse_eval_datasets('omniglot,mine=omniglot:1200-1300')]
+  assert presets == ['train', 'val', 'test', 'mine']
+
+
+@pytest.mark.parametrize(('text', 'found'), [
+    ('', 'not a dataset name'),
+    ('0-9', 'no presets .* give labels'),
+    ('cats', "'cats' has no presets .* give labels, such as cats:0-9"),
+    ('test=omniglot', 'has no labels'),
+    ('=omniglot:0', 'no preset name'),
+    ('a=x:0,a=y:0', "the preset 'a' is given twice"),
+    ('omniglot,miniimagenet', "the preset 'train' is given twice"),
+    ('a=x:0,3-1', 'the range 3-1 is reversed'),
+    ('a=x:0,5-', "'5-' is not a label"),
+    ('a=x:0,,b=x:1', 'not a dataset name'),
+])
+def test_eval_datasets_errors(text: str, found: str) -> None:
+  with pytest.raises(InputError, match=found):
+    specs.parse_eval_datasets(text)
+
+
+@pytest.mark.parametrize(('num_classes', 'seed'), [(1623, 2022), (100, 7)])
+def test_shuffle_is_the_published_one(num_classes: int, seed: int) -> None:
+  golden = json.loads(GOLDEN.read_text())[f'seed={seed},classes={num_classes}']
+  shuffled = specs.shuffled_classes(num_classes, seed)
+  assert shuffled[:50] == golden['first']
+  assert hashlib.sha256(','.join(map(str, shuffled)).encode()).hexdigest() == golden['sha256']
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason='the reference numbers in ../shared are not here')
+def test_shuffle_is_the_whole_published_one() -> None:
+  golden = json.loads(SHARED.read_text())
+  assert specs.shuffled_classes(1623, 2022) == golden['seed=2022,classes=1623']
+  assert specs.shuffled_classes(100, 7) == golden['seed=7,classes=100']
+
+
+def test_shuffle_leaves_the_global_generator_alone() -> None:
+  state = random.getstate()
+  specs.shuffled_classes(50, 3)
+  assert random.getstate() == state

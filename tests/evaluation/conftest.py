@@ -1,0 +1,100 @@
+"""A bench for the evaluator beside a training: its checkpoints hold one variable, the accuracy, and a stand-in for the
+task evaluator reports it."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from hypertransformer.evaluation.daemon import Daemon
+from hypertransformer.evaluation.evaluator import Found, Preset
+from hypertransformer.evaluation.task_evaluator import Scores
+from hypertransformer.settings import from_flags
+from hypertransformer.settings.config import EvalConfig
+
+OFFSETS = np.array([-0.25, 0.0, 0.0, 0.25])  # of the tasks' accuracies from their mean
+
+
+def _save(folder: pathlib.Path, step: int, accuracy: float, shape: tuple[int, ...], with_step: bool) -> str:
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.get_variable('accuracy', initializer=np.full(shape, accuracy, np.float32))
+    if with_step:
+      tf.get_variable('global_step', initializer=np.int64(step))
+    session.run(tf.global_variables_initializer())
+    return tf.train.Saver().save(session, str(folder / 'model'), global_step=step, write_meta_graph=False)
+
+
+class Evaluator:
+  """Stands for an Evaluator. during: called at every evaluation with the preset and the number of the call."""
+
+  unit = 'tasks'
+  kind: tuple[Any, ...] = ()
+
+  def __init__(self) -> None:
+    with tf.Graph().as_default():
+      self.variables = [tf.get_variable('accuracy', [])]
+    self.accuracy = math.nan
+    self.evaluated: list[tuple[str, float]] = []
+    self.during: Callable[[str, int], None] = lambda preset, number: None
+
+  def restore(self, prefix: str) -> None:
+    self.accuracy = float(tf.train.load_checkpoint(prefix).get_tensor('accuracy'))
+
+  def evaluate(self, preset: str, progress: Callable[[int, float], None]) -> Found:
+    self.evaluated.append((preset, self.accuracy))
+    self.during(preset, len(self.evaluated))
+    progress(1, 0.5)
+    mean = self.accuracy + (0.125 if preset == 'train' else 0.0)
+    return Scores((mean + OFFSETS).astype(np.float32), np.array([0.25, np.nan, 0.5, np.nan]))
+
+
+class Bench:
+  """A run's folder, a stand-in evaluator, and daemons on them."""
+
+  def __init__(self, folder: pathlib.Path, lines: list[str]) -> None:
+    self.folder = folder
+    self.evaluator = Evaluator()
+    self.lines = lines
+
+  def save(self, step: int, accuracy: float, shape: tuple[int, ...] = (), with_step: bool = True,
+           folder: pathlib.Path | None = None) -> str:
+    """Writes model-<step>, as the trainer does: the newest in the `checkpoint` file. Returns its prefix."""
+    return _save(folder or self.folder, step, accuracy, shape, with_step)
+
+  def run(self, train_steps: int = 1000, presets: tuple[str, ...] = ('val',), values: dict[str, Any] | None = None,
+          **config: Any) -> None:
+    """A new daemon runs until it ends: when nothing new comes for a moment, unless told otherwise."""
+    chosen = [Preset(name, f'tiny:{name}', None) for name in presets]  # type: ignore[arg-type]
+    config = {'num_tasks': 4, 'num_batches': 2, 'batch_size': 50, 'timeout_secs': 0.1} | config
+    Daemon(self.evaluator, chosen, EvalConfig(**config), str(self.folder),  # type: ignore[arg-type]
+           values or from_flags.defaults()).run(train_steps)
+
+  def results(self) -> list[dict[str, Any]]:
+    path = self.folder / 'eval' / 'results.jsonl'
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+  def steps(self) -> list[int]:
+    return [line['step'] for line in self.results()]
+
+  def warnings(self) -> list[str]:
+    return [line for line in self.lines if 'is left out' in line]
+
+  def best(self) -> dict[str, Any]:
+    return json.loads((self.folder / 'best' / 'best.json').read_text())
+
+
+@pytest.fixture
+def bench(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+  lines: list[str] = []
+  for level in ('info', 'warning', 'error'):
+    monkeypatch.setattr(logging, level, lambda text, *args: lines.append(text % args))
+  (tmp_path / 'logs').mkdir()
+  return Bench(tmp_path / 'logs', lines)

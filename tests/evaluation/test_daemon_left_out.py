@@ -1,0 +1,129 @@
+"""Checkpoints that cannot be evaluated are named and left out, and the next one is taken."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import from_flags
+
+
+def assert_left_out(bench: Any, step: int, reason: str) -> None:
+  warning, = bench.warnings()
+  assert warning.startswith(f'Checkpoint {bench.folder}/model-{step} is left out: {reason}')
+  assert step not in bench.steps()
+
+
+def test_one_that_is_deleted_before_it_is_its_turn(bench: Any) -> None:
+  for step in (5, 10, 15):
+    bench.save(step, 0.5)
+
+  def delete(preset: str, number: int) -> None:
+    for path in bench.folder.glob('model-10.*'):
+      path.unlink()
+
+  bench.evaluator.during = delete
+  bench.run()
+  assert bench.steps() == [5, 15]
+  assert_left_out(bench, 10, 'it is not there, or was deleted meanwhile')
+
+
+def test_one_that_is_deleted_while_it_is_evaluated(bench: Any) -> None:
+  """It is read from a copy: no harm done, for the second preset and for the best checkpoint neither."""
+  bench.save(5, 0.5)
+
+  def delete(preset: str, number: int) -> None:
+    for path in bench.folder.glob('model-5.*'):
+      path.unlink()
+
+  bench.evaluator.during = delete
+  bench.run(presets=('test', 'val'))
+  assert bench.steps() == [5, 5]
+  assert bench.warnings() == []
+  assert checkpoints.find(str(bench.folder / 'best')) == {5: str(bench.folder / 'best' / 'model-5')}
+
+
+def test_one_that_is_half_written(bench: Any) -> None:
+  for step in (5, 10):
+    bench.save(step, 0.5)
+  data = bench.folder / 'model-5.data-00000-of-00001'
+  data.write_bytes(data.read_bytes()[:-1])
+  bench.run()
+  assert bench.steps() == [10]
+  assert_left_out(bench, 5, 'it cannot be read, half-written or damaged (')
+
+
+def test_one_that_is_half_written_and_complete_later(bench: Any) -> None:
+  """It is named, and taken when it is there, even if the checkpoint after it came before."""
+  for step in (5, 10):
+    bench.save(step, 0.5)
+  data = bench.folder / 'model-5.data-00000-of-00001'
+  content = data.read_bytes()
+  data.write_bytes(content[:-1])
+
+  def complete(preset: str, number: int) -> None:
+    if number == 1:
+      data.write_bytes(content)
+      bench.save(15, 0.5)
+
+  bench.evaluator.during = complete
+  bench.run(train_steps=15, timeout_secs=20.0)
+  assert bench.steps() == [10, 5, 15]
+  warning, = bench.warnings()
+  assert f'{bench.folder}/model-5' in warning
+
+
+def test_one_of_another_model(bench: Any) -> None:
+  bench.save(5, 0.5, shape=(2,))
+  bench.save(10, 0.5)
+  bench.run()
+  assert bench.steps() == [10]
+  assert_left_out(bench, 5, 'it is of another model than these flags make: 1 have another shape, such as accuracy: '
+                            'has [2], needs []')
+
+
+def test_one_without_a_step(bench: Any) -> None:
+  bench.save(5, 0.5, with_step=False)
+  bench.save(10, 0.5)
+  bench.run()
+  assert bench.steps() == [10]
+  assert 'no global_step could be read' in bench.warnings()[0]
+
+
+def test_one_of_a_run_of_an_older_version_that_is_another_model_now(bench: Any) -> None:
+  bench.save(5, 0.5)
+  values = from_flags.defaults() | {'num_labels': 20}
+  (bench.folder / 'flags.json').write_text(json.dumps(values))
+  bench.run(values=values | {'eval_once': True, 'num_task_evals': 3})
+  assert_left_out(bench, 5, f'the run in {bench.folder} was made by a version of hypertransformer that differed')
+
+
+def test_one_of_a_run_with_other_flags(bench: Any) -> None:
+  """The variables may fit all the same: other activations, say, would give wrong numbers."""
+  bench.save(5, 0.5)
+  values = from_flags.defaults()
+  checkpoints.write_flags(str(bench.folder), values)
+  bench.run(values=values | {'cnn_activation': 'lrelu', 'eval_once': True, 'num_task_evals': 3})
+  assert_left_out(bench, 5, "its run has other flags: --cnn_activation was 'relu', is 'lrelu'")
+  bench.run(values=values)
+  assert bench.steps() == [5]
+
+
+def test_one_that_cannot_be_copied(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+  for step in (5, 10):
+    bench.save(step, 0.5)
+  copy = shutil.copy2
+
+  def full(source: str, target: str) -> None:
+    if 'model-5' in source:
+      raise OSError(28, 'No space left on device')
+    copy(source, target)
+
+  monkeypatch.setattr(shutil, 'copy2', full)
+  bench.run(presets=('test',))
+  assert bench.steps() == [10]
+  assert_left_out(bench, 5, f'it cannot be copied to {bench.folder}/eval ([Errno 28] No space left on device)')

@@ -1,0 +1,244 @@
+"""Checkpoints on disk: found, judged, compared with a model; flags.json."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+import hypertransformer
+from hypertransformer.errors import InputError
+from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import from_flags
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """Checkpoints model-2, model-10 and model-9 (saved in this order) of two variables and a step."""
+  folder = tmp_path_factory.mktemp('saved')
+  with tf.Graph().as_default(), tf.Session() as session:
+    step = tf.train.get_or_create_global_step()
+    tf.get_variable('a', initializer=np.arange(6000, dtype=np.float32))
+    tf.get_variable('scope/b', initializer=np.ones((2, 3), np.float32))
+    saver = tf.train.Saver()
+    session.run(tf.global_variables_initializer())
+    for number in (2, 10, 9):
+      session.run(step.assign(number))
+      saver.save(session, str(folder / 'model'), global_step=number, write_meta_graph=False)
+  return folder
+
+
+@pytest.fixture
+def folder(saved: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+  """A copy to break."""
+  copy = tmp_path / 'run'
+  shutil.copytree(saved, copy)
+  return copy
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+  said: list[str] = []
+  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
+  return said
+
+
+def cut(path: pathlib.Path) -> None:
+  path.write_bytes(path.read_bytes()[:-100])
+
+
+def data(folder: pathlib.Path, step: int) -> pathlib.Path:
+  return folder / f'model-{step}.data-00000-of-00001'
+
+
+def test_find_sorts_by_step_and_takes_nothing_else(folder: pathlib.Path) -> None:
+  for name in ('model-11.data-00000-of-00001', 'model-x.index', 'other-5.index', 'model-7.index.part'):
+    (folder / name).touch()
+  assert checkpoints.find(str(folder)) == {step: str(folder / f'model-{step}') for step in (2, 9, 10)}
+  assert checkpoints.find(str(folder / 'missing')) == {}
+
+
+def test_a_path_that_tensorflow_takes_for_a_pattern(folder: pathlib.Path) -> None:
+  """It saves there but never finds what it saved."""
+  odd = folder.with_name('run [1]')
+  shutil.copytree(folder, odd)
+  assert checkpoints.unreadable(str(odd / 'model-2')) != ''
+  with pytest.raises(InputError, match=r"^train_log_dir is '.*': TensorFlow cannot read checkpoints from a path with "
+                                       r'\[ in it; use another path\.$'):
+    checkpoints.require_plain(str(odd), 'train_log_dir')
+  checkpoints.require_plain(str(folder), 'train_log_dir')
+
+
+def test_newest_is_the_highest_step_not_the_last_saved(folder: pathlib.Path, warnings: list[str]) -> None:
+  assert checkpoints.newest(str(folder)) == str(folder / 'model-10')
+  assert not warnings
+
+
+def empty_index(folder: pathlib.Path) -> None:
+  (folder / 'model-10.index').write_bytes(b'')
+
+
+def cut_data(folder: pathlib.Path) -> None:
+  cut(data(folder, 10))
+
+
+def no_data(folder: pathlib.Path) -> None:
+  data(folder, 10).unlink()
+
+
+def flipped_bytes(folder: pathlib.Path) -> None:
+  content = bytearray(data(folder, 10).read_bytes())
+  content[1000] ^= 255
+  data(folder, 10).write_bytes(content)
+
+
+@pytest.mark.parametrize('damage', [empty_index, cut_data, no_data, flipped_bytes])
+def test_a_damaged_newest_is_skipped_with_a_warning(folder: pathlib.Path, warnings: list[str], damage: Any) -> None:
+  assert checkpoints.unreadable(str(folder / 'model-10')) == ''
+  damage(folder)
+  assert checkpoints.unreadable(str(folder / 'model-10')) != ''
+  assert checkpoints.newest(str(folder)) == str(folder / 'model-9')
+  warning, = warnings
+  assert str(folder / 'model-10') in warning
+  assert 'going on with the one before' in warning
+
+
+def test_newest_of_none_that_can_be_read(folder: pathlib.Path, warnings: list[str]) -> None:
+  for step in (2, 9, 10):
+    cut(data(folder, step))
+  assert checkpoints.newest(str(folder)) is None
+  assert len(warnings) == 3
+
+
+def listed(folder: pathlib.Path) -> list[str]:
+  state = tf.train.get_checkpoint_state(str(folder))
+  return [pathlib.Path(path).name for path in state.all_model_checkpoint_paths]
+
+
+@pytest.mark.parametrize('missing', [True, False])
+def test_repair_state_names_the_checkpoint(folder: pathlib.Path, missing: bool) -> None:
+  """With or without a file that names another one (model-9 was saved last)."""
+  if missing:
+    (folder / 'checkpoint').unlink()
+  checkpoints.repair_state(str(folder), str(folder / 'model-10'))
+  assert tf.train.latest_checkpoint(str(folder)) == str(folder / 'model-10')
+  assert listed(folder) == ['model-2', 'model-9', 'model-10']
+
+
+def test_repair_state_lists_no_more_than_are_kept(folder: pathlib.Path) -> None:
+  """A saver deletes what is listed beyond: checkpoints kept for good would be lost."""
+  for step in (20, 30):
+    for path in folder.glob('model-10.*'):
+      shutil.copy(path, folder / path.name.replace('10', str(step), 1))
+  (folder / 'checkpoint').unlink()
+  checkpoints.repair_state(str(folder), str(folder / 'model-30'))
+  assert listed(folder) == ['model-10', 'model-20', 'model-30']
+
+
+def test_repair_state_leaves_a_right_file_alone(folder: pathlib.Path) -> None:
+  before = (folder / 'checkpoint').read_bytes()
+  checkpoints.repair_state(str(folder), tf.train.latest_checkpoint(str(folder)))
+  assert (folder / 'checkpoint').read_bytes() == before
+
+
+def test_repair_state_of_no_checkpoint_removes_the_file(folder: pathlib.Path) -> None:
+  checkpoints.repair_state(str(folder), None)
+  assert not (folder / 'checkpoint').exists()
+  checkpoints.repair_state(str(folder), None)
+
+
+def test_global_step(folder: pathlib.Path) -> None:
+  assert checkpoints.global_step(str(folder / 'model-9')) == 9
+
+
+def test_global_step_of_what_has_none(tmp_path: pathlib.Path) -> None:
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.get_variable('a', initializer=1.0)
+    session.run(tf.global_variables_initializer())
+    tf.train.Saver().save(session, str(tmp_path / 'x'), write_meta_graph=False)
+  for prefix in (tmp_path / 'x', tmp_path / 'missing'):
+    with pytest.raises(InputError, match='is not a checkpoint of a training run'):
+      checkpoints.global_step(str(prefix))
+
+
+@pytest.fixture
+def variables() -> dict[str, tf.Variable]:
+  with tf.Graph().as_default():
+    return {name: tf.get_variable(name, shape) for name, shape in (
+        ('a', [6000]), ('scope/b', [2, 3]), ('scope/c', [1]))}
+
+
+def test_compare(folder: pathlib.Path, variables: dict[str, tf.Variable]) -> None:
+  prefix = str(folder / 'model-2')
+  assert not checkpoints.compare(prefix, [variables['a'], variables['scope/b']])
+  missing = checkpoints.compare(prefix, variables.values())
+  assert missing.missing == ['scope/c']
+  assert missing.reshaped == []
+  checkpoints.require_match(prefix, [variables['a']])
+
+
+def test_require_match_names_the_variables(folder: pathlib.Path) -> None:
+  with tf.Graph().as_default():
+    wrong = [tf.get_variable('a', [5]), tf.get_variable('d', [1]), tf.get_variable('e', [1])]
+  with pytest.raises(InputError) as error:
+    checkpoints.require_match(str(folder / 'model-2'), wrong)
+  text = str(error.value)
+  assert f'checkpoint {folder}/model-2 does not fit the model of these flags' in text
+  assert '2 variables are missing, such as d, e' in text
+  assert '1 have another shape, such as a: has [6000], needs [5]' in text
+  assert 'another --train_log_dir' in text
+
+
+def test_require_nothing_lost(tmp_path: pathlib.Path) -> None:
+  """Of the model; an optimizer's variables may go."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    kept, _, _ = (tf.get_variable(name, [1]) for name in ('model/a', 'model/b/kernel', 'beta1_power'))
+    session.run(tf.global_variables_initializer())
+    tf.train.Saver().save(session, str(tmp_path / 'x'), write_meta_graph=False)
+    checkpoints.require_nothing_lost(str(tmp_path / 'x'), tf.global_variables()[:2])
+    with pytest.raises(InputError, match=r'checkpoint .*/x has 1 variables that the model of these flags lacks, such '
+                                         r'as model/b/kernel: they would be lost\. Use the flags it was trained with'):
+      checkpoints.require_nothing_lost(str(tmp_path / 'x'), [kept])
+
+
+def test_flags_json_holds_every_value(tmp_path: pathlib.Path) -> None:
+  values = from_flags.defaults() | {'seed': 5, 'learning_rate': 0.25}
+  checkpoints.write_flags(str(tmp_path), values)
+  expected = values | {'hypertransformer_version': hypertransformer.__version__}
+  assert json.loads((tmp_path / 'flags.json').read_text()) == expected
+  assert checkpoints.read_flags(str(tmp_path)) == expected
+  assert [path.name for path in tmp_path.iterdir()] == ['flags.json']
+
+
+def test_flags_json_missing_or_broken(tmp_path: pathlib.Path) -> None:
+  assert checkpoints.read_flags(str(tmp_path)) is None
+  (tmp_path / 'flags.json').write_text('{"seed": ')
+  with pytest.raises(InputError, match=r'flags\.json cannot be read as JSON .*: correct it or delete it'):
+    checkpoints.read_flags(str(tmp_path))
+
+
+def test_a_run_of_an_older_version_with_another_loss_is_not_resumed(tmp_path: pathlib.Path) -> None:
+  values = from_flags.defaults() | {'label_smoothing': 0.1, 'shared_head_weight': 1.0, 'shared_feature_extractor': '2-layer'}
+  (tmp_path / 'flags.json').write_text(json.dumps(values))
+  with pytest.raises(InputError, match=r'the real-class head had none, and has it\. Train anew'):
+    checkpoints.require_same_model(str(tmp_path), values)
+  checkpoints.write_flags(str(tmp_path), values)
+  checkpoints.require_same_model(str(tmp_path), values)
+
+
+def test_require_same_model(tmp_path: pathlib.Path) -> None:
+  values = from_flags.defaults()
+  checkpoints.require_same_model(str(tmp_path), values)  # no flags.json: nothing to say
+  checkpoints.write_flags(str(tmp_path), values)
+  checkpoints.require_same_model(str(tmp_path), values | {'learning_rate': 7.0, 'train_steps': 1})
+  with pytest.raises(InputError) as error:
+    checkpoints.require_same_model(str(tmp_path), values | {'embedding_dim': 9, 'cnn_model_name': '4-layer'})
+  assert "--embedding_dim was 8, is 9" in str(error.value)
+  assert "--cnn_model_name was '3-layer', is '4-layer'" in str(error.value)
+  assert str(tmp_path) in str(error.value)

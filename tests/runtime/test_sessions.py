@@ -1,0 +1,92 @@
+"""How sessions are set up: the executor suits the graph and the machine."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer import cores
+from hypertransformer.runtime import sessions
+
+SINGLE = 'SINGLE_THREADED_EXECUTOR'
+
+
+@pytest.fixture
+def graph() -> tf.Graph:
+  with tf.Graph().as_default() as made:
+    yield made
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+  monkeypatch.setattr(cores, 'available', lambda: 1)
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+  """The devices that TensorFlow reports as its GPUs: none."""
+  found: list[str] = []
+  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: found if kind == 'GPU' else ['cpu'])
+  return found
+
+
+def doubled_until_large(x: tf.Tensor) -> tf.Tensor:
+  return tf.while_loop(lambda y: y < 100.0, lambda y: 2.0 * y, [x])
+
+
+def executor(graph: tf.Graph) -> str:
+  return sessions.config(graph).experimental.executor_type
+
+
+def test_one_thread_handles_the_nodes_of_a_graph_without_loops(graph: tf.Graph, gpus: list[str]) -> None:
+  del gpus
+  product = 2.0 * tf.constant(3.0)
+  assert executor(graph) == SINGLE
+  with tf.Session(config=sessions.config(graph)) as session:
+    assert session.run(product) == 6.0
+
+
+def test_of_several_cores_each_runs_a_kernel_at_a_time(graph: tf.Graph, gpus: list[str],
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+  del gpus
+  monkeypatch.setattr(cores, 'available', lambda: 2)
+  product = 2.0 * tf.constant(3.0)
+  assert executor(graph) == ''
+  with tf.Session(config=sessions.config(graph)) as session:
+    assert session.run(product) == 6.0
+
+
+@pytest.mark.parametrize('new_loops', [True, False])
+def test_a_graph_with_a_loop_is_left_to_the_usual_executor(graph: tf.Graph, gpus: list[str], new_loops: bool) -> None:
+  del gpus
+  before = tf.control_flow_v2_enabled()
+  (tf.enable_control_flow_v2 if new_loops else tf.disable_control_flow_v2)()
+  try:
+    looped = doubled_until_large(tf.constant(3.0))
+  finally:
+    (tf.enable_control_flow_v2 if before else tf.disable_control_flow_v2)()
+  assert executor(graph) == ''
+  with tf.Session(config=sessions.config(graph)) as session:
+    assert session.run(looped) == 192.0
+
+
+def test_variables_of_tensorflow_1_are_left_to_the_usual_executor(graph: tf.Graph, gpus: list[str]) -> None:
+  del gpus
+  variable = tf.get_variable('v', [], initializer=tf.ones_initializer(), use_resource=False)
+  assert executor(graph) == ''
+  with tf.Session(config=sessions.config(graph)) as session:
+    session.run(variable.initializer)
+    assert session.run(variable.assign_add(2.0)) == 3.0
+
+
+def test_a_gpu_keeps_the_usual_executor(graph: tf.Graph, gpus: list[str]) -> None:
+  """It overlaps copies and kernels of the devices."""
+  tf.constant(3.0)
+  gpus.append('a GPU')
+  assert executor(graph) == ''
+
+
+def test_the_graph_is_optimised_once_and_without_fusing(graph: tf.Graph) -> None:
+  options = sessions.config(graph).graph_options.rewrite_options
+  assert options.meta_optimizer_iterations == type(options).ONE
+  assert options.remapping == type(options).OFF

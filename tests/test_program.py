@@ -1,0 +1,47 @@
+"""What the entry points set before a program runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer import program
+from hypertransformer.errors import InputError
+
+# Prints how many threads a session adds to a process.
+COUNT_THREADS = '''
+import os, sys
+import tensorflow.compat.v1 as tf
+from hypertransformer import entry
+from hypertransformer.run import sessions
+tf.disable_eager_execution()
+entry.use_kernel_threads(int(sys.argv[1]))
+before = len(os.listdir('/proc/self/task'))
+x = tf.ones([1000, 1000])
+product = tf.matmul(x, x + 1.0)
+with tf.Session(config=sessions.config(tf.get_default_graph())) as session:
+  session.run(product)
+print(len(os.listdir('/proc/self/task')) - before)
+'''
+
+
+def threads(count: int) -> int:
+  """Threads that a session adds, with so many for an operation."""
+  command = [sys.executable, '-c', COUNT_THREADS, str(count)]
+  printed = subprocess.run(command, check=True, capture_output=True, text=True)
+  return int(printed.stdout)
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='counts the threads in /proc')
+def test_kernel_threads_are_those_of_the_process() -> None:
+  assert threads(7) - threads(2) == 5
+
+
+def test_a_negative_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+  monkeypatch.setattr(tf.config.threading, 'set_intra_op_parallelism_threads', lambda count: pytest.fail('too late'))
+  with pytest.raises(InputError, match=r'kernel_threads is -1; it must be 0 \(one per core\) or larger'):
+    program.use_kernel_threads(-1)

@@ -1,0 +1,68 @@
+"""Updates worked out on paper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.settings.config import OptimizerConfig
+from hypertransformer.training import optimizer
+
+
+@pytest.fixture(autouse=True)
+def session():
+  with tf.Graph().as_default(), tf.Session() as own:
+    yield own
+
+
+def train(session, config: OptimizerConfig, steps: int, only_first: bool = False):
+  """Minimises x^2 + 3 y from x = 2, y = 5; returns (x, y, global step, learning rate) after each step."""
+  x, y = tf.get_variable('x', initializer=2.0), tf.get_variable('y', initializer=5.0)
+  step = tf.train.get_or_create_global_step()
+  train_op, rate = optimizer.minimize(x ** 2 + 3 * y, config, step, [x] if only_first else None)
+  session.run(tf.global_variables_initializer())
+  history = [session.run((x, y, step, rate))]
+  for _ in range(steps):
+    session.run(train_op)
+    history.append(session.run((x, y, step, rate)))
+  return np.array(history)
+
+
+def test_sgd(session):
+  """x <- x - rate * 2 x, y <- y - 3 rate, with rates 0.1, 0.05, 0.025."""
+  history = train(session, OptimizerConfig('sgd', 0.1, decay_steps=1.0, decay_rate=0.5), 2)
+  np.testing.assert_allclose(history, [[2, 5, 0, 0.1], [1.6, 4.7, 1, 0.05], [1.44, 4.55, 2, 0.025]], rtol=1e-6)
+
+
+def test_momentum(session):
+  """v <- 0.9 v + gradient, x <- x - rate * v: gradients of y are 3 and 3, so v = 3, then 5.7."""
+  history = train(session, OptimizerConfig('momentum', 0.1), 2)
+  np.testing.assert_allclose(history[:, 1], [5, 4.7, 4.13], rtol=1e-6)
+  np.testing.assert_allclose(history[:, 0], [2, 1.6, 1.6 - 0.1 * (0.9 * 4 + 3.2)], rtol=1e-6)
+
+
+def test_adam(session):
+  """The first steps are of the size of the rate, whatever the gradient's: constant gradients keep it."""
+  history = train(session, OptimizerConfig('adam', 0.1), 2)
+  np.testing.assert_allclose(history[:2, 0], [2, 1.9], rtol=1e-5)
+  np.testing.assert_allclose(history[:, 1], [5, 4.9, 4.8], rtol=1e-5)
+
+
+@pytest.mark.parametrize(('norm', 'factor'), [(0.0, 1.0), (10.0, 1.0), (5.0, 1.0), (1.0, 0.2)])
+def test_long_gradients_are_scaled_down_together(session, norm, factor):
+  """The first gradient is (4, 3), of length 5."""
+  history = train(session, OptimizerConfig('sgd', 0.1, gradient_norm_clip=norm), 1)
+  np.testing.assert_allclose(history[1, :2], [2 - 0.4 * factor, 5 - 0.3 * factor], rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['sgd', 'momentum', 'adam'])
+def test_one_run_is_one_step(session, name):
+  history = train(session, OptimizerConfig(name, 0.1), 3)
+  assert history[:, 2].tolist() == [0, 1, 2, 3]
+  assert (np.diff(history[:, :2], axis=0) < 0).all()
+
+
+def test_only_the_given_variables_change(session):
+  history = train(session, OptimizerConfig('sgd', 0.1), 1, only_first=True)
+  assert history[1, :2].tolist() == pytest.approx([1.6, 5.0])
