@@ -17,10 +17,9 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import train
 from hypertransformer.evaluation.task_evaluator import Preset, TaskEvaluator
-from hypertransformer.settings import from_flags as run_flags
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training.setup import Setup, setup_from
 
 from train_step import time_parts  # isort: skip  (beside this file)
 
@@ -28,7 +27,7 @@ TASKS = flags.DEFINE_integer('tasks', 100, 'tasks to time')
 WARM_UP = 50  # and so many at a time, as starting a stream costs a few tasks
 
 
-def untrained(setup: graph_lib.Setup, folder: str) -> str:
+def untrained(setup: Setup, folder: str) -> str:
   """A checkpoint of the model's initial values."""
   with tf.Graph().as_default(), tf.Session() as session:
     graph_lib.build(setup, seed=1)
@@ -39,10 +38,9 @@ def untrained(setup: graph_lib.Setup, folder: str) -> str:
 def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
-  values = run_flags.values() | {'num_task_evals': WARM_UP}
-  setup = train.setup_from(values)
-  preset = Preset('test', values['test_dataset'], setup.test_set)
-  config = run_flags.eval_config(values)
+  settings = yardstick.settings(num_task_evals=WARM_UP)
+  setup, config = setup_from(settings), settings.evaluation
+  preset = Preset('test', settings.data.test_dataset, setup.test_set)
   evaluator = TaskEvaluator(setup.model, setup.episodes, setup.test_augmentation, setup.image_size, [preset], config,
                             seed=1)
   with tempfile.TemporaryDirectory() as folder:

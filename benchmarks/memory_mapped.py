@@ -30,10 +30,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import train
 from hypertransformer.files import writing
-from hypertransformer.settings import from_flags as run_flags
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training.setup import setup_from
 
 GIGABYTES = flags.DEFINE_float('gigabytes', 6.0, 'size of the dataset', lower_bound=0.1)
 ROUNDS = flags.DEFINE_integer('rounds', 6, 'turns of each process')
@@ -67,7 +66,7 @@ def generate(folder: pathlib.Path, size: float) -> int:
 
 def work() -> None:
   """In a process of its own: for each line of stdin, trains so many steps and prints CPU and wall seconds."""
-  setup = train.setup_from(run_flags.values())
+  setup = setup_from(yardstick.settings())
   if WORKER.value == 'memory':
     held = dataclasses.replace(setup.train_set.arrays, images=np.array(setup.train_set.arrays.images))
     setup = dataclasses.replace(setup, train_set=dataclasses.replace(setup.train_set, arrays=held),

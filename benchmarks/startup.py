@@ -16,9 +16,8 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import train
-from hypertransformer.settings import from_flags as run_flags
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training.setup import setup_from
 
 STEPS = flags.DEFINE_integer('steps', 100, 'training steps after which memory is read again')
 IMPORTED = time.process_time()
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
   times, memory = [('importing TensorFlow and ours', IMPORTED)], [('imports', resident_mb())]
-  setup = train.setup_from(run_flags.values())
+  setup = setup_from(yardstick.settings())
   graph = graph_lib.build(setup, seed=1)
   init = tf.global_variables_initializer()
   times.append(('building the graph', time.process_time()))

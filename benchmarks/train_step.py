@@ -19,10 +19,9 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer import program, train
 from hypertransformer.runtime import sessions
-from hypertransformer.settings import from_flags as run_flags
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training.setup import setup_from
 
 import op_times  # isort: skip  (beside this file)
 
@@ -52,9 +51,9 @@ def time_parts(run: Callable[[], object], count: int, parts: int) -> tuple[yards
 def main(argv: list[str]) -> None:
   """Prints the figures."""
   del argv
-  values = run_flags.values()
-  program.use_kernel_threads(CORES.value or values['kernel_threads'])
-  setup = train.setup_from(values)
+  settings = yardstick.settings()
+  sessions.use_kernel_threads(CORES.value or settings.run.kernel_threads)
+  setup = setup_from(settings)
   graph = graph_lib.build(setup, seed=1)
   config = sessions.config(tf.get_default_graph())
   config.inter_op_parallelism_threads = CORES.value

@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -15,18 +16,24 @@ sys.path.insert(0, str(ROOT))
 # Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported, and a program leaves Keras out.
 from hypertransformer import command  # isort: skip
 command.leave_out_keras()
-from hypertransformer.settings import from_flags  # isort: skip
+from hypertransformer.settings import flags, from_flags  # isort: skip
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.runtime import sessions
+from hypertransformer.settings.config import Settings
 
 
 def begin(arguments: list[str]) -> list[str]:
   """Graph mode, and the command line for app.run: without flags of a CNN, those of scripts/omniglot_1shot_v1.sh."""
   tf.disable_eager_execution()
-  from_flags.define()
+  flags.define()
   chosen = any(argument.startswith(('--cnn_model_name', '--flagfile')) for argument in arguments)
   return [sys.argv[0], *([] if chosen else recipe('omniglot_1shot')), *arguments]
+
+
+def settings(**changes: Any) -> Settings:
+  """What the flags on the command line make; changes: flag values by name that count instead."""
+  return from_flags.settings_from(flags.values() | changes)
 
 
 def recipe(name: str) -> list[str]:

@@ -23,7 +23,7 @@ from absl import app, flags
 from hypertransformer import command
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.results import ResultFile, kind
-from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import CONTINUAL_METHODS
 
 matplotlib.use('Agg')
@@ -92,7 +92,7 @@ def read(folder: str) -> list[Run]:
   """The last line of each kind of an evaluated log folder. Raises InputError."""
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
   last = {kind(line['continual']): line for line in ResultFile(path).read() if 'continual' in line}
-  values = checkpoints.read_flags(folder)
+  values = flags_file.read_flags(folder)
   if not last or values is None:
     raise InputError(f'{folder} is not the folder of a continual run that has been evaluated ({path}, flags.json): '
                      'run scripts/evaluate.sh there first.')

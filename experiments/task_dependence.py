@@ -23,9 +23,10 @@ from hypertransformer import command
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.results import mean_and_ci95
+from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.learners import trained
 from hypertransformer.learners.engine import Blocks, Engine
+from hypertransformer.settings import from_flags
 from hypertransformer.settings.config import CONTINUAL_METHODS, EpisodeConfig
 
 FOLDER = flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'folder with the dataset')
@@ -67,10 +68,10 @@ def report(folder: str) -> str:
   if found.continual is None or found.continual.method != CONTINUAL_METHODS[0]:
     raise InputError(f'{folder} is not of continual_method={CONTINUAL_METHODS[0]}.')
   engine = Engine(found)
-  values = found.values
-  config = EpisodeConfig(num_labels=values['num_labels'], support_samples=values['samples_transformer'],
+  settings = from_flags.settings_from(found.values)
+  config = EpisodeConfig(num_labels=settings.model.num_labels, support_samples=settings.episodes.support_samples,
                          query_samples=25, balanced=True, disjoint_query=True)
-  data = DataFolder(FOLDER.value, values['shuffle_labels_seed']).open(DATASET.value)
+  data = DataFolder(FOLDER.value, settings.data.shuffle_labels_seed).open(DATASET.value)
   sampler = EpisodeSampler(data, config, seed=1, stream=0)
   accuracies, changes = [], []
   for pair in range(PAIRS.value):

@@ -10,29 +10,28 @@ from typing import Any
 from hypertransformer import program
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluate_model import presets_from
 from hypertransformer.evaluation import pixel_baseline, sequence_table
-from hypertransformer.evaluation.evaluator import Preset
-from hypertransformer.evaluation.results import ResultFile, kind, mean_and_ci95, percent
-from hypertransformer.settings import from_flags
-from hypertransformer.settings.config import EpisodeConfig
+from hypertransformer.evaluation.estimates import mean_and_ci95, percent
+from hypertransformer.evaluation.presets import Preset, presets_from
+from hypertransformer.evaluation.results import ResultFile, kind
+from hypertransformer.settings.config import EpisodeConfig, Settings
 
 BASELINE_TASKS = 200
 COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'
 
 
-def main(values: from_flags.Values) -> None:
+def main(settings: Settings) -> None:
   """Prints the newest evaluated checkpoint of each preset: a row, or a table of each kind of sequences of tasks. Raises
   InputError without results."""
-  path = pathlib.Path(values['train_log_dir']) / 'eval' / 'results.jsonl'
+  path = pathlib.Path(settings.run.log_dir) / 'eval' / 'results.jsonl'
   lines = ResultFile(path).read()
   if not lines:
     raise InputError(f'{path} holds no results: run python -m hypertransformer.evaluate_model with the same flags.')
   by_step = sorted(lines, key=lambda line: line['step'])
   newest = {(line['preset'], kind(line.get('continual'))): line for line in by_step}
-  found = [(preset, line) for preset in presets_from(values) for (name, _), line in newest.items()
+  found = [(preset, line) for preset in presets_from(settings.data) for (name, _), line in newest.items()
            if name == preset.name]
-  episodes = dataclasses.replace(from_flags.episode_config(values), query_samples=values['eval_batch_size'])
+  episodes = dataclasses.replace(settings.episodes, query_samples=settings.evaluation.batch_size)
   _print_tasks([(preset, line) for preset, line in found if 'continual' not in line], episodes)
   for _, line in found:
     if 'continual' in line:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import struct
 import pathlib
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import train
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags, from_flags
 from hypertransformer.training import loop
+from hypertransformer.training.setup import setup_from
 
 tf.disable_eager_execution()
 
@@ -63,16 +63,19 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> p
 def make_values(data_folder: pathlib.Path) -> Callable[..., Values]:
   """make_values(**changes): all flag values of a minimal run on `tiny`, with changes."""
   def make(**changes: Any) -> Values:
-    unknown = set(changes) - set(from_flags.defaults())
+    unknown = set(changes) - set(flags.defaults())
     assert not unknown, f'no flags: {unknown}'
-    return from_flags.defaults() | {'data_numpy_dir': str(data_folder)} | MINIMAL | changes
+    return flags.defaults() | {'data_numpy_dir': str(data_folder)} | MINIMAL | changes
   return make
 
 
 @pytest.fixture(scope='session')
 def run_training() -> Callable[[Values], int]:
   """run_training(values): trains in this process and returns the steps done."""
-  return lambda values: loop.train(train.setup_from(values), from_flags.run_config(values), values)
+  def run(values: Values) -> int:
+    settings = from_flags.settings_from(values)
+    return loop.train(setup_from(settings), settings)
+  return run
 
 
 @pytest.fixture(scope='session')

@@ -9,17 +9,16 @@ import sys
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import program
 from hypertransformer.errors import InputError
+from hypertransformer.runtime import sessions
 
 # Prints how many threads a session adds to a process.
 COUNT_THREADS = '''
 import os, sys
 import tensorflow.compat.v1 as tf
-from hypertransformer import entry
-from hypertransformer.run import sessions
+from hypertransformer.runtime import sessions
 tf.disable_eager_execution()
-entry.use_kernel_threads(int(sys.argv[1]))
+sessions.use_kernel_threads(int(sys.argv[1]))
 before = len(os.listdir('/proc/self/task'))
 x = tf.ones([1000, 1000])
 product = tf.matmul(x, x + 1.0)
@@ -44,4 +43,4 @@ def test_kernel_threads_are_those_of_the_process() -> None:
 def test_a_negative_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
   monkeypatch.setattr(tf.config.threading, 'set_intra_op_parallelism_threads', lambda count: pytest.fail('too late'))
   with pytest.raises(InputError, match=r'kernel_threads is -1; it must be 0 \(one per core\) or larger'):
-    program.use_kernel_threads(-1)
+    sessions.use_kernel_threads(-1)

@@ -16,7 +16,7 @@ from absl import flags as absl_flags
 
 from hypertransformer.datasets import specs
 from hypertransformer.episodes import sequences
-from hypertransformer.settings import config, flag_table, from_flags
+from hypertransformer.settings import config, flag_table, flags, from_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPES = pathlib.Path(__file__).parent / 'golden' / 'recipes.json'
@@ -246,9 +246,9 @@ def test_the_flags_of_a_continual_run_go_together(name: str, method: str, python
   """As the programs read them, and the evaluation's presets have enough classes."""
   given = arguments_of(call(ROOT / 'scripts' / f'{name}.sh', python=python, cwd=tmp_path))[2:]
   holder = absl_flags.FlagValues()
-  from_flags.define(holder)
+  flags.define(holder)
   holder(['program', *given, f'--continual_method={method}'])
-  values = from_flags.values(holder)
+  values = flags.values(holder)
   continual = from_flags.continual_config(values)
   assert continual is not None
   assert (continual.scenario, continual.prototypical) == (name.split('_', 2)[2], True)
@@ -256,7 +256,7 @@ def test_the_flags_of_a_continual_run_go_together(name: str, method: str, python
   assert from_flags.optimizer_config(values) == config.OptimizerConfig('sgd', values['learning_rate'], 1e5, 0.95, 10.0)
   tasks = from_flags.episode_config(values)
   assert (tasks.num_labels, tasks.support_samples, tasks.balanced) == (5, 5, True)
-  needed = sequences.episode_config(tasks, continual, continual.eval_num_tasks).num_labels
+  needed = sequences.episode_config(tasks, continual, continual.eval_length).num_labels
   assert needed == (5 if continual.scenario == 'mini_batch' else 25)
   assert all(len(spec.classes or ()) >= needed for _, spec in specs.parse_eval_datasets(values['eval_datasets']))
 

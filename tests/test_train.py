@@ -18,15 +18,16 @@ import pytest
 from hypertransformer import train
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags, from_flags
+from hypertransformer.training.setup import setup_from
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def test_setup_from_flag_values(make_values: Callable[..., Any], tiny: np.ndarray) -> None:
-  setup = train.setup_from(make_values(
+  setup = setup_from(from_flags.settings_from(make_values(
       learning_rate=0.25, negate_probability=0.5, test_negate_probability=0.75, roll_probability=0.125,
-      shuffle_labels_seed=3, label_smoothing=0.1))
+      shuffle_labels_seed=3, label_smoothing=0.1)))
   assert setup.train_set.classes.tolist() == list(range(20))
   assert setup.test_set.classes.tolist() == list(range(20, 30))
   assert setup.image_shape == (12, 12, 1)
@@ -39,16 +40,16 @@ def test_setup_from_flag_values(make_values: Callable[..., Any], tiny: np.ndarra
 
 
 def test_one_dataset_is_read_once_for_training_and_test(make_values: Callable[..., Any]) -> None:
-  setup = train.setup_from(make_values())
+  setup = setup_from(from_flags.settings_from(make_values()))
   assert setup.train_set.arrays is setup.test_set.arrays
 
 
 def test_main_refuses_before_anything_is_written(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> None:
   logs = tmp_path / 'logs'
   with pytest.raises(InputError, match='num_labels is 1; an episode needs at least 2 classes'):
-    train.main(make_values(num_labels=1, train_log_dir=str(logs)))
+    train.main(from_flags.settings_from(make_values(num_labels=1, train_log_dir=str(logs))))
   with pytest.raises(InputError, match='needs num_labels=3'):
-    train.main(make_values(train_dataset='tiny:3,7', train_log_dir=str(logs)))
+    train.main(from_flags.settings_from(make_values(train_dataset='tiny:3,7', train_log_dir=str(logs))))
   assert not logs.exists()
 
 
@@ -56,7 +57,7 @@ def test_main_refuses_before_anything_is_written(make_values: Callable[..., Any]
 
 
 def as_arguments(values: dict[str, Any]) -> list[str]:
-  defaults = from_flags.defaults()
+  defaults = flags.defaults()
   return [f'--{name}={value}' for name, value in values.items() if value != defaults[name]]
 
 

@@ -20,11 +20,11 @@ from hypertransformer.converters import image_files
 from hypertransformer.converters.image_files import Form
 from hypertransformer.converters.image_sources import ImageClass, Split
 from hypertransformer.datasets import specs
+from hypertransformer.datasets.class_list import CLASS_LIST, CLASS_LIST_COLUMNS
 from hypertransformer.errors import InputError
 from hypertransformer.files import writing
+from hypertransformer.progress import Progress
 
-CLASS_LIST = 'classes.csv'
-CLASS_LIST_COLUMNS = ('class', 'split', 'name', 'images')
 _MAX_NAMED = 10
 # Images are decoded and written this many bytes at a time.
 _BLOCK_BYTES = 1 << 24
@@ -148,7 +148,7 @@ def _write_images(file: BinaryIO, leading: tuple[int, ...], splits: Sequence[Spl
   classes = [cls for split in splits for cls in split.classes]
   sizes = [0] * len(classes)
   total = sum(len(cls.images) for cls in classes)
-  progress = writing.Progress('images', total, 'images')
+  progress = Progress('images', total, 'images')
   done = 0
   file.write(_header((*leading, *form.shape)))
   for number, tried, images in _decoded(classes, form, broken):

@@ -19,6 +19,7 @@ import numpy as np
 from hypertransformer.converters import pickled_labels
 from hypertransformer.errors import InputError
 from hypertransformer.files import sniff, writing
+from hypertransformer.progress import Progress
 
 # The file names under which the splits are held, by split; the first one that is there is read. The first row is from
 # the few-shot-ssl release, the second what learn2learn downloads, the third from "Dynamic few-shot visual learning
@@ -97,7 +98,7 @@ def _write_split(file: BinaryIO, path: pathlib.Path, classes: int, release: Rele
   if len(members) != classes:
     raise InputError(f'{path} holds {len(members)} classes; expected {classes}')
   _check_members(members, len(images), path, release.samples)
-  progress = writing.Progress(f'miniimagenet, {path.name}', classes, 'classes')
+  progress = Progress(f'miniimagenet, {path.name}', classes, 'classes')
   for number, indices in enumerate(members, 1):
     if isinstance(images, np.ndarray):
       file.write(images[indices].data)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from hypertransformer.converters.packed_images import PNG_ERRORS, ZIP_ERRORS
 from hypertransformer.errors import InputError
-from hypertransformer.files import sniff, writing
+from hypertransformer.files import sniff
+from hypertransformer.progress import Progress
 
 # A drawing of the release is under 1 kB; far above that it is something else, or a bomb.
 _MAX_PNG_BYTES = 1 << 16
@@ -62,7 +63,7 @@ def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFIC
   classes = sum(count for _, count in release.splits)
   images: np.ndarray = np.zeros((classes, release.drawings, image_size, image_size, 1), np.uint8)
   flat = images.reshape(-1, image_size, image_size, 1)
-  progress = writing.Progress('omniglot', len(flat), 'drawings')
+  progress = Progress('omniglot', len(flat), 'drawings')
   done = 0
   for source, characters, read in splits:
     for _, paths in sorted(characters.items()):

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
+from hypertransformer.progress import Progress
 
 # Coordinates: the image is 0..1 both ways, y downwards; a character is planned around the origin
 # with its longer side 1. RandomState, because its numbers never change between NumPy versions.
@@ -81,7 +81,7 @@ def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
   if not 0 <= seed < 2 ** 32:
     raise InputError(f'seed is {seed}; expected 0 to {2 ** 32 - 1}')
   images: np.ndarray = np.zeros((classes, samples, image_size, image_size, 1), np.uint8)
-  progress = writing.Progress('strokes', classes, 'characters')
+  progress = Progress('strokes', classes, 'characters')
   for number in range(classes):
     random = np.random.RandomState([seed, number])
     images[number, ..., 0] = draw(plan(random), samples, image_size, random)

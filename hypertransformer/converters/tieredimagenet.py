@@ -24,6 +24,7 @@ from hypertransformer.converters import packed_images, pickled_labels
 from hypertransformer.converters.packed_images import Packed
 from hypertransformer.errors import InputError
 from hypertransformer.files import sniff, writing
+from hypertransformer.progress import Progress
 
 LABEL_KEYS = ('labels', 'label_specific')
 
@@ -137,7 +138,7 @@ def _write(file: BinaryIO, plans: list[_Plan], shape: tuple[int, ...], bgr: bool
   np.lib.format.write_array_header_1_0(file, header)
   begin = file.tell()
   file.truncate(begin + math.prod(shape))
-  progress = writing.Progress('tieredimagenet', shape[0], 'images')
+  progress = Progress('tieredimagenet', shape[0], 'images')
   before = 0
   for plan in plans:
     done = 0

@@ -3,23 +3,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 import weakref
 from collections.abc import Sequence
 
 import numpy as np
-from absl import logging
 
-from hypertransformer.datasets import layouts, specs, tfds
+from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
-
-# Classes of the complete known datasets; fewer are allowed (people keep subsets) with a warning.
-KNOWN_CLASSES = {'strokes': 1623, 'miniimagenet': 100, 'tieredimagenet': 608,
-                 **{name: source.classes for name, source in tfds.SOURCES.items()}}
-_CONVERTERS = {'omniglot': 'utils/cache_omniglot.py', 'strokes': 'utils/make_strokes.py',
-               'miniimagenet': 'utils/cache_miniimagenet.py',
-               'tieredimagenet': 'utils/cache_tieredimagenet.py'}
-
 
 # A memory-mapped array above this is read by system calls, see _File.
 LARGE_BYTES = 1 << 29
@@ -122,94 +112,12 @@ class ClassArrays:
     return dataclasses.replace(self, starts=self.starts[order], sizes=self.sizes[order])
 
 
-def load(name: str, data_numpy_dir: str) -> ClassArrays:
-  """Reads a dataset from its file or folder (spec: data.md section 1).
+@dataclasses.dataclass(frozen=True)
+class ClassSet:
+  """The classes that episodes are drawn from. arrays: all images; classes: int64, numbers of the classes in use."""
+  arrays: ClassArrays
+  classes: np.ndarray
 
-  Looked for are `NAME.npy`, [classes, samples, H, W, C] or [classes, samples, H, W]; then the
-  folder `NAME/` with `images.npy` [all images, H, W, C] and `class_sizes.npy` [classes]; or with
-  the reference's object-array chunks `*.npy`, in the order of their names.
-
-  Args:
-    name: the dataset's name.
-    data_numpy_dir: the folder in which it is.
-
-  Raises:
-    InputError: no such folder or dataset, or a file that cannot be used.
-  """
-  path = find(name, data_numpy_dir)
-  if path is None:
-    root = pathlib.Path(data_numpy_dir).expanduser()
-    looked = (f'looked for {root / f"{name}.npy"} and the folder {root / name}' if data_numpy_dir
-              else 'no folder of data is given, expected --data_numpy_dir')
-    raise InputError(f'dataset {name!r} is not there: {looked}; {_how_to_make(name)}')
-  if path.is_file() and path.with_name(name).is_dir():
-    logging.warning('%s and the folder %s are both there: the file is read, the folder is not; remove the one that is '
-                    'out of date', path, path.with_name(name))
-  flat = layouts.read_file(path) if path.is_file() else layouts.read_folder(path)
-  _warn_if_unusual(name, len(flat[1]))
-  return of_images(name, flat)
-
-
-def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
-  """The file or folder that `load` reads, if there is one. Raises InputError where `data_numpy_dir` is no folder."""
-  if not data_numpy_dir:
-    return None
-  root = pathlib.Path(data_numpy_dir).expanduser()
-  if not root.is_dir():
-    raise InputError(f'the data folder {root} is not there; expected a folder with {name}.npy: '
-                     'make it or correct --data_numpy_dir')
-  file, folder = root / f'{name}.npy', root / name
-  if file.is_file():
-    return file
-  return folder if folder.is_dir() else None
-
-
-def of_images(name: str, flat: layouts.FlatImages) -> ClassArrays:
-  """Flat images, class after class, and the sizes of the classes."""
-  images, sizes = flat
-  return ClassArrays(name, images, np.cumsum(sizes) - sizes, sizes)
-
-
-def _how_to_make(name: str) -> str:
-  ways = [f'make it with python {_CONVERTERS[name]}'] if name in _CONVERTERS else []
-  if name in tfds.SOURCES:
-    ways.append(f'{"let" if not ways else "or let"} training and evaluation download it: {tfds.INSTALL}')
-  if not ways:
-    ways.append('make it from images with python utils/cache_image_folder.py')
-  if name not in _CONVERTERS:
-    ways.append(f'or put {name}.npy [classes, samples, H, W, C] there')
-  return ', '.join(ways)
-
-
-def _warn_if_unusual(name: str, num_classes: int) -> None:
-  """Logs when a known dataset has another number of classes than it should."""
-  expected = KNOWN_CLASSES.get(name, num_classes)
-  if num_classes != expected:
-    logging.warning('dataset %s has %d classes; the complete one has %d', name, num_classes,
-                    expected)
-
-
-def select(arrays: ClassArrays, classes: Sequence[int] | None, use_labels: int) -> np.ndarray:
-  """The class numbers to sample from, int64.
-
-  Args:
-    arrays: the dataset.
-    classes: the classes to use; None for the first `use_labels`.
-    use_labels: how many to use when `classes` is None.
-
-  Raises:
-    InputError: a class that the dataset does not have, or fewer classes than asked for.
-  """
-  if classes is None:
-    if not 1 <= use_labels <= arrays.num_classes:
-      raise InputError(f'use_labels is {use_labels}, but dataset {arrays.name!r} has '
-                       f'{arrays.num_classes} classes; expected 1 to {arrays.num_classes}, or '
-                       f'labels such as {arrays.name}:0-{arrays.num_classes - 1}')
-    return np.arange(use_labels)
-  chosen = np.asarray(classes, np.int64)
-  if chosen.size == 0:
-    raise InputError(f'no classes of dataset {arrays.name!r} are chosen; expected at least one')
-  if chosen.min() < 0 or chosen.max() >= arrays.num_classes:
-    raise InputError(f'labels {chosen.min()}-{chosen.max()} of dataset {arrays.name!r} are asked '
-                     f'for, but it has the classes 0-{arrays.num_classes - 1}; correct the labels')
-  return chosen
+  @property
+  def name(self) -> str:
+    return self.arrays.name

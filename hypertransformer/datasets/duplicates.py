@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hypertransformer.datasets.arrays import ClassArrays
-from hypertransformer.files import writing
+from hypertransformer.progress import Progress
 
 _BLOCK_BYTES = 1 << 24
 _MAX_EXAMPLES = 5
@@ -47,7 +47,7 @@ def scan(arrays: ClassArrays) -> Scan:
   """Reads all images once, in blocks."""
   block = max(1, _BLOCK_BYTES // int(np.prod(arrays.image_shape)))
   total = int(arrays.sizes.sum())
-  progress = writing.Progress(arrays.name, total, 'images')
+  progress = Progress(arrays.name, total, 'images')
   hashes: np.ndarray = np.empty(total, np.uint64)
   low, high, blank, done = 255, 0, 0, 0
   for rows in _blocks(arrays, block):

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hypertransformer.converters import image_folder
-from hypertransformer.datasets import arrays as arrays_lib
-from hypertransformer.datasets import duplicates, specs
+from hypertransformer.datasets import class_list, duplicates, specs
+from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.datasets.arrays import ClassArrays
 from hypertransformer.datasets.duplicates import Duplicates, Scan
 from hypertransformer.errors import InputError
@@ -55,7 +54,7 @@ def inspect(name: str, data_numpy_dir: str, splits: str = '', shuffle_seed: int 
   """
   if specs.parse_dataset(name).classes is not None:
     raise InputError(f'{name!r} has labels; expected the name of a dataset only: give labels by --splits')
-  loaded = arrays_lib.load(name, data_numpy_dir)
+  loaded = folder_lib.load(name, data_numpy_dir)
   files = _files(name, pathlib.Path(data_numpy_dir).expanduser())
   listed = _class_list(files, loaded)
   chosen = _splits(name, splits, loaded.num_classes, [split for split, _ in listed])
@@ -85,7 +84,7 @@ def _files(name: str, root: pathlib.Path) -> Files:
 
 def _class_list(files: Files, loaded: ClassArrays) -> list[tuple[str, str]]:
   """(split, name) of each class from classes.csv beside images.npy; nothing if there is none."""
-  path = files.paths[0].with_name(image_folder.CLASS_LIST)
+  path = files.paths[0].with_name(class_list.CLASS_LIST)
   if files.paths[0].name not in ('images.npy', 'class_sizes.npy') or not path.exists():
     return []
   try:
@@ -94,7 +93,7 @@ def _class_list(files: Files, loaded: ClassArrays) -> list[tuple[str, str]]:
   except (OSError, UnicodeDecodeError, csv.Error) as error:
     raise InputError(f'{path} cannot be read ({error}); make it again or remove it') from error
   expected = [[str(number), str(size)] for number, size in enumerate(loaded.sizes.tolist())]
-  if (rows[:1] != [list(image_folder.CLASS_LIST_COLUMNS)] or any(len(row) != 4 for row in rows)
+  if (rows[:1] != [list(class_list.CLASS_LIST_COLUMNS)] or any(len(row) != 4 for row in rows)
       or [[row[0], row[3]] for row in rows[1:]] != expected):
     raise InputError(f'{path} does not list the {loaded.num_classes} classes and their images; make the dataset '
                      'again, or remove this file')
@@ -111,7 +110,7 @@ def _splits(name: str, text: str, num_classes: int, listed: Sequence[str]) -> di
     found = {split: spec.classes or () for split, spec in parsed}
   elif listed:
     found = {split: tuple(np.flatnonzero(np.array(listed) == split).tolist()) for split in dict.fromkeys(listed)}
-  elif name in specs.PRESETS and arrays_lib.KNOWN_CLASSES[name] == num_classes:
+  elif name in specs.PRESETS and folder_lib.KNOWN_CLASSES[name] == num_classes:
     found = {split: tuple(classes) for split, classes in specs.PRESETS[name].items()}
   else:
     found = {'all': tuple(range(num_classes))}

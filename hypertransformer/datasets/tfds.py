@@ -16,7 +16,7 @@ from PIL import Image
 
 from hypertransformer.datasets.layouts import FlatImages
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
+from hypertransformer.progress import Progress
 
 DEFAULT_SPLIT = 'train'
 INSTALL = 'pip install .[tfds]'
@@ -129,7 +129,7 @@ def _batches(source: _Source, data_dir: str | None, split: str) -> Iterator[Exam
     with tf.Graph().as_default():  # of its own, and without eager execution, whether that is on or off around it
       tfds, builder = _prepared(source.name, data_dir)
       dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False))
-      progress = writing.Progress(source.name, builder.info.splits[split].num_examples, 'images')
+      progress = Progress(source.name, builder.info.splits[split].num_examples, 'images')
       done = 0
       for batch in tfds.as_numpy(dataset.batch(_BATCH)):
         yield batch

@@ -12,50 +12,9 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import image_ops, photographic
 from hypertransformer.episodes.image_ops import normalise
-from hypertransformer.errors import InputError
+from hypertransformer.settings.config import AugmentationConfig
 
 MAX_ROLL = 0.3  # fraction of the image size
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentationConfig:
-  """Which augmentations there are, and how often each is on.
-
-  An operation of probability 0 is never built. `angle_range` is in degrees: angles are uniform in
-  [-angle_range, angle_range). `random_rotate_by_90` turns by 0 to 3 quarter turns, always.
-  `per_label` draws a setting per class instead of per episode (new classes by rotation).
-  `photographic` is the flag apply_image_augmentations, `photographic_individually` the flag
-  augment_images_individually.
-
-  Raises:
-    InputError: a probability outside [0, 1] or an angle range that is negative or not finite.
-  """
-  rotation_probability: float = 0.0
-  smooth_probability: float = 0.0
-  contrast_probability: float = 0.0
-  resize_probability: float = 0.0
-  negate_probability: float = 0.0
-  roll_probability: float = 0.0
-  angle_range: float = 180.0
-  random_rotate_by_90: bool = False
-  per_label: bool = False
-  photographic: bool = False
-  photographic_individually: bool = False
-
-  def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if field.name.endswith('_probability') and not 0.0 <= value <= 1.0:
-        raise InputError(f'{field.name} is {value}; expected a probability from 0 to 1.')
-    if not (math.isfinite(self.angle_range) and self.angle_range >= 0.0):
-      raise InputError(
-          f'angle_range is {self.angle_range}; expected a number of degrees, 0 or larger.')
-
-  @property
-  def needs_floats(self) -> bool:
-    """Whether an operation is configured that computes new colours (all but turns by 90)."""
-    return any(getattr(self, field.name) > 0.0 for field in dataclasses.fields(self)
-               if field.name.endswith('_probability'))
 
 
 def check(config: AugmentationConfig, image_shape: tuple[int, int, int]) -> None:

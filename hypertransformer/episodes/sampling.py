@@ -6,22 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from hypertransformer.datasets.arrays import ClassArrays
+from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import EpisodeConfig
 
 LARGEST_SEED = 2 ** 31
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassSet:
-  """The classes that episodes are drawn from. arrays: all images; classes: int64, numbers of the classes in use."""
-  arrays: ClassArrays
-  classes: np.ndarray
-
-  @property
-  def name(self) -> str:
-    return self.arrays.name
 
 
 @dataclasses.dataclass(frozen=True)

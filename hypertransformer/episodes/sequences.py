@@ -10,9 +10,10 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.episodes.sampling import ClassSet
-from hypertransformer.settings.config import ContinualConfig, EpisodeConfig, require
+from hypertransformer.errors import require
+from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,6 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -16,11 +15,12 @@ from absl import logging
 from hypertransformer import progress
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import sequence_table, snapshots
-from hypertransformer.evaluation.evaluator import Evaluator, Preset
+from hypertransformer.evaluation.evaluator import Evaluator
+from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.results import Result, ResultFile
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import flag_table, from_flags, older_runs
-from hypertransformer.settings.config import EvalConfig
+from hypertransformer.settings import flags_file
+from hypertransformer.settings.config import Settings
 
 VALIDATION = 'val'  # the preset that chooses the best checkpoint
 
@@ -46,15 +46,15 @@ class Places:
 class Daemon:
   """Evaluates checkpoints of one run. A checkpoint that is gone, broken, or another model's is named and left out."""
 
-  def __init__(self, evaluator: Evaluator, presets: list[Preset], config: EvalConfig, log_dir: str,
-               values: from_flags.Values) -> None:
-    """values: all flag values, compared with those of the run."""
+  def __init__(self, evaluator: Evaluator, presets: list[Preset], settings: Settings) -> None:
+    """Makes the folder of results. Raises InputError if it cannot be made."""
     self._evaluator = evaluator
     self._presets = presets
-    self._config = config
-    self._places = Places(log_dir)
-    self._values = values
-    checkpoints.require_plain(log_dir, 'train_log_dir')
+    self._config = config = settings.evaluation
+    self._train_steps = settings.run.train_steps
+    self._flag_values = settings.flag_values
+    self._places = Places(settings.run.log_dir)
+    checkpoints.require_plain(settings.run.log_dir, 'train_log_dir')
     try:
       self._places.eval_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,18 +62,15 @@ class Daemon:
     self._results = ResultFile(self._places.eval_dir / 'results.jsonl')
     sequence_table.write_csv(self._places.table, self._results.read())  # a crash may have come between the two
     # Lines of an earlier evaluator count as done only if it had the same settings, and nobody asks for one checkpoint.
-    settings = _settings(values)
-    before = checkpoints.read_flags(str(self._places.eval_dir)) or {}
-    same = {name: value for name, value in before.items() if name != older_runs.VERSION} == settings
+    same = flags_file.write_evaluation_flags(str(self._places.eval_dir), settings.flag_values)
     self._skip_done = same and not config.once and not config.checkpoint
-    checkpoints.write_flags(str(self._places.eval_dir), settings)
     self._results_time = self._results.path.stat().st_mtime if self._results.path.exists() else 0.0
     self._writer = tf.summary.FileWriter(str(self._places.eval_dir))
     if VALIDATION not in [preset.name for preset in presets]:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
 
-  def run(self, train_steps: int) -> None:
-    """Evaluates until a checkpoint of train_steps is done, or nothing new comes for timeout_secs.
+  def run(self) -> None:
+    """Evaluates until a checkpoint of the last training step is done, or nothing new comes for timeout_secs.
 
     Raises InputError where one given checkpoint cannot be evaluated, or there is none (--eval_once).
     """
@@ -86,10 +83,10 @@ class Daemon:
                          '--train_log_dir.')
       self._evaluate_or_raise(newest)
     else:
-      self._poll(train_steps)
+      self._poll()
     self._writer.close()
 
-  def _poll(self, train_steps: int) -> None:
+  def _poll(self) -> None:
     seen: set[tuple[str, ...]] = set()
     for _ in self._wakeups():
       for step, prefix in checkpoints.find(self._places.log_dir).items():
@@ -100,8 +97,8 @@ class Daemon:
         problem = self._evaluate(prefix)
         if problem:
           logging.warning('Checkpoint %s is left out: %s', prefix, problem)
-        elif step >= train_steps:
-          logging.info('Checkpoint %d of train_steps=%d is evaluated: done.', step, train_steps)
+        elif step >= self._train_steps:
+          logging.info('Checkpoint %d of train_steps=%d is evaluated: done.', step, self._train_steps)
           return
     logging.info('No new checkpoint for %g s (--eval_timeout_secs): ending.', self._config.timeout_secs)
 
@@ -141,14 +138,11 @@ class Daemon:
       return f'it cannot be read, half-written or damaged ({why})'
     try:
       checkpoints.global_step(copy)
-      old = checkpoints.read_flags(os.path.dirname(prefix))
-      if old is not None:
-        older_runs.require_today(os.path.dirname(prefix), {**from_flags.defaults(), **old}, training=False)
+      why = flags_file.why_not_evaluated(os.path.dirname(prefix), self._flag_values)
     except InputError as error:
       return str(error)
-    changes = from_flags.model_flag_changes(old, self._values) if old is not None else []
-    if changes:
-      return f'its run has other flags: {"; ".join(changes)}'
+    if why:
+      return why
     mismatch = checkpoints.compare(copy, self._evaluator.variables)
     return f'it is of another model than these flags make: {mismatch}' if mismatch else ''
 
@@ -157,7 +151,7 @@ class Daemon:
       logging.info('%s at step %d is in %s already.', preset.name, step, self._results.path)
       return
     start = time.monotonic()
-    line = _ProgressLine(preset.name, step, self._config.num_tasks, self._evaluator.unit)
+    line = progress.EvaluationLine(preset.name, step, self._config.num_episodes, self._evaluator.unit)
     found = self._evaluator.evaluate(preset.name, line)
     result = Result(prefix, step, preset.name, preset.dataset, num_queries=self._num_queries,
                     seconds=round(time.monotonic() - start, 2), **found.fields())
@@ -174,33 +168,9 @@ class Daemon:
     """Whether an earlier evaluator left a line for it that is younger than the checkpoint."""
     if not self._skip_done or os.path.getmtime(f'{copy}.index') > self._results_time:
       return False
-    return self._results.has(prefix, preset.name, preset.dataset, self._config.num_tasks, self._num_queries,
+    return self._results.has(prefix, preset.name, preset.dataset, self._config.num_episodes, self._num_queries,
                              self._evaluator.kind)
 
   @property
   def _num_queries(self) -> int:
     return self._config.num_batches * self._config.batch_size
-
-
-def _settings(values: from_flags.Values) -> dict[str, Any]:
-  """The flags that an evaluation's numbers depend on."""
-  irrelevant = {flag.name for flag in (*flag_table.RUN_FLAGS, *flag_table.LOSS_FLAGS) if not flag.model}
-  irrelevant |= {'data_dir', 'data_numpy_dir', 'eval_once', 'eval_checkpoint', 'eval_timeout_secs', 'num_tasks',
-                 'continual_loss_terms', 'episodes_per_step', 'gradient_norm_clip'}
-  return {name: value for name, value in values.items() if name not in irrelevant}
-
-
-class _ProgressLine:
-  """A line every few seconds while tasks are evaluated."""
-
-  def __init__(self, preset: str, step: int, num_tasks: int, unit: str) -> None:
-    self._name = f'step {step}  {preset}'
-    self._num_tasks = num_tasks
-    self._unit = unit
-    self._rate = progress.Rate(0, num_tasks)
-
-  def __call__(self, done: int, mean: float) -> None:
-    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
-      rate, left = self._rate.mark(done)
-      logging.info('%s  %d of %d %s  accuracy %.1f %%  %.1f %s/s  %s left', self._name, done,
-                   self._num_tasks, self._unit, 100 * mean, rate, self._unit, progress.duration(left))

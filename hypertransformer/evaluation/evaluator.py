@@ -7,20 +7,18 @@ protocol; that is why a batch's size matters.
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation, pipeline
-from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
-from hypertransformer.errors import InputError
+from hypertransformer.episodes.sampling import EpisodeSampler
+from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import sessions
-from hypertransformer.settings.config import EpisodeConfig, EvalConfig, ModelConfig
+from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig, EvalConfig, ModelConfig
 
 FIRST_STREAM = 2  # streams 0 and 1 of a seed are training's
 
@@ -30,14 +28,6 @@ Progress = Callable[[int, float], None]
 def silent(done: int, mean: float) -> None:
   """A Progress that says nothing."""
   del done, mean
-
-
-@dataclasses.dataclass(frozen=True)
-class Preset:
-  """A named set of classes to evaluate on. dataset: as in a flag, 'omniglot:1150-1199'."""
-  name: str
-  dataset: str
-  class_set: ClassSet
 
 
 class Found(Protocol):
@@ -67,7 +57,7 @@ class Evaluator(abc.ABC):
                 for number, preset in enumerate(presets)]
     for preset in presets:
       augmentation.check(augment, preset.class_set.arrays.image_shape)
-    self._model = HyperTransformer(model, (image_size, image_size, _channels(presets)))
+    self._model = HyperTransformer(model, (image_size, image_size, channels(presets)))
     with tf.Graph().as_default():
       streams = [pipeline.stream(sampler, augment, image_size, f'preset_{number}')
                  for number, sampler in enumerate(samplers)]
@@ -101,12 +91,5 @@ class Evaluator(abc.ABC):
     """The values of `_build`'s tensors for the first num_tasks episodes of the preset's stream."""
     stream = self._streams[preset]
     self._session.run(stream.initializer, {stream.first: 0})
-    for _ in range(self._config.num_tasks):
+    for _ in range(self._config.num_episodes):
       yield self._session.run(self._fetches, {self._handle: self._handles[preset]})
-
-
-def _channels(presets: Sequence[Preset]) -> int:
-  channels = {preset.class_set.arrays.image_shape[-1] for preset in presets}
-  if len(channels) != 1:
-    raise InputError(f'the evaluation datasets have {sorted(channels)} channels; one model takes only one kind.')
-  return channels.pop()

@@ -10,15 +10,16 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import sequences
-from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import heat_map, sequence_metrics
-from hypertransformer.evaluation.evaluator import Evaluator, Preset, Progress, silent
+from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
+from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores
+from hypertransformer.model import accuracy
 from hypertransformer.model.continual import learn_sequence
-from hypertransformer.settings.config import ContinualConfig, EpisodeConfig, EvalConfig, ModelConfig
-from hypertransformer.training import hooks, losses
+from hypertransformer.runtime import summaries
+from hypertransformer.settings.config import AugmentationConfig, ContinualConfig, EpisodeConfig, EvalConfig, ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class SequenceScores:
       if estimate is not None:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
-    summary.MergeFrom(hooks.scalar_summary(scalars))
+    summary.MergeFrom(summaries.scalar_summary(scalars))
     summary.value.add(tag=f'eval_matrix/{preset}', image=heat_map.summary(metrics.matrix))
     return summary
 
@@ -72,21 +73,21 @@ class SequenceEvaluator(Evaluator):
     """
     assert config.num_batches == 1
     self._continual = continual
-    self.kind = continual.scenario, continual.mixed_queries, continual.eval_num_tasks
+    self.kind = continual.scenario, continual.mixed_queries, continual.eval_length
     self._num_labels = episodes.num_labels
     tasks = dataclasses.replace(episodes, query_samples=config.batch_size)
     for preset in presets:
       _require_classes(preset, tasks, continual)
-    drawn = sequences.episode_config(tasks, continual, continual.eval_num_tasks)
+    drawn = sequences.episode_config(tasks, continual, continual.eval_length)
     super().__init__(model, drawn, augment, image_size, presets, config, seed)
 
   def evaluate(self, preset: str, progress: Progress = silent) -> SequenceScores:
     """See Evaluator; progress is told of the average accuracy after the last task."""
     cells, disjoint, last = [], [], []
-    for accuracy, outside in self._run(preset):
-      cells.append(accuracy)
+    for found, outside in self._run(preset):
+      cells.append(found)
       disjoint.append(outside)
-      last.append(accuracy[-1].mean())
+      last.append(found[-1].mean())
       progress(len(cells), float(np.mean(last)))
     stacked = np.array(cells, np.float64)
     if self._continual.scenario == 'mini_batch':
@@ -98,7 +99,7 @@ class SequenceEvaluator(Evaluator):
     float []: the average after the last task without query images that are support images, NaN if a task has none]."""
     sequence = self._cut(episode)
     outcome = learn_sequence(self._model, sequence, self._continual)
-    hits = losses.hits(outcome.logits, outcome.labels)
+    hits = accuracy.hits(outcome.logits, outcome.labels)
     learned, asked = (max(numbers) + 1 for numbers in zip(*outcome.pairs, strict=True))
     cells = tf.tensor_scatter_nd_update(tf.fill([learned, asked], np.float32(np.nan)), outcome.pairs,
                                         tf.reduce_mean(hits, axis=1))
@@ -109,11 +110,11 @@ class SequenceEvaluator(Evaluator):
     return [cells, tf.reduce_mean(tf.reduce_sum(last * outside, axis=1) / tf.reduce_sum(outside, axis=1))]
 
   def _cut(self, episode: Episode) -> sequences.Sequence:
-    return sequences.from_episode(episode, self._continual, self._num_labels, self._continual.eval_num_tasks)
+    return sequences.from_episode(episode, self._continual, self._num_labels, self._continual.eval_length)
 
 
 def _require_classes(preset: Preset, tasks: EpisodeConfig, continual: ContinualConfig) -> None:
   try:
-    sequences.require_classes(preset.class_set, tasks, continual, continual.eval_num_tasks, 'eval_num_tasks')
+    sequences.require_classes(preset.class_set, tasks, continual, continual.eval_length, 'eval_num_tasks')
   except InputError as error:
     raise InputError(f'preset {preset.name!r} ({preset.dataset}): {error}') from error

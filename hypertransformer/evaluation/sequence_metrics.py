@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hypertransformer.evaluation.results import mean_and_ci95
-
-Estimate = tuple[float, float]  # mean and half-width of its 95 % interval over sequences
+from hypertransformer.evaluation.estimates import Estimate, mean_and_ci95
 
 
 @dataclasses.dataclass(frozen=True)

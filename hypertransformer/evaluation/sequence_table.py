@@ -8,7 +8,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hypertransformer.evaluation.results import forgetting_text, kind, percent
+from hypertransformer.evaluation.estimates import percent
+from hypertransformer.evaluation.results import forgetting_text, kind
 from hypertransformer.files import writing
 from hypertransformer.settings.config import EpisodeConfig
 

@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.evaluation.results import Result, kind
-from hypertransformer.runtime.checkpoints import FLAGS_FILE
+from hypertransformer.settings.flags_file import FLAGS_FILE
 
 BEST_FILE = 'best.json'
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.evaluation.evaluator import Evaluator, Preset, Progress, silent
-from hypertransformer.evaluation.results import mean_and_ci95
+from hypertransformer.evaluation.estimates import mean_and_ci95
+from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
+from hypertransformer.evaluation.presets import Preset
+from hypertransformer.model import accuracy
 from hypertransformer.model.hypertransformer import Support
-from hypertransformer.settings.config import EpisodeConfig, EvalConfig, ModelConfig
-from hypertransformer.training import hooks, losses
+from hypertransformer.runtime import summaries
+from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig, EvalConfig, ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Scores:
     """Scalars for TensorBoard."""
     fields = self.fields()
     tags = {'accuracy': f'eval_accuracy/{preset}', 'accuracy_disjoint': f'eval_accuracy_disjoint/{preset}'}
-    return hooks.scalar_summary({tag: fields[key] for key, tag in tags.items() if fields[key] is not None})
+    return summaries.scalar_summary({tag: fields[key] for key, tag in tags.items() if fields[key] is not None})
 
 
 class TaskEvaluator(Evaluator):
@@ -66,7 +67,7 @@ class TaskEvaluator(Evaluator):
 
     def hits(batch: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
       images, labels = batch
-      return losses.hits(self._model.classify(images, weights).logits, labels)
+      return accuracy.hits(self._model.classify(images, weights).logits, labels)
 
     batches = self._config.num_batches
     images = tf.reshape(episode.query_images, [batches, -1, *episode.query_images.shape[1:]])

@@ -6,10 +6,8 @@ import glob
 import os
 import pathlib
 import shutil
-import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, TextIO
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -181,34 +179,3 @@ def summary(path: pathlib.Path, array: np.ndarray | npy.Header) -> str:
   """The line with which a converter ends: what was written, where, its shape and size."""
   shape = ' x '.join(str(size) for size in array.shape)
   return f'wrote {path}: {array.dtype} {shape}, {path.stat().st_size / 1e6:.1f} MB'
-
-
-class Progress:
-  """Lines such as `omniglot: 12000 of 32460 drawings, 2650/s, 8 s left`, every few seconds."""
-
-  def __init__(self, what: str, total: int, unit: str, every: float = 3.0,
-               stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-    """Starts the clock.
-
-    Args:
-      what: the name each line starts with.
-      total: how many units there are.
-      unit: their name, in the plural.
-      every: seconds between two lines.
-      stream: where the lines go; None is stderr.
-      clock: seconds from an arbitrary start, never backwards.
-    """
-    self._what, self._total, self._unit = what, total, unit
-    self._every, self._stream, self._clock = every, stream, clock
-    self._start = self._last = clock()
-
-  def update(self, done: int) -> None:
-    """Says that `done` units are finished; prints when the last line is old enough."""
-    now = self._clock()
-    if now - self._last < self._every or done < 1:
-      return
-    self._last = now
-    rate = done / (now - self._start)
-    left = (self._total - done) / rate
-    print(f'{self._what}: {done} of {self._total} {self._unit}, {rate:.0f}/s, {left:.0f} s left',
-          file=self._stream or sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from hypertransformer.learners.trained import Trained
 from hypertransformer.model import continual, prototypes
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
-from hypertransformer.settings import flag_table, from_flags
+from hypertransformer.settings import changes, flags_file
 
 Blocks = dict[str, np.ndarray]
 
@@ -86,9 +86,7 @@ class Engine:
 
   def fingerprint(self) -> str:
     """Of the model's settings and variables: what was learned by one model means nothing to another."""
-    defaults = from_flags.defaults()
-    values = {flag.name: self._trained.values[flag.name] for flag in flag_table.ALL_FLAGS
-              if flag.model and self._trained.values[flag.name] != defaults[flag.name]}
+    values = changes.changed_model_flags(self._trained.values)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     variables = self._run({variable.op.name: variable for variable in self._variables}, {})
     for name, value in sorted(variables.items()):
@@ -125,5 +123,5 @@ def _sizes_are_numbers() -> Iterator[None]:
 def _require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
   mismatch = checkpoints.compare(prefix, variables)
   if mismatch:
-    raise InputError(f'checkpoint {prefix} and the {checkpoints.FLAGS_FILE} beside it are not of the same model, or '
+    raise InputError(f'checkpoint {prefix} and the {flags_file.FLAGS_FILE} beside it are not of the same model, or '
                      f'not of this version of the package: {mismatch}. Take both from one training folder.')

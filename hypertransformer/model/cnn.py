@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
 from hypertransformer.model import layers
-from hypertransformer.model.getter import BlockLayout, Shape
+from hypertransformer.model.blocks import BlockLayout, Shape
+from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.config import ModelConfig
 
 LEAKY_SLOPE = 0.01
@@ -133,8 +134,8 @@ def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor
   return layers.batch_norm(x, 'batch_norm')
 
 
-def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: layers.Noise | None) -> tf.Tensor:
+def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: Noise | None) -> tf.Tensor:
   """x [n, h, w, c] -> [n, outputs]: dense on the flattened activations or on their spatial mean."""
   x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]) if plan.flatten else tf.reduce_mean(x, [1, 2])
-  x = layers.dropout(x, config.cnn_dropout_rate, noise)
+  x = dropout(x, config.cnn_dropout_rate, noise)
   return layers.dense(x, plan.output_shape[0], 'logits')

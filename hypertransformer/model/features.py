@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
 from hypertransformer.model import layers
-from hypertransformer.model.getter import Shape
+from hypertransformer.model.blocks import Shape
+from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.config import FeatureConfig
 
 SHARED_KERNEL = 3
@@ -19,7 +20,7 @@ def shared_convolutions(extractor: str) -> int:
   return int(extractor[0])
 
 
-def shared_features(images: tf.Tensor, config: FeatureConfig, noise: layers.Noise | None = None) -> tf.Tensor | None:
+def shared_features(images: tf.Tensor, config: FeatureConfig, noise: Noise | None = None) -> tf.Tensor | None:
   """images [Ns, H, W, C] -> [Ns, shared_dim], or None without a shared extractor."""
   if not config.has_shared:
     return None
@@ -33,7 +34,7 @@ def shared_features(images: tf.Tensor, config: FeatureConfig, noise: layers.Nois
       x = tf.nn.relu(x)
       if config.shared_extractor.endswith('-bn'):
         x = layers.batch_norm(x, f'{name}/batch_norm')
-  return layers.dropout(tf.reduce_mean(x, [1, 2]), config.shared_dropout, noise)
+  return dropout(tf.reduce_mean(x, [1, 2]), config.shared_dropout, noise)
 
 
 def check_shared(config: FeatureConfig, image_shape: Shape) -> None:

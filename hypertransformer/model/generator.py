@@ -6,13 +6,14 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model import layers, tokens, transformer
-from hypertransformer.model.getter import BlockLayout
+from hypertransformer.model import tokens, transformer
+from hypertransformer.model.blocks import BlockLayout
+from hypertransformer.model.noise import Noise
 from hypertransformer.settings.config import ModelConfig
 
 
 def generate_blocks(layout: BlockLayout, features: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor | None,
-                    config: ModelConfig, noise: layers.Noise | None = None,
+                    config: ModelConfig, noise: Noise | None = None,
                     previous: tf.Tensor | None = None) -> tf.Tensor:
   """features [Ns, F], labels int [Ns] (K = no label), mask float [Ns] (1 = ignore) or None -> blocks [B, b].
 
@@ -51,7 +52,7 @@ def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> To
 
 def _joint(labels_table: tf.Tensor, weights: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
            labels: tf.Tensor, mask: tf.Tensor | None, config: ModelConfig,
-           noise: layers.Noise | None) -> tf.Tensor:
+           noise: Noise | None) -> tf.Tensor:
   """One sequence of B weight tokens and Ns sample tokens."""
   sequence = tf.concat([tokens.pad_to(weights, widths.weight),
                         tokens.encode_samples(labels, features, labels_table, widths.sample)], axis=0)
@@ -66,7 +67,7 @@ def _joint(labels_table: tf.Tensor, weights: tf.Tensor, widths: TokenWidths, fea
 
 def _separate(labels_table: tf.Tensor, weights: tf.Tensor, widths: TokenWidths, features: tf.Tensor,
               labels: tf.Tensor, mask: tf.Tensor | None, config: ModelConfig,
-              noise: layers.Noise | None) -> tf.Tensor:
+              noise: Noise | None) -> tf.Tensor:
   """Samples go to the encoder, weight tokens to the decoder; the mask is not used."""
   del mask
   samples = tokens.encode_samples(labels, features, labels_table, widths.sample)

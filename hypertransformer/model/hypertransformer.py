@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import cnn, features, generator
-from hypertransformer.model.getter import LayerGetter, LayerWeights, Row, Shape
-from hypertransformer.model.layers import Noise, dropout
+from hypertransformer.model.blocks import Shape
+from hypertransformer.model.getter import LayerGetter, LayerWeights, Row
+from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.config import ModelConfig
 
 SCOPE = 'model'

@@ -13,6 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
 from hypertransformer.model import block_vectors, layers
+from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.config import TransformerConfig
 
 MASKED_LOGIT = 1e8
@@ -99,12 +100,12 @@ def _feed_forward(x: tf.Tensor, inner: int, activation: layers.Activation | None
 
 
 def _add_and_norm(x: tf.Tensor, change: tf.Tensor, name: str, config: TransformerConfig,
-                  noise: layers.Noise | None) -> tf.Tensor:
-  return layers.layer_norm(x + layers.dropout(change, config.dropout_rate, noise), name)
+                  noise: Noise | None) -> tf.Tensor:
+  return layers.layer_norm(x + dropout(change, config.dropout_rate, noise), name)
 
 
 def _feed_forward_part(x: tf.Tensor, sizes: Widths, activation: layers.Activation | None, config: TransformerConfig,
-                       noise: layers.Noise | None) -> tf.Tensor:
+                       noise: Noise | None) -> tf.Tensor:
   """tokens [T, D] -> [T, D]: the second half of a block; nothing where the inner width is 0."""
   if sizes.inner == 0:
     return x
@@ -132,7 +133,7 @@ def nonlinearity(name: str) -> layers.Activation:
 
 
 def encoder(x: tf.Tensor, sizes: Widths, config: TransformerConfig, mask: tf.Tensor | None = None,
-            noise: layers.Noise | None = None, skip_last: bool = False) -> tf.Tensor:
+            noise: Noise | None = None, skip_last: bool = False) -> tf.Tensor:
   """tokens [T, D] -> [T, D] through `num_layers` blocks of self-attention and feed-forward.
 
   skip_last: the last block's feed-forward part has no nonlinearity.
@@ -148,7 +149,7 @@ def encoder(x: tf.Tensor, sizes: Widths, config: TransformerConfig, mask: tf.Ten
 
 def decoder(x: tf.Tensor, encoded: tf.Tensor, sizes: Widths, config: TransformerConfig,
             self_mask: tf.Tensor | None = None, cross_mask: tf.Tensor | None = None,
-            noise: layers.Noise | None = None) -> tf.Tensor:
+            noise: Noise | None = None) -> tf.Tensor:
   """tokens [T, D] and the encoder's output [S, D'] -> [T, D]; the feed-forward layers always use relu."""
   for number in range(1, config.num_layers + 1):
     with block_vectors.together(f'decoder_{number}', _vector_widths(block_vectors.DECODER, int(x.shape[-1]), sizes)):

@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes import augmentation, image_ops, photographic
 from hypertransformer.errors import InputError
 from hypertransformer.reference.tolerances import BAD_NPZ
+from hypertransformer.settings import config
 
 # (key, largest absolute difference, allowed difference, passed)
 Result = tuple[str, float, float, bool]
@@ -159,11 +160,11 @@ def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
       smooth=switch('smooth'), negate=switch('negate'))
 
 
-def _config(config: Params) -> augmentation.AugmentationConfig:
+def _config(params: Params) -> config.AugmentationConfig:
   """The configuration recorded under the original's names."""
   names = {'rotate_by_90': 'random_rotate_by_90'}
-  return augmentation.AugmentationConfig(**{
-      names.get(name, name): value for name, value in config.items()})
+  return config.AugmentationConfig(**{
+      names.get(name, name): value for name, value in params.items()})
 
 
 def _is_rotated(entry: Params) -> bool:

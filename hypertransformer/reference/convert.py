@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from hypertransformer import errors
 from hypertransformer.reference import names
-from hypertransformer.runtime.checkpoints import READ_ERRORS, read_flags
+from hypertransformer.runtime.checkpoints import READ_ERRORS
+from hypertransformer.settings.flags_file import read_flags
 
 _FILE_ENDING = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})')
 

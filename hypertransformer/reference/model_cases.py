@@ -18,13 +18,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
+from hypertransformer.model import accuracy
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.reference import names, tolerances
 from hypertransformer.reference.tolerances import Comparison
 from hypertransformer.runtime import sessions
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import LossConfig
-from hypertransformer.training import losses, regularization, task_objective
+from hypertransformer.training import regularization, task_objective
 
 Arrays = Mapping[str, np.ndarray]
 INPUTS = ('support_images', 'support_labels', 'support_mask', 'support_classes', 'query_images', 'query_labels',
@@ -47,7 +48,7 @@ class Case:
   @property
   def values(self) -> dict[str, Any]:
     """All flag values; the original's warm-up heads are trained ones."""
-    return {**from_flags.defaults(), 'warmup_heads': 'trained', **self.settings['flags']}
+    return {**flags.defaults(), 'warmup_heads': 'trained', **self.settings['flags']}
 
   @property
   def variables(self) -> dict[str, np.ndarray]:
@@ -70,7 +71,7 @@ def read_case(path: str) -> Case:
     with np.load(path, allow_pickle=False) as file:
       arrays = {key: file[key] for key in file.files}
     settings = json.loads(str(arrays['config']))
-    unknown = sorted(set(settings['flags']) - set(from_flags.defaults()))
+    unknown = sorted(set(settings['flags']) - set(flags.defaults()))
   except tolerances.BAD_NPZ as error:
     raise errors.InputError(f'{path} is not a golden case (an .npz with a JSON entry "config"): {error}') from error
   if unknown:
@@ -175,7 +176,7 @@ def _evaluation_outputs(model: HyperTransformer, support: Support, images: tf.Te
                         labels: tf.Tensor) -> dict[str, tf.Tensor]:
   """The evaluation path: the CNN generated and run a second time, with the same variables."""
   logits = model.classify(images, model.generate(support)).logits
-  return {'out/eval_logits': logits, 'out/eval_accuracy': losses.accuracy(logits, labels)}
+  return {'out/eval_logits': logits, 'out/eval_accuracy': accuracy.accuracy(logits, labels)}
 
 
 def _with_original_loss(case: Case, model: HyperTransformer, ours: task_objective.Objective, config: LossConfig,
@@ -188,7 +189,7 @@ def _with_original_loss(case: Case, model: HyperTransformer, ours: task_objectiv
     weights = model.generate(test_support)
     classified = model.classify(case.input('test_query_images'), weights)
     outputs['out/test_logits'] = classified.logits
-    outputs['test_accuracy'] = losses.accuracy(classified.logits, case.input('test_query_labels'))
+    outputs['test_accuracy'] = accuracy.accuracy(classified.logits, case.input('test_query_labels'))
     variation.append(regularization.variation_terms(weights.rows + classified.rows, config.variation_weight))
   # Where support and query pass have their own trained variables, their terms are in the list already.
   passes = ('both',) if model.config.separate_query_variables else ('support', 'query')

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import json
 import os
 import pathlib
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer import errors
-from hypertransformer.settings import from_flags, older_runs
 
 BASENAME = 'model'
-FLAGS_FILE = 'flags.json'
 KEEP = 3
 KEEP_EVERY_HOURS = 3
 # What TensorFlow raises for a broken checkpoint; which of them, depends on its version.
@@ -149,34 +145,3 @@ def require_nothing_lost(prefix: str, variables: Iterable[tf.Variable]) -> None:
     raise errors.InputError(f'checkpoint {prefix} has {len(lost)} variables that the model of these flags lacks, such '
                             f'as {", ".join(lost[:3])}: they would be lost. Use the flags it was trained with, or '
                             'another --train_log_dir.')
-
-
-def read_flags(folder: str) -> dict[str, Any] | None:
-  """The flag values that a run was started with, or None."""
-  path = pathlib.Path(folder) / FLAGS_FILE
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError:
-    return None
-  except (OSError, ValueError) as error:
-    raise errors.InputError(f'{path} cannot be read as JSON ({error}): correct it or delete it.') from error
-
-
-def write_flags(folder: str, values: from_flags.Values) -> None:
-  """Writes flags.json with the version of this package, aside first and then renamed."""
-  path = pathlib.Path(folder) / FLAGS_FILE
-  aside = path.with_suffix('.json.part')
-  aside.write_text(json.dumps(older_runs.stamped(values), indent=1, sort_keys=True) + '\n')
-  os.replace(aside, path)
-
-
-def require_same_model(folder: str, values: from_flags.Values) -> None:
-  """Raises InputError if the run in the folder was started with flags that make another model; names them."""
-  old = read_flags(folder)
-  if old is None:
-    return
-  older_runs.require_today(folder, {**from_flags.defaults(), **old}, training=True)
-  changes = from_flags.model_flag_changes(old, values)
-  if changes:
-    raise errors.InputError(f'the run in {folder} has another model: {"; ".join(changes)}. Use its flags '
-                            f'({FLAGS_FILE} there lists them) or another --train_log_dir.')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from hypertransformer import cores
+from hypertransformer import cores, errors
 
 _LOOPS = {'While', 'StatelessWhile', 'Enter'}  # the last one is of loops as TensorFlow 1 made them
 _REFERENCES = {'VariableV2'}  # variables of who disables resource variables
@@ -31,3 +31,13 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
 
 def _needs_usual_executor(graph: tf.Graph) -> bool:
   return not (_LOOPS | _REFERENCES).isdisjoint(op.type for op in graph.get_operations())
+
+
+def use_kernel_threads(count: int) -> None:
+  """Before TensorFlow's first op: the threads of one operation on a CPU, all sessions together; 0: one per core.
+
+  Raises InputError for a negative number. (TensorFlow's default is one per core. On two cores our steps, of operations
+  of microseconds, take twice as long so: benchmarks/RESULTS.md.)
+  """
+  errors.require(count >= 0, f'kernel_threads is {count}; it must be 0 (one per core) or larger.')
+  tf.config.threading.set_intra_op_parallelism_threads(count)

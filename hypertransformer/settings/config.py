@@ -11,9 +11,11 @@ Letters used throughout the package:
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
-from hypertransformer import errors
+from hypertransformer.errors import InputError, require
 
 CNN_NAMES = ('3-layer', '4-layer', 'maxpool-4-layer')
 CONTINUAL_SCENARIOS = ('task_incremental', 'class_incremental', 'mini_batch')
@@ -21,12 +23,6 @@ CONTINUAL_METHODS = ('continual_hypertransformer', 'constant_protonet', 'merged_
 CONTINUAL_LOSSES = ('prototypical', 'cross_entropy')
 CONTINUAL_LOSS_TERMS = ('all', 'last')
 SHARED_EXTRACTORS = ('none', '2-layer', '3-layer', '4-layer', '2-layer-bn', '3-layer-bn', '4-layer-bn')
-
-
-def require(condition: bool, message: str) -> None:
-  """Raises InputError(message) unless the condition holds."""
-  if not condition:
-    raise errors.InputError(message)
 
 
 def _positive(config: Any, **flags: str) -> None:
@@ -246,14 +242,21 @@ class EpisodeConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ContinualConfig:
-  """How a sequence of tasks is learned (spec/continual.md). num_tasks, eval_num_tasks: tasks (in mini_batch: pieces of
-  one support set) of a sequence in training and in evaluation. loss_terms: all (t, tau), or those after the last task.
-  mixed_queries: class_incremental: batches of queries have images of all tasks so far, not of one.
+  """How a sequence of tasks is learned (docs/spec/continual.md).
+
+  Attributes:
+    scenario: task_incremental, class_incremental or mini_batch.
+    method: the Continual HyperTransformer or a baseline.
+    train_length: tasks of a sequence in training (in mini_batch: pieces of one support set).
+    eval_length: the same in evaluation.
+    loss: prototypical or cross_entropy.
+    loss_terms: 'all' asks queries after every task, 'last' only after the last one.
+    mixed_queries: class_incremental only: a batch of queries has images of all tasks so far, not of one task.
   """
   scenario: str
   method: str = 'continual_hypertransformer'
-  num_tasks: int = 3
-  eval_num_tasks: int = 5
+  train_length: int = 3
+  eval_length: int = 5
   loss: str = 'prototypical'
   loss_terms: str = 'all'
   mixed_queries: bool = False
@@ -263,7 +266,7 @@ class ContinualConfig:
     _one_of('continual_method', self.method, CONTINUAL_METHODS)
     _one_of('continual_loss', self.loss, CONTINUAL_LOSSES)
     _one_of('continual_loss_terms', self.loss_terms, CONTINUAL_LOSS_TERMS)
-    _positive(self, num_tasks='num_tasks', eval_num_tasks='eval_num_tasks')
+    _positive(self, train_length='num_tasks', eval_length='eval_num_tasks')
     require(not self.mixed_queries or self.scenario == 'class_incremental',
             f'mixed_queries does not go with continual_scenario={self.scenario}: it is for class_incremental, where '
             'queries do not come with their task.')
@@ -281,8 +284,17 @@ class ContinualConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-  """The evaluator: tasks per checkpoint and preset, query batches per task, images per query batch."""
-  num_tasks: int = 512
+  """How checkpoints are evaluated.
+
+  Attributes:
+    num_episodes: tasks (with a continual scenario: sequences of tasks) per checkpoint and preset.
+    num_batches: query batches per task.
+    batch_size: images per query batch.
+    once: evaluate the newest checkpoint only.
+    checkpoint: evaluate this one only (a path without ending); '' for all that come.
+    timeout_secs: seconds without a new checkpoint after which the evaluator ends; 0 waits for ever.
+  """
+  num_episodes: int = 512
   num_batches: int = 16
   batch_size: int = 200
   once: bool = False
@@ -290,20 +302,122 @@ class EvalConfig:
   timeout_secs: float = 0.0
 
   def __post_init__(self) -> None:
-    _positive(self, num_tasks='num_task_evals', num_batches='num_eval_batches', batch_size='eval_batch_size')
+    _positive(self, num_episodes='num_task_evals', num_batches='num_eval_batches', batch_size='eval_batch_size')
     require(self.timeout_secs >= 0,
             f'eval_timeout_secs is {self.timeout_secs}; it must be 0 (wait for ever) or more.')
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-  """One training run: where it writes, how long it is, where it starts."""
+  """One run: where it writes, how long it trains, where it starts.
+
+  Attributes:
+    log_dir: the folder of checkpoints and summaries.
+    train_steps: updates in all.
+    steps_between_saves: updates between two checkpoints.
+    restore_shared_from: a checkpoint, or its folder, from which a new run takes its shared features; '' for none.
+    seed: makes the run repeat; None: one is drawn.
+    episodes_per_step: episodes whose mean loss one update makes smaller.
+    kernel_threads: threads of one operation on a CPU; 0: one per core.
+  """
   log_dir: str
   train_steps: int = 10_000
   steps_between_saves: int = 50_000
   restore_shared_from: str = ''
   seed: int | None = None
+  episodes_per_step: int = 1
+  kernel_threads: int = 1
 
   def __post_init__(self) -> None:
-    _positive(self, train_steps='train_steps', steps_between_saves='steps_between_saves')
+    _positive(self, train_steps='train_steps', steps_between_saves='steps_between_saves',
+              episodes_per_step='episodes_per_step')
+    _not_negative(self, kernel_threads='kernel_threads')
     require(bool(self.log_dir), 'train_log_dir is empty; give the folder for checkpoints and summaries.')
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationConfig:
+  """Which augmentations there are, and how often each is on.
+
+  An operation of probability 0 is never built. `angle_range` is in degrees: angles are uniform in
+  [-angle_range, angle_range). `random_rotate_by_90` turns by 0 to 3 quarter turns, always.
+  `per_label` draws a setting per class instead of per episode (new classes by rotation).
+  `photographic` is the flag apply_image_augmentations, `photographic_individually` the flag
+  augment_images_individually.
+
+  Raises:
+    InputError: a probability outside [0, 1] or an angle range that is negative or not finite.
+  """
+  rotation_probability: float = 0.0
+  smooth_probability: float = 0.0
+  contrast_probability: float = 0.0
+  resize_probability: float = 0.0
+  negate_probability: float = 0.0
+  roll_probability: float = 0.0
+  angle_range: float = 180.0
+  random_rotate_by_90: bool = False
+  per_label: bool = False
+  photographic: bool = False
+  photographic_individually: bool = False
+
+  def __post_init__(self) -> None:
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if field.name.endswith('_probability') and not 0.0 <= value <= 1.0:
+        raise InputError(f'{field.name} is {value}; expected a probability from 0 to 1.')
+    if not (math.isfinite(self.angle_range) and self.angle_range >= 0.0):
+      raise InputError(
+          f'angle_range is {self.angle_range}; expected a number of degrees, 0 or larger.')
+
+  @property
+  def needs_floats(self) -> bool:
+    """Whether an operation is configured that computes new colours (all but turns by 90)."""
+    return any(getattr(self, field.name) > 0.0 for field in dataclasses.fields(self)
+               if field.name.endswith('_probability'))
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Which images a run reads.
+
+  Attributes:
+    folder: the folder with NAME.npy or NAME/ of each dataset (--data_numpy_dir).
+    tfds_folder: the folder of tensorflow_datasets, None for its default.
+    train_dataset: 'name' or 'name:0-9,20' of the training episodes.
+    test_dataset: the same of the test episodes beside training.
+    test_split: the split of tensorflow_datasets for test and evaluation.
+    eval_datasets: the evaluator's presets, as in the flag; '' for the two datasets above.
+    shuffle_labels_seed: permutes the classes of every dataset; 0 leaves them.
+    use_labels: how many classes a dataset that is given without labels has.
+    image_size: height and width of images as the CNN sees them, pixels.
+  """
+  folder: str
+  tfds_folder: str | None
+  train_dataset: str
+  test_dataset: str
+  test_split: str
+  eval_datasets: str
+  shuffle_labels_seed: int
+  use_labels: int
+  image_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """All that a run is made of; made once, by from_flags.settings_from, and handed down in parts.
+
+  Attributes:
+    continual: None for the ordinary HyperTransformer.
+    flag_values: every flag by name, for flags.json only.
+  """
+  model: ModelConfig
+  loss: LossConfig
+  optimizer: OptimizerConfig
+  episodes: EpisodeConfig
+  train_augmentation: AugmentationConfig
+  test_augmentation: AugmentationConfig
+  continual: ContinualConfig | None
+  data: DataConfig
+  run: RunConfig
+  evaluation: EvalConfig
+  flag_values: Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hypertransformer.settings import config
+from hypertransformer import errors
 
 DEFAULT_EMBEDDING_UNITS = 32
 
@@ -56,15 +56,15 @@ def check(v: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
   scenario = v['continual_scenario']
   if scenario == 'none':
     for name in NEED_SCENARIO:
-      config.require(v[name] == defaults[name], f'{name}={v[name]} is for sequences of tasks: set '
+      errors.require(v[name] == defaults[name], f'{name}={v[name]} is for sequences of tasks: set '
                      f'--continual_scenario, or leave it at {defaults[name]}.')
     return
   for name, fine, why in REFUSED:
-    config.require(v[name] == fine, f'{name}={v[name]} does not go with continual_scenario={scenario} ({why}): leave '
+    errors.require(v[name] == fine, f'{name}={v[name]} does not go with continual_scenario={scenario} ({why}): leave '
                    f'it at {fine}.')
-  config.require(v['continual_loss'] == 'prototypical' or v['embedding_units'] == 0,
+  errors.require(v['continual_loss'] == 'prototypical' or v['embedding_units'] == 0,
                  f'embedding_units={v["embedding_units"]} does not go with continual_loss=cross_entropy, whose CNN has '
                  'num_labels logits: leave it at 0.')
-  config.require(v['continual_method'] != 'constant_protonet' or not v['restore_shared_features_from'],
+  errors.require(v['continual_method'] != 'constant_protonet' or not v['restore_shared_features_from'],
                  f'restore_shared_features_from={v["restore_shared_features_from"]} does not go with '
                  'continual_method=constant_protonet, which has no shared features: leave it empty.')

@@ -1,64 +1,20 @@
-"""How flags are defined, and how their values become configs. Both entry points take all of them (flag_table.py).
-
-Only entry points read FLAGS; they hand `values()` to the functions below, which work on any mapping {flag name: value}.
-"""
+"""From flag values to the frozen `Settings` of a run: the only place where a flag is asked for by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from absl import flags, logging
-
-from hypertransformer.episodes.augmentation import AugmentationConfig
+from hypertransformer.errors import require
 from hypertransformer.settings import config, continual_flags
-from hypertransformer.settings.flag_table import ALL_FLAGS, WITHOUT_EFFECT
-
-Values = Mapping[str, Any]
-
-
-def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-  """Defines every flag."""
-  makers = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool, str: flags.DEFINE_string}
-  for flag in ALL_FLAGS:
-    if flag.choices:
-      flags.DEFINE_enum(flag.name, flag.default, list(flag.choices), flag.help, flag_values=flag_values)
-    else:
-      makers[flag.kind](flag.name, flag.default, flag.help, flag_values=flag_values)
+from hypertransformer.settings.config import AugmentationConfig, Settings
+from hypertransformer.settings.flags import Values, defaults
 
 
-def defaults() -> dict[str, Any]:
-  """{flag name: default value}."""
-  return {flag.name: flag.default for flag in ALL_FLAGS}
-
-
-def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
-  """{flag name: value}, with one warning that names flags that were changed although they have no effect."""
-  result = {flag.name: flag_values[flag.name].value for flag in ALL_FLAGS}
-  unchanged = defaults()
-  idle = [name for name in WITHOUT_EFFECT if result[name] != unchanged[name]]
-  if idle:
-    logging.warning('These flags are accepted but have no effect: %s', ', '.join(f'--{name}' for name in idle))
-  return result
-
-
-def model_flag_changes(old: Values, new: Values) -> list[str]:
-  """'--name was A, is B' for every flag that makes another model."""
-  before, now = _effective(old), _effective(new)
-  changes = [f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}' for flag in ALL_FLAGS
-             if flag.model and flag.name in old and old[flag.name] != new[flag.name]
-             and before[flag.name] != now[flag.name]]
-  return changes or continual_flags.support_classes_changes({**defaults(), **old}, {**defaults(), **new})
-
-
-def _effective(v: Values) -> dict[str, Any]:
-  """What makes a model: of warm-up whether there are heads, and of which kind; of a continual scenario whether there
-  is one, with which method and outputs."""
-  v = {**defaults(), **v}
-  warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'
-  return {**v, 'warmup_steps': warmup, 'warmup_heads': warmup and v['warmup_heads'], 'continual_scenario': continual,
-          'continual_method': continual and v['continual_method'], 'continual_loss': continual and v['continual_loss'],
-          'embedding_units': continual_flags.embedding_units(v)}
+def settings_from(v: Values) -> Settings:
+  """All settings of a run. v: every flag's value by name. Raises InputError for values that make no sense."""
+  continual = continual_config(v)
+  return Settings(
+      model=model_config(v), loss=loss_config(v), optimizer=optimizer_config(v), episodes=episode_config(v),
+      train_augmentation=train_augmentation(v), test_augmentation=test_augmentation(v), continual=continual,
+      data=data_config(v), run=run_config(v), evaluation=eval_config(v), flag_values=dict(v))
 
 
 def model_config(v: Values) -> config.ModelConfig:
@@ -93,13 +49,15 @@ def continual_config(v: Values) -> config.ContinualConfig | None:
   continual_flags.check(v, defaults())
   if v['continual_scenario'] == 'none':
     return None
-  return config.ContinualConfig(v['continual_scenario'], v['continual_method'], v['num_tasks'], v['eval_num_tasks'],
-                                v['continual_loss'], v['continual_loss_terms'], v['mixed_queries'])
+  return config.ContinualConfig(
+      scenario=v['continual_scenario'], method=v['continual_method'], train_length=v['num_tasks'],
+      eval_length=v['eval_num_tasks'], loss=v['continual_loss'], loss_terms=v['continual_loss_terms'],
+      mixed_queries=v['mixed_queries'])
 
 
 def _layerwise(text: str) -> int | None:
   """--num_layerwise_features: '' -> None, else a whole number."""
-  config.require(text == '' or (text.isascii() and text.isdigit()),
+  require(text == '' or (text.isascii() and text.isdigit()),
                  f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more.')
   return int(text) if text else None
 
@@ -109,9 +67,9 @@ def loss_config(v: Values) -> config.LossConfig:
   for name, wanted in (('pretrain_shared_feature', v['pretrain_shared_feature']),
                        ('shared_head_weight', v['shared_head_weight'] > 0),
                        ('restore_shared_features_from', bool(v['restore_shared_features_from']))):
-    config.require(not wanted or v['shared_feature_extractor'] != 'none',
+    require(not wanted or v['shared_feature_extractor'] != 'none',
                    f'{name}={v[name]} needs shared features: set --shared_feature_extractor (2-layer .. 4-layer).')
-  config.require(v['weight_variation_regularization'] == 0 or v['add_trainable_weights'],
+  require(v['weight_variation_regularization'] == 0 or v['add_trainable_weights'],
                  f'weight_variation_regularization={v["weight_variation_regularization"]} compares generated with '
                  'added trained weights: set --add_trainable_weights.')
   return config.LossConfig(
@@ -122,8 +80,9 @@ def loss_config(v: Values) -> config.LossConfig:
 
 def optimizer_config(v: Values) -> config.OptimizerConfig:
   """The update rule."""
-  return config.OptimizerConfig(v['optimizer'], v['learning_rate'], v['learning_rate_decay_steps'],
-                                v['learning_rate_decay_rate'], v['gradient_norm_clip'])
+  return config.OptimizerConfig(
+      name=v['optimizer'], learning_rate=v['learning_rate'], decay_steps=v['learning_rate_decay_steps'],
+      decay_rate=v['learning_rate_decay_rate'], gradient_norm_clip=v['gradient_norm_clip'])
 
 
 def episode_config(v: Values) -> config.EpisodeConfig:
@@ -150,19 +109,33 @@ def test_augmentation(v: Values) -> AugmentationConfig:
   """Augmentation of test episodes and of the evaluator's tasks: the test_* flags, -1 = as in training."""
   chosen = {name: v[f'test_{name}'] if v[f'test_{name}'] != -1 else v[name] for name in AUGMENTATIONS}
   for name, value in chosen.items():
-    config.require(name == 'angle_range' or 0 <= value <= 1,
+    require(name == 'angle_range' or 0 <= value <= 1,
                    f'test_{name} is {value}; it must be a probability from 0 to 1 (-1: as in training).')
   return AugmentationConfig(**chosen, random_rotate_by_90=v['test_random_rotate_by_90'],
                             per_label=v['test_per_label_augmentation'])
 
 
+def data_config(v: Values) -> config.DataConfig:
+  """Which images are read."""
+  return config.DataConfig(
+      folder=v['data_numpy_dir'], tfds_folder=v['data_dir'], train_dataset=v['train_dataset'],
+      test_dataset=v['test_dataset'], test_split=v['test_split'], eval_datasets=v['eval_datasets'],
+      shuffle_labels_seed=v['shuffle_labels_seed'], use_labels=v['use_labels'], image_size=v['image_size'])
+
+
 def run_config(v: Values) -> config.RunConfig:
   """Where the run writes, how long it is, where it starts."""
-  return config.RunConfig(v['train_log_dir'], v['train_steps'], v['steps_between_saves'],
-                          v['restore_shared_features_from'], v['seed'])
+  run = config.RunConfig(
+      log_dir=v['train_log_dir'], train_steps=v['train_steps'], steps_between_saves=v['steps_between_saves'],
+      restore_shared_from=v['restore_shared_features_from'], seed=v['seed'],
+      episodes_per_step=v['episodes_per_step'], kernel_threads=v['kernel_threads'])
+  require(run.episodes_per_step == 1 or v['continual_scenario'] == 'none',
+          f'episodes_per_step={run.episodes_per_step} does not go with --continual_scenario: leave it at 1.')
+  return run
 
 
 def eval_config(v: Values) -> config.EvalConfig:
   """The evaluator."""
-  return config.EvalConfig(v['num_task_evals'], v['num_eval_batches'], v['eval_batch_size'], v['eval_once'],
-                           v['eval_checkpoint'], v['eval_timeout_secs'])
+  return config.EvalConfig(
+      num_episodes=v['num_task_evals'], num_batches=v['num_eval_batches'], batch_size=v['eval_batch_size'],
+      once=v['eval_once'], checkpoint=v['eval_checkpoint'], timeout_secs=v['eval_timeout_secs'])

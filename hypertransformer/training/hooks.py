@@ -14,6 +14,7 @@ from absl import logging
 
 from hypertransformer import progress
 from hypertransformer.episodes.pipeline import EpisodeStream
+from hypertransformer.runtime.summaries import scalar_summary
 
 
 class StreamHook(tf.train.SessionRunHook):
@@ -111,18 +112,6 @@ def describe(means: Mapping[str, float]) -> str:
     if tag in means:
       parts.append(f'{name} {100 * means[tag]:.1f} %')
   return '  '.join(parts)
-
-
-def scalar_summary(values: Mapping[str, float]) -> tf.Summary:
-  """A summary with exactly these tags."""
-  return tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
-
-
-def histogram_summary(tensors: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
-  """One serialised summary [] with a histogram of each tensor under its tag; None of nothing."""
-  if not tensors:
-    return None
-  return tf.summary.merge([tf.raw_ops.HistogramSummary(tag=tag, values=x) for tag, x in tensors.items()])
 
 
 class FiniteGuard(tf.train.CheckpointSaverListener):

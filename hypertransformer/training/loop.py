@@ -12,27 +12,29 @@ from absl import logging
 
 from hypertransformer import errors
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, sessions
-from hypertransformer.settings import from_flags
-from hypertransformer.settings.config import RunConfig
+from hypertransformer.runtime import checkpoints, sessions, summaries
+from hypertransformer.settings import flags, flags_file
+from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks
-from hypertransformer.training.graph import Setup, TrainGraph
+from hypertransformer.training.graph import TrainGraph
+from hypertransformer.training.setup import Setup, check
 
 STEPS_PER_SUMMARY = 100
 STEPS_PER_HISTOGRAM = 500
 SHARED_FEATURES = 'model/shared_features/'
 
 
-def train(setup: Setup, run: RunConfig, values: from_flags.Values) -> int:
-  """Trains up to run.train_steps and returns the steps done; fewer after SIGTERM or Ctrl-C.
+def train(setup: Setup, settings: Settings) -> int:
+  """Trains up to settings.run.train_steps and returns the steps done; fewer after SIGTERM or Ctrl-C.
 
-  values: all flag values, written to flags.json. Raises InputError for settings, data or checkpoints that do not
-  go together, and tf.train.NanLossDuringTrainingError when the loss is no number any more.
+  The flag values go to flags.json. Raises InputError for settings, data or checkpoints that do not go together, and
+  tf.train.NanLossDuringTrainingError when the loss is NaN.
   """
+  run = settings.run
   seed = _seed(run)
-  graph_lib.check(setup, seed)
-  start = _starting_point(run, values)
+  check(setup, seed)
+  start = _starting_point(run, settings.flag_values)
   step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
   if step >= run.train_steps:
     logging.info('%s is at step %d already, train_steps is %d: nothing to do.', run.log_dir, step, run.train_steps)
@@ -43,7 +45,7 @@ def train(setup: Setup, run: RunConfig, values: from_flags.Values) -> int:
     logging.info('The CNN:\n%s', getter.table(graph.rows))
     logging.info('%d variables with %d numbers; seed %d', len(tf.trainable_variables()), _numbers(), seed)
     scaffold = _scaffold(start)
-    checkpoints.write_flags(run.log_dir, {**values, 'seed': seed})
+    flags_file.write_flags(run.log_dir, {**settings.flag_values, 'seed': seed})
     checkpoints.repair_state(run.log_dir, start.resumed)
     return _run(graph, run, scaffold, signals)
 
@@ -52,8 +54,8 @@ def _seed(run: RunConfig) -> int:
   """The given seed; without one that of the run that goes on (flags.json), or a new one."""
   if run.seed is not None:
     return run.seed
-  old = checkpoints.read_flags(run.log_dir) if checkpoints.find(run.log_dir) else None
-  return old['seed'] if old and old.get('seed') is not None else secrets.randbits(62)
+  old = flags_file.seed_of(run.log_dir) if checkpoints.find(run.log_dir) else None
+  return secrets.randbits(62) if old is None else old
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Start:
   shared: str | None
 
 
-def _starting_point(run: RunConfig, values: from_flags.Values) -> Start:
+def _starting_point(run: RunConfig, values: flags.Values) -> Start:
   """Makes the folder and checks that the run in it is this one. Raises InputError."""
   checkpoints.require_plain(run.log_dir, 'train_log_dir')
   try:
@@ -72,7 +74,7 @@ def _starting_point(run: RunConfig, values: from_flags.Values) -> Start:
     raise errors.InputError(f'train_log_dir {run.log_dir} cannot be made: {error}') from error
   newest = checkpoints.newest(run.log_dir)
   if newest is not None:
-    checkpoints.require_same_model(run.log_dir, values)
+    flags_file.require_same_model(run.log_dir, values)
     logging.info('Going on from checkpoint %s', newest)
     return Start(newest, None)
   if checkpoints.find(run.log_dir):
@@ -115,7 +117,7 @@ def _run(graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals
 def _hooks(graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals: hooks.SignalHook,
            writer: tf.summary.FileWriter) -> list[tf.train.SessionRunHook]:
   """In this order: a loss that is no number ends the run before anything of it is saved."""
-  histograms = hooks.histogram_summary(graph.weights)
+  histograms = summaries.histogram_summary(graph.weights)
   return [
       signals,
       hooks.StreamHook(graph.global_step, graph.train_stream, graph.test_stream, STEPS_PER_SUMMARY),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import layers
+from hypertransformer.model.accuracy import accuracy
 from hypertransformer.settings.config import LossConfig
 
 
@@ -31,16 +32,6 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float =
     smoothed = label_smoothing * known / tf.reduce_sum(known, -1, keepdims=True)
   targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + smoothed
   return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits_v2(targets, logits))
-
-
-def hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  """logits [..., K], labels int [...] -> float [...]: 1 where the largest logit is the label's."""
-  return tf.cast(tf.equal(tf.argmax(logits, -1, output_type=tf.int32), tf.cast(labels, tf.int32)), tf.float32)
-
-
-def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  """logits [n, K], labels int [n] -> the fraction [] of right answers, 0..1."""
-  return tf.reduce_mean(hits(logits, labels))
 
 
 def learning_rate(base: float, decay_steps: float, decay_rate: float, step: tf.Tensor) -> tf.Tensor:

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes.sequences import Sequence
-from hypertransformer.model import continual, prototypes
+from hypertransformer.model import accuracy, continual, prototypes
 from hypertransformer.model.continual import Outcome
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.noise import Noise
 from hypertransformer.settings.config import ContinualConfig, LossConfig
 from hypertransformer.training import losses
 
@@ -31,7 +31,7 @@ def build(model: HyperTransformer, sequence: Sequence, config: ContinualConfig, 
   """J: the mean over (t, tau), or those of the last t only, of the cross-entropy of task tau's queries after task t."""
   outcome = continual.learn_sequence(model, sequence, config, noise, last_only=config.loss_terms == 'last')
   ce = losses.cross_entropy(outcome.logits, outcome.labels, loss.label_smoothing, prototypes.UNKNOWN)
-  hits = tf.reduce_mean(losses.hits(outcome.logits, outcome.labels), axis=1)
+  hits = tf.reduce_mean(accuracy.hits(outcome.logits, outcome.labels), axis=1)
   first, last = outcome.pairs[0][0], outcome.pairs[-1][0]  # t from 0
   means = tf.math.unsorted_segment_mean(hits, np.array([t - first for t, _ in outcome.pairs]), last + 1 - first)
   accuracy_after = dict(enumerate(tf.unstack(means), start=first + 1))

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import Classified, CnnWeights, HyperTransformer, Support
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.noise import Noise
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import losses, regularization
 

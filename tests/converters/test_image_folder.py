@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hypertransformer import progress
 from hypertransformer.converters import image_folder, image_sources
 from hypertransformer.converters.image_files import Form
-from hypertransformer.datasets import arrays
+from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
 
 SIZES = {'train': {'a': 3, 'b': 1}, 'test': {'c': 2}}
 FORM = Form(6, 3)
@@ -46,7 +46,7 @@ def _convert(source: pathlib.Path, path: pathlib.Path, **options: bool) -> image
 
 def test_training_reads_what_is_written(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
   written = _convert(source, tmp_path / 'data' / 'new')
-  found = arrays.load('new', str(tmp_path / 'data'))
+  found = folder_lib.load('new', str(tmp_path / 'data'))
   assert isinstance(found.images, np.memmap)
   np.testing.assert_array_equal(found.images, np.stack([_image(number) for number in range(6)]))
   assert found.sizes.tolist() == [3, 1, 2]
@@ -109,7 +109,7 @@ def test_at_most_ten_are_named(source: pathlib.Path, tmp_path: pathlib.Path) -> 
 def test_skip_broken(source: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
   (source / 'train' / 'a' / '1.png').write_bytes(b'')
   written = _convert(source, tmp_path / 'x', skip_broken=True)
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
   np.testing.assert_array_equal(found.images, np.stack([_image(number) for number in (0, 2, 3, 4, 5)]))
   assert found.sizes.tolist() == [2, 1, 2]
   assert list(written.lines())[-1].endswith('uint8 5 x 6 x 6 x 3, 0.0 MB, 1 broken images skipped')
@@ -158,9 +158,9 @@ def test_a_killed_conversion_leaves_nothing_for_long(source: pathlib.Path, tmp_p
 
 
 def test_interrupted(source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-  def stop(self: writing.Progress, done: int) -> None:
+  def stop(self: progress.Progress, done: int) -> None:
     raise KeyboardInterrupt
-  monkeypatch.setattr(writing.Progress, 'update', stop)
+  monkeypatch.setattr(progress.Progress, 'update', stop)
   with pytest.raises(KeyboardInterrupt):
     _convert(source, tmp_path / 'out' / 'x')
   assert os.listdir(tmp_path / 'out') == []

@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 from hypertransformer.converters import packed_images, tieredimagenet
-from hypertransformer.datasets import arrays
 from hypertransformer.errors import InputError
 from hypertransformer.files import writing
 
@@ -88,7 +87,7 @@ def _check(folder: pathlib.Path, expected: list[np.ndarray] = EXPECTED) -> None:
   """What training reads is what is expected, and nothing else lies there."""
   assert os.listdir(folder / 'out') == ['tieredimagenet']
   assert sorted(os.listdir(folder / 'out' / 'tieredimagenet')) == ['class_sizes.npy', 'images.npy']
-  loaded = arrays.load('tieredimagenet', str(folder / 'out'))
+  loaded = folder.load('tieredimagenet', str(folder / 'out'))
   np.testing.assert_array_equal(loaded.sizes, [len(images) for images in expected])
   np.testing.assert_array_equal(loaded.images, np.concatenate(expected))
 
@@ -366,7 +365,7 @@ def test_quota(tmp_path: pathlib.Path) -> None:
   _write(tmp_path)
   done = _run("""
 import pathlib, resource, sys
-from hypertransformer.episodes import tieredimagenet as t
+from hypertransformer.converters import tieredimagenet as t
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 release = t.Release((t.Split('train', 4, 30), t.Split('val', 2, 11), t.Split('test', 3, 20)), 5)
 t.convert(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1]) / 'out' / 'tieredimagenet', release=release)
@@ -380,7 +379,7 @@ def test_restart_after_a_kill(tmp_path: pathlib.Path) -> None:
   _write(tmp_path)
   done = _run("""
 import os, pathlib, signal, sys
-from hypertransformer.episodes import tieredimagenet as t
+from hypertransformer.converters import tieredimagenet as t
 release = t.Release((t.Split('train', 4, 30), t.Split('val', 2, 11), t.Split('test', 3, 20)), 5)
 t._scatter = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 t.convert(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1]) / 'out' / 'tieredimagenet', release=release)
@@ -409,7 +408,7 @@ def test_memory_stays_small(shuffled: bool, tmp_path: pathlib.Path) -> None:
   (tmp_path / 'train_labels.pkl').write_bytes(pickle.dumps({'labels': labels}, 2))
   done = _run("""
 import pathlib, resource, sys
-from hypertransformer.episodes import tieredimagenet as t
+from hypertransformer.converters import tieredimagenet as t
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 root = pathlib.Path(sys.argv[1])
 t.convert(root, root / 'tieredimagenet', release=t.Release((t.Split('train', 24, 14400),), 84))

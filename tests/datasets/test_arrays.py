@@ -10,6 +10,7 @@ import pytest
 from absl import logging
 
 from hypertransformer.datasets import arrays, layouts, specs
+from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_single_file_is_memory_mapped(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'x.npy', IMAGES)
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
   assert isinstance(found.images, np.memmap)
   assert found.images.shape == (12, 5, 6, 2)
   assert found.image_shape == (5, 6, 2)
@@ -55,19 +56,19 @@ def test_single_file_is_memory_mapped(tmp_path: pathlib.Path) -> None:
 
 def test_single_file_without_channels(tmp_path: pathlib.Path, warnings: list[str]) -> None:
   np.save(tmp_path / 'x.npy', IMAGES[..., 0])
-  _assert_classes(arrays.load('x', str(tmp_path)), list(IMAGES[..., :1]))
+  _assert_classes(folder_lib.load('x', str(tmp_path)), list(IMAGES[..., :1]))
   assert not warnings
 
 
 def test_a_flat_array_by_mistake_is_warned_of(tmp_path: pathlib.Path, warnings: list[str]) -> None:
   np.save(tmp_path / 'x.npy', np.zeros((9, 5, 6, 3), np.uint8))
-  arrays.load('x', str(tmp_path))
+  folder_lib.load('x', str(tmp_path))
   assert any('images are 3 wide' in text for text in warnings)
 
 
 def test_fortran_order(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'x.npy', np.asfortranarray(IMAGES))
-  _assert_classes(arrays.load('x', str(tmp_path)), list(IMAGES))
+  _assert_classes(folder_lib.load('x', str(tmp_path)), list(IMAGES))
 
 
 @pytest.mark.parametrize(('stored', 'expected'), [
@@ -80,7 +81,7 @@ def test_other_dtypes(stored: np.ndarray, expected: np.ndarray, tmp_path: pathli
                       monkeypatch: pytest.MonkeyPatch) -> None:
   monkeypatch.setattr(layouts, '_BLOCK_BYTES', 1500)  # several blocks, the last one shorter
   np.save(tmp_path / 'x.npy', stored)
-  _assert_classes(arrays.load('x', str(tmp_path)), list(expected))
+  _assert_classes(folder_lib.load('x', str(tmp_path)), list(expected))
 
 
 def _flat_folder(folder: pathlib.Path, images: np.ndarray, sizes: np.ndarray) -> None:
@@ -91,7 +92,7 @@ def _flat_folder(folder: pathlib.Path, images: np.ndarray, sizes: np.ndarray) ->
 
 def test_flat_folder_is_memory_mapped(tmp_path: pathlib.Path) -> None:
   _flat_folder(tmp_path / 'x', np.concatenate(RAGGED), np.array([len(part) for part in RAGGED]))
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
   assert isinstance(found.images, np.memmap)
   assert found.starts.tolist() == [0, 2, 6, 7, 10]
   assert found.starts.dtype == found.sizes.dtype == np.int64
@@ -103,7 +104,7 @@ def test_chunks_in_the_order_of_their_names(tmp_path: pathlib.Path) -> None:
   _save_chunk(tmp_path / 'x' / 'part_b.npy', RAGGED[3:])
   _save_chunk(tmp_path / 'x' / 'part_a.npy', RAGGED[:3])
   (tmp_path / 'x' / '.part_0.npy.123.part').write_bytes(b'left behind')
-  _assert_classes(arrays.load('x', str(tmp_path)), RAGGED)
+  _assert_classes(folder_lib.load('x', str(tmp_path)), RAGGED)
 
 
 def test_chunks_of_other_forms(tmp_path: pathlib.Path) -> None:
@@ -116,13 +117,13 @@ def test_chunks_of_other_forms(tmp_path: pathlib.Path) -> None:
   single = np.empty(2, object)
   single[:] = list(IMAGES[2, :2])
   _save_chunk(folder / '3.npy', [single, IMAGES[3].astype(np.float32)])
-  _assert_classes(arrays.load('x', str(tmp_path)),
+  _assert_classes(folder_lib.load('x', str(tmp_path)),
                   [*IMAGES, IMAGES[0], IMAGES[1, :2], IMAGES[2, :2], IMAGES[3]])
 
 
 def test_rows_and_gather(tmp_path: pathlib.Path) -> None:
   _flat_folder(tmp_path / 'x', np.concatenate(RAGGED), np.array([len(part) for part in RAGGED]))
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
   rows = found.rows(1, np.array([3, 0]))
   assert rows.tolist() == [5, 2]
   np.testing.assert_array_equal(found.gather(rows), RAGGED[1][[3, 0]])
@@ -134,7 +135,7 @@ def test_rows_and_gather(tmp_path: pathlib.Path) -> None:
 
 def test_shuffled_permutes_classes_without_copying(tmp_path: pathlib.Path) -> None:
   _flat_folder(tmp_path / 'x', np.concatenate(RAGGED), np.array([len(part) for part in RAGGED]))
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
   shuffled = found.shuffled(2022)
   order = specs.shuffled_classes(5, 2022)
   assert order != list(range(5))
@@ -160,7 +161,7 @@ def test_a_large_file_is_read_by_rows(large: np.ndarray, tmp_path: pathlib.Path,
   read: list[list[int]] = []
   preads = arrays._File.read
   monkeypatch.setattr(arrays._File, 'read', lambda self, rows: read.append(rows.tolist()) or preads(self, rows))
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
   _assert_classes(found, RAGGED)
   order = specs.shuffled_classes(5, 2022)
   _assert_classes(found.shuffled(2022), [RAGGED[old] for old in order])
@@ -174,7 +175,7 @@ def test_a_large_file_is_read_by_rows(large: np.ndarray, tmp_path: pathlib.Path,
 
 @pytest.mark.usefixtures('large')
 def test_a_large_file_that_is_cut_meanwhile(tmp_path: pathlib.Path) -> None:
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
   path = tmp_path / 'x' / 'images.npy'
   os.truncate(path, path.stat().st_size - 1)
   np.testing.assert_array_equal(found.gather([10]), RAGGED[4][:1])
@@ -185,12 +186,12 @@ def test_a_large_file_that_is_cut_meanwhile(tmp_path: pathlib.Path) -> None:
 @pytest.mark.usefixtures('large')
 def test_arrays_without_a_file_of_their_own_are_indexed(tmp_path: pathlib.Path) -> None:
   """A copy, a part, another order and plain memory: all right, though not by rows of a file."""
-  images = arrays.load('x', str(tmp_path)).images
+  images = folder_lib.load('x', str(tmp_path)).images
   np.save(tmp_path / 'f.npy', np.asfortranarray(IMAGES))
   for part in (images[2:5], images + np.uint8(1), np.array(images), images[:, ::2]):
-    found = arrays.of_images('part', (part, np.array([len(part)])))
+    found = folder_lib.of_images('part', (part, np.array([len(part)])))
     np.testing.assert_array_equal(found.gather([1, 0]), np.array(part)[[1, 0]])
-  _assert_classes(arrays.load('f', str(tmp_path)), list(IMAGES))
+  _assert_classes(folder_lib.load('f', str(tmp_path)), list(IMAGES))
 
 
 def test_resident_memory_stays_small(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +204,7 @@ def test_resident_memory_stays_small(tmp_path: pathlib.Path, monkeypatch: pytest
   images[7, 3] = 9
   images.flush()
   del images
-  found = arrays.load('x', str(tmp_path))
+  found = folder_lib.load('x', str(tmp_path))
 
   def resident() -> int:
     return int(statm.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
@@ -294,7 +295,7 @@ def test_bad_files(make: Callable[[pathlib.Path], None], found: str,
                    tmp_path: pathlib.Path) -> None:
   make(tmp_path)
   with pytest.raises(InputError, match=found):
-    arrays.load('x', str(tmp_path))
+    folder_lib.load('x', str(tmp_path))
 
 
 @pytest.mark.parametrize(('name', 'converter'), [
@@ -306,40 +307,40 @@ def test_bad_files(make: Callable[[pathlib.Path], None], found: str,
 def test_missing_dataset_names_its_converter(name: str, converter: str,
                                              tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=rf'{name}\.npy and the folder .*make it .*{converter}'):
-    arrays.load(name, str(tmp_path))
+    folder_lib.load(name, str(tmp_path))
 
 
 def test_missing_folder(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'the data folder .*nowhere is not there'):
-    arrays.load('omniglot', str(tmp_path / 'nowhere'))
+    folder_lib.load('omniglot', str(tmp_path / 'nowhere'))
   with pytest.raises(InputError, match='is not there: no folder of data is given, expected --data_numpy_dir'):
-    arrays.load('omniglot', '')
+    folder_lib.load('omniglot', '')
 
 
 def test_a_subset_of_a_known_dataset_is_warned_of(tmp_path: pathlib.Path,
                                                   warnings: list[str]) -> None:
   np.save(tmp_path / 'kmnist.npy', IMAGES)
-  assert arrays.load('kmnist', str(tmp_path)).num_classes == 4
+  assert folder_lib.load('kmnist', str(tmp_path)).num_classes == 4
   assert warnings == ['dataset kmnist has 4 classes; the complete one has 10']
 
 
 def test_file_before_folder(tmp_path: pathlib.Path, warnings: list[str]) -> None:
   np.save(tmp_path / 'x.npy', IMAGES)
   _flat_folder(tmp_path / 'x', np.concatenate(RAGGED), np.array([len(part) for part in RAGGED]))
-  assert arrays.load('x', str(tmp_path)).num_classes == 4
+  assert folder_lib.load('x', str(tmp_path)).num_classes == 4
   assert warnings == [f'{tmp_path / "x.npy"} and the folder {tmp_path / "x"} are both there: the file is read, the '
                       'folder is not; remove the one that is out of date']
 
 
 def test_select(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'x.npy', IMAGES)
-  found = arrays.load('x', str(tmp_path))
-  assert arrays.select(found, (3, 0), 1).tolist() == [3, 0]
-  assert arrays.select(found, None, 3).tolist() == [0, 1, 2]
+  found = folder_lib.load('x', str(tmp_path))
+  assert folder_lib.select(found, (3, 0), 1).tolist() == [3, 0]
+  assert folder_lib.select(found, None, 3).tolist() == [0, 1, 2]
   with pytest.raises(InputError, match=r"labels 2-4 of dataset 'x' .* the classes 0-3"):
-    arrays.select(found, (2, 4), 1)
+    folder_lib.select(found, (2, 4), 1)
   with pytest.raises(InputError, match="no classes of dataset 'x'"):
-    arrays.select(found, (), 1)
+    folder_lib.select(found, (), 1)
   for use_labels in (5, 0):
     with pytest.raises(InputError, match=f"use_labels is {use_labels}, but dataset 'x' has 4"):
-      arrays.select(found, None, use_labels)
+      folder_lib.select(found, None, use_labels)

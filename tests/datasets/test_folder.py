@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.datasets import arrays, tfds
+from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.datasets.specs import DatasetSpec
 from hypertransformer.errors import InputError
@@ -41,13 +42,13 @@ def test_classes_are_shuffled_by_the_seed_as_in_the_original(data_folder: pathli
 
 def test_a_dataset_is_read_once(data_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
   read = []
-  load = arrays.load
+  load = folder_lib.load
 
   def noting(name: str, folder: str) -> arrays.ClassArrays:
     read.append(name)
     return load(name, folder)
 
-  monkeypatch.setattr(arrays, 'load', noting)
+  monkeypatch.setattr(folder_lib, 'load', noting)
   folder = DataFolder(str(data_folder))
   assert folder.open('tiny:0-3').arrays is folder.open('tiny:4-9').arrays
   assert read == ['tiny']

@@ -9,7 +9,8 @@ import pytest
 
 from hypertransformer.converters import image_folder, image_sources
 from hypertransformer.converters.image_files import Form
-from hypertransformer.datasets import arrays, inspection, specs
+from hypertransformer.datasets import folder as folder_lib
+from hypertransformer.datasets import inspection, specs
 from hypertransformer.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -126,4 +127,4 @@ def test_without_a_class_list(folder: pathlib.Path) -> None:
   found = inspection.inspect('cub', str(folder))
   assert found.names == ()
   assert list(found.splits) == ['all']
-  assert arrays.load('cub', str(folder)).num_classes == 6
+  assert folder_lib.load('cub', str(folder)).num_classes == 6

@@ -13,12 +13,14 @@ import pytest
 from absl import logging
 from PIL import Image
 
-from hypertransformer import evaluate_model, train
 from hypertransformer.converters import omniglot
 from hypertransformer.datasets import tfds
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.datasets.layouts import FlatImages
 from hypertransformer.errors import InputError
+from hypertransformer.evaluation import presets
+from hypertransformer.settings import from_flags
+from hypertransformer.training.setup import setup_from
 
 RNG = np.random.default_rng(3)
 # {split: its examples}
@@ -98,10 +100,10 @@ def test_omniglot_is_read_whole(asked: list[Any], warnings: list[str]) -> None:
 
 def test_flags_say_where_and_which_split(asked: list[Any], make_values: Callable[..., dict[str, Any]]) -> None:
   values = make_values(data_dir='there', test_split='test', train_dataset='kmnist:0-5', test_dataset='kmnist:6-9')
-  setup = train.setup_from(values)
+  setup = setup_from(from_flags.settings_from(values))
   assert [setup.train_set.arrays.images[0, 0, 0, 0], setup.test_set.arrays.images[0, 0, 0, 0]] == [1, 2]
-  evaluate_model.presets_from(values)
-  evaluate_model.presets_from(values | {'eval_datasets': 'val=kmnist:6-9'})
+  presets.presets_from(from_flags.data_config(values))
+  presets.presets_from(from_flags.data_config(values | {'eval_datasets': 'val=kmnist:6-9'}))
   assert [split for *_, split in asked] == ['train', 'test', 'train', 'test', 'test']
   assert {data_dir for _, data_dir, _ in asked} == {'there'}
 

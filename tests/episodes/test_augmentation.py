@@ -7,8 +7,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation
-from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.errors import InputError
+from hypertransformer.settings.config import AugmentationConfig
 
 PROBABILITIES = [field.name for field in dataclasses.fields(AugmentationConfig)
                  if field.name.endswith('_probability')]

@@ -11,9 +11,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes import pipeline
-from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
-from hypertransformer.settings.config import EpisodeConfig
+from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig
 
 CONFIG = EpisodeConfig(num_labels=3, support_samples=7, query_samples=10, balanced=True, unlabeled_per_class=1)
 PLAIN = AugmentationConfig()

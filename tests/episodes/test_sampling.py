@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypertransformer.datasets.arrays import ClassArrays
-from hypertransformer.episodes.sampling import ClassSet, Draw, EpisodeSampler
+from hypertransformer.datasets.arrays import ClassArrays, ClassSet
+from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import EpisodeConfig
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.arrays import ClassArrays
+from hypertransformer.datasets.arrays import ClassArrays, ClassSet
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.episodes.sampling import ClassSet, EpisodeSampler
+from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 

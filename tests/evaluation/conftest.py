@@ -3,6 +3,7 @@ task evaluator reports it."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -15,9 +16,10 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.evaluation.daemon import Daemon
-from hypertransformer.evaluation.evaluator import Found, Preset
+from hypertransformer.evaluation.evaluator import Found
+from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import EvalConfig
 
 OFFSETS = np.array([-0.25, 0.0, 0.0, 0.25])  # of the tasks' accuracies from their mean
@@ -73,9 +75,11 @@ class Bench:
           **config: Any) -> None:
     """A new daemon runs until it ends: when nothing new comes for a moment, unless told otherwise."""
     chosen = [Preset(name, f'tiny:{name}', None) for name in presets]  # type: ignore[arg-type]
-    config = {'num_tasks': 4, 'num_batches': 2, 'batch_size': 50, 'timeout_secs': 0.1} | config
-    Daemon(self.evaluator, chosen, EvalConfig(**config), str(self.folder),  # type: ignore[arg-type]
-           values or from_flags.defaults()).run(train_steps)
+    config = {'num_episodes': 4, 'num_batches': 2, 'batch_size': 50, 'timeout_secs': 0.1} | config
+    values = values or flags.defaults()
+    settings = from_flags.settings_from(values | {'train_log_dir': str(self.folder), 'train_steps': train_steps})
+    settings = dataclasses.replace(settings, evaluation=EvalConfig(**config), flag_values=values)
+    Daemon(self.evaluator, chosen, settings).run()  # type: ignore[arg-type]
 
   def results(self) -> list[dict[str, Any]]:
     path = self.folder / 'eval' / 'results.jsonl'

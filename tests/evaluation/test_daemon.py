@@ -43,7 +43,7 @@ def test_no_query_image_outside_the_support(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.evaluator.evaluate = lambda preset, progress: Scores(  # type: ignore[method-assign]
       np.array([0.5]), np.array([np.nan]))
-  bench.run(num_tasks=1)
+  bench.run(num_episodes=1)
   line, = bench.results()
   assert (line['accuracy_disjoint'], line['ci95_disjoint'], line['ci95']) == (None, None, None)
 

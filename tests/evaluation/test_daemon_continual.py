@@ -17,10 +17,10 @@ from PIL import Image
 
 from hypertransformer.evaluation.results import ResultFile
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import ContinualConfig
 
-SIZES = {'num_tasks': 2, 'num_batches': 1, 'batch_size': 75}
+SIZES = {'num_episodes': 2, 'num_batches': 1, 'batch_size': 75}
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_csv_grows_with_the_lines_and_names_that_are_no_paths_do_not_matter(cont
 def test_a_restarted_evaluator_repeats_nothing_and_makes_the_table_good(continual: Any) -> None:
   """Flags of the training alone do not matter; those of the sequences do."""
   continual.save(5, 0.5)
-  values = from_flags.defaults() | {'continual_scenario': 'class_incremental'}
+  values = flags.defaults() | {'continual_scenario': 'class_incremental'}
   continual.run(values=values, **SIZES)
   before = (continual.folder / 'eval' / 'continual.csv').read_text()
   (continual.folder / 'eval' / 'continual.csv').unlink()
@@ -95,7 +95,7 @@ def test_a_restarted_evaluator_repeats_nothing_and_makes_the_table_good(continua
 def test_what_another_kind_of_evaluation_found_is_not_done(continual: Any) -> None:
   """Also if an evaluator of this kind was started before, and stopped before it found anything."""
   continual.save(5, 0.5)
-  values = from_flags.defaults() | {'continual_scenario': 'class_incremental'}
+  values = flags.defaults() | {'continual_scenario': 'class_incremental'}
   continual.run(values=values, **SIZES)
   continual.evaluator.kind = 'class_incremental', True, 2
   continual.run(values=values, **SIZES)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 
 # The best checkpoint.
 
@@ -93,7 +93,7 @@ def test_other_numbers_of_tasks_are_evaluated_anew(bench: Any) -> None:
 
 def test_other_settings_are_evaluated_anew_and_those_of_training_do_not_matter(bench: Any) -> None:
   bench.save(5, 0.5)
-  values = from_flags.defaults()
+  values = flags.defaults()
   for changes in ({}, {'learning_rate': 9.0, 'train_steps': 7}, {'disjoint_query': True}, {'disjoint_query': True}):
     bench.run(values=values | changes)
   assert bench.steps() == [5, 5]

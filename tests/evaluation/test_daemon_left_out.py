@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags, flags_file
 
 
 def assert_left_out(bench: Any, step: int, reason: str) -> None:
@@ -96,7 +96,7 @@ def test_one_without_a_step(bench: Any) -> None:
 
 def test_one_of_a_run_of_an_older_version_that_is_another_model_now(bench: Any) -> None:
   bench.save(5, 0.5)
-  values = from_flags.defaults() | {'num_labels': 20}
+  values = flags.defaults() | {'num_labels': 20}
   (bench.folder / 'flags.json').write_text(json.dumps(values))
   bench.run(values=values | {'eval_once': True, 'num_task_evals': 3})
   assert_left_out(bench, 5, f'the run in {bench.folder} was made by a version of hypertransformer that differed')
@@ -105,8 +105,8 @@ def test_one_of_a_run_of_an_older_version_that_is_another_model_now(bench: Any) 
 def test_one_of_a_run_with_other_flags(bench: Any) -> None:
   """The variables may fit all the same: other activations, say, would give wrong numbers."""
   bench.save(5, 0.5)
-  values = from_flags.defaults()
-  checkpoints.write_flags(str(bench.folder), values)
+  values = flags.defaults()
+  flags_file.write_flags(str(bench.folder), values)
   bench.run(values=values | {'cnn_activation': 'lrelu', 'eval_once': True, 'num_task_evals': 3})
   assert_left_out(bench, 5, "its run has other flags: --cnn_activation was 'relu', is 'lrelu'")
   bench.run(values=values)

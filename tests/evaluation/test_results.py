@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from hypertransformer.evaluation.results import Result, ResultFile, mean_and_ci95
+from hypertransformer.evaluation.estimates import mean_and_ci95
+from hypertransformer.evaluation.results import Result, ResultFile
 
 RESULT = Result('logs/model-30', 30, 'val', 'tiny:0-9', 0.5, 0.025, 400, 1600, 0.475, 0.03, 12.5)
 

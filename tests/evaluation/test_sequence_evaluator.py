@@ -15,7 +15,7 @@ from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.episodes.sequences import episode_config
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.evaluator import Preset
+from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.settings import from_flags
@@ -145,7 +145,7 @@ def both(request: pytest.FixtureRequest, values: dict[str, Any], model: ModelCon
          hand: ByHand, tmp_path_factory: pytest.TempPathFactory) -> Any:
   """(scenario, the evaluator, by hand {preset: [{(t, tau): ...} of each sequence]})."""
   scenario = request.param
-  continual = ContinualConfig(scenario, num_tasks=2, eval_num_tasks=TASKS)
+  continual = ContinualConfig(scenario, train_length=2, eval_length=TASKS)
   evaluator = make_evaluator(values, model, presets, continual)
   evaluator.restore(hand.save(tmp_path_factory.mktemp('checkpoint')))
   config = episode_config(dataclasses.replace(from_flags.episode_config(values), query_samples=QUERIES), continual, TASKS)
@@ -211,4 +211,4 @@ def test_a_preset_with_too_few_classes(values: dict[str, Any], model: ModelConfi
   with pytest.raises(InputError, match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
                                        r'sequence of eval_num_tasks=4 tasks of num_labels=3 classes needs 12: .*'
                                        r'--eval_num_tasks'):
-    make_evaluator(values, model, presets, ContinualConfig('class_incremental', eval_num_tasks=4))
+    make_evaluator(values, model, presets, ContinualConfig('class_incremental', eval_length=4))

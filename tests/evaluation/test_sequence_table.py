@@ -29,7 +29,7 @@ def scores(tasks: int = 3, seed: int = 0, scenario: str = 'class_incremental', s
     cells = rng.uniform(0.3, 0.6, (sequences, tasks, tasks))
     cells[:, np.triu_indices(tasks, 1)[0], np.triu_indices(tasks, 1)[1]] = np.nan
   return SequenceScores(cells, np.full(sequences, 0.25),
-                        ContinualConfig(scenario, eval_num_tasks=tasks, mixed_queries=mixed_queries))
+                        ContinualConfig(scenario, eval_length=tasks, mixed_queries=mixed_queries))
 
 
 def line(found: SequenceScores, step: int = 10, preset: str = 'val, "ö"/x') -> dict[str, Any]:

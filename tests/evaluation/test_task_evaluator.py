@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.datasets.folder import DataFolder
-from hypertransformer.episodes.sampling import ClassSet, Draw, EpisodeSampler
+from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.evaluator import Preset
+from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores, TaskEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.settings import from_flags

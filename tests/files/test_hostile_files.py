@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.converters import miniimagenet, tieredimagenet
-from hypertransformer.datasets import arrays
+from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.errors import InputError
 from hypertransformer.files import pickle_scan, safe_pickle
 
@@ -241,7 +241,7 @@ def test_object_arrays(payload: str, tmp_path: pathlib.Path, little_memory: None
   (tmp_path / 'photos').mkdir()
   (tmp_path / 'photos' / '0.npy').write_bytes(header.getvalue() + data)
   with pytest.raises(InputError, match=r'0\.npy (is refused: it|is not a whole pickle|promises)'):
-    arrays.load('photos', str(tmp_path))
+    folder_lib.load('photos', str(tmp_path))
 
 
 @pytest.mark.parametrize('images', [['x' * 1000, *['y'] * 1000], [[0, 1], [2, 3]], range(10 ** 6), 'x', None, {1: 2}])
@@ -252,7 +252,7 @@ def test_chunks_of_other_things_than_arrays(images: Any, tmp_path: pathlib.Path)
   (tmp_path / 'photos').mkdir()
   np.save(tmp_path / 'photos' / '0.npy', chunk, allow_pickle=True)
   with pytest.raises(InputError, match=rf'0\.npy: entry 1 is a {type(images).__name__}; expected an array'):
-    arrays.load('photos', str(tmp_path))
+    folder_lib.load('photos', str(tmp_path))
 
 
 def test_npy_header_that_claims_a_huge_array(tmp_path: pathlib.Path) -> None:
@@ -261,7 +261,7 @@ def test_npy_header_that_claims_a_huge_array(tmp_path: pathlib.Path) -> None:
       header, {'descr': '|u1', 'fortran_order': False, 'shape': (10 ** 9, 600, 84, 84, 3)})
   (tmp_path / 'photos.npy').write_bytes(header.getvalue())
   with pytest.raises(InputError, match=r'photos\.npy is truncated: .* needs 12700800000000000 bytes, the file has 0'):
-    arrays.load('photos', str(tmp_path))
+    folder_lib.load('photos', str(tmp_path))
 
 
 def test_honest_files_are_far_from_the_limits() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.files import writing
+from hypertransformer.progress import Progress
 
 
 def test_output_file(tmp_path: pathlib.Path) -> None:
@@ -60,7 +61,7 @@ def test_unwritable_place(tmp_path: pathlib.Path) -> None:
 def test_progress_lines() -> None:
   now = iter([0., 1., 4., 5., 8.])
   out = io.StringIO()
-  progress = writing.Progress('x', 100, 'images', every=3, stream=out, clock=lambda: next(now))
+  progress = Progress('x', 100, 'images', every=3, stream=out, clock=lambda: next(now))
   for done in (10, 40, 50, 80):  # at 1, 4, 5 and 8 seconds
     progress.update(done)
   assert out.getvalue().splitlines() == ['x: 40 of 100 images, 10/s, 6 s left',

@@ -15,7 +15,8 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.evaluator import FIRST_STREAM, Preset
+from hypertransformer.evaluation.evaluator import FIRST_STREAM
+from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.learners import ContinualLearner, FewShotLearner
 from hypertransformer.settings import from_flags

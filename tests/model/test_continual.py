@@ -11,9 +11,9 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes.sequences import Sequence
 from hypertransformer.errors import InputError
-from hypertransformer.model import continual, loops
+from hypertransformer.model import continual, loops, sequence_queries
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.noise import Noise
 from hypertransformer.model.prototypes import UNKNOWN
 from hypertransformer.settings.config import (
   CONTINUAL_METHODS,
@@ -359,7 +359,7 @@ def test_mixed_batches_have_images_of_every_task():
   after = np.array([0, 1, 1, 2, 2, 2])
   of = np.array([0, 0, 1, 0, 1, 2])
   batches = of[:, None] * 10 + np.arange(10)
-  mixed, places = continual.mixed_batches(after, batches)
+  mixed, places = sequence_queries.mixed_batches(after, batches)
   np.testing.assert_array_equal(mixed.reshape(-1)[places], batches)
   for t in range(3):
     assert sorted(mixed[after == t].reshape(-1)) == list(range((t + 1) * 10))

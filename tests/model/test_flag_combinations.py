@@ -18,9 +18,9 @@ from allpairspy import AllPairs
 from hypertransformer.errors import InputError
 from hypertransformer.model import sample_removal
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.noise import Noise
 from hypertransformer.reference import names
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags, from_flags
 from hypertransformer.training import optimizer, task_objective
 
 # What others need comes first: allpairspy fills combinations from the left.
@@ -74,7 +74,7 @@ FIRST_CLASS, CLASSES = 3, 10
 
 
 def values_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
-  return {**from_flags.defaults(), **chosen}
+  return {**flags.defaults(), **chosen}
 
 
 def model_of(values: Mapping[str, Any]) -> HyperTransformer:
@@ -100,7 +100,7 @@ def combinations() -> list[dict[str, Any]]:
 
 
 def shown(chosen: dict[str, Any]) -> str:
-  defaults = from_flags.defaults()
+  defaults = flags.defaults()
   return ' '.join(f'{name}={value}' for name, value in chosen.items() if value != defaults[name])
 
 

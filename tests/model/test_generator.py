@@ -8,8 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 from hypertransformer.model import generator
-from hypertransformer.model.getter import BlockLayout
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.blocks import BlockLayout
+from hypertransformer.model.noise import Noise
 from hypertransformer.model.transformer import Widths
 from hypertransformer.settings.config import ModelConfig, TransformerConfig
 

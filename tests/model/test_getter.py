@@ -7,7 +7,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import getter
-from hypertransformer.model.getter import BOTH, GENERATED, TRAINED, BlockLayout, LayerGetter, LayerWeights
+from hypertransformer.model.blocks import BlockLayout
+from hypertransformer.model.getter import BOTH, GENERATED, TRAINED, LayerGetter, LayerWeights
 
 # Two output channels, each with a 1 x 2 kernel over 3 inputs, bias, gamma, beta: 9 numbers a block.
 OUTPUT = BlockLayout('output', 2, {

@@ -10,9 +10,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
-from hypertransformer.model import getter
+from hypertransformer.model import accuracy, getter
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.noise import Noise
 from hypertransformer.reference import block_vectors
 from hypertransformer.settings.config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.training import losses
@@ -220,12 +220,12 @@ def test_a_generator_of_zeros_guesses(lab, with_heads):
   """With the last norm of every generator at zero all blocks are zero: all logits are equal, the loss is log K."""
   outputs = [with_heads.classified.logits, *with_heads.classified.head_logits]
   labels = tf.constant([0, 1, 2, 0])
-  measured = [(losses.cross_entropy(x, labels), losses.accuracy(x, labels)) for x in outputs]
+  measured = [(losses.cross_entropy(x, labels), accuracy.accuracy(x, labels)) for x in outputs]
   lab.fill(**{'feed_forward_norm/gamma': 0.0, 'feed_forward_norm/beta': 0.0})
-  for (x, (loss, accuracy)) in zip(lab.run(outputs), lab.run(measured), strict=True):
+  for (x, (loss, right)) in zip(lab.run(outputs), lab.run(measured), strict=True):
     assert not x.any()
     assert loss == pytest.approx(np.log(K), rel=1e-6)
-    assert accuracy == 0.5    # always class 0
+    assert right == 0.5    # always class 0
 
 
 @pytest.mark.parametrize('settings', [

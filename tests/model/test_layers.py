@@ -9,7 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import layers
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.noise import Noise, dropout
 
 
 def close(ours, expected, tolerance=1e-5):
@@ -117,26 +117,26 @@ def test_batch_norm_has_epsilon_1e_3(lab):
 
 def test_dropout_is_off_without_noise_or_rate():
   x = tf.zeros([3])
-  assert layers.dropout(x, 0.5, None) is x
-  assert layers.dropout(x, 0.0, Noise(tf.constant([1, 2]))) is x
+  assert dropout(x, 0.5, None) is x
+  assert dropout(x, 0.0, Noise(tf.constant([1, 2]))) is x
 
 
 @pytest.mark.parametrize('on', [0.0, 1.0])
 def test_noise_can_be_switched_in_the_graph(lab, on):
   x = tf.fill([50, 40], 3.0)
-  y = lab.run(layers.dropout(x, 0.5, Noise(tf.constant([1, 2]), tf.constant(on))))
+  y = lab.run(dropout(x, 0.5, Noise(tf.constant([1, 2]), tf.constant(on))))
   assert set(np.unique(y)) == ({3.0} if on == 0.0 else {0.0, 6.0})
 
 
 def test_dropout_zeroes_a_share_and_scales_the_rest(lab):
-  y = lab.run(layers.dropout(tf.ones([200, 100]), 0.3, Noise(tf.constant([1, 2]))))
+  y = lab.run(dropout(tf.ones([200, 100]), 0.3, Noise(tf.constant([1, 2]))))
   assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.7)}
   assert abs((y == 0).mean() - 0.3) < 0.01
 
 
 def test_the_gradient_passes_where_dropout_does(lab):
   x = tf.ones([50])
-  y = layers.dropout(x, 0.5, Noise(tf.constant([1, 2])))
+  y = dropout(x, 0.5, Noise(tf.constant([1, 2])))
   y, gradient = lab.run((y, tf.gradients(y, x)[0]))
   np.testing.assert_array_equal(y, gradient)
 

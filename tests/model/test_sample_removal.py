@@ -7,7 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import sample_removal
-from hypertransformer.model.layers import Noise
+from hypertransformer.model.noise import Noise
 from hypertransformer.settings.config import ModelConfig
 
 STEPS, SAMPLES = 1500, 40

@@ -15,7 +15,7 @@ from absl import logging
 import hypertransformer
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags, flags_file
 
 
 @pytest.fixture(scope='module')
@@ -208,37 +208,37 @@ def test_require_nothing_lost(tmp_path: pathlib.Path) -> None:
 
 
 def test_flags_json_holds_every_value(tmp_path: pathlib.Path) -> None:
-  values = from_flags.defaults() | {'seed': 5, 'learning_rate': 0.25}
-  checkpoints.write_flags(str(tmp_path), values)
+  values = flags.defaults() | {'seed': 5, 'learning_rate': 0.25}
+  flags_file.write_flags(str(tmp_path), values)
   expected = values | {'hypertransformer_version': hypertransformer.__version__}
   assert json.loads((tmp_path / 'flags.json').read_text()) == expected
-  assert checkpoints.read_flags(str(tmp_path)) == expected
+  assert flags_file.read_flags(str(tmp_path)) == expected
   assert [path.name for path in tmp_path.iterdir()] == ['flags.json']
 
 
 def test_flags_json_missing_or_broken(tmp_path: pathlib.Path) -> None:
-  assert checkpoints.read_flags(str(tmp_path)) is None
+  assert flags_file.read_flags(str(tmp_path)) is None
   (tmp_path / 'flags.json').write_text('{"seed": ')
   with pytest.raises(InputError, match=r'flags\.json cannot be read as JSON .*: correct it or delete it'):
-    checkpoints.read_flags(str(tmp_path))
+    flags_file.read_flags(str(tmp_path))
 
 
 def test_a_run_of_an_older_version_with_another_loss_is_not_resumed(tmp_path: pathlib.Path) -> None:
-  values = from_flags.defaults() | {'label_smoothing': 0.1, 'shared_head_weight': 1.0, 'shared_feature_extractor': '2-layer'}
+  values = flags.defaults() | {'label_smoothing': 0.1, 'shared_head_weight': 1.0, 'shared_feature_extractor': '2-layer'}
   (tmp_path / 'flags.json').write_text(json.dumps(values))
   with pytest.raises(InputError, match=r'the real-class head had none, and has it\. Train anew'):
-    checkpoints.require_same_model(str(tmp_path), values)
-  checkpoints.write_flags(str(tmp_path), values)
-  checkpoints.require_same_model(str(tmp_path), values)
+    flags_file.require_same_model(str(tmp_path), values)
+  flags_file.write_flags(str(tmp_path), values)
+  flags_file.require_same_model(str(tmp_path), values)
 
 
 def test_require_same_model(tmp_path: pathlib.Path) -> None:
-  values = from_flags.defaults()
-  checkpoints.require_same_model(str(tmp_path), values)  # no flags.json: nothing to say
-  checkpoints.write_flags(str(tmp_path), values)
-  checkpoints.require_same_model(str(tmp_path), values | {'learning_rate': 7.0, 'train_steps': 1})
+  values = flags.defaults()
+  flags_file.require_same_model(str(tmp_path), values)  # no flags.json: nothing to say
+  flags_file.write_flags(str(tmp_path), values)
+  flags_file.require_same_model(str(tmp_path), values | {'learning_rate': 7.0, 'train_steps': 1})
   with pytest.raises(InputError) as error:
-    checkpoints.require_same_model(str(tmp_path), values | {'embedding_dim': 9, 'cnn_model_name': '4-layer'})
+    flags_file.require_same_model(str(tmp_path), values | {'embedding_dim': 9, 'cnn_model_name': '4-layer'})
   assert "--embedding_dim was 8, is 9" in str(error.value)
   assert "--cnn_model_name was '3-layer', is '4-layer'" in str(error.value)
   assert str(tmp_path) in str(error.value)

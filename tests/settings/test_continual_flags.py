@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import config, flag_table, from_flags
+from hypertransformer.settings import changes, config, flag_table, flags, from_flags
 
 CLASS = {'continual_scenario': 'class_incremental'}
 PIECES = {'continual_scenario': 'mini_batch'}
@@ -14,8 +14,8 @@ MERGED = {**CLASS, 'continual_method': 'merged_hypertransformer'}
 
 
 def values(**changes):
-  assert not set(changes) - set(from_flags.defaults())
-  return {**from_flags.defaults(), **changes}
+  assert not set(changes) - set(flags.defaults())
+  return {**flags.defaults(), **changes}
 
 
 def test_without_a_scenario_it_is_the_hypertransformer():
@@ -70,13 +70,13 @@ def test_classes_that_a_support_set_has(changes, classes):
     ({'add_trainable_weights': True}, {'add_trainable_weights': True, 'generated_weight_scale': 0.1},
      ['--generated_weight_scale was 1.0, is 0.1'])])
 def test_what_makes_another_model(old, new, changed):
-  assert from_flags.model_flag_changes(values(**old), values(**new)) == changed
+  assert changes.model_flag_changes(values(**old), values(**new)) == changed
 
 
 def test_a_run_from_before_these_flags_goes_on():
   old = {name: value for name, value in values().items()
          if name not in {flag.name for flag in flag_table.CONTINUAL_FLAGS}}
-  assert from_flags.model_flag_changes(old, values()) == []
+  assert changes.model_flag_changes(old, values()) == []
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

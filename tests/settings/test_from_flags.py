@@ -9,23 +9,23 @@ import pathlib
 import pytest
 from absl import flags as absl_flags
 
-from hypertransformer.episodes.augmentation import AugmentationConfig
 from hypertransformer.errors import InputError
-from hypertransformer.settings import config, flag_table, from_flags
+from hypertransformer.settings import changes, config, flag_table, flags, from_flags
+from hypertransformer.settings.config import AugmentationConfig
 
-REPO = pathlib.Path(__file__).resolve().parents[1]
+REPO = pathlib.Path(__file__).resolve().parents[2]
 SPEC = REPO.parent / 'shared/spec/flags.json'
 KINDS = {'int': int, 'float': float, 'bool': bool, 'string': str, 'string enum': str}
 
 
 def values(**changes):
-  assert not set(changes) - set(from_flags.defaults())
-  return {**from_flags.defaults(), **changes}
+  assert not set(changes) - set(flags.defaults())
+  return {**flags.defaults(), **changes}
 
 
 def parsed(*arguments: str) -> absl_flags.FlagValues:
   own = absl_flags.FlagValues()
-  from_flags.define(own)
+  flags.define(own)
   own(['program', *arguments])
   return own
 
@@ -69,11 +69,11 @@ def test_flags_are_unique_and_explained():
 
 
 def test_defaults_of_the_command_line():
-  assert from_flags.values(parsed()) == from_flags.defaults()
+  assert flags.values(parsed()) == flags.defaults()
 
 
 def test_values_of_the_command_line():
-  own = from_flags.values(parsed('--num_labels=20', '--learning_rate=0.02', '--balanced_batches', '--nolw_generate_bias',
+  own = flags.values(parsed('--num_labels=20', '--learning_rate=0.02', '--balanced_batches', '--nolw_generate_bias',
                             '--layerwise_generator=separate', '--num_layerwise_features=8', '--seed=5'))
   assert own == values(num_labels=20, learning_rate=0.02, balanced_batches=True, layerwise_generator='separate',
                        num_layerwise_features='8', seed=5)
@@ -89,9 +89,9 @@ def test_what_the_parser_refuses(argument):
 
 def test_flags_without_effect_are_named_in_one_warning(caplog):
   with caplog.at_level(logging.WARNING, logger='absl'):
-    from_flags.values(parsed('--value_dim=256'))    # its default
+    flags.values(parsed('--value_dim=256'))    # its default
     assert caplog.messages == []
-    from_flags.values(parsed('--value_dim=3', '--num_labels=5', '--boundary_probability=0.5'))
+    flags.values(parsed('--value_dim=3', '--num_labels=5', '--boundary_probability=0.5'))
   assert caplog.messages == [
       'These flags are accepted but have no effect: --boundary_probability, --value_dim']
 
@@ -213,9 +213,9 @@ def test_switches_of_the_test_set():
 
 def test_model_flag_changes():
   old = values(num_labels=20, learning_rate=0.1)
-  assert from_flags.model_flag_changes(old, old) == []
+  assert changes.model_flag_changes(old, old) == []
   new = {**old, 'num_labels': 5, 'cnn_activation': 'lrelu', 'learning_rate': 0.2, 'train_steps': 3}
-  assert from_flags.model_flag_changes(old, new) == [
+  assert changes.model_flag_changes(old, new) == [
       '--num_labels was 20, is 5', "--cnn_activation was 'relu', is 'lrelu'"]
 
 
@@ -228,13 +228,13 @@ def test_model_flag_changes():
     ({'warmup_steps': 5, 'warmup_heads': 'trained'}, {'warmup_steps': 5},
      ["--warmup_heads was 'trained', is 'generated'"])])
 def test_of_warm_up_only_the_heads_make_another_model(old, new, changed):
-  assert sorted(from_flags.model_flag_changes(values(**old), values(**new))) == sorted(changed)
+  assert sorted(changes.model_flag_changes(values(**old), values(**new))) == sorted(changed)
 
 
 def test_a_flag_that_an_older_run_did_not_know_is_no_change():
   old = values()
   del old['heads']
-  assert from_flags.model_flag_changes(old, values(heads=7)) == []
+  assert changes.model_flag_changes(old, values(heads=7)) == []
 
 
 def test_flags_that_change_variables_make_another_model():

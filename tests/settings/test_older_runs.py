@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import from_flags, older_runs
+from hypertransformer.settings import flags, older_runs
 
 ADDED = {'add_trainable_weights': True, 'separate_evaluation_bn_vars': True}
 SMOOTHED = {'label_smoothing': 0.1, 'shared_head_weight': 1.0}
 
 
 def require(training: bool = False, **changes: Any) -> None:
-  older_runs.require_today('logs', from_flags.defaults() | changes, training)
+  older_runs.require_today('logs', flags.defaults() | changes, training)
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
@@ -33,7 +33,7 @@ def test_another_model(changes: dict[str, Any], message: str, training: bool) ->
     require(training, **changes)
   assert str(caught.value).startswith('the run in logs was made by a version of hypertransformer that differed from')
   assert '--train_log_dir, or go on with the version that made it (commit 862113c or before)' in str(caught.value)
-  assert older_runs.require_today('logs', older_runs.stamped(from_flags.defaults() | changes), training) is None
+  assert older_runs.require_today('logs', older_runs.stamped(flags.defaults() | changes), training) is None
 
 
 @pytest.mark.parametrize('changes', [SMOOTHED, {'label_smoothing': 0.1, 'pretrain_shared_feature': True}])

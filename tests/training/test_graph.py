@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import train
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import InputError
+from hypertransformer.settings import from_flags
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import optimizer
-from hypertransformer.training.graph import Setup, TrainGraph
+from hypertransformer.training.graph import TrainGraph
+from hypertransformer.training.setup import Setup, check, setup_from
 
 SHARED = {'shared_feature_extractor': '2-layer', 'shared_features_dim': 2, 'kernel_size': 2}
 
@@ -41,7 +42,7 @@ class Built:
 
 @pytest.fixture(scope='module')
 def setup_of(make_values: Callable[..., Any]) -> Callable[..., Setup]:
-  return lambda **changes: train.setup_from(make_values(**changes))
+  return lambda **changes: setup_from(from_flags.settings_from(make_values(**changes)))
 
 
 def build(setup: Setup) -> Built:
@@ -214,7 +215,7 @@ def no_graph(setup: Setup, seed: int = 1) -> None:
   """Checks a setup in an empty graph, which must stay empty."""
   with tf.Graph().as_default() as graph:
     try:
-      graph_lib.check(setup, seed)
+      check(setup, seed)
     finally:
       assert graph.get_operations() == []
 
@@ -241,6 +242,6 @@ def test_train_and_test_set_must_have_the_same_channels(make_values: Callable[..
                                                         tmp_path: pathlib.Path, tiny: np.ndarray) -> None:
   np.save(tmp_path / 'tiny.npy', tiny)
   np.save(tmp_path / 'coloured.npy', np.repeat(tiny, 3, axis=-1))
-  setup = train.setup_from(make_values(data_numpy_dir=str(tmp_path), test_dataset='coloured:0-9'))
+  setup = setup_from(from_flags.settings_from(make_values(data_numpy_dir=str(tmp_path), test_dataset='coloured:0-9')))
   with pytest.raises(InputError, match=r"train_dataset 'tiny' has 1 channels, test_dataset 'coloured' has 3"):
     no_graph(setup)

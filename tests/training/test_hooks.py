@@ -15,6 +15,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from hypertransformer.runtime import summaries
 from hypertransformer.training import hooks
 
 
@@ -55,7 +56,7 @@ def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], step
 def report(counter: Counter, folder: pathlib.Path, train_steps: int, every: int, histograms_every: int,
            ) -> tuple[hooks.ReportHook, tf.summary.FileWriter]:
   writer = tf.summary.FileWriter(str(folder))
-  histogram = hooks.histogram_summary({'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])})
+  histogram = summaries.histogram_summary({'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])})
   return hooks.ReportHook(counter.step_done, {'loss/loss': counter.doubled}, counter.testing,
                           {'accuracy/test_accuracy': counter.test}, histogram, writer, train_steps, every,
                           histograms_every), writer
@@ -122,12 +123,12 @@ def test_describe(means: dict[str, float], text: str) -> None:
 
 
 def test_scalar_summary() -> None:
-  summary = hooks.scalar_summary({'a/b': 0.5, 'c': 2.0})
+  summary = summaries.scalar_summary({'a/b': 0.5, 'c': 2.0})
   assert [(value.tag, value.simple_value) for value in summary.value] == [('a/b', 0.5), ('c', 2.0)]
 
 
 def test_histogram_summary_of_nothing() -> None:
-  assert hooks.histogram_summary({}) is None
+  assert summaries.histogram_summary({}) is None
 
 
 class Stream:

@@ -230,7 +230,7 @@ def diverged(tmp_path_factory: pytest.TempPathFactory, make_values: Callable[...
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(logging, 'error', lambda text, *args: said.append(text % args))
     with pytest.raises(SystemExit) as ended:
-      train.main(values)
+      train.main(from_flags.settings_from(values))
   return (ended.value.code, said[-1]), folder
 
 

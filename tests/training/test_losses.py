@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.model import accuracy
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import losses
 
@@ -94,7 +95,7 @@ def test_unknown_classes_have_no_part_in_the_cross_entropy(run):
   ours = run(losses.cross_entropy(logits, labels, 0.2, unknown))
   parts = run([losses.cross_entropy(logits[0, :, :2], labels[0], 0.2), losses.cross_entropy(logits[1], labels[1], 0.2)])
   assert ours == pytest.approx(np.mean(parts), rel=1e-6)
-  assert run(losses.hits(logits, labels)).tolist() == [[0, 0], [1, 0]]
+  assert run(accuracy.hits(logits, labels)).tolist() == [[0, 0], [1, 0]]
 
 
 def test_cross_entropy_of_equal_logits_is_log_k(run):
@@ -105,9 +106,9 @@ def test_cross_entropy_of_equal_logits_is_log_k(run):
 def test_accuracy(run, dtype):
   logits = tf.constant([[0.0, 1.0], [3.0, 2.0], [-1.0, -2.0], [0.0, 5.0]])
   labels = tf.constant([1, 1, 0, 1], dtype)
-  hits, accuracy = run((losses.hits(logits, labels), losses.accuracy(logits, labels)))
-  assert hits.tolist() == [1, 0, 1, 1]
-  assert accuracy == 0.75
+  each, mean = run((accuracy.hits(logits, labels), accuracy.accuracy(logits, labels)))
+  assert each.tolist() == [1, 0, 1, 1]
+  assert mean == 0.75
 
 
 def test_weighted_cross_entropy(run):

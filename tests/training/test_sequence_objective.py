@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import train
 from hypertransformer.episodes.sequences import Sequence
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual as model_continual
@@ -19,6 +18,7 @@ from hypertransformer.model import loops
 from hypertransformer.model.continual import Outcome
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import from_flags
 from hypertransformer.settings.config import (
   CONTINUAL_METHODS,
   CONTINUAL_SCENARIOS,
@@ -28,6 +28,7 @@ from hypertransformer.settings.config import (
 )
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import loop, sequence_objective
+from hypertransformer.training.setup import check, setup_from
 
 CHT, PROTONET, MERGED = CONTINUAL_METHODS
 TASK, CLASS, PIECES = CONTINUAL_SCENARIOS
@@ -69,7 +70,7 @@ def test_the_loss_is_a_mean_over_pairs(monkeypatch: pytest.MonkeyPatch, terms: s
 
 def test_what_is_measured(make_values: Callable[..., Any]) -> None:
   """Tags, histograms of the last task's weights, and a test episode of the test set."""
-  setup = train.setup_from(make_values(continual_scenario=CLASS, label_smoothing=0.1))
+  setup = setup_from(from_flags.settings_from(make_values(continual_scenario=CLASS, label_smoothing=0.1)))
   with tf.Graph().as_default(), tf.Session() as session:
     tf.set_random_seed(1)
     ops = graph_lib.build(setup, seed=1)
@@ -97,9 +98,9 @@ def test_what_is_measured(make_values: Callable[..., Any]) -> None:
     ({'continual_scenario': PIECES, 'num_tasks': 5}, 'class 0 has 8 samples, but an episode needs 10 per class')])
 def test_refused_before_a_graph_is_built(make_values: Callable[..., Any], changes: dict[str, Any],
                                          message: str) -> None:
-  setup = train.setup_from(make_values(**{'continual_scenario': CLASS, **changes}))
+  setup = setup_from(from_flags.settings_from(make_values(**{'continual_scenario': CLASS, **changes})))
   with tf.Graph().as_default() as graph, pytest.raises(InputError, match=message):
-    graph_lib.check(setup, 1)
+    check(setup, 1)
   assert graph.get_operations() == []
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import train
 from hypertransformer.errors import InputError
+from hypertransformer.settings import from_flags
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import loop
 
@@ -62,7 +62,7 @@ def test_a_run_starts_from_pretrained_shared_features(
     np.testing.assert_array_equal(value, given[name])
   head = first['loss/shared_head/kernel']
   assert not np.array_equal(head, given['loss/shared_head/kernel']), 'the features alone'
-  start = loop._starting_point(train.flags.run_config(values | {'restore_shared_features_from': '/gone'}), values)
+  start = loop._starting_point(from_flags.run_config(values | {'restore_shared_features_from': '/gone'}), values)
   assert start == loop.Start(str(tmp_path / 'model-1'), None)
   # Pre-training in its folder would drop all the rest of the model.
   (tmp_path / 'flags.json').unlink()

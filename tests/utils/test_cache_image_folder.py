@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer.datasets import arrays
+from hypertransformer.datasets import folder as folder_lib
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'cache_image_folder.py'
 RNG = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def images(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def _values(root: pathlib.Path) -> list[list[int]]:
   """The pixels of the dataset `new`, which all are of one value, by class."""
-  found = arrays.load('new', str(root))
+  found = folder_lib.load('new', str(root))
   values = found.images.reshape(len(found.images), -1)
   assert (values == values[:, :1]).all()
   return [values[start:start + size, 0].tolist() for start, size in zip(found.starts, found.sizes, strict=True)]

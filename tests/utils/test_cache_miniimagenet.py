@@ -16,7 +16,7 @@ SCRIPT = ROOT / 'utils' / 'cache_miniimagenet.py'
 SMALL = f"""
 import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
-from hypertransformer.episodes import miniimagenet
+from hypertransformer.converters import miniimagenet
 miniimagenet.OFFICIAL = miniimagenet.Release((('train', 2), ('val', 1), ('test', 1)), samples=2, side=4)
 sys.argv[0] = {str(SCRIPT)!r}
 runpy.run_path(sys.argv[0], run_name='__main__')

@@ -16,7 +16,7 @@ SCRIPT = ROOT / 'utils' / 'cache_tieredimagenet.py'
 SMALL = f"""
 import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
-from hypertransformer.episodes import tieredimagenet as t
+from hypertransformer.converters import tieredimagenet as t
 t.OFFICIAL = t.Release((t.Split('train', 2, 4), t.Split('val', 1, 4), t.Split('test', 1, 4)), side=4)
 sys.argv[0] = {str(SCRIPT)!r}
 runpy.run_path(sys.argv[0], run_name='__main__')
