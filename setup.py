@@ -26,6 +26,7 @@ setuptools.setup(
     extras_require={
         # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say that it needs it.
         'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
+        'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
         'dev': ['pytest', 'pytest-xdist', 'allpairspy', 'ruff', 'mypy', 'matplotlib', 'build'],
     },
 )

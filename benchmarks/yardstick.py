@@ -16,7 +16,9 @@ sys.path.insert(0, str(ROOT))
 # Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported, and a program leaves Keras out.
 from hypertransformer import command  # isort: skip
 command.leave_out_keras()
-from hypertransformer.settings import flags, from_flags  # isort: skip
+from hypertransformer.settings import flags
+
+from hypertransformer.settings import from_flags  # isort: skip
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.runtime import sessions

@@ -7,7 +7,7 @@ Where to look (data flows in this order):
   run/                  losses, optimizer, the monitored training loop
   evaluate/             the checkpoint evaluator
   learners/             trained models for other programs
-  reference/            names and numbers of the original implementation (parity)
+  original/            names and numbers of the original implementation (parity)
 """
 
 import os

@@ -5,4 +5,5 @@ set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash scripts/setup_venv.sh docs
+export NO_MKDOCS_2_WARNING=1  # an announcement of the theme, not about these pages
 exec .venv/bin/python -m mkdocs build --strict --clean "$@"

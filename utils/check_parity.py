@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 from hypertransformer import errors
-from hypertransformer.reference import checks, model_cases
+from hypertransformer.original import checks, model_cases
 
 SHOWN_FAILURES = 3
 

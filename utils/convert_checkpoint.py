@@ -1,10 +1,10 @@
-"""Converts a checkpoint of the reference implementation into one of ours, or back.
+"""Converts a checkpoint of the original implementation into one of ours, or back.
 
   python utils/convert_checkpoint.py --direction=import \
-    --input_checkpoint=reference/model-20000 --output_checkpoint=logs/model-20001
+    --input_checkpoint=original/model-20000 --output_checkpoint=logs/model-20001
 
-Every value is kept as it is, global_step too (the reference's model-20000 holds 20001). The
-reference's augmentation variables and batch-norm moving averages are dropped on import; export
+Every value is kept as it is, global_step too (the original's model-20000 holds 20001). The
+original's augmentation variables and batch-norm moving averages are dropped on import; export
 writes the latter as zeros and ones, and drops optimizer state. Fewer tensors are written than read
 on import also because each table of embeddings is one tensor of ours, not one per vector.
 """
@@ -18,11 +18,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.reference import convert
+from hypertransformer.original import convert
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum('direction', None, ['import', 'export'],
-                  "import: the reference's checkpoint -> ours; export: ours -> the reference's.",
+                  "import: the original's checkpoint -> ours; export: ours -> the original's.",
                   required=True)
 flags.DEFINE_string('input_checkpoint', None, 'Checkpoint to read, without .index.', required=True)
 flags.DEFINE_string('output_checkpoint', None, 'Checkpoint to write, without .index.',

@@ -69,7 +69,7 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
 
   Looked for are `NAME.npy`, [classes, samples, H, W, C] or [classes, samples, H, W]; then the
   folder `NAME/` with `images.npy` [all images, H, W, C] and `class_sizes.npy` [classes]; or with
-  the reference's object-array chunks `*.npy`, in the order of their names.
+  the original's object-array chunks `*.npy`, in the order of their names.
 
   Args:
     name: the dataset's name.

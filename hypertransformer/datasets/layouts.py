@@ -42,7 +42,7 @@ def read_file(path: pathlib.Path) -> FlatImages:
 
 
 def read_folder(folder: pathlib.Path) -> FlatImages:
-  """NAME/: images.npy and class_sizes.npy, or else the object-array chunks of the reference.
+  """NAME/: images.npy and class_sizes.npy, or else the object-array chunks of the original.
 
   Raises:
     InputError: neither is there, or a file of it is broken (named).
@@ -75,7 +75,7 @@ def _read_flat(images_path: pathlib.Path, sizes_path: pathlib.Path) -> FlatImage
 
 
 def _read_chunks(folder: pathlib.Path) -> FlatImages:
-  """The reference's layout: pickled lists of per-class arrays; all of it goes into memory."""
+  """The original's layout: pickled lists of per-class arrays; all of it goes into memory."""
   paths = sorted(path for path in folder.glob('*.npy') if not path.name.startswith('.'))
   if not paths:
     raise InputError(f'{folder} holds no .npy files; expected images.npy and class_sizes.npy, '

@@ -18,7 +18,12 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import sessions
-from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig, EvalConfig, ModelConfig
+from hypertransformer.settings.config import (
+  AugmentationConfig,
+  EpisodeConfig,
+  EvalConfig,
+  ModelConfig,
+)
 
 FIRST_STREAM = 2  # streams 0 and 1 of a seed are training's
 

@@ -19,7 +19,13 @@ from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.model import accuracy
 from hypertransformer.model.continual import learn_sequence
 from hypertransformer.runtime import summaries
-from hypertransformer.settings.config import AugmentationConfig, ContinualConfig, EpisodeConfig, EvalConfig, ModelConfig
+from hypertransformer.settings.config import (
+  AugmentationConfig,
+  ContinualConfig,
+  EpisodeConfig,
+  EvalConfig,
+  ModelConfig,
+)
 
 
 @dataclasses.dataclass(frozen=True)

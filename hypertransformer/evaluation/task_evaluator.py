@@ -16,7 +16,12 @@ from hypertransformer.evaluation.presets import Preset
 from hypertransformer.model import accuracy
 from hypertransformer.model.hypertransformer import Support
 from hypertransformer.runtime import summaries
-from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig, EvalConfig, ModelConfig
+from hypertransformer.settings.config import (
+  AugmentationConfig,
+  EpisodeConfig,
+  EvalConfig,
+  ModelConfig,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,7 +116,7 @@ def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise
 
 
 def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
-  """theta_t from the support sets of tasks 1..t, all seen at once: an upper reference, not continual.
+  """theta_t from the support sets of tasks 1..t, all seen at once: an upper bound, not continual.
 
   All prototypes are made anew.
   """

@@ -93,7 +93,7 @@ def _standardise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tens
 def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
   """x [n, h, w, c] normalised per channel by the statistics of this batch, in training and evaluation.
 
-  Variables `name`/gamma and `name`/beta [c]. (Moving averages of the reference are never read; there are none.)
+  Variables `name`/gamma and `name`/beta [c]. (Moving averages of the original are never read; there are none.)
   """
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])

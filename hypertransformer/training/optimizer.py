@@ -1,4 +1,4 @@
-"""The update: plain SGD as in the reference, or momentum or Adam, with an exponentially decaying learning rate."""
+"""The update: plain SGD as in the original, or momentum or Adam, with an exponentially decaying learning rate."""
 
 from __future__ import annotations
 

@@ -13,9 +13,7 @@ from hypertransformer.model import accuracy, getter, sample_removal
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import (
-  ContinualConfig,
-)
+from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.training import losses, sequence_objective, task_objective
 from hypertransformer.training.setup import Setup
 from hypertransformer.training.task_objective import Objective, RealClasses

@@ -7,7 +7,12 @@ import dataclasses
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.getter import Row
-from hypertransformer.model.hypertransformer import Classified, CnnWeights, HyperTransformer, Support
+from hypertransformer.model.hypertransformer import (
+  Classified,
+  CnnWeights,
+  HyperTransformer,
+  Support,
+)
 from hypertransformer.model.noise import Noise
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import losses, regularization

@@ -142,7 +142,7 @@ def test_bad_image_size(size: int, tmp_path: pathlib.Path) -> None:
 
 
 def test_real_drawings(tmp_path: pathlib.Path) -> None:
-  """A few classes of the real release, against what the reference's cache holds for them."""
+  """A few classes of the real release, against what the original's cache holds for them."""
   golden, release = SHARED / 'golden' / 'omniglot_sample.npz', SHARED / 'data' / 'omniglot'
   if not (golden.exists() and release.exists()):
     pytest.skip('the Omniglot release in ../shared is not here')

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from hypertransformer.converters import packed_images, tieredimagenet
+from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.errors import InputError
 from hypertransformer.files import writing
 
@@ -87,7 +88,7 @@ def _check(folder: pathlib.Path, expected: list[np.ndarray] = EXPECTED) -> None:
   """What training reads is what is expected, and nothing else lies there."""
   assert os.listdir(folder / 'out') == ['tieredimagenet']
   assert sorted(os.listdir(folder / 'out' / 'tieredimagenet')) == ['class_sizes.npy', 'images.npy']
-  loaded = folder.load('tieredimagenet', str(folder / 'out'))
+  loaded = folder_lib.load('tieredimagenet', str(folder / 'out'))
   np.testing.assert_array_equal(loaded.sizes, [len(images) for images in expected])
   np.testing.assert_array_equal(loaded.images, np.concatenate(expected))
 

@@ -97,7 +97,7 @@ def test_shuffle_is_the_published_one(num_classes: int, seed: int) -> None:
   assert hashlib.sha256(','.join(map(str, shuffled)).encode()).hexdigest() == golden['sha256']
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason='the reference numbers in ../shared are not here')
+@pytest.mark.skipif(not SHARED.exists(), reason='the original numbers in ../shared are not here')
 def test_shuffle_is_the_whole_published_one() -> None:
   golden = json.loads(SHARED.read_text())
   assert specs.shuffled_classes(1623, 2022) == golden['seed=2022,classes=1623']

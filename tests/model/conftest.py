@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.reference import block_vectors
+from hypertransformer.original import block_vectors
 from hypertransformer.settings.config import ModelConfig
 
 Arrays = Mapping[str, np.ndarray]

@@ -19,7 +19,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import sample_removal
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.noise import Noise
-from hypertransformer.reference import names
+from hypertransformer.original import names
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.training import optimizer, task_objective
 

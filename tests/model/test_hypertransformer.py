@@ -13,7 +13,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import accuracy, getter
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.noise import Noise
-from hypertransformer.reference import block_vectors
+from hypertransformer.original import block_vectors
 from hypertransformer.settings.config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.training import losses
 

@@ -9,9 +9,19 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.getter import BOTH, Row
-from hypertransformer.model.hypertransformer import Classified, CnnWeights, HyperTransformer, Support
+from hypertransformer.model.hypertransformer import (
+  Classified,
+  CnnWeights,
+  HyperTransformer,
+  Support,
+)
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import FeatureConfig, LossConfig, ModelConfig, TransformerConfig
+from hypertransformer.settings.config import (
+  FeatureConfig,
+  LossConfig,
+  ModelConfig,
+  TransformerConfig,
+)
 from hypertransformer.training import task_objective
 from hypertransformer.training.task_objective import RealClasses
 

@@ -1,4 +1,4 @@
-"""The entry point as a user runs it; the comparisons are tested in tests/reference."""
+"""The entry point as a user runs it; the comparisons are tested in tests/original."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.reference import model_cases
-from hypertransformer.reference.tolerances import Comparison
+from hypertransformer.original import model_cases
+from hypertransformer.original.tolerances import Comparison
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = REPO / 'utils/check_parity.py'

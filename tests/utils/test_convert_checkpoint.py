@@ -1,4 +1,4 @@
-"""The entry point as a user runs it; the conversion itself is tested in tests/reference."""
+"""The entry point as a user runs it; the conversion itself is tested in tests/original."""
 from __future__ import annotations
 
 import pathlib
@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from hypertransformer.reference import convert
+from hypertransformer.original import convert
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'convert_checkpoint.py'
 

@@ -20,8 +20,8 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.model import accuracy
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.reference import names, tolerances
-from hypertransformer.reference.tolerances import Comparison
+from hypertransformer.original import names, tolerances
+from hypertransformer.original.tolerances import Comparison
 from hypertransformer.runtime import sessions
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import LossConfig

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from hypertransformer import errors
-from hypertransformer.reference import names
+from hypertransformer.original import names
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared' / 'golden'
 NPZ_FILES = sorted(SHARED.glob('[ab][0-9][0-9].npz'))
-# Names and shapes of all variables of the reference in the recorded cases a01-a24, b01-b20.
+# Names and shapes of all variables of the original in the recorded cases a01-a24, b01-b20.
 NAMES: dict[str, dict[str, list[int]]] = json.loads(
     gzip.decompress((ROOT / 'tests/golden/checkpoint_names.json.gz').read_bytes()))
 BUILDER = 'model/cnn_builder/builder_layer_'
@@ -24,7 +24,7 @@ STACK = 'generator/transformer/transformer/'
 
 
 def variables_of(case: str) -> dict[str, np.ndarray]:
-  """The reference's variables of a case, every tensor with values of its own."""
+  """The original's variables of a case, every tensor with values of its own."""
   averages = {'moving_mean': np.zeros, 'moving_variance': np.ones}
   result: dict[str, np.ndarray] = {}
   for number, (name, shape) in enumerate(NAMES[case].items()):
@@ -149,7 +149,7 @@ def test_projections_lie_side_by_side(theirs: str, ours: str, columns: tuple[int
 
 
 def projections() -> dict[str, np.ndarray]:
-  """The reference's attentions of one generator, tokens 5 wide."""
+  """The original's attentions of one generator, tokens 5 wide."""
   rng = np.random.default_rng(5)
   result = {}
   for scope in ('encoder/layer_3/attention', 'decoder/layer_1/attention_1', 'decoder/layer_2/attention_2'):
@@ -243,8 +243,8 @@ def test_trained_layers_heads_and_their_query_copies() -> None:
           'model/cnn_builder_2/builder_layer_3_generator/transformer/layer_1/layer_1/'
           'layer_normalization_2/beta',
   }
-  for name, reference_name in expected_pairs.items():
-    np.testing.assert_array_equal(theirs[reference_name], ours[name], err_msg=name)
+  for name, original_name in expected_pairs.items():
+    np.testing.assert_array_equal(theirs[original_name], ours[name], err_msg=name)
   assert_same(names.import_apart(theirs), ours)
 
 
@@ -310,7 +310,7 @@ def test_unknown_names_are_listed() -> None:
   many = {**small_model(), **{f'extra/{k}': np.zeros(1) for k in range(7)}}
   with pytest.raises(errors.InputError, match=re.escape(
       'cannot export extra/0, extra/1, extra/2, extra/3, extra/4, ... (7 in all): '
-      'no variables of the reference correspond to them.')):
+      'no variables of the original correspond to them.')):
     names.export_variables(many)
 
 
@@ -329,10 +329,10 @@ def test_almost_our_names_are_unknown(name: str) -> None:
 
 def test_wrong_direction() -> None:
   with pytest.raises(errors.InputError, match=r'wrong direction: import expects variables of the '
-                     r'reference, but these are of this project \(.*Use --direction=export\.'):
+                     r'original, but these are of this project \(.*Use --direction=export\.'):
     names.import_variables(small_model())
   with pytest.raises(errors.InputError, match=r'wrong direction: export expects variables of this '
-                     r'project, but these are of the reference \(.*Use --direction=import\.'):
+                     r'project, but these are of the original \(.*Use --direction=import\.'):
     names.export_variables(variables_of('a01'))
   with pytest.raises(errors.InputError, match='Use --direction=export'):
     names.import_variables(names.import_variables(variables_of('a22')))

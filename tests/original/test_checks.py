@@ -10,8 +10,8 @@ import pytest
 
 from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
-from hypertransformer.reference import augmentation_cases, checks
-from hypertransformer.reference.tolerances import Comparison
+from hypertransformer.original import augmentation_cases, checks
+from hypertransformer.original.tolerances import Comparison
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN, SHARED = REPO / 'tests/golden', REPO.parent / 'shared/golden'

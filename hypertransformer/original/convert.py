@@ -1,4 +1,4 @@
-"""Checkpoint files: the reference's -> ours and back, by `names`; nothing of a model is built."""
+"""Checkpoint files: the original's -> ours and back, by `names`; nothing of a model is built."""
 from __future__ import annotations
 
 import collections
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from hypertransformer import errors
-from hypertransformer.reference import names
+from hypertransformer.original import names
 from hypertransformer.runtime.checkpoints import READ_ERRORS
 from hypertransformer.settings.flags_file import read_flags
 
@@ -42,7 +42,7 @@ def convert(direction: str, source: str, target: str, overwrite: bool = False) -
   """Converts the checkpoint with prefix `source` into one with prefix `target`.
 
   Args:
-    direction: 'import' (the reference's -> ours) or 'export' (ours -> the reference's).
+    direction: 'import' (the original's -> ours) or 'export' (ours -> the original's).
     source: path of the checkpoint without .index.
     target: the same of the new one; its folder is made if need be. Only the index and data files
       are written, no `checkpoint` state file.
@@ -123,7 +123,7 @@ def step_note(target: str, global_step: int | None) -> str | None:
   if number is None or global_step is None or int(number[1]) == global_step:
     return None
   return (f'note: {pathlib.Path(target).name} holds global_step {global_step}, not {number[1]}. '
-          'The reference names its checkpoints one less than the step inside; ours agree.')
+          'The original names its checkpoints one less than the step inside; ours agree.')
 
 
 def _save(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:

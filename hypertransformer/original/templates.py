@@ -1,4 +1,4 @@
-"""Pairs of name templates: one text describes our name, the other the reference's.
+"""Pairs of name templates: one text describes our name, the other the original's.
 
 A template is a variable name with fields in braces, 'model/cnn/head_{i}/logits/{part}'. The same
 text matches a name and builds one, so a table of template pairs converts in both directions.
@@ -23,7 +23,7 @@ def _same(*words: str) -> dict[str, str]:
   return {word: word for word in words}
 
 
-# Fields whose values are words: our word -> the reference's.
+# Fields whose values are words: our word -> the original's.
 WORDS = {
     'part': _same('kernel', 'bias'),
     'affine': _same('gamma', 'beta'),
@@ -42,10 +42,10 @@ WORDS = {
 class Template:
   """One side of a pair. Field values are always given and returned in our words."""
 
-  def __init__(self, text: str, of_reference: bool) -> None:
+  def __init__(self, text: str, of_original: bool) -> None:
     self._parts = [(literal, field) for literal, field, _, _ in string.Formatter().parse(text)]
     self._words = {
-        field: {ours: (theirs if of_reference else ours) for ours, theirs in words.items()}
+        field: {ours: (theirs if of_original else ours) for ours, theirs in words.items()}
         for field, words in WORDS.items()}
     self._regex = re.compile(self._pattern())
 
@@ -65,7 +65,7 @@ class Template:
     pattern, seen = '', set()
     for literal, field in self._parts:
       pattern += re.escape(literal)
-      if field in seen:               # the reference repeats some numbers: layer_2/layer_2
+      if field in seen:               # the original repeats some numbers: layer_2/layer_2
         pattern += f'(?P={field})'
       elif field:
         seen.add(field)
@@ -86,10 +86,10 @@ class Template:
 class Pair:
   """The same variable (or variables) on both sides."""
   ours: Template
-  reference: Template
+  original: Template
 
 
-def pair(ours: str, reference: str | None = None) -> Pair:
+def pair(ours: str, original: str | None = None) -> Pair:
   """A pair of templates; names that are the same on both sides are given once."""
-  return Pair(Template(ours, of_reference=False),
-              Template(ours if reference is None else reference, of_reference=True))
+  return Pair(Template(ours, of_original=False),
+              Template(ours if original is None else original, of_original=True))

@@ -1,4 +1,4 @@
-"""The vectors of a transformer block: apart in the reference, parts of one variable of ours (model/vectors.py)."""
+"""The vectors of a transformer block: apart in the original, parts of one variable of ours (model/vectors.py)."""
 from __future__ import annotations
 
 import re

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from hypertransformer import errors
-from hypertransformer.reference import convert
+from hypertransformer.original import convert
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'golden'
 NEEDS_SHARED = pytest.mark.skipif(not SHARED.is_dir(), reason='no ../shared/golden')
@@ -51,7 +51,7 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 
 @NEEDS_SHARED
 def test_real_checkpoint_comes_back_exactly(tmp_path: pathlib.Path) -> None:
-  """Moving averages included: in a checkpoint of the reference they are still zeros and ones."""
+  """Moving averages included: in a checkpoint of the original they are still zeros and ones."""
   source = SHARED / 'ckpt_omniglot_1shot' / 'model-401'
   imported, exported = tmp_path / 'model-402', tmp_path / 'back' / 'model-401'
   report = convert.convert('import', str(source), str(imported))

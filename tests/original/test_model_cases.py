@@ -15,7 +15,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
-from hypertransformer.reference import model_cases
+from hypertransformer.original import model_cases
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SHARED = REPO.parent / 'shared/golden'

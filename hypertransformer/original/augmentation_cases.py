@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation, image_ops, photographic
 from hypertransformer.errors import InputError
-from hypertransformer.reference.tolerances import BAD_NPZ
+from hypertransformer.original.tolerances import BAD_NPZ
 from hypertransformer.settings import config
 
 # (key, largest absolute difference, allowed difference, passed)

@@ -14,8 +14,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
-from hypertransformer.reference import augmentation_cases, model_cases
-from hypertransformer.reference.tolerances import BAD_NPZ, Comparison
+from hypertransformer.original import augmentation_cases, model_cases
+from hypertransformer.original.tolerances import BAD_NPZ, Comparison
 from hypertransformer.training import losses
 
 LEARNING_RATE = 1e-6  # relative

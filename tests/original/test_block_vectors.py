@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
 from hypertransformer.model import transformer
-from hypertransformer.reference import block_vectors
+from hypertransformer.original import block_vectors
 from hypertransformer.settings.config import TransformerConfig
 
 SCOPE = 'model/generator_2/transformer/'

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.reference import augmentation_cases
+from hypertransformer.original import augmentation_cases
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SMALL = REPO / 'tests/golden/augment_gray28.npz'

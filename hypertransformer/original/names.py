@@ -1,6 +1,6 @@
-"""Variable names and shapes: ours <-> the reference's, from the variables alone (spec section 7).
+"""Variable names and shapes: ours <-> the original's, from the variables alone (spec section 7).
 
-Five kinds of variables differ: most only in name (RENAMED); the reference keeps queries, keys and
+Five kinds of variables differ: most only in name (RENAMED); the original keeps queries, keys and
 values apart, which are one variable of ours (JOINED), and every row of an embedding table as a
 variable of its own (TABLES); it numbers its layer norms over the whole graph, in the order of
 construction (LAYER_NORMS), where ours say which norm they are; and it has each vector of a transformer
@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from hypertransformer import errors
-from hypertransformer.reference import block_vectors, templates
-from hypertransformer.reference.projections import Joined, join, split
+from hypertransformer.original import block_vectors, templates
+from hypertransformer.original.projections import Joined, join, split
 
 Variables = Mapping[str, np.ndarray]
 IMPORT, EXPORT = 'import', 'export'
@@ -87,7 +87,7 @@ LAYER_NORMS = (
         _NORM + 'layer_{n}_1/layer_{n}/layer_normalization{count}/{affine}')),
 )
 MOVING_AVERAGE = templates.Template('model/cnn/layer_{l}/batch_normalization/{average}{pass}',
-                                    of_reference=True)
+                                    of_original=True)
 
 # What has no counterpart on the other side, by kind.
 DROPPED: dict[str, dict[str, Callable[[str], object]]] = {
@@ -104,7 +104,7 @@ _GENERATED_HEAD = re.compile(r'model/head_generator_\d+/.+')
 
 
 def import_variables(variables: Variables) -> dict[str, np.ndarray]:
-  """Our variables from the reference's; the order of the mapping does not matter.
+  """Our variables from the original's; the order of the mapping does not matter.
 
   Raises:
     InputError: an unknown name; our own variables (wrong direction); embedding rows, layer norms, projections
@@ -124,13 +124,13 @@ def import_apart(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def export_variables(variables: Variables, separate_query: bool = False) -> dict[str, np.ndarray]:
-  """The reference's variables from ours, moving averages (zeros and ones) included.
+  """The original's variables from ours, moving averages (zeros and ones) included.
 
   separate_query: the model was made with --separate_evaluation_bn_vars, so that its query pass has moving averages of
   its own. That shows in our variables too, unless all of its batch norms are generated.
 
   Raises:
-    InputError: an unknown name; variables of the reference (wrong direction); generated warm-up
+    InputError: an unknown name; variables of the original (wrong direction); generated warm-up
       heads, which it does not have; layer norms or projections that are incomplete.
   """
   _check_names(variables, EXPORT)
@@ -151,11 +151,11 @@ def dropped_kind(name: str, direction: str) -> str | None:
 
 def _import_renamed(variables: Variables) -> dict[str, np.ndarray]:
   return {pair.ours.fill(fields): value for name, value in variables.items()
-          for pair in RENAMED if (fields := pair.reference.match(name)) is not None}
+          for pair in RENAMED if (fields := pair.original.match(name)) is not None}
 
 
 def _export_renamed(variables: Variables) -> dict[str, np.ndarray]:
-  return {pair.reference.fill(fields): value for name, value in variables.items()
+  return {pair.original.fill(fields): value for name, value in variables.items()
           for pair in RENAMED if (fields := pair.ours.match(name)) is not None}
 
 
@@ -163,12 +163,12 @@ def _import_tables(variables: Variables) -> dict[str, np.ndarray]:
   tables: dict[str, dict[int, np.ndarray]] = {}
   for name, value in variables.items():
     for pair in TABLES:
-      if (fields := pair.reference.match(name)) is not None:
+      if (fields := pair.original.match(name)) is not None:
         tables.setdefault(pair.ours.fill(fields), {})[int(fields['row'])] = value
   for name, rows in tables.items():
     if sorted(rows) != list(range(len(rows))) or len({row.shape for row in rows.values()}) > 1:
       raise errors.InputError(
-          f'{name}: its {len(rows)} vectors in the reference\'s checkpoint are numbered '
+          f'{name}: its {len(rows)} vectors in the original\'s checkpoint are numbered '
           f'{min(rows)} to {max(rows)} with shapes {sorted({row.shape for row in rows.values()})}; '
           f'expected 0 to {len(rows) - 1} and one shape. The checkpoint is incomplete.')
   return {name: np.stack([rows[k] for k in range(len(rows))]) for name, rows in tables.items()}
@@ -181,7 +181,7 @@ def _export_tables(variables: Variables) -> dict[str, np.ndarray]:
       if (fields := pair.ours.match(name)) is not None:
         if table.ndim != 2:
           raise errors.InputError(f'{name}: shape {table.shape}, expected [rows, embedding_dim].')
-        rows.update({pair.reference.fill({**fields, 'row': str(k)}): table[k]
+        rows.update({pair.original.fill({**fields, 'row': str(k)}): table[k]
                      for k in range(len(table))})
   return rows
 
@@ -193,7 +193,7 @@ def _import_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
   for stack, pair in LAYER_NORMS:
     blocks: dict[tuple[str, str, str], dict[int, np.ndarray]] = {}
     for name, value in variables.items():
-      if (found := pair.reference.match(name)) is not None:
+      if (found := pair.original.match(name)) is not None:
         block = (found['l'], found['n'], found['affine'])
         blocks.setdefault(block, {})[_number(found['count'])] = value
     for (layer, number, affine), norms in blocks.items():
@@ -216,12 +216,12 @@ def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
         found.append((norm, fields, value, pair))
   _check_blocks(collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found),
                 _with_feed_forward(variables, EXPORT))
-  # A feed-forward part of width 0 has no norm, but the reference counts one.
+  # A feed-forward part of width 0 has no norm, but the original counts one.
   blocks = sorted({norm[:3] for norm, *_ in found})
   counters = {norm: count for count, norm in enumerate(
       (*block, place) for block in blocks for place in range(len(_places(LAYER_NORMS[block[1]][0], True))))}
   return {
-      pair.reference.fill({**fields, 'builder': _suffix(norm[0] - 1),
+      pair.original.fill({**fields, 'builder': _suffix(norm[0] - 1),
                            'count': _suffix(counters[norm])}): value
       for norm, fields, value, pair in found}
 
@@ -235,7 +235,7 @@ def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tu
   """{'encoder', 'decoder': (generator, number) of the blocks that have a feed-forward part}."""
   found: dict[str, set[tuple[str, str]]] = {}
   for stack, pair in FEED_FORWARD.items():
-    side = pair.reference if direction == IMPORT else pair.ours
+    side = pair.original if direction == IMPORT else pair.ours
     found[stack] = {(fields['l'], fields['n']) for name in variables if (fields := side.match(name)) is not None}
   return found
 
@@ -290,7 +290,7 @@ def _check_names(variables: Variables, direction: str) -> None:
   unknown = [name for name in variables if not _is_known(name, direction)]
   if not unknown:
     return
-  owner = {IMPORT: 'the reference', EXPORT: 'this project'}
+  owner = {IMPORT: 'the original', EXPORT: 'this project'}
   mine = [name for name in variables if name not in unknown and not _is_known(name, other)]
   if not mine and any(_is_known(name, other) for name in unknown):
     raise errors.InputError(
@@ -306,7 +306,7 @@ def _is_known(name: str, direction: str) -> bool:
   if direction == EXPORT and (_GENERATED_HEAD.fullmatch(name) or block_vectors.is_together(name)):
     return True
   pairs = (*RENAMED, *TABLES, *(joined.pair for joined in JOINED), *(pair for _, pair in LAYER_NORMS))
-  sides = (pair.reference if direction == IMPORT else pair.ours for pair in pairs)
+  sides = (pair.original if direction == IMPORT else pair.ours for pair in pairs)
   return any(side.match(name) is not None for side in sides)
 
 
@@ -314,7 +314,7 @@ def _check_heads(variables: Variables) -> None:
   heads = [name for name in variables if _GENERATED_HEAD.fullmatch(name)]
   if heads:
     raise errors.InputError(
-        f'the reference has no generated warm-up heads, so {_listed(heads)} cannot be exported. '
+        f'the original has no generated warm-up heads, so {_listed(heads)} cannot be exported. '
         'Train with --warmup_heads=trained to get a checkpoint that it can read.')
 
 
