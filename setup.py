@@ -1,4 +1,5 @@
 """Packaging of hypertransformer: `pip install .`, or `pip install -e .[dev]` to work on it."""
+
 import pathlib
 import re
 
@@ -8,25 +9,20 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / 'hypertransformer/__init__.py').read_text())
 
 setuptools.setup(
-    name='hypertransformer',
-    version=VERSION.group(1),
-    description='HyperTransformer: a transformer that writes the weights of a CNN, for few-shot learning',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
-    python_requires='>=3.10',
-    install_requires=[
-        'tensorflow>=2.16',
-        'numpy>=1.26',
-        'absl-py',
-        'tensorboard',
-        'pillow',
-    ],
-    extras_require={
-        # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say that it needs it.
-        'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
-        'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
-        'dev': ['pytest', 'pytest-xdist', 'allpairspy', 'ruff', 'mypy', 'matplotlib', 'build'],
-    },
+  name='hypertransformer',
+  version=VERSION.group(1),
+  description='HyperTransformer: a transformer that writes the weights of a CNN, for few-shot learning',
+  long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
+  python_requires='>=3.10',
+  install_requires=['tensorflow>=2.16', 'numpy>=1.26', 'absl-py', 'tensorboard', 'pillow'],
+  extras_require={
+    # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say
+    # that it needs it.
+    'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
+    'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
+    'dev': ['pytest', 'pytest-xdist', 'allpairspy', 'ruff', 'mypy', 'matplotlib', 'build'],
+  },
 )

@@ -1,9 +1,11 @@
 """What evaluating a task costs, in the yardstick's units.
 
-  taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] [flags of a run]
+  taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] [flags
+  of a run]
 
-A task is a support set and num_eval_batches query batches of eval_batch_size (16 x 100). Without the flags of a run:
-those of scripts/omniglot_1shot_v1.sh. The weights are those of an untrained model.
+A task is a support set and num_eval_batches query batches of eval_batch_size (16 x 100). Without
+the flags of a run: those of scripts/omniglot_1shot_v1.sh. The weights are those of an untrained
+model.
 """
 
 from __future__ import annotations
@@ -41,16 +43,21 @@ def main(argv: list[str]) -> None:
   settings = yardstick.settings(num_task_evals=WARM_UP)
   setup, config = setup_from(settings), settings.evaluation
   preset = Preset('test', settings.data.test_dataset, setup.test_set)
-  evaluator = TaskEvaluator(setup.model, setup.episodes, setup.test_augmentation, setup.image_size, [preset], config,
-                            seed=1)
+  evaluator = TaskEvaluator(
+    setup.model, setup.episodes, setup.test_augmentation, setup.image_size, [preset], config, seed=1
+  )
   with tempfile.TemporaryDirectory() as folder:
     evaluator.restore(untrained(setup, folder))
   evaluator.evaluate('test')
-  units, cpu, wall = time_parts(lambda: evaluator.evaluate('test'), max(2, TASKS.value // WARM_UP), 2)
+  units, cpu, wall = time_parts(
+    lambda: evaluator.evaluate('test'), max(2, TASKS.value // WARM_UP), 2
+  )
   cpu, wall = cpu / WARM_UP, wall / WARM_UP
   print(f'tensorflow {tf.__version__}; {units}')
-  print(f'evaluation: {units.of(cpu):.2f} units per task of {config.num_batches} x {config.batch_size} queries '
-        f'({cpu:.1f} ms CPU, {wall:.1f} ms wall, {TASKS.value} tasks)')
+  print(
+    f'evaluation: {units.of(cpu):.2f} units per task of {config.num_batches} x {config.batch_size} queries '
+    f'({cpu:.1f} ms CPU, {wall:.1f} ms wall, {TASKS.value} tasks)'
+  )
 
 
 if __name__ == '__main__':

@@ -1,14 +1,17 @@
-"""What training from a memory-mapped dataset costs, in time and memory, against training from memory.
+"""What training from a memory-mapped dataset costs, in time and memory, against training from
+memory.
 
-  taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] [flags of a run]
+  taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] [flags
+  of a run]
 
-Generates a dataset of random pixels, 84 x 84 x 3, in a temporary folder (--folder: where; deleted at the end, on Ctrl-C
-and SIGTERM too), and runs training steps of scripts/miniimagenet_1shot_v1.sh on it in two processes: one maps the file,
-as training does, the other holds all of it in memory. They take turns, so that both meet the same state of the machine;
-before each turn the whole file is read, so that it is in the page cache. Prints milliseconds per step, the ratio, and
-peak resident memory: VmHWM, and samples of its parts RssAnon (the process's own) and RssFile (pages of files) of
-/proc/PID/status, ten a second; and what was read from the disk during the turns after all. Linux only; needs the
-dataset's size on disk, and three times that in memory.
+Generates a dataset of random pixels, 84 x 84 x 3, in a temporary folder (--folder: where; deleted
+at the end, on Ctrl-C and SIGTERM too), and runs training steps of scripts/miniimagenet_1shot_v1.sh
+on it in two processes: one maps the file, as training does, the other holds all of it in memory.
+They take turns, so that both meet the same state of the machine; before each turn the whole file is
+read, so that it is in the page cache. Prints milliseconds per step, the ratio, and
+peak resident memory: VmHWM, and samples of its parts RssAnon (the process's own) and RssFile (pages
+of files) of /proc/PID/status, ten a second; and what was read from the disk during the turns after
+all. Linux only; needs the dataset's size on disk, and three times that in memory.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ GIGABYTES = flags.DEFINE_float('gigabytes', 6.0, 'size of the dataset', lower_bo
 ROUNDS = flags.DEFINE_integer('rounds', 6, 'turns of each process')
 STEPS = flags.DEFINE_integer('steps', 70, 'training steps of a turn')
 FOLDER = flags.DEFINE_string('folder', None, 'where to make the temporary folder')
-WORKER = flags.DEFINE_enum('worker', None, ['mapped', 'memory'], 'used by this program for its own processes')
+WORKER = flags.DEFINE_enum(
+  'worker', None, ['mapped', 'memory'], 'used by this program for its own processes'
+)
 NAME = 'generated'
 SIDE = 84
 SAMPLES = 600  # of a class, on average
@@ -58,19 +63,27 @@ def generate(folder: pathlib.Path, size: float) -> int:
   np.save(folder / 'class_sizes.npy', sizes)
   with open(folder / 'images.npy', 'wb') as file:
     np.lib.format.write_array_header_1_0(
-        file, {'descr': '|u1', 'fortran_order': False, 'shape': (total, SIDE, SIDE, 3)})
+      file, {'descr': '|u1', 'fortran_order': False, 'shape': (total, SIDE, SIDE, 3)}
+    )
     for start in range(0, total * image_bytes, BLOCK_BYTES):
       file.write(rng.bytes(min(BLOCK_BYTES, total * image_bytes - start)))
   return classes
 
 
 def work() -> None:
-  """In a process of its own: for each line of stdin, trains so many steps and prints CPU and wall seconds."""
+  """In a process of its own: for each line of stdin, trains so many steps and prints CPU and wall
+  seconds.
+  """
   setup = setup_from(yardstick.settings())
   if WORKER.value == 'memory':
-    held = dataclasses.replace(setup.train_set.arrays, images=np.array(setup.train_set.arrays.images))
-    setup = dataclasses.replace(setup, train_set=dataclasses.replace(setup.train_set, arrays=held),
-                                test_set=dataclasses.replace(setup.test_set, arrays=held))
+    held = dataclasses.replace(
+      setup.train_set.arrays, images=np.array(setup.train_set.arrays.images)
+    )
+    setup = dataclasses.replace(
+      setup,
+      train_set=dataclasses.replace(setup.train_set, arrays=held),
+      test_set=dataclasses.replace(setup.test_set, arrays=held),
+    )
   graph = graph_lib.build(setup, seed=1)
   with tf.Session(config=yardstick.one_core()) as session:
     session.run(tf.global_variables_initializer())
@@ -85,8 +98,10 @@ def work() -> None:
 
 @dataclasses.dataclass
 class Worker:
-  """A process that trains; its times of each turn (CPU, wall seconds), the most memory seen, MB, and what it read from
-  the disk in its turns, bytes."""
+  """A process that trains; its times of each turn (CPU, wall seconds), the most memory seen, MB,
+  and what it read from the disk in its turns, bytes.
+  """
+
   process: subprocess.Popen[str]
   turns: list[tuple[float, float]] = dataclasses.field(default_factory=list)
   peak: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -128,8 +143,9 @@ class Worker:
 def worker(kind: str, arguments: list[str]) -> Iterator[Worker]:
   """Starts a process and ends it."""
   command = [sys.executable, __file__, f'--worker={kind}', *arguments]
-  with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                        start_new_session=True) as process:
+  with subprocess.Popen(
+    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+  ) as process:
     try:
       yield Worker(process)
     finally:
@@ -178,13 +194,17 @@ def take_turns(workers: list[Worker], path: pathlib.Path) -> None:
 def report(mapped: Worker, memory: Worker) -> None:
   for name, each in (('memory-mapped', mapped), ('in memory', memory)):
     cpu, wall = each.per_step(STEPS.value).mean(0)
-    print(f'{name + ":":<14} {cpu:.1f} ms CPU, {wall:.1f} ms wall per step ({ROUNDS.value} x {STEPS.value} steps); '
-          f'resident at most {each.peak["VmHWM"]:.0f} MB (RssAnon {each.peak["RssAnon"]:.0f}, '
-          f'RssFile {each.peak["RssFile"]:.0f}); {each.from_disk / 1e6:.0f} MB from the disk')
+    print(
+      f'{name + ":":<14} {cpu:.1f} ms CPU, {wall:.1f} ms wall per step ({ROUNDS.value} x {STEPS.value} steps); '
+      f'resident at most {each.peak["VmHWM"]:.0f} MB (RssAnon {each.peak["RssAnon"]:.0f}, '
+      f'RssFile {each.peak["RssFile"]:.0f}); {each.from_disk / 1e6:.0f} MB from the disk'
+    )
   ratios = mapped.per_step(STEPS.value) / memory.per_step(STEPS.value)
   total = np.sum(mapped.turns, 0) / np.sum(memory.turns, 0)
-  print(f'mapped / memory: {total[0]:.3f} CPU, {total[1]:.3f} wall; by rounds, CPU: '
-        + ' '.join(f'{ratio:.3f}' for ratio in ratios[:, 0]))
+  print(
+    f'mapped / memory: {total[0]:.3f} CPU, {total[1]:.3f} wall; by rounds, CPU: '
+    + ' '.join(f'{ratio:.3f}' for ratio in ratios[:, 0])
+  )
 
 
 def main(argv: list[str]) -> None:
@@ -198,8 +218,12 @@ def main(argv: list[str]) -> None:
     classes = generate(pathlib.Path(folder) / NAME, GIGABYTES.value * 1e9)
     path = pathlib.Path(folder) / NAME / 'images.npy'
     print(f'tensorflow {tf.__version__}; {path.stat().st_size / 1e9:.2f} GB, {classes} classes')
-    arguments = [*sys.argv[1:], f'--data_numpy_dir={folder}', f'--train_dataset={NAME}:0-{classes - 11}',
-                 f'--test_dataset={NAME}:{classes - 10}-{classes - 1}']
+    arguments = [
+      *sys.argv[1:],
+      f'--data_numpy_dir={folder}',
+      f'--train_dataset={NAME}:0-{classes - 11}',
+      f'--test_dataset={NAME}:{classes - 10}-{classes - 1}',
+    ]
     with worker('mapped', arguments) as mapped, worker('memory', arguments) as memory:
       take_turns([mapped, memory], path)
       report(mapped, memory)

@@ -30,8 +30,11 @@ def table(run: Callable[[tf.RunOptions, tf.RunMetadata], object], calls: int = C
   for name, measured in times.items():
     total[kinds[name]] += statistics.median(measured)
     count[kinds[name]] += 1
-  lines = [f'{milliseconds:8.2f} ms  {count[kind]:5d} x  {kind}'
-           for kind, milliseconds in sorted(total.items(), key=lambda pair: -pair[1]) if milliseconds >= 0.01]
+  lines = [
+    f'{milliseconds:8.2f} ms  {count[kind]:5d} x  {kind}'
+    for kind, milliseconds in sorted(total.items(), key=lambda pair: -pair[1])
+    if milliseconds >= 0.01
+  ]
   return '\n'.join([*lines, f'{sum(total.values()):8.2f} ms  {sum(count.values()):5d} x  in all'])
 
 

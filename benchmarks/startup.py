@@ -29,7 +29,9 @@ def resident_mb() -> float:
 
 
 def shared_mb() -> float | None:
-  """Of the memory now resident, the pages of files (TensorFlow's libraries), which processes share; None: not told."""
+  """Of the memory now resident, the pages of files (TensorFlow's libraries), which processes share;
+  None: not told.
+  """
   try:
     with open('/proc/self/status') as status:
       fields = dict(line.split(':', 1) for line in status)
@@ -62,7 +64,9 @@ def main(argv: list[str]) -> None:
     print(f'{end - before:6.2f} s CPU  {name}')
     before = end
   print(f'{before:6.2f} s CPU  in all')
-  print(f'{len(tf.get_default_graph().get_operations())} graph nodes; {len(tf.global_variables())} variables')
+  print(
+    f'{len(tf.get_default_graph().get_operations())} graph nodes; {len(tf.global_variables())} variables'
+  )
   print('largest resident memory: ' + ', '.join(f'{mb:.0f} MB after {name}' for name, mb in memory))
   if shared is not None:
     print(f'{shared:.0f} MB of it are pages of files, which the processes of a machine share')

@@ -1,11 +1,12 @@
 """What a training step costs, in the yardstick's units.
 
-  taskset -c 1 python benchmarks/train_step.py --data_numpy_dir=./data_numpy_dir [--steps=300] [flags of a run]
+  taskset -c 1 python benchmarks/train_step.py --data_numpy_dir=./data_numpy_dir [--steps=300]
+  [flags of a run]
 
-Without the flags of a run: those of scripts/omniglot_1shot_v1.sh. Runs the yardstick (calibrate.py) on the same core
-before, between and after; one unit is the CPU milliseconds of one iteration of it. Prints units and milliseconds per
-step without summaries. Append the output to benchmarks/RESULTS.md, with the command. (benchmarks/startup.py: what
-comes before the first step.)
+Without the flags of a run: those of scripts/omniglot_1shot_v1.sh. Runs the yardstick (calibrate.py)
+on the same core before, between and after; one unit is the CPU milliseconds of one iteration of it.
+Prints units and milliseconds per step without summaries. Append the output to
+benchmarks/RESULTS.md, with the command. (benchmarks/startup.py: what comes before the first step.)
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ import op_times  # isort: skip  (beside this file)
 STEPS = flags.DEFINE_integer('steps', 300, 'training steps to time')
 PARTS = flags.DEFINE_integer('parts', 3, 'in so many parts, with the yardstick between them')
 TRACE = flags.DEFINE_bool('trace', False, 'list the op types of a step by time')
-CORES = flags.DEFINE_integer('cores', 1, 'threads of TensorFlow; 0: those of a run (--kernel_threads)')
+CORES = flags.DEFINE_integer(
+  'cores', 1, 'threads of TensorFlow; 0: those of a run (--kernel_threads)'
+)
 WARM_UP = 30
 
 
-def time_parts(run: Callable[[], object], count: int, parts: int) -> tuple[yardstick.Units, float, float]:
+def time_parts(
+  run: Callable[[], object], count: int, parts: int
+) -> tuple[yardstick.Units, float, float]:
   """The units, and the CPU and wall milliseconds of a call."""
   units = yardstick.Units()
   units.measure()
@@ -67,10 +72,17 @@ def main(argv: list[str]) -> None:
       step()
     units, cpu, wall = time_parts(step, STEPS.value, PARTS.value)
     if TRACE.value:
-      print(op_times.table(lambda options, metadata: session.run(graph.step_done, options=options,
-                                                                 run_metadata=metadata)))
+      print(
+        op_times.table(
+          lambda options, metadata: session.run(
+            graph.step_done, options=options, run_metadata=metadata
+          )
+        )
+      )
   print(f'tensorflow {tf.__version__}; {units}')
-  print(f'training step: {units.of(cpu):.2f} units ({cpu:.1f} ms CPU, {wall:.1f} ms wall, {STEPS.value} steps)')
+  print(
+    f'training step: {units.of(cpu):.2f} units ({cpu:.1f} ms CPU, {wall:.1f} ms wall, {STEPS.value} steps)'
+  )
 
 
 if __name__ == '__main__':

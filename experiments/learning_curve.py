@@ -1,4 +1,5 @@
-"""Learning curves of Omniglot 1-shot runs beside the original's: a table of window means and a picture.
+"""Learning curves of Omniglot 1-shot runs beside the original's: a table of window means and a
+picture.
 
   python benchmarks/learning_curve.py --output=docs/omniglot_1shot.png LOG_DIR [LOG_DIR ...]
 
@@ -20,8 +21,10 @@ from matplotlib import pyplot
 OUTPUT = flags.DEFINE_string('output', 'docs/omniglot_1shot.png', 'the picture')
 
 WINDOW = 4000
-ORIGINAL = {'accuracy/accuracy': (11.6, 37.5, 60.5, 69.5, 70.7),
-            'accuracy/test_accuracy': (13.3, 35.4, 64.2, 71.7, 70.4)}
+ORIGINAL = {
+  'accuracy/accuracy': (11.6, 37.5, 60.5, 69.5, 70.7),
+  'accuracy/test_accuracy': (13.3, 35.4, 64.2, 71.7, 70.4),
+}
 TITLES = {'accuracy/accuracy': 'training episodes', 'accuracy/test_accuracy': 'test episodes'}
 
 
@@ -42,14 +45,28 @@ def main(argv: list[str]) -> None:
   for (tag, title), panel in zip(TITLES.items(), panels, strict=True):
     runs = [window_means(folder, tag) for folder in argv[1:]]
     shortest = min(map(len, runs))
-    print(f'\n{title}, % over windows of {WINDOW} steps\n' + 'steps up to' + ''.join(
-        f'{WINDOW * (window + 1):>9}' for window in range(shortest)))
-    for name, means in [*((pathlib.Path(folder).name, run) for folder, run in zip(argv[1:], runs, strict=True)),
-                        ('mean', np.mean([run[:shortest] for run in runs], axis=0)), ('original', ORIGINAL[tag])]:
+    print(
+      f'\n{title}, % over windows of {WINDOW} steps\n'
+      + 'steps up to'
+      + ''.join(f'{WINDOW * (window + 1):>9}' for window in range(shortest))
+    )
+    for name, means in [
+      *((pathlib.Path(folder).name, run) for folder, run in zip(argv[1:], runs, strict=True)),
+      ('mean', np.mean([run[:shortest] for run in runs], axis=0)),
+      ('original', ORIGINAL[tag]),
+    ]:
       print(f'{name:<11}' + ''.join(f'{mean:>9.1f}' for mean in means[:shortest]))
     for folder, run in zip(argv[1:], runs, strict=True):
-      panel.plot(WINDOW * (np.arange(len(run)) + 0.5), run, marker='o', label=pathlib.Path(folder).name)
-    panel.plot(WINDOW * (np.arange(len(ORIGINAL[tag])) + 0.5), ORIGINAL[tag], 'k--', marker='s', label='original')
+      panel.plot(
+        WINDOW * (np.arange(len(run)) + 0.5), run, marker='o', label=pathlib.Path(folder).name
+      )
+    panel.plot(
+      WINDOW * (np.arange(len(ORIGINAL[tag])) + 0.5),
+      ORIGINAL[tag],
+      'k--',
+      marker='s',
+      label='original',
+    )
     panel.set(title=f'Omniglot 20-way 1-shot, 8 channels: {title}', xlabel='training step')
     panel.grid(alpha=0.3)
   panels[0].set_ylabel('accuracy, %')

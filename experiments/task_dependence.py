@@ -1,11 +1,12 @@
-"""How much the weights that a Continual HyperTransformer uses depend on the task, and what that is worth.
+"""How much the weights that a Continual HyperTransformer uses depend on the task, and what that is
+worth.
 
   python benchmarks/task_dependence.py --data_numpy_dir=./data_numpy_dir LOG_DIR [LOG_DIR ...]
 
-Tasks are drawn in pairs. Shown are the change of each layer's weights (trained part and all) from one task to the
-other, in % of their mean size, and the accuracy on the second task with its own weights and with those of the first
-(support and query images alike), each the first of its sequence. Where both accuracies are equal, what changes is
-worth nothing.
+Tasks are drawn in pairs. Shown are the change of each layer's weights (trained part and all) from
+one task to the other, in % of their mean size, and the accuracy on the second task with its own
+weights and with those of the first (support and query images alike), each the first of its
+sequence. Where both accuracies are equal, what changes is worth nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ PAIRS = flags.DEFINE_integer('pairs', 300, 'pairs of tasks')
 @dataclasses.dataclass(frozen=True)
 class Task:
   """Images float32 [n, S, S, C] in 0..255; labels int [n]."""
+
   support: np.ndarray
   support_labels: np.ndarray
   query: np.ndarray
@@ -49,9 +51,13 @@ def draw(sampler: EpisodeSampler, index: int, image_shape: tuple[int, ...]) -> T
   arrays = sampler.class_set.arrays
   support, query = arrays.gather(one.support_rows), arrays.gather(one.query_rows)
   if support.shape[1:] != image_shape:
-    raise InputError(f'{DATASET.value} has images {list(support.shape[1:])}, the model sees {list(image_shape)}: '
-                     'convert the dataset to that size.')
-  return Task(support.astype(np.float32), one.support_labels, query.astype(np.float32), one.query_positions)
+    raise InputError(
+      f'{DATASET.value} has images {list(support.shape[1:])}, the model sees {list(image_shape)}: '
+      'convert the dataset to that size.'
+    )
+  return Task(
+    support.astype(np.float32), one.support_labels, query.astype(np.float32), one.query_positions
+  )
 
 
 def accuracy(engine: Engine, task: Task, blocks: Blocks) -> float:
@@ -59,7 +65,9 @@ def accuracy(engine: Engine, task: Task, blocks: Blocks) -> float:
   outputs = engine.outputs(task.support, blocks)
   classes = range(task.support_labels.max() + 1)
   prototypes = np.stack([outputs[task.support_labels == k].mean(axis=0) for k in classes])
-  return float(np.mean(engine.scores(task.query, blocks, prototypes).argmax(axis=1) == task.query_labels))
+  return float(
+    np.mean(engine.scores(task.query, blocks, prototypes).argmax(axis=1) == task.query_labels)
+  )
 
 
 def report(folder: str) -> str:
@@ -69,22 +77,36 @@ def report(folder: str) -> str:
     raise InputError(f'{folder} is not of continual_method={CONTINUAL_METHODS[0]}.')
   engine = Engine(found)
   settings = from_flags.settings_from(found.values)
-  config = EpisodeConfig(num_labels=settings.model.num_labels, support_samples=settings.episodes.support_samples,
-                         query_samples=25, balanced=True, disjoint_query=True)
+  config = EpisodeConfig(
+    num_labels=settings.model.num_labels,
+    support_samples=settings.episodes.support_samples,
+    query_samples=25,
+    balanced=True,
+    disjoint_query=True,
+  )
   data = DataFolder(FOLDER.value, settings.data.shuffle_labels_seed).open(DATASET.value)
   sampler = EpisodeSampler(data, config, seed=1, stream=0)
   accuracies, changes = [], []
   for pair in range(PAIRS.value):
     first, second = (draw(sampler, 2 * pair + number, found.image_shape) for number in range(2))
-    before, after = (engine.learn(task.support, task.support_labels, engine.no_blocks()).blocks
-                     for task in (first, second))
-    changes.append([np.abs(after[name] - before[name]).mean() / np.abs(after[name]).mean() for name in after])
+    before, after = (
+      engine.learn(task.support, task.support_labels, engine.no_blocks()).blocks
+      for task in (first, second)
+    )
+    changes.append(
+      [np.abs(after[name] - before[name]).mean() / np.abs(after[name]).mean() for name in after]
+    )
     accuracies.append([accuracy(engine, second, blocks) for blocks in (after, before)])
   own, other = np.array(accuracies).T
   change = '  '.join(f'{100 * layer:.1f}' for layer in np.mean(changes, axis=0))
-  texts = ['{:.1f} +- {:.1f}'.format(*(100 * x for x in mean_and_ci95(each))) for each in (own, other, own - other)]
-  return f'{folder}: change of the weights by layer, %: {change}; accuracy, %: own {texts[0]}, ' \
-         f'of the other task {texts[1]}, difference {texts[2]}'
+  texts = [
+    '{:.1f} +- {:.1f}'.format(*(100 * x for x in mean_and_ci95(each)))
+    for each in (own, other, own - other)
+  ]
+  return (
+    f'{folder}: change of the weights by layer, %: {change}; accuracy, %: own {texts[0]}, '
+    f'of the other task {texts[1]}, difference {texts[2]}'
+  )
 
 
 def main(argv: list[str]) -> None:

@@ -12,11 +12,13 @@ Where to look (data flows in this order):
 
 import os
 
-# Read when TensorFlow is first imported. oneDNN's kernels are what the original's numbers were recorded with, and
-# convolve several times faster on the CPUs for which TensorFlow leaves them off (AMD, older Intel).
+# Read when TensorFlow is first imported. oneDNN's kernels are what the original's numbers were
+# recorded with, and convolve several times faster on the CPUs for which TensorFlow leaves them off
+# (AMD, older Intel).
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-# Keep oneDNN's prepared convolutions. By default TensorFlow prepares those of filter gradients, and of batches above
-# 32, anew at every call to save memory: 65 us each, more than many of our convolutions take.
+# Keep oneDNN's prepared convolutions. By default TensorFlow prepares those of filter gradients, and
+# of batches above 32, anew at every call to save memory: 65 us each, more than many of our
+# convolutions take.
 os.environ.setdefault('TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE', 'false')
 
 __version__ = '0.2.0.dev0'

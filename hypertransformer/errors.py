@@ -6,8 +6,8 @@ from hypertransformer import errors
 class InputError(ValueError):
   """Something the user gave cannot be used.
 
-  The message names the thing, what was found, what is expected and what to do. Entry points print it
-  without a traceback and exit with status 2.
+  The message names the thing, what was found, what is expected and what to do. Entry points print
+  it without a traceback and exit with status 2.
   """
 
 

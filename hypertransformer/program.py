@@ -1,4 +1,6 @@
-"""A program on the flags of a run, such as training: logging, TensorFlow's mode, and errors as one line."""
+"""A program on the flags of a run, such as training: logging, TensorFlow's mode, and errors as one
+line.
+"""
 
 from __future__ import annotations
 

@@ -48,8 +48,15 @@ class Rate:
 class Progress:
   """Lines such as `omniglot: 12000 of 32460 drawings, 2650/s, 8 s left`, every few seconds."""
 
-  def __init__(self, what: str, total: int, unit: str, every: float = 3.0,
-               stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+  def __init__(
+    self,
+    what: str,
+    total: int,
+    unit: str,
+    every: float = 3.0,
+    stream: TextIO | None = None,
+    clock: Callable[[], float] = time.monotonic,
+  ) -> None:
     """Starts the clock.
 
     Args:
@@ -72,8 +79,11 @@ class Progress:
     self._last = now
     rate = done / (now - self._start)
     left = (self._total - done) / rate
-    print(f'{self._what}: {done} of {self._total} {self._unit}, {rate:.0f}/s, {left:.0f} s left',
-          file=self._stream or sys.stderr, flush=True)
+    print(
+      f'{self._what}: {done} of {self._total} {self._unit}, {rate:.0f}/s, {left:.0f} s left',
+      file=self._stream or sys.stderr,
+      flush=True,
+    )
 
 
 class EvaluationLine:
@@ -90,5 +100,14 @@ class EvaluationLine:
     """done: episodes evaluated; mean: their accuracy so far, 0..1."""
     if self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES:
       rate, left = self._rate.mark(done)
-      logging.info('%s  %d of %d %s  accuracy %.1f %%  %.1f %s/s  %s left', self._name, done, self._total,
-                   self._unit, 100 * mean, rate, self._unit, duration(left))
+      logging.info(
+        '%s  %d of %d %s  accuracy %.1f %%  %.1f %s/s  %s left',
+        self._name,
+        done,
+        self._total,
+        self._unit,
+        100 * mean,
+        rate,
+        self._unit,
+        duration(left),
+      )

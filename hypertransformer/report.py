@@ -21,16 +21,23 @@ COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'
 
 
 def main(settings: Settings) -> None:
-  """Prints the newest evaluated checkpoint of each preset: a row, or a table of each kind of sequences of tasks. Raises
-  InputError without results."""
+  """Prints the newest evaluated checkpoint of each preset: a row, or a table of each kind of
+  sequences of tasks. Raises InputError without results.
+  """
   path = pathlib.Path(settings.run.log_dir) / 'eval' / 'results.jsonl'
   lines = ResultFile(path).read()
   if not lines:
-    raise InputError(f'{path} holds no results: run python -m hypertransformer.evaluate_model with the same flags.')
+    raise InputError(
+      f'{path} holds no results: run python -m hypertransformer.evaluate_model with the same flags.'
+    )
   by_step = sorted(lines, key=lambda line: line['step'])
   newest = {(line['preset'], kind(line.get('continual'))): line for line in by_step}
-  found = [(preset, line) for preset in presets_from(settings.data) for (name, _), line in newest.items()
-           if name == preset.name]
+  found = [
+    (preset, line)
+    for preset in presets_from(settings.data)
+    for (name, _), line in newest.items()
+    if name == preset.name
+  ]
   episodes = dataclasses.replace(settings.episodes, query_samples=settings.evaluation.batch_size)
   _print_tasks([(preset, line) for preset, line in found if 'continual' not in line], episodes)
   for _, line in found:
@@ -42,14 +49,25 @@ def _print_tasks(found: list[tuple[Preset, dict[str, Any]]], episodes: EpisodeCo
   """A row for each preset."""
   if not found:
     return
-  print(f'\n{episodes.num_labels}-way, {episodes.support_samples} support images; 95 % intervals over tasks; '
-        'accuracy* leaves out query images that are support images')
+  print(
+    f'\n{episodes.num_labels}-way, {episodes.support_samples} support images; 95 % intervals over tasks; '
+    'accuracy* leaves out query images that are support images'
+  )
   print(COLUMNS.format('classes', 'step', 'chance', 'nearest pixels*', 'accuracy', 'accuracy*'))
   for preset, line in found:
-    near = pixel_baseline.nearest_neighbour(EpisodeSampler(preset.class_set, episodes, 0, 0), BASELINE_TASKS)
-    print(COLUMNS.format(preset.name, line['step'], percent(1 / episodes.num_labels), percent(*mean_and_ci95(near)),
-                         percent(line['accuracy'], line['ci95']),
-                         percent(line['accuracy_disjoint'], line['ci95_disjoint'])))
+    near = pixel_baseline.nearest_neighbour(
+      EpisodeSampler(preset.class_set, episodes, 0, 0), BASELINE_TASKS
+    )
+    print(
+      COLUMNS.format(
+        preset.name,
+        line['step'],
+        percent(1 / episodes.num_labels),
+        percent(*mean_and_ci95(near)),
+        percent(line['accuracy'], line['ci95']),
+        percent(line['accuracy_disjoint'], line['ci95_disjoint']),
+      )
+    )
 
 
 if __name__ == '__main__':

@@ -1,4 +1,6 @@
-"""What tests share: graph mode, a tiny dataset on disk, flag values of a model that builds in seconds, a short run."""
+"""What tests share: graph mode, a tiny dataset on disk, flag values of a model that builds in
+seconds, a short run.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')  # as the programs have it; two tests at a time share the cores
+os.environ.setdefault(
+  'TF_NUM_INTRAOP_THREADS', '1'
+)  # as the programs have it; two tests at a time share the cores
 
 import numpy as np
 import pytest
@@ -24,21 +28,41 @@ tf.disable_eager_execution()
 
 TINY_CLASSES, TINY_SAMPLES, TINY_SIDE = 30, 8, 12
 
-# Of three convolutions two are trained, one and the logits layer are generated: graphs take seconds to build.
+# Of three convolutions two are trained, one and the logits layer are generated: graphs take seconds
+# to build.
 MINIMAL = {
-    'num_labels': 3, 'samples_transformer': 6, 'samples_cnn': 9, 'balanced_batches': True, 'image_size': TINY_SIDE,
-    'train_dataset': 'tiny:0-19', 'test_dataset': 'tiny:20-29', 'smooth_probability': 0.0,
-    'contrast_probability': 0.0, 'kernel_size': 2, 'stride': 2, 'default_num_channels': 2, 'embedding_dim': 2,
-    'num_layers': 1, 'heads': 1, 'num_layerwise_features': '2', 'number_of_trained_cnn_layers': 2,
-    'lw_weight_allocation': 'output', 'learning_rate': 0.05, 'train_steps': 3, 'num_task_evals': 4,
-    'num_eval_batches': 2, 'eval_batch_size': 9,
+  'num_labels': 3,
+  'samples_transformer': 6,
+  'samples_cnn': 9,
+  'balanced_batches': True,
+  'image_size': TINY_SIDE,
+  'train_dataset': 'tiny:0-19',
+  'test_dataset': 'tiny:20-29',
+  'smooth_probability': 0.0,
+  'contrast_probability': 0.0,
+  'kernel_size': 2,
+  'stride': 2,
+  'default_num_channels': 2,
+  'embedding_dim': 2,
+  'num_layers': 1,
+  'heads': 1,
+  'num_layerwise_features': '2',
+  'number_of_trained_cnn_layers': 2,
+  'lw_weight_allocation': 'output',
+  'learning_rate': 0.05,
+  'train_steps': 3,
+  'num_task_evals': 4,
+  'num_eval_batches': 2,
+  'eval_batch_size': 9,
 }
 
 Values = dict[str, Any]
 
 
 def _tiny_images() -> np.ndarray:
-  """uint8 [30, 8, 12, 12, 1]: a noisy pattern per class; no two images are equal, or equal after quarter turns."""
+  """uint8 [30, 8, 12, 12, 1]: a noisy pattern per class; no two images are equal, or equal after
+  quarter turns.
+  """
   rng = np.random.default_rng(5)
   patterns = rng.integers(0, 180, (TINY_CLASSES, 1, TINY_SIDE, TINY_SIDE, 1))
   noise = rng.integers(0, 76, (TINY_CLASSES, TINY_SAMPLES, TINY_SIDE, TINY_SIDE, 1))
@@ -62,34 +86,41 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> p
 @pytest.fixture(scope='session')
 def make_values(data_folder: pathlib.Path) -> Callable[..., Values]:
   """make_values(**changes): all flag values of a minimal run on `tiny`, with changes."""
+
   def make(**changes: Any) -> Values:
     unknown = set(changes) - set(flags.defaults())
     assert not unknown, f'no flags: {unknown}'
     return flags.defaults() | {'data_numpy_dir': str(data_folder)} | MINIMAL | changes
+
   return make
 
 
 @pytest.fixture(scope='session')
 def run_training() -> Callable[[Values], int]:
   """run_training(values): trains in this process and returns the steps done."""
+
   def run(values: Values) -> int:
     settings = from_flags.settings_from(values)
     return loop.train(setup_from(settings), settings)
+
   return run
 
 
 @pytest.fixture(scope='session')
 def read_variables() -> Callable[[str], dict[str, np.ndarray]]:
   """read_variables(prefix): all variables of a checkpoint."""
+
   def read(prefix: str) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(prefix)
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
   return read
 
 
 @dataclasses.dataclass(frozen=True)
 class Events:
   """What TensorBoard sees: {tag: {step: value}} of scalars, {tag: [steps]} of histograms."""
+
   scalars: dict[str, dict[int, float]]
   histograms: dict[str, list[int]]
 
@@ -97,6 +128,7 @@ class Events:
 @pytest.fixture(scope='session')
 def read_events() -> Callable[[pathlib.Path], Events]:
   """read_events(folder): all summaries in it."""
+
   def read(folder: pathlib.Path) -> Events:
     found = Events({}, {})
     for path in sorted(folder.glob('events.*')):
@@ -107,22 +139,31 @@ def read_events() -> Callable[[pathlib.Path], Events]:
           else:
             found.scalars.setdefault(value.tag, {})[event.step] = value.simple_value
     return found
+
   return read
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
   """A finished run: its folder, its flag values. Copy the folder before changing anything in it."""
+
   folder: pathlib.Path
   values: Values
 
 
 @pytest.fixture(scope='session')
-def trained(tmp_path_factory: pytest.TempPathFactory, make_values: Callable[..., Values],
-            run_training: Callable[[Values], int]) -> TrainedRun:
-  """6 steps with seed 1 and dropout, checkpoints at 0, 3 and 6, a summary every 2 steps, histograms at 4."""
+def trained(
+  tmp_path_factory: pytest.TempPathFactory,
+  make_values: Callable[..., Values],
+  run_training: Callable[[Values], int],
+) -> TrainedRun:
+  """6 steps with seed 1 and dropout, checkpoints at 0, 3 and 6, a summary every 2 steps, histograms
+  at 4.
+  """
   folder = tmp_path_factory.mktemp('trained')
-  values = make_values(train_log_dir=str(folder), train_steps=6, steps_between_saves=3, seed=1, dropout_rate=0.2)
+  values = make_values(
+    train_log_dir=str(folder), train_steps=6, steps_between_saves=3, seed=1, dropout_rate=0.2
+  )
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(loop, 'STEPS_PER_SUMMARY', 2)
     patch.setattr(loop, 'STEPS_PER_HISTOGRAM', 4)
@@ -132,6 +173,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_values: Callable[...,
 
 # ---- pickles as Python 2 wrote them, byte by byte
 
+
 def _text(value: bytes) -> bytes:
   if len(value) < 256:
     return b'U' + struct.pack('<B', len(value)) + value
@@ -140,11 +182,22 @@ def _text(value: bytes) -> bytes:
 
 def _array(value: np.ndarray) -> bytes:
   code = value.dtype.str[1:].encode()
-  dtype = b'cnumpy\ndtype\n' + _text(code) + b'K\x00K\x01\x87R(K\x03' + _text(value.dtype.str[:1].encode()) + (
-      b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb')
+  dtype = (
+    b'cnumpy\ndtype\n'
+    + _text(code)
+    + b'K\x00K\x01\x87R(K\x03'
+    + _text(value.dtype.str[:1].encode())
+    + (b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb')
+  )
   shape = b'(' + b''.join(b'J' + struct.pack('<i', size) for size in value.shape) + b't'
-  return (b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01' + shape + dtype +
-          b'\x89' + _text(value.tobytes()) + b'tb')
+  return (
+    b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01'
+    + shape
+    + dtype
+    + b'\x89'
+    + _text(value.tobytes())
+    + b'tb'
+  )
 
 
 def _value(value: Any) -> bytes:
@@ -157,12 +210,17 @@ def _value(value: Any) -> bytes:
   if isinstance(value, list):
     return b'](' + b''.join(map(_value, value)) + b'e'
   if isinstance(value, range):
-    return b'c__builtin__\nxrange\nJ%sJ%s\x86R' % (struct.pack('<i', value.start), struct.pack('<i', value.stop))
+    return b'c__builtin__\nxrange\nJ%sJ%s\x86R' % (
+      struct.pack('<i', value.start),
+      struct.pack('<i', value.stop),
+    )
   assert isinstance(value, dict), value
   return b'}(' + b''.join(_value(key) + _value(item) for key, item in value.items()) + b'u'
 
 
 @pytest.fixture(scope='session')
 def python_2_pickle() -> Callable[[Any], bytes]:
-  """python_2_pickle(value): protocol 2 as Python 2 and its NumPy wrote it, byte strings and all; no memo."""
+  """python_2_pickle(value): protocol 2 as Python 2 and its NumPy wrote it, byte strings and all; no
+  memo.
+  """
   return lambda value: b'\x80\x02' + _value(value) + b'.'

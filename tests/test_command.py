@@ -24,9 +24,13 @@ def refuse() -> None:
   raise InputError('x is 3; expected 4.')
 
 
-@pytest.mark.parametrize(('argv', 'message'), [
+@pytest.mark.parametrize(
+  ('argv', 'message'),
+  [
     ([], 'error: x is 3; expected 4.\n'),
-    (['a', 'b'], 'error: arguments that are no flags: a b; flags look like --name=value.\n')])
+    (['a', 'b'], 'error: arguments that are no flags: a b; flags look like --name=value.\n'),
+  ],
+)
 def test_bad_input_is_one_message_and_status_2(monkeypatch, capsys, argv, message):
   with pytest.raises(SystemExit) as ended:
     end(monkeypatch, refuse, argv)
@@ -44,8 +48,11 @@ def test_a_good_end(monkeypatch, capsys):
   assert capsys.readouterr() == ('done\n', '')
 
 
-@pytest.mark.parametrize(('before', 'has_tf_keras', 'after'), [
-    (None, False, '1'), ('0', False, '0'), (None, True, None)], ids=['left out', 'own setting', 'tf_keras is there'])
+@pytest.mark.parametrize(
+  ('before', 'has_tf_keras', 'after'),
+  [(None, False, '1'), ('0', False, '0'), (None, True, None)],
+  ids=['left out', 'own setting', 'tf_keras is there'],
+)
 def test_keras_is_left_out(monkeypatch, before, has_tf_keras, after):
   monkeypatch.delenv('TF_USE_LEGACY_KERAS', raising=False)
   if before is not None:
@@ -55,12 +62,24 @@ def test_keras_is_left_out(monkeypatch, before, has_tf_keras, after):
   assert os.environ.get('TF_USE_LEGACY_KERAS') == after
 
 
-@pytest.mark.skipif(importlib.util.find_spec('tf_keras') is not None, reason='TensorFlow loads tf_keras where it is')
-@pytest.mark.parametrize(('program', 'run_name', 'loaded'), [
-    ('train', '__main__', False), ('evaluate_model', '__main__', False), ('train', 'imported', True)])
+@pytest.mark.skipif(
+  importlib.util.find_spec('tf_keras') is not None, reason='TensorFlow loads tf_keras where it is'
+)
+@pytest.mark.parametrize(
+  ('program', 'run_name', 'loaded'),
+  [
+    ('train', '__main__', False),
+    ('evaluate_model', '__main__', False),
+    ('train', 'imported', True),
+  ],
+)
 def test_programs_do_not_load_keras_but_who_imports_them_may_use_it(program, run_name, loaded):
-  script = (f'import runpy, sys; sys.argv = ["x", "--nonsense"]\ntry: runpy.run_module("hypertransformer.{program}", '
-            f'run_name="{run_name}")\nexcept SystemExit: pass\nprint("keras" in sys.modules)')
+  script = (
+    f'import runpy, sys; sys.argv = ["x", "--nonsense"]\ntry: runpy.run_module("hypertransformer.{program}", '
+    f'run_name="{run_name}")\nexcept SystemExit: pass\nprint("keras" in sys.modules)'
+  )
   environment = {name: value for name, value in os.environ.items() if name != 'TF_USE_LEGACY_KERAS'}
-  printed = subprocess.run([sys.executable, '-c', script], check=True, capture_output=True, text=True, env=environment)
+  printed = subprocess.run(
+    [sys.executable, '-c', script], check=True, capture_output=True, text=True, env=environment
+  )
   assert printed.stdout.split()[-1] == str(loaded)

@@ -11,11 +11,18 @@ import pytest
 from hypertransformer import cores
 
 
-@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='this system does not pin processes')
+@pytest.mark.skipif(
+  not hasattr(os, 'sched_setaffinity'), reason='this system does not pin processes'
+)
 def test_those_the_process_is_pinned_to() -> None:
-  code = ('import os; from hypertransformer import cores; '
-          'os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(cores.available())')
-  assert subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout == '1\n'
+  code = (
+    'import os; from hypertransformer import cores; '
+    'os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(cores.available())'
+  )
+  assert (
+    subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout
+    == '1\n'
+  )
 
 
 def test_all_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:

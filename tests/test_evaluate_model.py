@@ -1,4 +1,6 @@
-"""The evaluator's entry point: presets from flags, one evaluation of a real checkpoint, how it ends."""
+"""The evaluator's entry point: presets from flags, one evaluation of a real checkpoint, how it
+ends.
+"""
 
 from __future__ import annotations
 
@@ -36,49 +38,92 @@ def described(presets: list[Preset]) -> list[tuple[str, str, list[int]]]:
 def test_presets_are_the_train_and_test_dataset_by_default(make_values: Callable[..., Any]) -> None:
   values = make_values(train_dataset='tiny', use_labels=4)
   assert described(presets.presets_from(from_flags.data_config(values))) == [
-      ('train', 'tiny', [0, 1, 2, 3]), ('test', 'tiny:20-29', list(range(20, 30)))]
+    ('train', 'tiny', [0, 1, 2, 3]),
+    ('test', 'tiny:20-29', list(range(20, 30))),
+  ]
 
 
 def test_presets_with_names_of_their_own(make_values: Callable[..., Any]) -> None:
   values = make_values(eval_datasets='test=tiny:20-29,mine=tiny:1,3,5-6')
   assert described(presets.presets_from(from_flags.data_config(values))) == [
-      ('test', 'tiny:20-29', list(range(20, 30))), ('mine', 'tiny:1,3,5-6', [1, 3, 5, 6])]
+    ('test', 'tiny:20-29', list(range(20, 30))),
+    ('mine', 'tiny:1,3,5-6', [1, 3, 5, 6]),
+  ]
 
 
-def test_presets_share_one_copy_of_the_data_with_its_classes_shuffled(make_values: Callable[..., Any]) -> None:
-  first, second = presets.presets_from(from_flags.data_config(make_values(eval_datasets='a=tiny:0-4,b=tiny:5-9',
-                                                          shuffle_labels_seed=3)))
+def test_presets_share_one_copy_of_the_data_with_its_classes_shuffled(
+  make_values: Callable[..., Any],
+) -> None:
+  first, second = presets.presets_from(
+    from_flags.data_config(
+      make_values(eval_datasets='a=tiny:0-4,b=tiny:5-9', shuffle_labels_seed=3)
+    )
+  )
   assert first.class_set.arrays is second.class_set.arrays
   assert first.class_set.arrays.starts.tolist() != sorted(first.class_set.arrays.starts.tolist())
 
 
-@pytest.mark.parametrize(('datasets', 'message'), [
-    ('test=tiny:20-30', r"labels 20-30 of dataset 'tiny' are asked for, but it has the classes 0-29"),
+@pytest.mark.parametrize(
+  ('datasets', 'message'),
+  [
+    (
+      'test=tiny:20-30',
+      r"labels 20-30 of dataset 'tiny' are asked for, but it has the classes 0-29",
+    ),
     ('tiny', r"'tiny' has no presets"),
-    ('omniglot', r"dataset 'omniglot' is not there")])
-def test_presets_that_cannot_be(make_values: Callable[..., Any], datasets: str, message: str) -> None:
+    ('omniglot', r"dataset 'omniglot' is not there"),
+  ],
+)
+def test_presets_that_cannot_be(
+  make_values: Callable[..., Any], datasets: str, message: str
+) -> None:
   with pytest.raises(InputError, match=message):
     presets.presets_from(from_flags.data_config(make_values(eval_datasets=datasets)))
 
 
-def test_pretraining_has_nothing_to_evaluate(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=r'pretrain_shared_feature trains no CNN: there is nothing to evaluate\. '
-                                       r'Evaluate the run that starts from it \(--restore_shared_features_from\)'):
-    evaluate_model.main(from_flags.settings_from(make_values(pretrain_shared_feature=True, shared_feature_extractor='2-layer', train_log_dir=str(tmp_path / 'logs'))))
+def test_pretraining_has_nothing_to_evaluate(
+  make_values: Callable[..., Any], tmp_path: pathlib.Path
+) -> None:
+  with pytest.raises(
+    InputError,
+    match=r'pretrain_shared_feature trains no CNN: there is nothing to evaluate\. '
+    r'Evaluate the run that starts from it \(--restore_shared_features_from\)',
+  ):
+    evaluate_model.main(
+      from_flags.settings_from(
+        make_values(
+          pretrain_shared_feature=True,
+          shared_feature_extractor='2-layer',
+          train_log_dir=str(tmp_path / 'logs'),
+        )
+      )
+    )
   assert not (tmp_path / 'logs').exists()
 
 
-def test_the_training_s_flags_evaluate_its_checkpoints(trained: Any, tmp_path: pathlib.Path) -> None:
-  """All that are there, up to train_steps, on the given classes; a second time there is nothing to do."""
+def test_the_training_s_flags_evaluate_its_checkpoints(
+  trained: Any, tmp_path: pathlib.Path
+) -> None:
+  """All that are there, up to train_steps, on the given classes; a second time there is nothing to
+  do.
+  """
   folder = tmp_path / 'logs'
   shutil.copytree(trained.folder, folder)
   values = trained.values | {'train_log_dir': str(folder), 'eval_datasets': 'test=tiny:20-29'}
   evaluate_model.main(from_flags.settings_from(values))
-  lines = [json.loads(line) for line in (folder / 'eval' / 'results.jsonl').read_text().splitlines()]
+  lines = [
+    json.loads(line) for line in (folder / 'eval' / 'results.jsonl').read_text().splitlines()
+  ]
   assert [(line['checkpoint'], line['step']) for line in lines] == [
-      (str(folder / f'model-{step}'), step) for step in (0, 3, 6)]
+    (str(folder / f'model-{step}'), step) for step in (0, 3, 6)
+  ]
   for line in lines:
-    assert (line['preset'], line['dataset'], line['num_tasks'], line['num_queries']) == ('test', 'tiny:20-29', 4, 18)
+    assert (line['preset'], line['dataset'], line['num_tasks'], line['num_queries']) == (
+      'test',
+      'tiny:20-29',
+      4,
+      18,
+    )
     assert 0.0 <= line['accuracy'] <= 1.0
     assert line['accuracy'] * 4 * 18 == pytest.approx(round(line['accuracy'] * 4 * 18), abs=1e-4)
   evaluate_model.main(from_flags.settings_from(values))
@@ -91,25 +136,43 @@ def test_the_training_s_flags_evaluate_its_checkpoints(trained: Any, tmp_path: p
 @pytest.fixture
 def continual_values(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> dict[str, Any]:
   return make_values(
-      train_log_dir=str(tmp_path / 'logs'), train_steps=2, steps_between_saves=1, seed=1,
-      continual_scenario='class_incremental', num_tasks=2, eval_num_tasks=3, embedding_units=4,
-      eval_datasets='val=tiny:20-29,train=tiny:0-19')
+    train_log_dir=str(tmp_path / 'logs'),
+    train_steps=2,
+    steps_between_saves=1,
+    seed=1,
+    continual_scenario='class_incremental',
+    num_tasks=2,
+    eval_num_tasks=3,
+    embedding_units=4,
+    eval_datasets='val=tiny:20-29,train=tiny:0-19',
+  )
 
 
 def test_a_continual_training_s_flags_evaluate_its_checkpoints(
-    continual_values: dict[str, Any], run_training: Callable[[Any], int], capsys: pytest.CaptureFixture[str]) -> None:
-  """Sequences longer than those of the training; a second time there is nothing to do; the report prints them."""
+  continual_values: dict[str, Any],
+  run_training: Callable[[Any], int],
+  capsys: pytest.CaptureFixture[str],
+) -> None:
+  """Sequences longer than those of the training; a second time there is nothing to do; the report
+  prints them.
+  """
   assert run_training(continual_values) == 2
   evaluate_model.main(from_flags.settings_from(continual_values))
   folder = pathlib.Path(continual_values['train_log_dir'])
-  lines = [json.loads(line) for line in (folder / 'eval' / 'results.jsonl').read_text().splitlines()]
+  lines = [
+    json.loads(line) for line in (folder / 'eval' / 'results.jsonl').read_text().splitlines()
+  ]
   assert [(line['step'], line['preset']) for line in lines] == [
-      (step, preset) for step in (0, 1, 2) for preset in ('val', 'train')]
+    (step, preset) for step in (0, 1, 2) for preset in ('val', 'train')
+  ]
   for line in lines:
     found = line['continual']
     assert (line['num_tasks'], line['num_queries'], found['num_tasks']) == (4, 9, 3)
     assert [[cell is not None for cell in row] for row in found['matrix']] == [
-        [True, False, False], [True, True, False], [True, True, True]]
+      [True, False, False],
+      [True, True, False],
+      [True, True, True],
+    ]
     hits = [cell * 4 * 9 for row in found['matrix'] for cell in row if cell is not None]
     assert hits == pytest.approx([round(number) for number in hits], abs=1e-4)
     assert line['accuracy'] == pytest.approx(sum(found['matrix'][2]) / 3)
@@ -120,30 +183,46 @@ def test_a_continual_training_s_flags_evaluate_its_checkpoints(
   capsys.readouterr()
   report.main(from_flags.settings_from(continual_values))
   printed = capsys.readouterr().out
-  assert 'val, step 2: continual_hypertransformer, class_incremental, 3-way, 6 support images per task; ' in printed
-  assert printed.count('   after  chance          task 1          task 2          task 3         average\n') == 2
+  assert (
+    'val, step 2: continual_hypertransformer, class_incremental, 3-way, 6 support images per task; '
+    in printed
+  )
+  assert (
+    printed.count(
+      '   after  chance          task 1          task 2          task 3         average\n'
+    )
+    == 2
+  )
   assert 'nearest pixels' not in printed
 
 
-def test_query_batches_of_sequences(continual_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_query_batches_of_sequences(
+  continual_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
   """One, said once; tasks by themselves have as many as they are given."""
   told: list[str] = []
   monkeypatch.setattr(evaluate_model.logging, 'info', lambda text, *args: told.append(text % args))
+
   def batches(**changes: Any) -> int:
     settings = from_flags.settings_from(continual_values | changes)
     return evaluate_model.with_one_batch(settings).evaluation.num_batches
 
   assert batches(num_eval_batches=16) == 1
-  assert told == ['--num_eval_batches=16 is not used: each task of a sequence has one query batch of '
-                  '--eval_batch_size=9 images.']
+  assert told == [
+    '--num_eval_batches=16 is not used: each task of a sequence has one query batch of '
+    '--eval_batch_size=9 images.'
+  ]
   assert batches(num_eval_batches=1) == 1
   assert batches(continual_scenario='none', embedding_units=0, num_eval_batches=16) == 16
   assert len(told) == 1
 
 
 def test_a_preset_with_too_few_classes_for_a_sequence(continual_values: dict[str, Any]) -> None:
-  with pytest.raises(InputError, match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
-                                       r'sequence of eval_num_tasks=4 tasks of num_labels=3 classes needs 12'):
+  with pytest.raises(
+    InputError,
+    match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
+    r'sequence of eval_num_tasks=4 tasks of num_labels=3 classes needs 12',
+  ):
     evaluate_model.main(from_flags.settings_from(continual_values | {'eval_num_tasks': 4}))
   assert not pathlib.Path(continual_values['train_log_dir']).exists()
 
@@ -159,18 +238,23 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_without_an_error(make_values: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
-                                           stand_in: list[str], number: int) -> None:
+def test_a_signal_ends_it_without_an_error(
+  make_values: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stand_in: list[str], number: int
+) -> None:
   monkeypatch.setattr(Daemon, 'run', lambda self: os.kill(os.getpid(), number))
   evaluate_model.main(from_flags.settings_from(make_values()))
   assert stand_in == ['closed']
 
 
-def test_it_runs_to_train_steps(make_values: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
-                                stand_in: list[str]) -> None:
+def test_it_runs_to_train_steps(
+  make_values: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stand_in: list[str]
+) -> None:
   told = []
-  monkeypatch.setattr(Daemon, '__init__', lambda self, evaluator, presets, settings: told.append(
-      settings.run.train_steps))
+  monkeypatch.setattr(
+    Daemon,
+    '__init__',
+    lambda self, evaluator, presets, settings: told.append(settings.run.train_steps),
+  )
   monkeypatch.setattr(Daemon, 'run', lambda self: None)
   evaluate_model.main(from_flags.settings_from(make_values(train_steps=77)))
   assert told == [77]

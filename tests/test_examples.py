@@ -14,7 +14,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / 'examples'
-RUN = {'few_shot.py': {}, 'continual.py': {'continual_scenario': 'class_incremental', 'num_tasks': 2}}
+RUN = {
+  'few_shot.py': {},
+  'continual.py': {'continual_scenario': 'class_incremental', 'num_tasks': 2},
+}
 
 
 def test_each_is_run_here() -> None:
@@ -31,12 +34,20 @@ def test_readme_shows_the_example(name: str) -> None:
 
 
 @pytest.mark.parametrize('name', RUN)
-def test_an_example_runs(name: str, make_values: Callable[..., Any], run_training: Callable[[Any], int],
-                         data_folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
-                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_example_runs(
+  name: str,
+  make_values: Callable[..., Any],
+  run_training: Callable[[Any], int],
+  data_folder: pathlib.Path,
+  tmp_path: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+  capsys: pytest.CaptureFixture[str],
+) -> None:
   run_training(make_values(train_log_dir=str(tmp_path / 'logs'), **RUN[name]))
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(sys, 'argv', [name, str(tmp_path / 'logs' / 'model-3'), str(data_folder / 'tiny.npy')])
+  monkeypatch.setattr(
+    sys, 'argv', [name, str(tmp_path / 'logs' / 'model-3'), str(data_folder / 'tiny.npy')]
+  )
   capsys.readouterr()
   runpy.run_path(str(EXAMPLES / name))
   lines = capsys.readouterr().out.splitlines()

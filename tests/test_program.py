@@ -13,7 +13,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.runtime import sessions
 
 # Prints how many threads a session adds to a process.
-COUNT_THREADS = '''
+COUNT_THREADS = """
 import os, sys
 import tensorflow.compat.v1 as tf
 from hypertransformer.runtime import sessions
@@ -25,7 +25,7 @@ product = tf.matmul(x, x + 1.0)
 with tf.Session(config=sessions.config(tf.get_default_graph())) as session:
   session.run(product)
 print(len(os.listdir('/proc/self/task')) - before)
-'''
+"""
 
 
 def threads(count: int) -> int:
@@ -41,6 +41,10 @@ def test_kernel_threads_are_those_of_the_process() -> None:
 
 
 def test_a_negative_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-  monkeypatch.setattr(tf.config.threading, 'set_intra_op_parallelism_threads', lambda count: pytest.fail('too late'))
-  with pytest.raises(InputError, match=r'kernel_threads is -1; it must be 0 \(one per core\) or larger'):
+  monkeypatch.setattr(
+    tf.config.threading, 'set_intra_op_parallelism_threads', lambda count: pytest.fail('too late')
+  )
+  with pytest.raises(
+    InputError, match=r'kernel_threads is -1; it must be 0 \(one per core\) or larger'
+  ):
     sessions.use_kernel_threads(-1)

@@ -9,9 +9,22 @@ import pytest
 from hypertransformer import progress
 
 
-@pytest.mark.parametrize(('seconds', 'text'), [
-    (0, '0 s'), (45.4, '45 s'), (59.4, '59 s'), (59.6, '1 min 00 s'), (61, '1 min 01 s'), (3599, '59 min 59 s'),
-    (3599.7, '1 h 00 min'), (3700, '1 h 01 min'), (86399, '23 h 59 min'), (86400, '1 d 0 h'), (200_000, '2 d 7 h')])
+@pytest.mark.parametrize(
+  ('seconds', 'text'),
+  [
+    (0, '0 s'),
+    (45.4, '45 s'),
+    (59.4, '59 s'),
+    (59.6, '1 min 00 s'),
+    (61, '1 min 01 s'),
+    (3599, '59 min 59 s'),
+    (3599.7, '1 h 00 min'),
+    (3700, '1 h 01 min'),
+    (86399, '23 h 59 min'),
+    (86400, '1 d 0 h'),
+    (200_000, '2 d 7 h'),
+  ],
+)
 def test_duration(seconds: float, text: str) -> None:
   assert progress.duration(seconds) == text
 
@@ -24,7 +37,9 @@ class Clock:
     monkeypatch.setattr(time, 'monotonic', lambda: self.now)
 
 
-def test_the_rate_is_recent_and_the_time_left_is_by_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_is_recent_and_the_time_left_is_by_the_whole_run(
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
   clock = Clock(monkeypatch)
   rate = progress.Rate(100, 1100)
   clock.now += 10

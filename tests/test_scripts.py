@@ -24,12 +24,16 @@ SHARED_RECIPES = ROOT.parent / 'shared' / 'spec' / 'recipes.json'
 
 # Run: the recipe, what differs from it, and the paper's accuracy.
 RUNS: dict[str, tuple[str, dict[str, str], str]] = {
-    'omniglot_1shot_v1': ('omniglot_1shot', {}, '96.2 %'),
-    'omniglot_5shot_v1': ('omniglot_1shot', {'samples_transformer': '100', 'samples_cnn': '100'}, '98.8 %'),
-    'miniimagenet_1shot_v1': ('miniimagenet_1shot', {}, '55.1 %'),
-    'miniimagenet_5shot_v1': ('miniimagenet_1shot', {'samples_transformer': '25'}, '68.1 %'),
-    'tieredimagenet_1shot_v1': ('tieredimagenet_1shot', {}, '56.3 %'),
-    'tieredimagenet_5shot_v1': ('tieredimagenet_1shot', {'samples_transformer': '25'}, '73.9 %'),
+  'omniglot_1shot_v1': ('omniglot_1shot', {}, '96.2 %'),
+  'omniglot_5shot_v1': (
+    'omniglot_1shot',
+    {'samples_transformer': '100', 'samples_cnn': '100'},
+    '98.8 %',
+  ),
+  'miniimagenet_1shot_v1': ('miniimagenet_1shot', {}, '55.1 %'),
+  'miniimagenet_5shot_v1': ('miniimagenet_1shot', {'samples_transformer': '25'}, '68.1 %'),
+  'tieredimagenet_1shot_v1': ('tieredimagenet_1shot', {}, '56.3 %'),
+  'tieredimagenet_5shot_v1': ('tieredimagenet_1shot', {'samples_transformer': '25'}, '73.9 %'),
 }
 
 
@@ -37,8 +41,10 @@ def recipe(name: str) -> dict[str, str]:
   """The flags of a published run, as text."""
   recipes: dict[str, dict[str, Any]] = json.loads(RECIPES.read_text())
   of, changes, _ = RUNS[name]
-  return {flag: str(value).lower() if isinstance(value, bool) else value
-          for flag, value in (recipes[of] | changes).items()}
+  return {
+    flag: str(value).lower() if isinstance(value, bool) else value
+    for flag, value in (recipes[of] | changes).items()
+  }
 
 
 def test_the_recipes_are_the_shared_ones() -> None:
@@ -58,11 +64,25 @@ def python(tmp_path: pathlib.Path) -> pathlib.Path:
   return path
 
 
-def call(script: str | pathlib.Path, *arguments: str, python: pathlib.Path, cwd: pathlib.Path,
-         **environment: str) -> subprocess.CompletedProcess[str]:
-  inherited = {name: value for name, value in os.environ.items() if name not in ('PYTHONPATH', 'CDPATH')}
-  return subprocess.run(['bash', str(script), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
-                        env=inherited | {'PYTHON': str(python)} | environment, check=False)
+def call(
+  script: str | pathlib.Path,
+  *arguments: str,
+  python: pathlib.Path,
+  cwd: pathlib.Path,
+  **environment: str,
+) -> subprocess.CompletedProcess[str]:
+  inherited = {
+    name: value for name, value in os.environ.items() if name not in ('PYTHONPATH', 'CDPATH')
+  }
+  return subprocess.run(
+    ['bash', str(script), *arguments],
+    cwd=cwd,
+    capture_output=True,
+    text=True,
+    timeout=60,
+    env=inherited | {'PYTHON': str(python)} | environment,
+    check=False,
+  )
 
 
 def arguments_of(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -78,12 +98,19 @@ def as_flags(arguments: list[str]) -> dict[str, str]:
   return dict(found)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason='Python 3.10 looks in the current folder first')
+@pytest.mark.skipif(
+  sys.version_info < (3, 11), reason='Python 3.10 looks in the current folder first'
+)
 def test_the_code_is_that_of_the_script_s_checkout(tmp_path: pathlib.Path) -> None:
   """Also where the caller stands in a folder with a package of that name."""
   (tmp_path / 'hypertransformer').mkdir()
   (tmp_path / 'hypertransformer' / '__init__.py').write_text('raise SystemExit("another checkout")')
-  done = call(ROOT / 'scripts' / 'run.sh', 'no_such_program', python=pathlib.Path(sys.executable), cwd=tmp_path)
+  done = call(
+    ROOT / 'scripts' / 'run.sh',
+    'no_such_program',
+    python=pathlib.Path(sys.executable),
+    cwd=tmp_path,
+  )
   assert 'another checkout' not in done.stderr
   assert 'No module named hypertransformer.no_such_program' in done.stderr
 
@@ -93,8 +120,12 @@ def test_there_is_a_script_for_each_run() -> None:
 
 
 @pytest.mark.parametrize('name', RUNS)
-def test_a_run_has_exactly_the_published_flags(name: str, python: pathlib.Path, tmp_path: pathlib.Path) -> None:
-  module, *arguments = arguments_of(call(ROOT / 'scripts' / f'{name}.sh', python=python, cwd=tmp_path))[1:]
+def test_a_run_has_exactly_the_published_flags(
+  name: str, python: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  module, *arguments = arguments_of(
+    call(ROOT / 'scripts' / f'{name}.sh', python=python, cwd=tmp_path)
+  )[1:]
   assert module == 'hypertransformer.train'
   assert as_flags(arguments) == recipe(name)
 
@@ -127,10 +158,21 @@ def test_the_8_channel_omniglot_run_names_its_own_number_too() -> None:
   assert '87.2 %' in (ROOT / 'scripts' / 'omniglot_1shot_v1.sh').read_text()
 
 
-def test_further_flags_come_last_and_unchanged(python: pathlib.Path, tmp_path: pathlib.Path) -> None:
-  further = ['--train_log_dir=a folder/logs', '--train_steps=5', '--eval_datasets=a=x:1,b=y:2', '--seed', '3', '']
-  arguments = arguments_of(call(ROOT / 'scripts' / 'omniglot_1shot_v1.sh', *further, python=python, cwd=tmp_path))
-  assert arguments[-len(further):] == further
+def test_further_flags_come_last_and_unchanged(
+  python: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  further = [
+    '--train_log_dir=a folder/logs',
+    '--train_steps=5',
+    '--eval_datasets=a=x:1,b=y:2',
+    '--seed',
+    '3',
+    '',
+  ]
+  arguments = arguments_of(
+    call(ROOT / 'scripts' / 'omniglot_1shot_v1.sh', *further, python=python, cwd=tmp_path)
+  )
+  assert arguments[-len(further) :] == further
 
 
 @pytest.fixture
@@ -142,18 +184,27 @@ def checkout(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.mark.parametrize('script', ['omniglot_1shot_v1.sh', 'evaluate.sh'])
-def test_a_script_runs_from_any_folder(script: str, checkout: pathlib.Path, python: pathlib.Path) -> None:
-  """By a relative path, with a CDPATH that makes `cd` talk. Relative paths in flags stay the caller's."""
+def test_a_script_runs_from_any_folder(
+  script: str, checkout: pathlib.Path, python: pathlib.Path
+) -> None:
+  """By a relative path, with a CDPATH that makes `cd` talk. Relative paths in flags stay the
+  caller's.
+  """
   elsewhere = checkout.parent / 'elsewhere'
   elsewhere.mkdir()
   given = ['omniglot_1shot_v1'] if script == 'evaluate.sh' else []
-  for cwd, path in ((elsewhere, f'../my checkout/scripts/{script}'), (checkout, f'scripts/{script}')):
+  for cwd, path in (
+    (elsewhere, f'../my checkout/scripts/{script}'),
+    (checkout, f'scripts/{script}'),
+  ):
     done = call(path, *given, python=python, cwd=cwd, CDPATH=f'{checkout}:.')
     assert arguments_of(done)[0] == '-m'
     assert f'PYTHONPATH={checkout}\n' in done.stderr
 
 
-def test_the_checkouts_own_environment_is_used_if_there_is_one(checkout: pathlib.Path, python: pathlib.Path) -> None:
+def test_the_checkouts_own_environment_is_used_if_there_is_one(
+  checkout: pathlib.Path, python: pathlib.Path
+) -> None:
   own = checkout / '.venv' / 'bin' / 'python'
   own.parent.mkdir(parents=True)
   own.write_text('#!/usr/bin/env bash\necho own\n')
@@ -163,30 +214,54 @@ def test_the_checkouts_own_environment_is_used_if_there_is_one(checkout: pathlib
   own.unlink()
   python.rename(python.with_name('python3'))
   path = f'{python.parent}:{os.environ["PATH"]}'
-  assert call(script, python=pathlib.Path(), cwd=checkout, PYTHON='', PATH=path).stdout.startswith('-m\n')
+  assert call(script, python=pathlib.Path(), cwd=checkout, PYTHON='', PATH=path).stdout.startswith(
+    '-m\n'
+  )
 
 
-CONTINUAL = [f'continual_{data}_{scenario}' for data in ('omniglot', 'tieredimagenet')
-             for scenario in config.CONTINUAL_SCENARIOS]
+CONTINUAL = [
+  f'continual_{data}_{scenario}'
+  for data in ('omniglot', 'tieredimagenet')
+  for scenario in config.CONTINUAL_SCENARIOS
+]
 
 
 @pytest.mark.parametrize('name', RUNS)
 @pytest.mark.parametrize('ending', ['', '.sh'])
-def test_the_evaluator_has_the_flags_of_the_run(name: str, ending: str, python: pathlib.Path,
-                                                tmp_path: pathlib.Path) -> None:
-  done = call(ROOT / 'scripts' / 'evaluate.sh', name + ending, '--eval_once', '--train_log_dir=my logs', python=python,
-              cwd=tmp_path)
+def test_the_evaluator_has_the_flags_of_the_run(
+  name: str, ending: str, python: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  done = call(
+    ROOT / 'scripts' / 'evaluate.sh',
+    name + ending,
+    '--eval_once',
+    '--train_log_dir=my logs',
+    python=python,
+    cwd=tmp_path,
+  )
   module, *arguments = arguments_of(done)[1:]
   assert module == 'hypertransformer.evaluate_model'
   assert arguments[-2:] == ['--eval_once', '--train_log_dir=my logs']
   assert as_flags(arguments[:-2]) == recipe(name)
 
 
-@pytest.mark.parametrize('name', [
-    'omniglot_2shot_v1', 'omniglot_1shot', 'cifar_1shot_v1', 'run', '../omniglot_1shot_v1', '',
-    'omniglot_1shot_v1 omniglot_5shot_v1', '*', '--eval_once'])
-def test_the_evaluator_refuses_runs_that_there_are_not(name: str, python: pathlib.Path,
-                                                       tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+  'name',
+  [
+    'omniglot_2shot_v1',
+    'omniglot_1shot',
+    'cifar_1shot_v1',
+    'run',
+    '../omniglot_1shot_v1',
+    '',
+    'omniglot_1shot_v1 omniglot_5shot_v1',
+    '*',
+    '--eval_once',
+  ],
+)
+def test_the_evaluator_refuses_runs_that_there_are_not(
+  name: str, python: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   done = call(ROOT / 'scripts' / 'evaluate.sh', name, '--eval_once', python=python, cwd=tmp_path)
   assert done.returncode == 2
   assert done.stdout == ''
@@ -195,7 +270,9 @@ def test_the_evaluator_refuses_runs_that_there_are_not(name: str, python: pathli
 
 
 @pytest.mark.parametrize('name', CONTINUAL)
-def test_the_evaluator_of_a_continual_run(name: str, python: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_the_evaluator_of_a_continual_run(
+  name: str, python: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   done = call(ROOT / 'scripts' / 'evaluate.sh', name, '--eval_once', python=python, cwd=tmp_path)
   module, *arguments = arguments_of(done)[1:]
   assert module == 'hypertransformer.evaluate_model'
@@ -210,39 +287,65 @@ def test_the_evaluator_without_a_run(python: pathlib.Path, tmp_path: pathlib.Pat
 
 
 # What all six have, and what a dataset's three change of its run of single tasks.
-OF_SEQUENCES = {'num_tasks': '3', 'eval_num_tasks': '5', 'embedding_units': '32', 'generated_weight_scale': '0.03',
-                'gradient_norm_clip': '10.0', 'add_trainable_weights': 'true', 'num_eval_batches': '1',
-                'train_steps': '200000', 'steps_between_saves': '10000'}
-OF_DATASET = {'omniglot': {'num_labels': '5', 'samples_transformer': '5', 'samples_cnn': '15'},
-              'tieredimagenet': {'samples_cnn': '25'}}
+OF_SEQUENCES = {
+  'num_tasks': '3',
+  'eval_num_tasks': '5',
+  'embedding_units': '32',
+  'generated_weight_scale': '0.03',
+  'gradient_norm_clip': '10.0',
+  'add_trainable_weights': 'true',
+  'num_eval_batches': '1',
+  'train_steps': '200000',
+  'steps_between_saves': '10000',
+}
+OF_DATASET = {
+  'omniglot': {'num_labels': '5', 'samples_transformer': '5', 'samples_cnn': '15'},
+  'tieredimagenet': {'samples_cnn': '25'},
+}
 
 
 def test_there_is_a_continual_script_for_each_scenario() -> None:
-  assert sorted(path.stem for path in (ROOT / 'scripts').glob('continual_*.sh')) == sorted(CONTINUAL)
+  assert sorted(path.stem for path in (ROOT / 'scripts').glob('continual_*.sh')) == sorted(
+    CONTINUAL
+  )
 
 
 @pytest.mark.parametrize('name', CONTINUAL)
-def test_a_continual_run_is_that_of_single_tasks_with_few_changes(name: str, python: pathlib.Path,
-                                                                  tmp_path: pathlib.Path) -> None:
+def test_a_continual_run_is_that_of_single_tasks_with_few_changes(
+  name: str, python: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   _, data, scenario = name.split('_', 2)
-  given = arguments_of(call(ROOT / 'scripts' / f'{name}.sh', '--continual_method=constant_protonet', python=python,
-                            cwd=tmp_path))
+  given = arguments_of(
+    call(
+      ROOT / 'scripts' / f'{name}.sh',
+      '--continual_method=constant_protonet',
+      python=python,
+      cwd=tmp_path,
+    )
+  )
   assert given[1] == 'hypertransformer.train'
   assert given[-1] == '--continual_method=constant_protonet'
   assert given[2] == '--continual_scenario=class_incremental'
-  own = given[3:-1]  # the other scenarios are that script with one flag more: of two, the last one counts
+  own = given[
+    3:-1
+  ]  # the other scenarios are that script with one flag more: of two, the last one counts
   if scenario != 'class_incremental':
     assert own.pop() == f'--continual_scenario={scenario}'
   assert as_flags(own) == {**recipe(f'{data}_1shot_v1'), **OF_SEQUENCES, **OF_DATASET[data]}
-  evaluator = call(ROOT / 'scripts' / f'{name}.sh', python=python, cwd=tmp_path,
-                   HYPERTRANSFORMER_PROGRAM='evaluate_model')
+  evaluator = call(
+    ROOT / 'scripts' / f'{name}.sh',
+    python=python,
+    cwd=tmp_path,
+    HYPERTRANSFORMER_PROGRAM='evaluate_model',
+  )
   assert arguments_of(evaluator)[1:] == ['hypertransformer.evaluate_model', *given[2:-1]]
 
 
 @pytest.mark.parametrize('method', config.CONTINUAL_METHODS)
 @pytest.mark.parametrize('name', CONTINUAL)
-def test_the_flags_of_a_continual_run_go_together(name: str, method: str, python: pathlib.Path,
-                                                  tmp_path: pathlib.Path) -> None:
+def test_the_flags_of_a_continual_run_go_together(
+  name: str, method: str, python: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   """As the programs read them, and the evaluation's presets have enough classes."""
   given = arguments_of(call(ROOT / 'scripts' / f'{name}.sh', python=python, cwd=tmp_path))[2:]
   holder = absl_flags.FlagValues()
@@ -253,21 +356,35 @@ def test_the_flags_of_a_continual_run_go_together(name: str, method: str, python
   assert continual is not None
   assert (continual.scenario, continual.prototypical) == (name.split('_', 2)[2], True)
   assert from_flags.model_config(values).embedding_units == 32
-  assert from_flags.optimizer_config(values) == config.OptimizerConfig('sgd', values['learning_rate'], 1e5, 0.95, 10.0)
+  assert from_flags.optimizer_config(values) == config.OptimizerConfig(
+    'sgd', values['learning_rate'], 1e5, 0.95, 10.0
+  )
   tasks = from_flags.episode_config(values)
   assert (tasks.num_labels, tasks.support_samples, tasks.balanced) == (5, 5, True)
   needed = sequences.episode_config(tasks, continual, continual.eval_length).num_labels
   assert needed == (5 if continual.scenario == 'mini_batch' else 25)
-  assert all(len(spec.classes or ()) >= needed for _, spec in specs.parse_eval_datasets(values['eval_datasets']))
+  assert all(
+    len(spec.classes or ()) >= needed
+    for _, spec in specs.parse_eval_datasets(values['eval_datasets'])
+  )
 
 
 @pytest.mark.parametrize('name', CONTINUAL)
 def test_a_continual_script_opens_with_what_it_is(name: str) -> None:
-  opening = '\n'.join(line for line in (ROOT / 'scripts' / f'{name}.sh').read_text().splitlines()[1:]
-                      if line.startswith('#'))
+  opening = '\n'.join(
+    line
+    for line in (ROOT / 'scripts' / f'{name}.sh').read_text().splitlines()[1:]
+    if line.startswith('#')
+  )
   assert name.split('_', 2)[2] in opening
   assert f'./scripts/{name}.sh --data_numpy_dir=' in opening
-  for text in ('5-way 1-shot', 'arXiv 2301.04584', 'Measured: ', '--continual_method=', f'evaluate.sh {name}'):
+  for text in (
+    '5-way 1-shot',
+    'arXiv 2301.04584',
+    'Measured: ',
+    '--continual_method=',
+    f'evaluate.sh {name}',
+  ):
     assert text in opening
 
 

@@ -1,4 +1,6 @@
-"""The training entry point: flag values become a setup; exit statuses, signals and kills of the program itself."""
+"""The training entry point: flag values become a setup; exit statuses, signals and kills of the
+program itself.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,31 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def test_setup_from_flag_values(make_values: Callable[..., Any], tiny: np.ndarray) -> None:
-  setup = setup_from(from_flags.settings_from(make_values(
-      learning_rate=0.25, negate_probability=0.5, test_negate_probability=0.75, roll_probability=0.125,
-      shuffle_labels_seed=3, label_smoothing=0.1)))
+  setup = setup_from(
+    from_flags.settings_from(
+      make_values(
+        learning_rate=0.25,
+        negate_probability=0.5,
+        test_negate_probability=0.75,
+        roll_probability=0.125,
+        shuffle_labels_seed=3,
+        label_smoothing=0.1,
+      )
+    )
+  )
   assert setup.train_set.classes.tolist() == list(range(20))
   assert setup.test_set.classes.tolist() == list(range(20, 30))
   assert setup.image_shape == (12, 12, 1)
-  assert (setup.model.num_labels, setup.episodes.support_samples, setup.episodes.query_samples) == (3, 6, 9)
+  assert (setup.model.num_labels, setup.episodes.support_samples, setup.episodes.query_samples) == (
+    3,
+    6,
+    9,
+  )
   assert (setup.optimizer.learning_rate, setup.loss.label_smoothing) == (0.25, 0.1)
-  assert (setup.train_augmentation.negate_probability, setup.test_augmentation.negate_probability) == (0.5, 0.75)
+  assert (
+    setup.train_augmentation.negate_probability,
+    setup.test_augmentation.negate_probability,
+  ) == (0.5, 0.75)
   assert setup.test_augmentation.roll_probability == 0.125, '-1 is as in training'
   first = setup.train_set.arrays.gather(setup.train_set.arrays.rows(0, range(8)))
   assert not np.array_equal(first, tiny[0]), 'classes are shuffled'
@@ -44,12 +62,16 @@ def test_one_dataset_is_read_once_for_training_and_test(make_values: Callable[..
   assert setup.train_set.arrays is setup.test_set.arrays
 
 
-def test_main_refuses_before_anything_is_written(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> None:
+def test_main_refuses_before_anything_is_written(
+  make_values: Callable[..., Any], tmp_path: pathlib.Path
+) -> None:
   logs = tmp_path / 'logs'
   with pytest.raises(InputError, match='num_labels is 1; an episode needs at least 2 classes'):
     train.main(from_flags.settings_from(make_values(num_labels=1, train_log_dir=str(logs))))
   with pytest.raises(InputError, match='needs num_labels=3'):
-    train.main(from_flags.settings_from(make_values(train_dataset='tiny:3,7', train_log_dir=str(logs))))
+    train.main(
+      from_flags.settings_from(make_values(train_dataset='tiny:3,7', train_log_dir=str(logs)))
+    )
   assert not logs.exists()
 
 
@@ -64,6 +86,7 @@ def as_arguments(values: dict[str, Any]) -> list[str]:
 @dataclasses.dataclass
 class Program:
   """`python -m hypertransformer.train` with these flags; its output goes to a file."""
+
   values: dict[str, Any]
   output: pathlib.Path
   started: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
@@ -71,9 +94,15 @@ class Program:
   def start(self) -> subprocess.Popen[bytes]:
     environment = os.environ | {'PYTHONPATH': str(ROOT), 'TF_CPP_MIN_LOG_LEVEL': '3'}
     with self.output.open('wb') as file:
-      self.started.append(subprocess.Popen(
-          [sys.executable, '-m', 'hypertransformer.train', *as_arguments(self.values)], stderr=file, stdout=file,
-          env=environment, cwd=self.output.parent))
+      self.started.append(
+        subprocess.Popen(
+          [sys.executable, '-m', 'hypertransformer.train', *as_arguments(self.values)],
+          stderr=file,
+          stdout=file,
+          env=environment,
+          cwd=self.output.parent,
+        )
+      )
     return self.started[-1]
 
   def steps(self) -> list[int]:
@@ -95,8 +124,12 @@ class Program:
 
 @pytest.fixture
 def program(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> Iterator[Program]:
-  made = Program(make_values(train_log_dir=str(tmp_path / 'logs'), train_steps=1_000_000, steps_between_saves=3,
-                             seed=1), tmp_path / 'output')
+  made = Program(
+    make_values(
+      train_log_dir=str(tmp_path / 'logs'), train_steps=1_000_000, steps_between_saves=3, seed=1
+    ),
+    tmp_path / 'output',
+  )
   yield made
   for process in made.started:
     process.kill()
@@ -104,7 +137,9 @@ def program(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> Iterator
 
 
 @pytest.mark.slow
-def test_signals_save_and_end_with_status_0_and_a_kill_costs_nothing_that_was_saved(program: Program) -> None:
+def test_signals_save_and_end_with_status_0_and_a_kill_costs_nothing_that_was_saved(
+  program: Program,
+) -> None:
   """Ctrl-C, SIGTERM, kill -9, and then to the end: each time the same command, which goes on."""
   reached = 3
   for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,11 +150,21 @@ def test_signals_save_and_end_with_status_0_and_a_kill_costs_nothing_that_was_sa
     assert f'{number.name}: saving a checkpoint and ending after this step.' in text
     assert 'Traceback' not in text
     reached = program.newest()
-    assert f'Ended at step {reached} of 1000000 by a signal; the same command goes on from here' in text
-    assert checkpoints.global_step(str(pathlib.Path(program.values['train_log_dir'], f'model-{reached}'))) == reached
+    assert (
+      f'Ended at step {reached} of 1000000 by a signal; the same command goes on from here' in text
+    )
+    assert (
+      checkpoints.global_step(
+        str(pathlib.Path(program.values['train_log_dir'], f'model-{reached}'))
+      )
+      == reached
+    )
 
   process = program.start_and_reach(reached + 10)
-  assert f'Going on from checkpoint {program.values["train_log_dir"]}/model-{reached}' in program.output.read_text()
+  assert (
+    f'Going on from checkpoint {program.values["train_log_dir"]}/model-{reached}'
+    in program.output.read_text()
+  )
   process.send_signal(signal.SIGKILL)
   process.wait(60)
   left = program.newest()
@@ -127,8 +172,12 @@ def test_signals_save_and_end_with_status_0_and_a_kill_costs_nothing_that_was_sa
 
   program.values |= {'train_steps': left + 7}
   assert program.start().wait(300) == 0, program.output.read_text()
-  assert f'Going on from checkpoint {program.values["train_log_dir"]}/model-{left}' in program.output.read_text()
-  # Saved at its start, every third step, and at its end; three are kept (and maybe one that the kill left behind).
+  assert (
+    f'Going on from checkpoint {program.values["train_log_dir"]}/model-{left}'
+    in program.output.read_text()
+  )
+  # Saved at its start, every third step, and at its end; three are kept (and maybe one that the
+  # kill left behind).
   assert program.steps()[-3:] == [left + 3, left + 6, left + 7]
 
 
@@ -137,7 +186,7 @@ def test_the_program_refuses_bad_flags_with_status_2(program: Program) -> None:
   program.values |= {'train_dataset': 'nothing:0-9'}
   assert program.start().wait(120) == 2
   text = program.output.read_text()
-  error, = (line for line in text.splitlines() if line.startswith('error: '))
+  (error,) = (line for line in text.splitlines() if line.startswith('error: '))
   assert error.startswith("error: dataset 'nothing' is not there: looked for ")
   assert 'Traceback' not in text
   assert not pathlib.Path(program.values['train_log_dir']).exists()

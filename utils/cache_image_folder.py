@@ -11,11 +11,13 @@ Which image is of which class and split is told by one of:
               (CIFAR-FS: --input_path=cifar100/data --splits=cifar100/splits/bertinetto/train.txt,...)
   pickles     --pickles=FC100_train.pickle,... dicts of data [n, H, W, 3] and labels [n]; no --input_path
 
-Classes are numbered split by split in the order given (folders: train, val, test), sorted by name in a split; the
-numbers are printed as flags take them (photos:0-63) and listed in photos/classes.csv. Any format that Pillow reads,
-told by content. Images are turned upright (EXIF), put on white where transparent, resized to the square
-(--crop=center cuts the middle out instead) and written as uint8, in memory that does not grow with the data.
+Classes are numbered split by split in the order given (folders: train, val, test), sorted by name
+in a split; the numbers are printed as flags take them (photos:0-63) and listed in
+photos/classes.csv. Any format that Pillow reads, told by content. Images are turned upright (EXIF),
+put on white where transparent, resized to the square (--crop=center cuts the middle out instead)
+and written as uint8, in memory that does not grow with the data.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -32,29 +34,55 @@ from hypertransformer.converters.image_sources import Split
 from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('input_path', None, 'Folder of the images: of class folders, of split folders with these, or the '
-                    'one that --csv or --splits refer to.')
-flags.DEFINE_string('output_path', None, 'The folder to make, such as data_numpy_dir/cub; its name is the name of the '
-                    'dataset. Or a .npy file, if all classes have the same number of images.', required=True)
+flags.DEFINE_string(
+  'input_path',
+  None,
+  'Folder of the images: of class folders, of split folders with these, or the '
+  'one that --csv or --splits refer to.',
+)
+flags.DEFINE_string(
+  'output_path',
+  None,
+  'The folder to make, such as data_numpy_dir/cub; its name is the name of the '
+  'dataset. Or a .npy file, if all classes have the same number of images.',
+  required=True,
+)
 flags.DEFINE_list('csv', [], 'One file for each split, with the columns filename and label.')
-flags.DEFINE_list('splits', [], 'One text file for each split, with a class name (folder of --input_path) a line.')
+flags.DEFINE_list(
+  'splits', [], 'One text file for each split, with a class name (folder of --input_path) a line.'
+)
 flags.DEFINE_list('pickles', [], 'One pickle for each split, with the entries data and labels.')
 flags.DEFINE_integer('image_size', 84, 'Width and height of the images written, in pixels.')
 flags.DEFINE_integer('channels', 3, '3 (RGB) or 1 (grey).')
-flags.DEFINE_enum('crop', image_files.CROPS[0], list(image_files.CROPS), 'How images that are not square become so: '
-                  'squash keeps all of the image and changes its proportions, center cuts the middle out.')
-flags.DEFINE_bool('skip_broken', False, 'Leave out images that cannot be read, instead of ending with an error.')
+flags.DEFINE_enum(
+  'crop',
+  image_files.CROPS[0],
+  list(image_files.CROPS),
+  'How images that are not square become so: '
+  'squash keeps all of the image and changes its proportions, center cuts the middle out.',
+)
+flags.DEFINE_bool(
+  'skip_broken', False, 'Leave out images that cannot be read, instead of ending with an error.'
+)
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
 
 
-def find_splits(input_path: str | None, csvs: Sequence[str], lists: Sequence[str],
-                pickles: Sequence[str]) -> list[Split]:
-  """The images by split and class. Raises InputError when they are not told by exactly one of the ways."""
+def find_splits(
+  input_path: str | None, csvs: Sequence[str], lists: Sequence[str], pickles: Sequence[str]
+) -> list[Split]:
+  """The images by split and class. Raises InputError when they are not told by exactly one of the
+  ways.
+  """
   if sum(map(bool, (csvs, lists, pickles))) > 1:
-    raise InputError('--csv, --splits and --pickles are given together; expected one of them at most')
+    raise InputError(
+      '--csv, --splits and --pickles are given together; expected one of them at most'
+    )
   if bool(pickles) == bool(input_path):
-    raise InputError('both --input_path and --pickles are given; pickles hold the images themselves: give one of them'
-                     if pickles else '--input_path is not given; expected the folder of the images')
+    raise InputError(
+      'both --input_path and --pickles are given; pickles hold the images themselves: give one of them'
+      if pickles
+      else '--input_path is not given; expected the folder of the images'
+    )
   if pickles:
     return image_sources.from_pickles(_paths(pickles))
   root = pathlib.Path(input_path or '').expanduser()

@@ -1,11 +1,14 @@
 """Converts the pickles in which miniImageNet is passed around to the array that training reads.
 
-  python utils/cache_miniimagenet.py --input_path=~/Downloads/miniimagenet --output_path=data_numpy_dir
+  python utils/cache_miniimagenet.py --input_path=~/Downloads/miniimagenet
+  --output_path=data_numpy_dir
 
 --input_path holds mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl, of Python 2 or 3; or
-miniImageNet_category_split_train_phase_train.pickle, ..._val.pickle and ..._test.pickle. Writes miniimagenet.npy, uint8
-[100, 600, 84, 84, 3], 1.3 GB: 64 training, 16 validation and 20 test classes, in this order. Needs 2 GB of memory.
+miniImageNet_category_split_train_phase_train.pickle, ..._val.pickle and ..._test.pickle. Writes
+miniimagenet.npy, uint8 [100, 600, 84, 84, 3], 1.3 GB: 64 training, 16 validation and 20 test
+classes, in this order. Needs 2 GB of memory.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -21,8 +24,11 @@ from hypertransformer.files import npy, writing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('input_path', None, 'Folder with a pickle of each split.', required=True)
-flags.DEFINE_string('output_path', './data_numpy_dir/miniimagenet.npy',
-                    'The .npy file to write, or a folder for miniimagenet.npy.')
+flags.DEFINE_string(
+  'output_path',
+  './data_numpy_dir/miniimagenet.npy',
+  'The .npy file to write, or a folder for miniimagenet.npy.',
+)
 flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 
 
@@ -30,7 +36,9 @@ def run(input_path: str, output_path: str, overwrite: bool) -> None:
   """Converts; raises InputError, with nothing written, when it cannot."""
   path = writing.output_file(output_path, 'miniimagenet.npy', overwrite)
   miniimagenet.convert(pathlib.Path(input_path).expanduser(), path, miniimagenet.OFFICIAL)
-  print(f'{writing.summary(path, npy.header_of(path))} ({miniimagenet.counts(miniimagenet.OFFICIAL)})')
+  print(
+    f'{writing.summary(path, npy.header_of(path))} ({miniimagenet.counts(miniimagenet.OFFICIAL)})'
+  )
 
 
 if __name__ == '__main__':

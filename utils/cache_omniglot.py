@@ -5,6 +5,7 @@
 --input_path holds images_background(.zip) and images_evaluation(.zip), zipped or unpacked, from
 github.com/brendenlake/omniglot. Writes omniglot.npy, uint8 [1623, 20, 28, 28, 1]; about 15 seconds.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -19,10 +20,17 @@ from hypertransformer.converters import omniglot
 from hypertransformer.files import writing
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('input_path', None, 'Folder with images_background and images_evaluation, as '
-                    '.zip files or unpacked.', required=True)
-flags.DEFINE_string('output_path', './data_numpy_dir/omniglot.npy',
-                    'The .npy file to write, or a folder for omniglot.npy.')
+flags.DEFINE_string(
+  'input_path',
+  None,
+  'Folder with images_background and images_evaluation, as .zip files or unpacked.',
+  required=True,
+)
+flags.DEFINE_string(
+  'output_path',
+  './data_numpy_dir/omniglot.npy',
+  'The .npy file to write, or a folder for omniglot.npy.',
+)
 flags.DEFINE_integer('image_size', 28, 'Width and height of the images written, in pixels.')
 flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 

@@ -1,12 +1,15 @@
 """Converts the files of the tieredImageNet release to the folder that training reads.
 
-  python utils/cache_tieredimagenet.py --input_path=~/Downloads/tiered-imagenet --output_path=data_numpy_dir
+  python utils/cache_tieredimagenet.py --input_path=~/Downloads/tiered-imagenet
+  --output_path=data_numpy_dir
 
---input_path holds {train,val,test}_labels.pkl, and {train,val,test}_images.npz or ..._images_png.pkl. Writes the folder
-tieredimagenet/ with images.npy, uint8 [779165, 84, 84, 3], 16.5 GB, and class_sizes.npy: 351 training, 97 validation
-and 160 test classes, in this order. Needs less than 300 MB of memory. If it is killed, start it again: what it left
-(a hidden folder .tieredimagenet.NUMBER.part) is removed by the next run.
+--input_path holds {train,val,test}_labels.pkl, and {train,val,test}_images.npz or
+..._images_png.pkl. Writes the folder tieredimagenet/ with images.npy, uint8 [779165, 84, 84, 3],
+16.5 GB, and class_sizes.npy: 351 training, 97 validation and 160 test classes, in this order. Needs
+less than 300 MB of memory. If it is killed, start it again: what it left (a hidden folder
+.tieredimagenet.NUMBER.part) is removed by the next run.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -22,10 +25,18 @@ from hypertransformer.files import npy, writing
 
 NAME = 'tieredimagenet'
 FLAGS = flags.FLAGS
-flags.DEFINE_string('input_path', None, 'Folder with labels and images of each split.', required=True)
-flags.DEFINE_string('output_path', './data_numpy_dir', f'The folder {NAME} to make, or the folder to make it in.')
-flags.DEFINE_bool('bgr', True, 'The arrays in the .npz files have OpenCV\'s order of colours, blue first, as the files '
-                  'people have; they are written red first. --nobgr writes colours in the order in which they are.')
+flags.DEFINE_string(
+  'input_path', None, 'Folder with labels and images of each split.', required=True
+)
+flags.DEFINE_string(
+  'output_path', './data_numpy_dir', f'The folder {NAME} to make, or the folder to make it in.'
+)
+flags.DEFINE_bool(
+  'bgr',
+  True,
+  "The arrays in the .npz files have OpenCV's order of colours, blue first, as the files "
+  'people have; they are written red first. --nobgr writes colours in the order in which they are.',
+)
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset folder.')
 
 
@@ -34,7 +45,9 @@ def run(input_path: str, output_path: str, bgr: bool, overwrite: bool) -> None:
   path = pathlib.Path(output_path)
   if path.name != NAME:
     path = path / NAME
-  found = tieredimagenet.convert(pathlib.Path(input_path).expanduser(), path, bgr, tieredimagenet.OFFICIAL, overwrite)
+  found = tieredimagenet.convert(
+    pathlib.Path(input_path).expanduser(), path, bgr, tieredimagenet.OFFICIAL, overwrite
+  )
   print(f'{writing.summary(path / "images.npy", npy.header_of(path / "images.npy"))} ({found})')
 
 

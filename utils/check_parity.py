@@ -1,8 +1,11 @@
-"""Compares ours with the original's recorded numbers: `python utils/check_parity.py ../shared/golden/a*.npz`.
+"""Compares ours with the original's recorded numbers: `python utils/check_parity.py
+../shared/golden/a*.npz`.
 
-Takes model cases (aNN.npz), augment.npz, label_shuffle.json and schedule.json, in any order. Prints one line per
-file: name, worst relative error and its key, pass or fail; below it up to three entries that failed. Exit status: 0
-all pass, 1 a file fails or has an entry that was not compared, 2 a file cannot be read.
+Takes model cases (aNN.npz), augment.npz, label_shuffle.json and schedule.json, in any order. Prints
+one line per
+file: name, worst relative error and its key, pass or fail; below it up to three entries that
+failed. Exit status: 0 all pass, 1 a file fails or has an entry that was not compared, 2 a file
+cannot be read.
 """
 
 from __future__ import annotations
@@ -37,7 +40,10 @@ def main(paths: list[str]) -> int:
       status = max(status, 1 if isinstance(error, model_cases.NotComparable) else 2)
       continue
     except Exception as error:  # whatever is wrong with one file, the others are checked
-      print(f'{os.path.basename(path)}  FAIL  cannot be compared: {type(error).__name__}: {error}', flush=True)
+      print(
+        f'{os.path.basename(path)}  FAIL  cannot be compared: {type(error).__name__}: {error}',
+        flush=True,
+      )
       status = max(status, 1)
       continue
     print(checks.line(path, results), flush=True)

@@ -8,6 +8,7 @@ original's augmentation variables and batch-norm moving averages are dropped on 
 writes the latter as zeros and ones, and drops optimizer state. Fewer tensors are written than read
 on import also because each table of embeddings is one tensor of ours, not one per vector.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -21,12 +22,17 @@ from hypertransformer import command
 from hypertransformer.original import convert
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum('direction', None, ['import', 'export'],
-                  "import: the original's checkpoint -> ours; export: ours -> the original's.",
-                  required=True)
+flags.DEFINE_enum(
+  'direction',
+  None,
+  ['import', 'export'],
+  "import: the original's checkpoint -> ours; export: ours -> the original's.",
+  required=True,
+)
 flags.DEFINE_string('input_checkpoint', None, 'Checkpoint to read, without .index.', required=True)
-flags.DEFINE_string('output_checkpoint', None, 'Checkpoint to write, without .index.',
-                    required=True)
+flags.DEFINE_string(
+  'output_checkpoint', None, 'Checkpoint to write, without .index.', required=True
+)
 flags.DEFINE_bool('overwrite', False, 'Replace an output checkpoint that exists.')
 
 
@@ -40,4 +46,6 @@ def run(direction: str, source: str, target: str, overwrite: bool) -> None:
 
 
 if __name__ == '__main__':
-  command.run(lambda: run(FLAGS.direction, FLAGS.input_checkpoint, FLAGS.output_checkpoint, FLAGS.overwrite))
+  command.run(
+    lambda: run(FLAGS.direction, FLAGS.input_checkpoint, FLAGS.output_checkpoint, FLAGS.overwrite)
+  )

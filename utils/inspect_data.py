@@ -1,10 +1,12 @@
-"""Tells what a dataset holds: classes, images, splits and the episodes they are good for, duplicate images.
+"""Tells what a dataset holds: classes, images, splits and the episodes they are good for, duplicate
+images.
 
   python utils/inspect_data.py omniglot --data_numpy_dir=data_numpy_dir --contact_sheet=omniglot.png
 
-Reads every pixel once, a block at a time. No file is written but the contact sheet, if asked for: a picture with
-samples of random classes.
+Reads every pixel once, a block at a time. No file is written but the contact sheet, if asked for: a
+picture with samples of random classes.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -19,17 +21,34 @@ from hypertransformer.datasets import contact_sheet, inspection
 from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'Folder with NAME.npy or the folder NAME.')
-flags.DEFINE_string('splits', '', 'Splits to look for duplicates across, train=NAME:0-63,test=NAME:64-99. Default: '
-                    'those that the converter wrote, or the presets of a known dataset, or none.')
-flags.DEFINE_integer('shuffle_labels_seed', 0, 'Permutes the classes first, as the same flag of training does.')
+flags.DEFINE_string(
+  'data_numpy_dir', './data_numpy_dir', 'Folder with NAME.npy or the folder NAME.'
+)
+flags.DEFINE_string(
+  'splits',
+  '',
+  'Splits to look for duplicates across, train=NAME:0-63,test=NAME:64-99. Default: '
+  'those that the converter wrote, or the presets of a known dataset, or none.',
+)
+flags.DEFINE_integer(
+  'shuffle_labels_seed', 0, 'Permutes the classes first, as the same flag of training does.'
+)
 flags.DEFINE_string('contact_sheet', '', 'A .png file to draw random classes into.')
-flags.DEFINE_integer('seed', 0, 'Seed of the choice of classes for the contact sheet.', lower_bound=0)
+flags.DEFINE_integer(
+  'seed', 0, 'Seed of the choice of classes for the contact sheet.', lower_bound=0
+)
 flags.DEFINE_bool('overwrite', False, 'Replace an existing contact sheet.')
 
 
-def run(name: str, data_numpy_dir: str, splits: str, shuffle_seed: int, sheet: str, seed: int,
-        overwrite: bool) -> None:
+def run(
+  name: str,
+  data_numpy_dir: str,
+  splits: str,
+  shuffle_seed: int,
+  sheet: str,
+  seed: int,
+  overwrite: bool,
+) -> None:
   """Prints the report and draws the sheet; raises InputError when it cannot."""
   path = pathlib.Path(sheet).expanduser()
   if sheet:
@@ -45,9 +64,18 @@ def main(argv: list[str]) -> None:
   """Reads the flags and the name; bad input ends in one line and status 2."""
   with command.exit_on_bad_input():
     if len(argv) != 2:
-      raise InputError(f'{len(argv) - 1} names are given; expected one dataset: inspect_data.py NAME')
-    run(argv[1], FLAGS.data_numpy_dir, FLAGS.splits, FLAGS.shuffle_labels_seed, FLAGS.contact_sheet, FLAGS.seed,
-        FLAGS.overwrite)
+      raise InputError(
+        f'{len(argv) - 1} names are given; expected one dataset: inspect_data.py NAME'
+      )
+    run(
+      argv[1],
+      FLAGS.data_numpy_dir,
+      FLAGS.splits,
+      FLAGS.shuffle_labels_seed,
+      FLAGS.contact_sheet,
+      FLAGS.seed,
+      FLAGS.overwrite,
+    )
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@
 Writes uint8 [1623, 20, 28, 28, 1], the shape of omniglot.npy; the same seed gives the same bytes.
 Under a minute on one core.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -19,8 +20,11 @@ from hypertransformer.converters import strokes
 from hypertransformer.files import writing
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('output_path', './data_numpy_dir/strokes.npy',
-                    'The .npy file to write, or a folder for strokes.npy.')
+flags.DEFINE_string(
+  'output_path',
+  './data_numpy_dir/strokes.npy',
+  'The .npy file to write, or a folder for strokes.npy.',
+)
 flags.DEFINE_integer('seed', 0, 'Seed of the characters and their drawings.')
 flags.DEFINE_integer('classes', 1623, 'Number of characters.')
 flags.DEFINE_integer('samples', 20, 'Drawings of each character.')
@@ -28,8 +32,9 @@ flags.DEFINE_integer('image_size', 28, 'Width and height of the images written, 
 flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 
 
-def run(output_path: str, seed: int, classes: int, samples: int, image_size: int,
-        overwrite: bool) -> None:
+def run(
+  output_path: str, seed: int, classes: int, samples: int, image_size: int, overwrite: bool
+) -> None:
   """Draws and writes the dataset; raises InputError, with nothing written, when it cannot."""
   path = writing.output_file(output_path, 'strokes.npy', overwrite)
   images = strokes.make(classes, samples, image_size, seed)
@@ -38,5 +43,8 @@ def run(output_path: str, seed: int, classes: int, samples: int, image_size: int
 
 
 if __name__ == '__main__':
-  command.run(lambda: run(FLAGS.output_path, FLAGS.seed, FLAGS.classes, FLAGS.samples, FLAGS.image_size,
-                          FLAGS.overwrite))
+  command.run(
+    lambda: run(
+      FLAGS.output_path, FLAGS.seed, FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.overwrite
+    )
+  )

@@ -1,1 +1,3 @@
-"""Making data: from downloads of strangers, images in folders, and drawn strokes, to the files of `datasets`."""
+"""Making data: from downloads of strangers, images in folders, and drawn strokes, to the files of
+`datasets`.
+"""

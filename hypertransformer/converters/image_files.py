@@ -27,12 +27,11 @@ _NEVER_READ = ('EPS',)
 class Form:
   """The shape that every image gets.
 
-  Attributes:
-    size: width and height in pixels.
-    channels: 1 (grey) or 3 (RGB).
-    crop: 'squash' resizes the whole image to the square, changing its proportions, as the published miniImageNet
+  Attributes: size: width and height in pixels. channels: 1 (grey) or 3 (RGB). crop: 'squash'
+    resizes the whole image to the square, changing its proportions, as the published miniImageNet
       was made; 'center' cuts the largest square out of the middle first.
   """
+
   size: int = 84
   channels: int = 3
   crop: str = 'squash'
@@ -52,20 +51,23 @@ class Form:
 
 @contextlib.contextmanager
 def bombs_refused() -> Iterator[None]:
-  """Within it Pillow refuses every image above Image.MAX_IMAGE_PIXELS; outside, only above twice that."""
+  """Within it Pillow refuses every image above Image.MAX_IMAGE_PIXELS; outside, only above twice
+  that.
+  """
   with warnings.catch_warnings():
     warnings.simplefilter('error', Image.DecompressionBombWarning)
     yield
 
 
 def read(path: str, form: Form) -> np.ndarray:
-  """One image file, its format told by its content; the first picture of an animation. See `pixels`.
+  """One image file, its format told by its content; the first picture of an animation. See
+  `pixels`.
 
   Returns:
     uint8 [form.size, form.size, form.channels].
 
-  Raises:
-    InputError: not an image, broken, truncated, or too large to be unpacked; the message begins with the path.
+  Raises: InputError: not an image, broken, truncated, or too large to be unpacked; the message
+    begins with the path.
   """
   try:
     with Image.open(path, formats=_formats()) as image:
@@ -73,8 +75,10 @@ def read(path: str, form: Form) -> np.ndarray:
   except InputError as error:
     raise InputError(f'{path} {error}') from error
   except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-    raise InputError(f'{path} would unpack to more than {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs do; '
-                     'expected an image of fewer: make it smaller or remove it') from error
+    raise InputError(
+      f'{path} would unpack to more than {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs do; '
+      'expected an image of fewer: make it smaller or remove it'
+    ) from error
   except UnidentifiedImageError as error:
     sniff.refuse_page_or_empty(pathlib.Path(path), 'an image')
     raise InputError(f'{path} is not an image of a format that Pillow reads') from error
@@ -89,7 +93,8 @@ def _formats() -> tuple[str, ...]:
 
 
 def pixels(image: Image.Image, form: Form) -> np.ndarray:
-  """An opened image turned upright (EXIF), on white where transparent, as 8 bits, cropped and resized by LANCZOS.
+  """An opened image turned upright (EXIF), on white where transparent, as 8 bits, cropped and
+  resized by LANCZOS.
 
   Returns:
     uint8 [form.size, form.size, form.channels].
@@ -100,12 +105,16 @@ def pixels(image: Image.Image, form: Form) -> np.ndarray:
   image.draft(None, (_DRAFT_GAP * form.size, _DRAFT_GAP * form.size))  # JPEG only; others ignore it
   upright = ImageOps.exif_transpose(image)
   plain = _without_alpha(_eight_bit(upright)).convert('L' if form.channels == 1 else 'RGB')
-  resized = plain.resize((form.size, form.size), Image.Resampling.LANCZOS, box=_box(plain.size, form.crop))
+  resized = plain.resize(
+    (form.size, form.size), Image.Resampling.LANCZOS, box=_box(plain.size, form.crop)
+  )
   return np.asarray(resized).reshape(form.shape)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-  """16-bit grey as its upper 8 bits; Pillow itself would clip it to white. (It reads 16-bit colours as 8 bits.)"""
+  """16-bit grey as its upper 8 bits; Pillow itself would clip it to white. (It reads 16-bit colours
+  as 8 bits.)
+  """
   if image.mode == 'F':
     raise InputError('has float pixels, whose range is unknown; expected 8 or 16 bits')
   if not image.mode.startswith('I'):
@@ -117,7 +126,9 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
-  """Transparent parts become white, as on a page; dropping the alpha would bare whatever colour is below it."""
+  """Transparent parts become white, as on a page; dropping the alpha would bare whatever colour is
+  below it.
+  """
   if not {'A', 'a'} & set(image.getbands()) and 'transparency' not in image.info:
     return image
   ground = Image.new('RGBA', image.size, 'white')

@@ -1,4 +1,6 @@
-"""Images by class -> a dataset that training reads, however large (spec: data.md section 1, the flat layout)."""
+"""Images by class -> a dataset that training reads, however large (spec: data.md section 1, the
+flat layout).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ _MAX_THREADS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-  """A converted dataset: where it is, image counts of its classes in order, its splits, files that were skipped."""
+  """A converted dataset: where it is, image counts of its classes in order, its splits, files that
+  were skipped.
+  """
+
   path: pathlib.Path
   sizes: tuple[int, ...]
   splits: tuple[Split, ...]
@@ -45,7 +50,7 @@ class Written:
     first = 0
     for split in self.splits:
       last = first + len(split.classes) - 1
-      images = sum(self.sizes[first:last + 1])
+      images = sum(self.sizes[first : last + 1])
       yield f'{split.name}: {last + 1 - first} classes, {images} images: {dataset_name(self.path)}:{first}-{last}'
       first = last + 1
     skipped = f', {self.skipped} broken images skipped' if self.skipped else ''
@@ -65,7 +70,9 @@ def output_path(text: str, overwrite: bool = False) -> pathlib.Path:
     InputError: it exists, or its name cannot be written in flags.
   """
   if not text:
-    raise InputError('--output_path is not given; expected a folder to make, data_numpy_dir/NAME, or NAME.npy')
+    raise InputError(
+      '--output_path is not given; expected a folder to make, data_numpy_dir/NAME, or NAME.npy'
+    )
   path = pathlib.Path(text).expanduser()
   if path.suffix == '.npy':
     writing.output_file(str(path), path.name, overwrite)
@@ -73,26 +80,33 @@ def output_path(text: str, overwrite: bool = False) -> pathlib.Path:
     writing.check_folder(path, overwrite)
     file = path.with_name(f'{path.name}.npy')
     if file.exists():
-      raise InputError(f'{file} is there and would be read in place of the folder {path}; remove it or give another '
-                       'name')
+      raise InputError(
+        f'{file} is there and would be read in place of the folder {path}; remove it or give another '
+        'name'
+      )
   specs.parse_dataset(dataset_name(path).replace(':', '?'))
   return path
 
 
-def convert(splits: Sequence[Split], path: pathlib.Path, form: Form, skip_broken: bool = False,
-            overwrite: bool = False) -> Written:
-  """Decodes all images and writes them, one split after the other: a class's number is its place in this order.
+def convert(
+  splits: Sequence[Split],
+  path: pathlib.Path,
+  form: Form,
+  skip_broken: bool = False,
+  overwrite: bool = False,
+) -> Written:
+  """Decodes all images and writes them, one split after the other: a class's number is its place in
+  this order.
 
-  Args:
-    splits: see image_sources.
-    path: NAME, a folder with images.npy, class_sizes.npy and classes.csv (class, split, name, images); or NAME.npy,
+  Args: splits: see image_sources. path: NAME, a folder with images.npy, class_sizes.npy and
+    classes.csv (class, split, name, images); or NAME.npy,
       for classes of equal size.
     form: the shape of the images written.
     skip_broken: leave out images that cannot be read, and name them on stderr.
     overwrite: replace what is at `path`.
 
-  Raises:
-    InputError: images that cannot be read (up to ten are named), no room on the disk, or classes of different sizes
+  Raises: InputError: images that cannot be read (up to ten are named), no room on the disk, or
+    classes of different sizes
       for NAME.npy. Nothing is written then.
   """
   total = sum(split.num_images for split in splits)
@@ -138,12 +152,15 @@ class _Broken:
     if self._reasons:
       first = 'the first ' if self.count == _MAX_NAMED else ''
       listed = ''.join(f'\n  {reason}' for reason in self._reasons)
-      raise InputError(f'{first}{self.count} images cannot be read; replace them, or give --skip_broken to leave out '
-                       f'all such images:{listed}')
+      raise InputError(
+        f'{first}{self.count} images cannot be read; replace them, or give --skip_broken to leave out '
+        f'all such images:{listed}'
+      )
 
 
-def _write_images(file: BinaryIO, leading: tuple[int, ...], splits: Sequence[Split], form: Form,
-                  broken: _Broken) -> list[int]:
+def _write_images(
+  file: BinaryIO, leading: tuple[int, ...], splits: Sequence[Split], form: Form, broken: _Broken
+) -> list[int]:
   """Writes a .npy of [*leading, H, W, C] and returns the number of images of each class."""
   classes = [cls for split in splits for cls in split.classes]
   sizes = [0] * len(classes)
@@ -164,8 +181,9 @@ def _write_images(file: BinaryIO, leading: tuple[int, ...], splits: Sequence[Spl
   return sizes
 
 
-def _decoded(classes: Sequence[ImageClass], form: Form,
-             broken: _Broken) -> Iterator[tuple[int, int, list[np.ndarray]]]:
+def _decoded(
+  classes: Sequence[ImageClass], form: Form, broken: _Broken
+) -> Iterator[tuple[int, int, list[np.ndarray]]]:
   """(class number, images tried, those that could be read) in order, a block at a time."""
   block = max(_MAX_THREADS, _BLOCK_BYTES // int(np.prod(form.shape)))
   # Pillow decodes and resizes outside the interpreter's lock, so threads do it in parallel.
@@ -173,7 +191,7 @@ def _decoded(classes: Sequence[ImageClass], form: Form,
     for number, cls in enumerate(classes):
       for start in range(0, len(cls.images), block):
         images = []
-        part = cls.images[start:start + block]
+        part = cls.images[start : start + block]
         for result in pool.map(functools.partial(_image_or_reason, form=form), part):
           if isinstance(result, str):
             broken.add(result)
@@ -191,15 +209,21 @@ def _image_or_reason(image: str | np.ndarray, form: Form) -> np.ndarray | str:
   try:
     if isinstance(image, str):
       return image_files.read(image, form)
-    return image_files.pixels(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), form)
+    return image_files.pixels(
+      Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), form
+    )
   except InputError as error:
     return str(error)
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-  """The beginning of a .npy file of uint8. NumPy pads it so that its length does not depend on the first number."""
+  """The beginning of a .npy file of uint8. NumPy pads it so that its length does not depend on the
+  first number.
+  """
   header = io.BytesIO()
-  np.lib.format.write_array_header_1_0(header, {'descr': '|u1', 'fortran_order': False, 'shape': shape})
+  np.lib.format.write_array_header_1_0(
+    header, {'descr': '|u1', 'fortran_order': False, 'shape': shape}
+  )
   return header.getvalue()
 
 
@@ -208,8 +232,10 @@ def _require_equal(sizes: Sequence[int], splits: Sequence[Split]) -> None:
   names = [cls.name for split in splits for cls in split.classes]
   for name, size in zip(names, sizes, strict=True):
     if size != sizes[0]:
-      raise InputError(f'class {name!r} has {size} images and class {names[0]!r} {sizes[0]}; a single .npy needs '
-                       'classes of equal size: give --output_path a folder, without .npy')
+      raise InputError(
+        f'class {name!r} has {size} images and class {names[0]!r} {sizes[0]}; a single .npy needs '
+        'classes of equal size: give --output_path a folder, without .npy'
+      )
 
 
 def _write_class_list(path: pathlib.Path, splits: Sequence[Split], sizes: Sequence[int]) -> None:

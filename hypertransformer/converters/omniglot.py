@@ -3,6 +3,7 @@
 The release is two archives, alphabet/characterNN/NNNN_MM.png, zipped or unpacked. Archives come
 from strangers: sizes are checked before anything is decompressed, and nothing is unpacked to disk.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -32,9 +33,10 @@ Reader = Callable[[str], bytes]
 @dataclasses.dataclass(frozen=True)
 class Release:
   """What a complete release holds."""
+
   splits: tuple[tuple[str, int], ...]  # (archive or folder name, characters in it), in class order
-  drawings: int                        # of each character
-  side: int                            # pixels of a drawing, width and height
+  drawings: int  # of each character
+  side: int  # pixels of a drawing, width and height
 
 
 OFFICIAL = Release((('images_background', 964), ('images_evaluation', 659)), drawings=20, side=105)
@@ -56,8 +58,10 @@ def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFIC
     InputError: a missing, broken or incomplete split or drawing (named), or a bad `image_size`.
   """
   if not 1 <= image_size <= release.side:
-    raise InputError(f'image_size is {image_size}; expected 1 to {release.side}, the pixels of a '
-                     'drawing of the release')
+    raise InputError(
+      f'image_size is {image_size}; expected 1 to {release.side}, the pixels of a '
+      'drawing of the release'
+    )
   # Both splits are looked through before the first drawing is decoded: errors come at once.
   splits = [_open_split(folder, name, count, release.drawings) for name, count in release.splits]
   classes = sum(count for _, count in release.splits)
@@ -74,8 +78,9 @@ def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFIC
   return images
 
 
-def _open_split(folder: pathlib.Path, name: str, count: int,
-                drawings: int) -> tuple[pathlib.Path, Characters, Reader]:
+def _open_split(
+  folder: pathlib.Path, name: str, count: int, drawings: int
+) -> tuple[pathlib.Path, Characters, Reader]:
   """Finds a split, lists it and checks its counts."""
   archive, unpacked = folder / f'{name}.zip', folder / name
   if archive.is_file():
@@ -85,8 +90,10 @@ def _open_split(folder: pathlib.Path, name: str, count: int,
     source = unpacked
     paths, read = _open_folder(unpacked)
   else:
-    raise InputError(f'neither {archive} nor the folder {unpacked} is there; expected the official '
-                     f'Omniglot release, zipped or unpacked: {_DOWNLOAD}')
+    raise InputError(
+      f'neither {archive} nor the folder {unpacked} is there; expected the official '
+      f'Omniglot release, zipped or unpacked: {_DOWNLOAD}'
+    )
   characters = _characters(paths)
   _check_counts(source, characters, count, drawings)
   return source, characters, read
@@ -103,8 +110,10 @@ def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
   def read(name: str) -> bytes:
     size = archive.getinfo(name).file_size
     if size > _MAX_PNG_BYTES:
-      raise InputError(f'{path}: {name} would unpack to {size} bytes; expected a drawing of at '
-                       f'most {_MAX_PNG_BYTES}; {_DOWNLOAD}')
+      raise InputError(
+        f'{path}: {name} would unpack to {size} bytes; expected a drawing of at '
+        f'most {_MAX_PNG_BYTES}; {_DOWNLOAD}'
+      )
     try:
       return archive.read(name)
     except ZIP_ERRORS as error:
@@ -115,6 +124,7 @@ def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
 
 def _open_folder(path: pathlib.Path) -> tuple[list[str], Reader]:
   """The file names under an unpacked split, and the function that reads one of them."""
+
   def read(name: str) -> bytes:
     try:
       with open(path / name, 'rb') as file:
@@ -139,12 +149,16 @@ def _characters(paths: list[str]) -> Characters:
 def _check_counts(source: pathlib.Path, characters: Characters, count: int, drawings: int) -> None:
   """Raises InputError unless there are `count` characters of `drawings` drawings."""
   if len(characters) != count:
-    raise InputError(f'{source} holds {len(characters)} characters (folders of .png drawings); '
-                     f'expected {count}, alphabet/characterNN/NNNN_MM.png; {_DOWNLOAD}')
+    raise InputError(
+      f'{source} holds {len(characters)} characters (folders of .png drawings); '
+      f'expected {count}, alphabet/characterNN/NNNN_MM.png; {_DOWNLOAD}'
+    )
   for (alphabet, character), paths in sorted(characters.items()):
     if len(paths) != drawings:
-      raise InputError(f'{source}: {alphabet}/{character} holds {len(paths)} drawings; expected '
-                       f'{drawings}; {_DOWNLOAD}')
+      raise InputError(
+        f'{source}: {alphabet}/{character} holds {len(paths)} drawings; expected '
+        f'{drawings}; {_DOWNLOAD}'
+      )
 
 
 def _drawing(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
@@ -154,8 +168,10 @@ def _drawing(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
   try:
     with Image.open(io.BytesIO(png), formats=('PNG',)) as image:
       if image.size != (side, side) or image.mode not in ('1', 'L'):
-        raise InputError(f'{what} is a {image.width} x {image.height} image of mode {image.mode}; '
-                         f'expected {side} x {side}, 1-bit or 8-bit grey; {_DOWNLOAD}')
+        raise InputError(
+          f'{what} is a {image.width} x {image.height} image of mode {image.mode}; '
+          f'expected {side} x {side}, 1-bit or 8-bit grey; {_DOWNLOAD}'
+        )
       grey = image.convert('L').resize((image_size, image_size), Image.Resampling.LANCZOS)
   except InputError:
     raise

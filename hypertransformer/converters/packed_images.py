@@ -1,8 +1,11 @@
-"""Images of one split of a published set, packed into one file larger than memory, read block by block.
+"""Images of one split of a published set, packed into one file larger than memory, read block by
+block.
 
-Either NAME.npz with an array `images`, or NAME_png.pkl with a list of images encoded as PNG. Both come from strangers:
-the zip member is checked before it is unpacked, and nothing of a pickle is ever called.
+Either NAME.npz with an array `images`, or NAME_png.pkl with a list of images encoded as PNG. Both
+come from strangers: the zip member is checked before it is unpacked, and nothing of a pickle is
+ever called.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -37,17 +40,19 @@ _STRINGS = {'BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBY
 class Packed:
   """A file of images.
 
-  Attributes:
-    path: the file.
-    blocks: reads it from the start: uint8 [up to 16 MB of images, side, side, 3], colours as OpenCV holds them (blue
-      first, if the file was made with OpenCV). Raises InputError when the file turns out to be broken.
+  Attributes: path: the file. blocks: reads it from the start: uint8 [up to 16 MB of images, side,
+    side, 3], colours as OpenCV holds them (blue
+      first, if the file was made with OpenCV). Raises InputError when the file turns out to be
+      broken.
   """
+
   path: pathlib.Path
   blocks: Callable[[], Iterator[np.ndarray]]
 
 
 def open_npz(path: pathlib.Path, images: int, side: int) -> Packed:
-  """Looks at the header of `images` in a .npz file, stored or compressed; reads nothing else of it yet.
+  """Looks at the header of `images` in a .npz file, stored or compressed; reads nothing else of it
+  yet.
 
   Raises:
     InputError: not a whole .npz file, or it does not hold uint8 [images, side, side, 3].
@@ -58,11 +63,15 @@ def open_npz(path: pathlib.Path, images: int, side: int) -> Packed:
     begin = stream.tell()
   if header.dtype != np.uint8 or header.shape != shape or header.fortran_order:
     order = ' in Fortran order' if header.fortran_order else ''
-    raise InputError(f"{path}: 'images' is {header}{order}; expected uint8 {list(shape)}, an image for each label")
+    raise InputError(
+      f"{path}: 'images' is {header}{order}; expected uint8 {list(shape)}, an image for each label"
+    )
   expected = images * side * side * 3
   if size - begin != expected:
-    raise InputError(f"{path}: 'images' is truncated: {header} needs {expected} bytes, it has {size - begin}; make or "
-                     'download it again')
+    raise InputError(
+      f"{path}: 'images' is truncated: {header} needs {expected} bytes, it has {size - begin}; make or "
+      'download it again'
+    )
   return Packed(path, lambda: _npz_blocks(path, side))
 
 
@@ -80,7 +89,9 @@ def _member(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
   except InputError:
     raise
   except ZIP_ERRORS as error:
-    raise InputError(f'{path} is not a whole .npz file ({error}); make or download it again') from error
+    raise InputError(
+      f'{path} is not a whole .npz file ({error}); make or download it again'
+    ) from error
 
 
 def _npz_blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
@@ -95,7 +106,8 @@ def _npz_blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
 
 
 def open_png_pickle(path: pathlib.Path, side: int) -> Packed:
-  """A pickled list of PNG files (bytes, or the uint8 arrays of OpenCV); its number is known when it has been read.
+  """A pickled list of PNG files (bytes, or the uint8 arrays of OpenCV); its number is known when it
+  has been read.
 
   Nothing is unpickled: PNG data are recognised while the opcodes are walked over.
 
@@ -134,7 +146,9 @@ def _png_files(path: pathlib.Path) -> Iterator[bytes]:
     except pickle_scan.RefusedError as error:
       raise InputError(f'{path} is refused: {error}') from error
     except (ValueError, IndexError, OSError) as error:
-      raise InputError(f'{path} is not a whole pickle ({error}); make or download it again') from error
+      raise InputError(
+        f'{path} is not a whole pickle ({error}); make or download it again'
+      ) from error
 
 
 def _rest_of_png(file: BinaryIO, head: bytes, length: int, is_text: bool) -> bytes:
@@ -149,9 +163,13 @@ def _decode(data: bytes, what: str, side: int) -> np.ndarray:
   try:
     with Image.open(io.BytesIO(data), formats=('PNG',)) as image:
       if image.size != (side, side):
-        raise InputError(f'{what} is {image.width} x {image.height} pixels; expected {side} x {side}')
+        raise InputError(
+          f'{what} is {image.width} x {image.height} pixels; expected {side} x {side}'
+        )
       return np.asarray(image.convert('RGB'))[..., ::-1]
   except InputError:
     raise
   except PNG_ERRORS as error:
-    raise InputError(f'{what} is not a whole PNG image ({error}); make or download it again') from error
+    raise InputError(
+      f'{what} is not a whole PNG image ({error}); make or download it again'
+    ) from error

@@ -1,4 +1,7 @@
-"""What the pickles of published image sets have in common: a dict, and labels in it. They come from strangers."""
+"""What the pickles of published image sets have in common: a dict, and labels in it. They come from
+strangers.
+"""
+
 from __future__ import annotations
 
 import pathlib
@@ -24,8 +27,11 @@ def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
   value = safe_pickle.load(path)
   if not isinstance(value, dict):
     raise InputError(f'{path} holds a {type(value).__name__}; expected {expected}')
-  return {key.decode('latin1') if isinstance(key, bytes) else key: item for key, item in value.items()
-          if isinstance(key, str | bytes)}
+  return {
+    key.decode('latin1') if isinstance(key, bytes) else key: item
+    for key, item in value.items()
+    if isinstance(key, str | bytes)
+  }
 
 
 def keys_found(content: dict[str, Any]) -> str:
@@ -44,7 +50,9 @@ def numbers(values: Any, what: str) -> np.ndarray:
     return np.asarray(values).astype(np.int64)
   flat = _flat(values, what, 'whole numbers')
   if not all(isinstance(value, int | np.integer) for value in flat):
-    raise InputError(f'{what} holds other things than numbers; expected a list or array of whole numbers')
+    raise InputError(
+      f'{what} holds other things than numbers; expected a list or array of whole numbers'
+    )
   try:
     return np.array([int(value) for value in flat], np.int64)
   except OverflowError as error:
@@ -54,8 +62,8 @@ def numbers(values: Any, what: str) -> np.ndarray:
 def ranks(labels: Any, what: str) -> tuple[np.ndarray, int]:
   """Labels as class numbers in ascending order of the labels.
 
-  Args:
-    labels: a list, tuple or array [n] of whole numbers or of strings; a split may number its classes from any
+  Args: labels: a list, tuple or array [n] of whole numbers or of strings; a split may number its
+    classes from any
       number on, with gaps or without.
     what: names them in errors.
 
@@ -70,7 +78,9 @@ def ranks(labels: Any, what: str) -> tuple[np.ndarray, int]:
     if all(isinstance(label, kind) for label in flat):
       order = {label: rank for rank, label in enumerate(sorted(set(flat)))}
       return np.fromiter((order[label] for label in flat), np.int64, len(flat)), len(order)
-  raise InputError(f'{what} are not of one kind; expected whole numbers, or strings, one for each image')
+  raise InputError(
+    f'{what} are not of one kind; expected whole numbers, or strings, one for each image'
+  )
 
 
 def _flat(values: Any, what: str, expected: str) -> Sequence[Any]:
@@ -78,5 +88,9 @@ def _flat(values: Any, what: str, expected: str) -> Sequence[Any]:
     return values.tolist()
   if isinstance(values, list | tuple | range):
     return values
-  found = f'{values.dtype} {list(values.shape)}' if isinstance(values, np.ndarray) else f'a {type(values).__name__}'
+  found = (
+    f'{values.dtype} {list(values.shape)}'
+    if isinstance(values, np.ndarray)
+    else f'a {type(values).__name__}'
+  )
   raise InputError(f'{what} is {found}; expected a list or array [n] of {expected}')

@@ -5,6 +5,7 @@ four strokes, splines through control points; each of its drawings repeats the p
 noise: every control point and stroke a little off, the whole at another size, slant and place, with
 another pen. A nearest-neighbour classifier on the pixels is about as good as on Omniglot.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,26 +20,28 @@ from hypertransformer.progress import Progress
 
 # Coordinates: the image is 0..1 both ways, y downwards; a character is planned around the origin
 # with its longer side 1. RandomState, because its numbers never change between NumPy versions.
-_PAPER = 4           # drawn this many times larger, then reduced: smooth edges
-_STEPS = 12          # points drawn per piece of a spline
-_STROKES = (0.22, 0.36, 0.28, 0.14)   # how often a character has 1, 2, 3, 4 strokes
+_PAPER = 4  # drawn this many times larger, then reduced: smooth edges
+_STEPS = 12  # points drawn per piece of a spline
+_STROKES = (0.22, 0.36, 0.28, 0.14)  # how often a character has 1, 2, 3, 4 strokes
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
   """Motor noise: standard deviations, as fractions of the character unless said otherwise."""
-  point: float = 0.05        # of each control point, less where they are close together
-  stroke: float = 0.035      # of each stroke's place
-  size: float = 0.17         # of the logarithm of the size
-  aspect: float = 0.1        # of the logarithm of width / height
-  turn: float = 0.07         # of the rotation, radians
-  slant: float = 0.1         # of the shear
-  place: float = 0.05        # of the position on the paper, fraction of the image
+
+  point: float = 0.05  # of each control point, less where they are close together
+  stroke: float = 0.035  # of each stroke's place
+  size: float = 0.17  # of the logarithm of the size
+  aspect: float = 0.1  # of the logarithm of width / height
+  turn: float = 0.07  # of the rotation, radians
+  slant: float = 0.1  # of the shear
+  place: float = 0.05  # of the position on the paper, fraction of the image
 
 
 @dataclasses.dataclass(frozen=True)
 class Stroke:
   """One movement of the pen: control points [points, 2] (x, y), rounded or with corners."""
+
   points: np.ndarray
   rounded: bool
 
@@ -52,6 +55,7 @@ class Character:
     size: longer side, as a fraction of the image.
     pen: width of the line, as a fraction of the image.
   """
+
   strokes: tuple[Stroke, ...]
   size: float
   pen: float
@@ -74,12 +78,15 @@ def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
   Raises:
     InputError: an argument out of range.
   """
-  for name, value, least in (('classes', classes, 1), ('samples', samples, 1),
-                             ('image_size', image_size, 8)):
+  for name, value, least in (
+    ('classes', classes, 1),
+    ('samples', samples, 1),
+    ('image_size', image_size, 8),
+  ):
     if value < least:
       raise InputError(f'{name} is {value}; expected at least {least}')
-  if not 0 <= seed < 2 ** 32:
-    raise InputError(f'seed is {seed}; expected 0 to {2 ** 32 - 1}')
+  if not 0 <= seed < 2**32:
+    raise InputError(f'seed is {seed}; expected 0 to {2**32 - 1}')
   images: np.ndarray = np.zeros((classes, samples, image_size, image_size, 1), np.uint8)
   progress = Progress('strokes', classes, 'characters')
   for number in range(classes):
@@ -98,8 +105,9 @@ def plan(random: np.random.RandomState) -> Character:
   for _ in range(count):
     stroke = _KINDS[random.choice(len(_KINDS), p=shares)](random)
     strokes.append(_attach(stroke, strokes, random))
-  return Character(_centred(strokes), size=random.uniform(0.42, 0.68),
-                   pen=random.uniform(0.042, 0.048))
+  return Character(
+    _centred(strokes), size=random.uniform(0.42, 0.68), pen=random.uniform(0.042, 0.048)
+  )
 
 
 def _attach(stroke: Stroke, earlier: list[Stroke], random: np.random.RandomState) -> Stroke:
@@ -108,7 +116,7 @@ def _attach(stroke: Stroke, earlier: list[Stroke], random: np.random.RandomState
     return stroke
   target = earlier[random.randint(len(earlier))].points
   piece = random.randint(len(target) - 1)
-  there = target[piece] + random.choice((0., 0.5, 1.)) * (target[piece + 1] - target[piece])
+  there = target[piece] + random.choice((0.0, 0.5, 1.0)) * (target[piece + 1] - target[piece])
   if random.uniform() < 0.25:  # near it, not touching
     there = there + random.choice((-0.3, 0.3), 2)
   own = stroke.points[random.randint(len(stroke.points))]
@@ -120,14 +128,15 @@ def _centred(strokes: list[Stroke]) -> tuple[Stroke, ...]:
   points = np.concatenate([stroke.points for stroke in strokes])
   low, high = points.min(0), points.max(0)
   scale = 1 / max(float((high - low).max()), 1e-3)
-  return tuple(Stroke((stroke.points - (low + high) / 2) * scale, stroke.rounded)
-               for stroke in strokes)
+  return tuple(
+    Stroke((stroke.points - (low + high) / 2) * scale, stroke.rounded) for stroke in strokes
+  )
 
 
 def _line(random: np.random.RandomState) -> Stroke:
   """A nearly straight line: upright, level or aslant."""
-  angle = random.choice((0., 0.5, 0.25, -0.25), p=(0.35, 0.35, 0.15, 0.15)) * math.pi
-  along = random.uniform(0.4, 1.) * np.array([math.cos(angle), math.sin(angle)])
+  angle = random.choice((0.0, 0.5, 0.25, -0.25), p=(0.35, 0.35, 0.15, 0.15)) * math.pi
+  along = random.uniform(0.4, 1.0) * np.array([math.cos(angle), math.sin(angle)])
   bow = random.normal(0, 0.04) * np.array([-along[1], along[0]])
   return Stroke(np.stack([-along / 2, bow, along / 2]), True)
 
@@ -165,8 +174,14 @@ def _curl(random: np.random.RandomState) -> Stroke:
   return _walk(random, random.randint(8) * math.pi / 4, bend * flips, 0.2, 0.45, rounded=True)
 
 
-def _walk(random: np.random.RandomState, heading: float, turns: np.ndarray, shortest: float,
-          longest: float, rounded: bool) -> Stroke:
+def _walk(
+  random: np.random.RandomState,
+  heading: float,
+  turns: np.ndarray,
+  shortest: float,
+  longest: float,
+  rounded: bool,
+) -> Stroke:
   """A chain of pieces; `turns` [pieces] are the changes of heading after each, radians."""
   headings = heading + np.cumsum(turns) - turns[0]
   lengths = random.uniform(shortest, longest, len(turns))
@@ -176,11 +191,16 @@ def _walk(random: np.random.RandomState, heading: float, turns: np.ndarray, shor
 
 _KINDS = (_line, _arc, _ring, _corners, _curl)
 _KIND_SHARES = (0.34, 0.2, 0.08, 0.18, 0.2)
-_LONE_SHARES = (0., 0.1, 0.02, 0.34, 0.54)
+_LONE_SHARES = (0.0, 0.1, 0.02, 0.34, 0.54)
 
 
-def draw(character: Character, samples: int, image_size: int, random: np.random.RandomState,
-         noise: Noise | None = None) -> np.ndarray:
+def draw(
+  character: Character,
+  samples: int,
+  image_size: int,
+  random: np.random.RandomState,
+  noise: Noise | None = None,
+) -> np.ndarray:
   """Draws a character several times, each time a little differently.
 
   Returns:
@@ -192,8 +212,12 @@ def draw(character: Character, samples: int, image_size: int, random: np.random.
   pens = character.pen * np.exp(random.normal(0, 0.12, samples))
   paths = [_redrawn(stroke, samples, random, noise) @ frames for stroke in character.strokes]
   places = _on_paper(np.concatenate(paths, 1), centre)
-  return np.stack([_render([path[sample] + places[sample] for path in paths], pens[sample],
-                           image_size) for sample in range(samples)])
+  return np.stack(
+    [
+      _render([path[sample] + places[sample] for path in paths], pens[sample], image_size)
+      for sample in range(samples)
+    ]
+  )
 
 
 def _on_paper(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -207,21 +231,28 @@ def _on_paper(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
 def _frames(samples: int, size: float, random: np.random.RandomState, noise: Noise) -> np.ndarray:
   """The linear part of each drawing's distortion, [samples, 2, 2], for row vectors."""
   turn, slant, aspect, scale = random.normal(0, 1, (4, samples)) * np.array(
-      [[noise.turn], [noise.slant], [noise.aspect], [noise.size]])
+    [[noise.turn], [noise.slant], [noise.aspect], [noise.size]]
+  )
   scale = np.minimum(size * np.exp(scale), 0.82)
   wide, high = scale * np.exp(aspect / 2), scale * np.exp(-aspect / 2)
   cos, sin = np.cos(turn), np.sin(turn)
-  return np.stack([np.stack([wide * cos, wide * sin], 1),
-                   np.stack([high * (-slant * cos - sin), high * (cos - slant * sin)], 1)], 1)
+  return np.stack(
+    [
+      np.stack([wide * cos, wide * sin], 1),
+      np.stack([high * (-slant * cos - sin), high * (cos - slant * sin)], 1),
+    ],
+    1,
+  )
 
 
-def _redrawn(stroke: Stroke, samples: int, random: np.random.RandomState,
-             noise: Noise) -> np.ndarray:
+def _redrawn(
+  stroke: Stroke, samples: int, random: np.random.RandomState, noise: Noise
+) -> np.ndarray:
   """The path of a stroke in each drawing, with noise: [samples, path points, 2]."""
   shape = (samples, *stroke.points.shape)
   # Points close together keep together: a hand's noise is smooth along the line.
   spacing = np.linalg.norm(np.diff(stroke.points, axis=0), axis=1).mean()
-  points = stroke.points + random.normal(0, noise.point * min(1., spacing / 0.35), shape)
+  points = stroke.points + random.normal(0, noise.point * min(1.0, spacing / 0.35), shape)
   points += random.normal(0, noise.stroke, (samples, 1, 2))
   return _spline(len(stroke.points), stroke.rounded) @ points
 
@@ -240,8 +271,11 @@ def _spline(points: int, rounded: bool) -> np.ndarray:
     piece = min(int(u), points - 2)
     t = u - piece
     late = t * t * (3 - 2 * t)
-    weights[row] = ((1 - late) * identity[piece] + late * identity[piece + 1]
-                    + t * (1 - t) * ((1 - t) * slopes[piece] - t * slopes[piece + 1]))
+    weights[row] = (
+      (1 - late) * identity[piece]
+      + late * identity[piece + 1]
+      + t * (1 - t) * ((1 - t) * slopes[piece] - t * slopes[piece + 1])
+    )
   return weights
 
 

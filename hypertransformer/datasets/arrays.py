@@ -1,4 +1,5 @@
 """A dataset's images by class, from `--data_numpy_dir`; memory-mapped where the layout allows."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,8 +19,9 @@ LARGE_BYTES = 1 << 29
 class _File:
   """Reads images from a file, so that none of it counts as the process's memory.
 
-  Every page read through a memory map does, until the system runs short, and Linux may map 2 MB at a touch: training
-  on a file of many GB would look, and in a container be, that large within seconds.
+  Every page read through a memory map does, until the system runs short, and Linux may map 2 MB at
+  a touch: training on a file of many GB would look, and in a container be, that large within
+  seconds.
   """
 
   def __init__(self, path: str | os.PathLike[str], begin: int, shape: tuple[int, ...]) -> None:
@@ -29,9 +31,13 @@ class _File:
     weakref.finalize(self, os.close, self._descriptor)
 
   def read(self, rows: np.ndarray) -> np.ndarray:
-    """uint8 [len(rows), H, W, C]. Raises IndexError for rows that are not there, InputError for a cut file."""
+    """uint8 [len(rows), H, W, C]. Raises IndexError for rows that are not there, InputError for a
+    cut file.
+    """
     if rows.size and not 0 <= rows.min() <= rows.max() < self._shape[0]:
-      raise IndexError(f'{self._path} has rows 0..{self._shape[0] - 1}, asked for {rows.min()}..{rows.max()}')
+      raise IndexError(
+        f'{self._path} has rows 0..{self._shape[0] - 1}, asked for {rows.min()}..{rows.max()}'
+      )
     images: np.ndarray = np.empty((len(rows), *self._shape[1:]), np.uint8)
     for image, row in zip(images, rows.tolist(), strict=True):
       if os.preadv(self._descriptor, [image], self._begin + row * image.nbytes) < image.nbytes:
@@ -60,6 +66,7 @@ class ClassArrays:
     starts: int64 [classes], the row of the first image of each class.
     sizes: int64 [classes], the number of images of each class.
   """
+
   name: str
   images: np.ndarray
   starts: np.ndarray
@@ -87,8 +94,10 @@ class ClassArrays:
     """
     chosen = np.asarray(samples, np.int64)
     if chosen.size and not 0 <= chosen.min() <= chosen.max() < self.sizes[cls]:
-      raise IndexError(f'{self.name}: class {cls} has samples 0..{self.sizes[cls] - 1}, asked for '
-                       f'{chosen.min()}..{chosen.max()}')
+      raise IndexError(
+        f'{self.name}: class {cls} has samples 0..{self.sizes[cls] - 1}, asked for '
+        f'{chosen.min()}..{chosen.max()}'
+      )
     return self.starts[cls] + chosen
 
   def gather(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
@@ -114,7 +123,10 @@ class ClassArrays:
 
 @dataclasses.dataclass(frozen=True)
 class ClassSet:
-  """The classes that episodes are drawn from. arrays: all images; classes: int64, numbers of the classes in use."""
+  """The classes that episodes are drawn from. arrays: all images; classes: int64, numbers of the
+  classes in use.
+  """
+
   arrays: ClassArrays
   classes: np.ndarray
 

@@ -21,8 +21,10 @@ _MAX_EXAMPLES = 5
 class Scan:
   """One pass over all pixels, classes in order.
 
-  hashes: uint64 [images], equal for equal images; low, high: the range of values; blank: images of a single value.
+  hashes: uint64 [images], equal for equal images; low, high: the range of values; blank: images of
+    a single value.
   """
+
   hashes: np.ndarray
   low: int
   high: int
@@ -37,6 +39,7 @@ class Duplicates:
   across: {(split, other split): images of either with a twin in the other}.
   examples: a few pairs of ((class, sample), (class, sample)), those across splits first.
   """
+
   in_class: int
   between_classes: int
   across: dict[tuple[str, str], int]
@@ -56,7 +59,8 @@ def scan(arrays: ClassArrays) -> Scan:
     low, high = min(low, int(lowest.min())), max(high, int(highest.max()))
     blank += int((lowest == highest).sum())
     for image in images:
-      # 64 bits: among a million images the chance of two different ones with one hash is below 1e-7.
+      # 64 bits: among a million images the chance of two different ones with one hash is below
+      # 1e-7.
       hashes[done] = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), 'little')
       done += 1
     progress.update(done)
@@ -73,10 +77,8 @@ def _blocks(arrays: ClassArrays, block: int) -> Iterator[np.ndarray]:
 def find(hashes: np.ndarray, sizes: np.ndarray, split_of: Sequence[str]) -> Duplicates:
   """Counts twins.
 
-  Args:
-    hashes: [images], class after class.
-    sizes: [classes], images of each class.
-    split_of: [classes], the split that each class is in; '' for none, which counts as a split of its own.
+  Args: hashes: [images], class after class. sizes: [classes], images of each class. split_of:
+    [classes], the split that each class is in; '' for none, which counts as a split of its own.
   """
   class_of: np.ndarray = np.repeat(np.arange(len(sizes)), sizes)
   first = np.cumsum(sizes) - sizes
@@ -93,10 +95,14 @@ def find(hashes: np.ndarray, sizes: np.ndarray, split_of: Sequence[str]) -> Dupl
     between += sum(sum(counts.values()) for counts in per_split.values() if len(counts) > 1)
     for pair in itertools.combinations([split for split in order if split in per_split], 2):
       across[pair] += sum(sum(per_split[split].values()) for split in pair)
-    elsewhere = (row for row in group.tolist() if split_of[class_of[row]] != split_of[class_of[group[0]]])
+    elsewhere = (
+      row for row in group.tolist() if split_of[class_of[row]] != split_of[class_of[group[0]]]
+    )
     pairs.append((len(per_split) == 1, int(group[0]), next(elsewhere, int(group[1]))))
-  places = [tuple((int(class_of[row]), int(row - first[class_of[row]])) for row in rows)
-            for _, *rows in sorted(pairs)[:_MAX_EXAMPLES]]
+  places = [
+    tuple((int(class_of[row]), int(row - first[class_of[row]])) for row in rows)
+    for _, *rows in sorted(pairs)[:_MAX_EXAMPLES]
+  ]
   return Duplicates(in_class, between, dict(across), tuple(places))  # type: ignore[arg-type]
 
 
@@ -106,4 +112,4 @@ def _groups(hashes: np.ndarray) -> Iterator[np.ndarray]:
   starts = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[:1]]))
   ends: np.ndarray = np.append(starts[1:], len(order))
   for number in np.flatnonzero(ends - starts > 1):
-    yield order[starts[number]:ends[number]]
+    yield order[starts[number] : ends[number]]

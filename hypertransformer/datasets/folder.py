@@ -15,13 +15,19 @@ from hypertransformer.errors import InputError
 
 
 class DataFolder:
-  """The datasets of --data_numpy_dir, each read once; classes are permuted by --shuffle_labels_seed.
+  """The datasets of --data_numpy_dir, each read once; classes are permuted by
+  --shuffle_labels_seed.
 
-  A name without a file there is read by tensorflow_datasets, if that is installed and knows it (tfds_arrays).
+  A name without a file there is read by tensorflow_datasets, if that is installed and knows it
+  (tfds_arrays).
   """
 
-  def __init__(self, folder: str, shuffle_seed: int = 0, use_labels: int = 8, tfds_dir: str | None = None) -> None:
-    """use_labels: how many classes a dataset without labels in its name has; tfds_dir: of tensorflow_datasets."""
+  def __init__(
+    self, folder: str, shuffle_seed: int = 0, use_labels: int = 8, tfds_dir: str | None = None
+  ) -> None:
+    """use_labels: how many classes a dataset without labels in its name has; tfds_dir: of
+    tensorflow_datasets.
+    """
     self._folder = folder
     self._shuffle_seed = shuffle_seed
     self._use_labels = use_labels
@@ -31,9 +37,8 @@ class DataFolder:
   def open(self, dataset: str | DatasetSpec, split: str = tfds.DEFAULT_SPLIT) -> ClassSet:
     """The classes of 'name' or 'name:0-9,20', or the same parsed.
 
-    Args:
-      dataset: what to open.
-      split: whose images, where tensorflow_datasets has them in splits (train, test); files have none.
+    Args: dataset: what to open. split: whose images, where tensorflow_datasets has them in splits
+      (train, test); files have none.
 
     Raises:
       InputError: see arrays.load, arrays.select and tfds_arrays.read.
@@ -46,22 +51,36 @@ class DataFolder:
     downloaded = find(name, self._folder) is None and tfds.offers(name)
     used = tfds.split_of(name, split) if downloaded else ''
     if split not in (used, tfds.DEFAULT_SPLIT):
-      logging.warning('--test_split=%s has no effect on %s: %s', split, name,
-                      f'{used} is read, as its classes need' if used else 'files have no splits')
+      logging.warning(
+        '--test_split=%s has no effect on %s: %s',
+        split,
+        name,
+        f'{used} is read, as its classes need' if used else 'files have no splits',
+      )
     key = name, used
     if key not in self._loaded:
-      found = (of_images(name, tfds.read(name, self._tfds_dir, split)) if downloaded
-               else load(name, self._folder))
+      found = (
+        of_images(name, tfds.read(name, self._tfds_dir, split))
+        if downloaded
+        else load(name, self._folder)
+      )
       self._loaded[key] = found.shuffled(self._shuffle_seed)
     return self._loaded[key]
 
 
 # Classes of the complete known datasets; fewer are allowed (people keep subsets) with a warning.
-KNOWN_CLASSES = {'strokes': 1623, 'miniimagenet': 100, 'tieredimagenet': 608,
-                 **{name: source.classes for name, source in tfds.SOURCES.items()}}
-_CONVERTERS = {'omniglot': 'utils/cache_omniglot.py', 'strokes': 'utils/make_strokes.py',
-               'miniimagenet': 'utils/cache_miniimagenet.py',
-               'tieredimagenet': 'utils/cache_tieredimagenet.py'}
+KNOWN_CLASSES = {
+  'strokes': 1623,
+  'miniimagenet': 100,
+  'tieredimagenet': 608,
+  **{name: source.classes for name, source in tfds.SOURCES.items()},
+}
+_CONVERTERS = {
+  'omniglot': 'utils/cache_omniglot.py',
+  'strokes': 'utils/make_strokes.py',
+  'miniimagenet': 'utils/cache_miniimagenet.py',
+  'tieredimagenet': 'utils/cache_tieredimagenet.py',
+}
 
 
 def load(name: str, data_numpy_dir: str) -> ClassArrays:
@@ -81,25 +100,36 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
   path = find(name, data_numpy_dir)
   if path is None:
     root = pathlib.Path(data_numpy_dir).expanduser()
-    looked = (f'looked for {root / f"{name}.npy"} and the folder {root / name}' if data_numpy_dir
-              else 'no folder of data is given, expected --data_numpy_dir')
+    looked = (
+      f'looked for {root / f"{name}.npy"} and the folder {root / name}'
+      if data_numpy_dir
+      else 'no folder of data is given, expected --data_numpy_dir'
+    )
     raise InputError(f'dataset {name!r} is not there: {looked}; {_how_to_make(name)}')
   if path.is_file() and path.with_name(name).is_dir():
-    logging.warning('%s and the folder %s are both there: the file is read, the folder is not; remove the one that is '
-                    'out of date', path, path.with_name(name))
+    logging.warning(
+      '%s and the folder %s are both there: the file is read, the folder is not; remove the one that is '
+      'out of date',
+      path,
+      path.with_name(name),
+    )
   flat = layouts.read_file(path) if path.is_file() else layouts.read_folder(path)
   _warn_if_unusual(name, len(flat[1]))
   return of_images(name, flat)
 
 
 def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
-  """The file or folder that `load` reads, if there is one. Raises InputError where `data_numpy_dir` is no folder."""
+  """The file or folder that `load` reads, if there is one. Raises InputError where `data_numpy_dir`
+  is no folder.
+  """
   if not data_numpy_dir:
     return None
   root = pathlib.Path(data_numpy_dir).expanduser()
   if not root.is_dir():
-    raise InputError(f'the data folder {root} is not there; expected a folder with {name}.npy: '
-                     'make it or correct --data_numpy_dir')
+    raise InputError(
+      f'the data folder {root} is not there; expected a folder with {name}.npy: '
+      'make it or correct --data_numpy_dir'
+    )
   file, folder = root / f'{name}.npy', root / name
   if file.is_file():
     return file
@@ -115,7 +145,9 @@ def of_images(name: str, flat: layouts.FlatImages) -> ClassArrays:
 def _how_to_make(name: str) -> str:
   ways = [f'make it with python {_CONVERTERS[name]}'] if name in _CONVERTERS else []
   if name in tfds.SOURCES:
-    ways.append(f'{"let" if not ways else "or let"} training and evaluation download it: {tfds.INSTALL}')
+    ways.append(
+      f'{"let" if not ways else "or let"} training and evaluation download it: {tfds.INSTALL}'
+    )
   if not ways:
     ways.append('make it from images with python utils/cache_image_folder.py')
   if name not in _CONVERTERS:
@@ -127,8 +159,9 @@ def _warn_if_unusual(name: str, num_classes: int) -> None:
   """Logs when a known dataset has another number of classes than it should."""
   expected = KNOWN_CLASSES.get(name, num_classes)
   if num_classes != expected:
-    logging.warning('dataset %s has %d classes; the complete one has %d', name, num_classes,
-                    expected)
+    logging.warning(
+      'dataset %s has %d classes; the complete one has %d', name, num_classes, expected
+    )
 
 
 def select(arrays: ClassArrays, classes: Sequence[int] | None, use_labels: int) -> np.ndarray:
@@ -144,14 +177,18 @@ def select(arrays: ClassArrays, classes: Sequence[int] | None, use_labels: int) 
   """
   if classes is None:
     if not 1 <= use_labels <= arrays.num_classes:
-      raise InputError(f'use_labels is {use_labels}, but dataset {arrays.name!r} has '
-                       f'{arrays.num_classes} classes; expected 1 to {arrays.num_classes}, or '
-                       f'labels such as {arrays.name}:0-{arrays.num_classes - 1}')
+      raise InputError(
+        f'use_labels is {use_labels}, but dataset {arrays.name!r} has '
+        f'{arrays.num_classes} classes; expected 1 to {arrays.num_classes}, or '
+        f'labels such as {arrays.name}:0-{arrays.num_classes - 1}'
+      )
     return np.arange(use_labels)
   chosen = np.asarray(classes, np.int64)
   if chosen.size == 0:
     raise InputError(f'no classes of dataset {arrays.name!r} are chosen; expected at least one')
   if chosen.min() < 0 or chosen.max() >= arrays.num_classes:
-    raise InputError(f'labels {chosen.min()}-{chosen.max()} of dataset {arrays.name!r} are asked '
-                     f'for, but it has the classes 0-{arrays.num_classes - 1}; correct the labels')
+    raise InputError(
+      f'labels {chosen.min()}-{chosen.max()} of dataset {arrays.name!r} are asked '
+      f'for, but it has the classes 0-{arrays.num_classes - 1}; correct the labels'
+    )
   return chosen

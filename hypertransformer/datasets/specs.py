@@ -1,4 +1,5 @@
 """Which classes of which dataset: `omniglot:0-1149`, presets, label shuffling (spec: data.md 1)."""
+
 from __future__ import annotations
 
 import collections
@@ -16,10 +17,10 @@ _EXAMPLES = 'such as omniglot, omniglot:0-1149 or name:0-9,20,30-39'
 _OMNIGLOT = {'train': range(1150), 'val': range(1150, 1200), 'test': range(1200, 1623)}
 # Dataset -> preset -> classes; the splits of the published runs.
 PRESETS = {
-    'omniglot': _OMNIGLOT,
-    'strokes': _OMNIGLOT,
-    'miniimagenet': {'train': range(64), 'val': range(64, 80), 'test': range(80, 100)},
-    'tieredimagenet': {'train': range(351), 'val': range(351, 448), 'test': range(448, 608)},
+  'omniglot': _OMNIGLOT,
+  'strokes': _OMNIGLOT,
+  'miniimagenet': {'train': range(64), 'val': range(64, 80), 'test': range(80, 100)},
+  'tieredimagenet': {'train': range(351), 'val': range(351, 448), 'test': range(448, 608)},
 }
 
 
@@ -31,6 +32,7 @@ class DatasetSpec:
     name: the dataset's file or folder name, without .npy.
     classes: class numbers, in the order given; None when the text names no classes.
   """
+
   name: str
   classes: tuple[int, ...] | None = None
 
@@ -55,8 +57,10 @@ def parse_dataset(text: str) -> DatasetSpec:
   """
   name, colon, labels = text.strip().partition(':')
   if not _NAME.fullmatch(name):
-    raise InputError(f'dataset {text!r}: {name!r} is not a dataset name; expected letters, '
-                     f'digits, _ . + or -, {_EXAMPLES}')
+    raise InputError(
+      f'dataset {text!r}: {name!r} is not a dataset name; expected letters, '
+      f'digits, _ . + or -, {_EXAMPLES}'
+    )
   if not colon:
     return DatasetSpec(name)
   classes = [label for piece in labels.split(',') for label in _parse_labels(piece.strip(), text)]
@@ -70,8 +74,10 @@ def _parse_labels(piece: str, text: str) -> range:
   """Reads `7` or `3-9`; `text` is the whole for the error message."""
   match = _LABELS.fullmatch(piece)
   if not match:
-    raise InputError(f'dataset {text!r}: {piece!r} is not a label or a range of labels; expected '
-                     f'numbers and ranges, {_EXAMPLES}')
+    raise InputError(
+      f'dataset {text!r}: {piece!r} is not a label or a range of labels; expected '
+      f'numbers and ranges, {_EXAMPLES}'
+    )
   first = int(match[1])
   last = int(match[2]) if match[2] else first
   if last < first:
@@ -98,8 +104,10 @@ def parse_eval_datasets(text: str) -> list[tuple[str, DatasetSpec]]:
   names = [preset for preset, _ in found]
   for preset in names:
     if names.count(preset) > 1:
-      raise InputError(f'datasets {text!r}: the preset {preset!r} is given twice; results are '
-                       'kept by preset, so give each its own name, as in mine=name:0-9')
+      raise InputError(
+        f'datasets {text!r}: the preset {preset!r} is given twice; results are '
+        'kept by preset, so give each its own name, as in mine=name:0-9'
+      )
   return found
 
 
@@ -123,13 +131,17 @@ def _parse_entry(entry: str) -> list[tuple[str, DatasetSpec]]:
   if spec.classes is not None:
     return [(preset or dataset, spec)]
   if equals:
-    raise InputError(f'datasets: {entry!r} has no labels; expected preset=name:labels, such as '
-                     f'{entry}:0-9')
+    raise InputError(
+      f'datasets: {entry!r} has no labels; expected preset=name:labels, such as {entry}:0-9'
+    )
   if spec.name not in PRESETS:
-    raise InputError(f'datasets: {spec.name!r} has no presets (only {", ".join(PRESETS)} have); '
-                     f'give labels, such as {spec.name}:0-9')
-  return [(name, DatasetSpec(spec.name, tuple(classes)))
-          for name, classes in PRESETS[spec.name].items()]
+    raise InputError(
+      f'datasets: {spec.name!r} has no presets (only {", ".join(PRESETS)} have); '
+      f'give labels, such as {spec.name}:0-9'
+    )
+  return [
+    (name, DatasetSpec(spec.name, tuple(classes))) for name, classes in PRESETS[spec.name].items()
+  ]
 
 
 def shuffled_classes(num_classes: int, seed: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 Everything random is a pure function of seed tensors. Source: spec/data.md section 4.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,7 +19,9 @@ MAX_ROLL = 0.3  # fraction of the image size
 
 
 def check(config: AugmentationConfig, image_shape: tuple[int, int, int]) -> None:
-  """Raises InputError, before any graph is built, for images (H, W, C) that the configured changes cannot take."""
+  """Raises InputError, before any graph is built, for images (H, W, C) that the configured changes
+  cannot take.
+  """
   height, width, channels = image_shape
   if config.random_rotate_by_90:
     image_ops.require_square(height, width)
@@ -34,6 +37,7 @@ class AugmentationPlan:
   int32 0..3; `radians`; `roll_x`, `roll_y` fractions of the size; `size` and `alpha` in [-1, 1),
   see image_ops.resize_and_pad and image_ops.contrast.
   """
+
   quarters: tf.Tensor
   rotate: tf.Tensor
   radians: tf.Tensor
@@ -49,13 +53,17 @@ class AugmentationPlan:
 
   def for_images(self, groups: tf.Tensor) -> AugmentationPlan:
     """The plan of images whose settings are at index `groups` (integers [n]) of this plan."""
-    return AugmentationPlan(**{
+    return AugmentationPlan(
+      **{
         field.name: tf.gather(getattr(self, field.name), groups)
-        for field in dataclasses.fields(self)})
+        for field in dataclasses.fields(self)
+      }
+    )
 
 
 def draw_plan(
-    config: AugmentationConfig, num_groups: int | tf.Tensor, seed: tf.Tensor) -> AugmentationPlan:
+  config: AugmentationConfig, num_groups: int | tf.Tensor, seed: tf.Tensor
+) -> AugmentationPlan:
   """Draws the settings of `num_groups` groups of images.
 
   Args:
@@ -78,22 +86,22 @@ def draw_plan(
 
   angle_range = math.radians(config.angle_range)
   return AugmentationPlan(
-      quarters=tf.cast(tf.floor(uniform(-2.0, 2.0) + 2.0), tf.int32),
-      rotate=switch(config.rotation_probability),
-      radians=uniform(-angle_range, angle_range),
-      roll=switch(config.roll_probability),
-      roll_x=uniform(-MAX_ROLL, MAX_ROLL),
-      roll_y=uniform(-MAX_ROLL, MAX_ROLL),
-      resize=switch(config.resize_probability),
-      size=uniform(-1.0, 1.0),
-      contrast=switch(config.contrast_probability),
-      alpha=uniform(-1.0, 1.0),
-      smooth=switch(config.smooth_probability),
-      negate=switch(config.negate_probability))
+    quarters=tf.cast(tf.floor(uniform(-2.0, 2.0) + 2.0), tf.int32),
+    rotate=switch(config.rotation_probability),
+    radians=uniform(-angle_range, angle_range),
+    roll=switch(config.roll_probability),
+    roll_x=uniform(-MAX_ROLL, MAX_ROLL),
+    roll_y=uniform(-MAX_ROLL, MAX_ROLL),
+    resize=switch(config.resize_probability),
+    size=uniform(-1.0, 1.0),
+    contrast=switch(config.contrast_probability),
+    alpha=uniform(-1.0, 1.0),
+    smooth=switch(config.smooth_probability),
+    negate=switch(config.negate_probability),
+  )
 
 
-def apply_plan(
-    config: AugmentationConfig, plan: AugmentationPlan, images: tf.Tensor) -> tf.Tensor:
+def apply_plan(config: AugmentationConfig, plan: AugmentationPlan, images: tf.Tensor) -> tf.Tensor:
   """Applies the configured operations in the order of the original.
 
   Args:
@@ -127,8 +135,10 @@ def apply_plan(
 
 
 def _switched(
-    on: tf.Tensor, operation: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+  on: tf.Tensor, operation: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+) -> tf.Tensor:
   """`operation` on the images whose switch is on; not computed at all when none is."""
+
   def some() -> tf.Tensor:
     # The TF1 form takes whole images by a vector of switches; broadcasting is far slower.
     return tf.where(on, operation(images), images)
@@ -138,8 +148,8 @@ def _switched(
 
 
 def augment(
-    images: tf.Tensor, groups: tf.Tensor, config: AugmentationConfig, image_size: int,
-    seed: tf.Tensor) -> tf.Tensor:
+  images: tf.Tensor, groups: tf.Tensor, config: AugmentationConfig, image_size: int, seed: tf.Tensor
+) -> tf.Tensor:
   """Changes and normalises the images of an episode, all but `photograph`.
 
   Args:

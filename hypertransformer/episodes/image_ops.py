@@ -4,6 +4,7 @@ Images are [n, H, W, C]; a parameter is a tensor [n]. H, W and C must be known w
 built.
 Numbers are those of the original (spec/data.md section 4, golden/augment.npz); colours are 0..255.
 """
+
 from __future__ import annotations
 
 import tensorflow.compat.v1 as tf
@@ -23,8 +24,9 @@ def static_size(images: tf.Tensor) -> tuple[int, int]:
   shape = images.shape
   if shape.rank != 4 or None in shape.as_list()[1:]:
     raise InputError(
-        f'images to augment have shape {shape}; expected [images, height, width, channels] with '
-        'known height, width and channels. Set the static shape of the tensor before augmenting.')
+      f'images to augment have shape {shape}; expected [images, height, width, channels] with '
+      'known height, width and channels. Set the static shape of the tensor before augmenting.'
+    )
   return int(shape[1]), int(shape[2])
 
 
@@ -32,9 +34,10 @@ def require_square(height: int, width: int) -> None:
   """Raises InputError for images that cannot be turned by 90 degrees."""
   if height != width:
     raise InputError(
-        f'images of {height} x {width} pixels cannot be turned by 90 degrees and keep their shape; '
-        'expected square images. Turn off rotation by 90 degrees (random_rotate_by_90) or crop the '
-        'images to squares.')
+      f'images of {height} x {width} pixels cannot be turned by 90 degrees and keep their shape; '
+      'expected square images. Turn off rotation by 90 degrees (random_rotate_by_90) or crop the '
+      'images to squares.'
+    )
 
 
 def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
@@ -79,8 +82,13 @@ def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
   dy = ((height - 1) - (sin * (width - 1) + cos * (height - 1))) / 2.0
   transforms = tf.stack([cos, -sin, dx, sin, cos, dy, zeros, zeros], axis=1)
   rotated = tf.raw_ops.ImageProjectiveTransformV3(
-      images=images, transforms=transforms, output_shape=[height, width], fill_value=0.0,
-      interpolation='NEAREST', fill_mode='CONSTANT')
+    images=images,
+    transforms=transforms,
+    output_shape=[height, width],
+    fill_value=0.0,
+    interpolation='NEAREST',
+    fill_mode='CONSTANT',
+  )
   return tf.ensure_shape(rotated, images.shape)
 
 
@@ -127,11 +135,9 @@ def _resize_axis(images: tf.Tensor, scale: tf.Tensor, axis: int) -> tf.Tensor:
   upper = tf.minimum(lower + 1, size - 1)
   fraction = source - tf.cast(lower, tf.float32)
   shape = [-1, size, 1, 1] if axis == 1 else [-1, 1, size, 1]
-  return (
-      tf.gather(images, lower, axis=axis, batch_dims=1)
-      * tf.reshape(inside * (1.0 - fraction), shape)
-      + tf.gather(images, upper, axis=axis, batch_dims=1)
-      * tf.reshape(inside * fraction, shape))
+  return tf.gather(images, lower, axis=axis, batch_dims=1) * tf.reshape(
+    inside * (1.0 - fraction), shape
+  ) + tf.gather(images, upper, axis=axis, batch_dims=1) * tf.reshape(inside * fraction, shape)
 
 
 def contrast(images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 The original's `apply_image_augmentations` (spec/data.md section 4), for training on RGB images;
 grey images go through it without the hue shift.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -12,10 +13,10 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError
 
-MAX_HUE_SHIFT = 0.2            # fraction of a turn
-MAX_BRIGHTNESS_SHIFT = 0.3     # fraction of full brightness
+MAX_HUE_SHIFT = 0.2  # fraction of a turn
+MAX_BRIGHTNESS_SHIFT = 0.3  # fraction of full brightness
 CONTRAST_RANGE = (0.8, 1.2)
-CROP_RANGE = (0.6, 1.0)        # side of the crop as a fraction of the image side
+CROP_RANGE = (0.6, 1.0)  # side of the crop as a fraction of the image side
 
 # crop_and_resize fills a row with zeros when rounding puts it beyond the last pixel.
 _LAST_EDGE = 1.0 - 1e-6
@@ -28,6 +29,7 @@ class PhotographicDraw:
   `flip` is bool; `hue` and `brightness` are shifts, `contrast` a factor; `boxes` [draws, 4] holds
   y1, x1, y2, x2 as fractions of the image.
   """
+
   flip: tf.Tensor
   hue: tf.Tensor
   brightness: tf.Tensor
@@ -43,11 +45,12 @@ def draw_photographic(num_draws: int | tf.Tensor, seed: tf.Tensor) -> Photograph
     return tf.random.stateless_uniform([num_draws], next(seeds), low, high)
 
   return PhotographicDraw(
-      flip=uniform(0.0, 1.0) < 0.5,
-      hue=uniform(-MAX_HUE_SHIFT, MAX_HUE_SHIFT),
-      brightness=uniform(-MAX_BRIGHTNESS_SHIFT, MAX_BRIGHTNESS_SHIFT),
-      contrast=uniform(*CONTRAST_RANGE),
-      boxes=_square_boxes(uniform(*CROP_RANGE), uniform(0.0, 1.0), uniform(0.0, 1.0)))
+    flip=uniform(0.0, 1.0) < 0.5,
+    hue=uniform(-MAX_HUE_SHIFT, MAX_HUE_SHIFT),
+    brightness=uniform(-MAX_BRIGHTNESS_SHIFT, MAX_BRIGHTNESS_SHIFT),
+    contrast=uniform(*CONTRAST_RANGE),
+    boxes=_square_boxes(uniform(*CROP_RANGE), uniform(0.0, 1.0), uniform(0.0, 1.0)),
+  )
 
 
 def _square_boxes(side: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
@@ -97,12 +100,14 @@ def require_channels(channels: int) -> None:
   """Raises InputError for images that are neither RGB nor grey."""
   if channels not in (1, 3):
     raise InputError(
-        f'photographic augmentation got images of {channels} channels; expected 3 (RGB) or 1 '
-        '(grey). Turn off apply_image_augmentations for such images.')
+      f'photographic augmentation got images of {channels} channels; expected 3 (RGB) or 1 '
+      '(grey). Turn off apply_image_augmentations for such images.'
+    )
 
 
 def augment_photographic(
-    images: tf.Tensor, seed: tf.Tensor, individually: bool = False) -> tf.Tensor:
+  images: tf.Tensor, seed: tf.Tensor, individually: bool = False
+) -> tf.Tensor:
   """Flips, changes colours and crops normalised images at random.
 
   Args:
@@ -135,8 +140,9 @@ def _change_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
   return tf.ensure_shape(changed, images.shape)
 
 
-def _change(images: tf.Tensor, flip: tf.Tensor, hue: tf.Tensor, brightness: tf.Tensor,
-            contrast: tf.Tensor) -> tf.Tensor:
+def _change(
+  images: tf.Tensor, flip: tf.Tensor, hue: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor
+) -> tf.Tensor:
   """Flip, hue (RGB only), brightness and contrast of uint8 images [..., H, W, C] by scalars."""
   images = tf.cond(flip, lambda: flip_left_right(images), lambda: tf.identity(images))
   if images.shape[-1] == 3:

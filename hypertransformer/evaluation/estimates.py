@@ -12,7 +12,9 @@ Z95 = 1.959964  # of the normal distribution: 95 % lie within +- this many stand
 
 
 def mean_and_ci95(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-  """Mean and half-width of its 95 % confidence interval over independent values; NaN half-width of a single one."""
+  """Mean and half-width of its 95 % confidence interval over independent values; NaN half-width of
+  a single one.
+  """
   array = np.asarray(values, np.float64)
   if len(array) < 2:
     return float(array.mean()), math.nan

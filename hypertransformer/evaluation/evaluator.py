@@ -1,7 +1,8 @@
-"""What every evaluator of checkpoints is: a graph and session of its own, a stream of episodes for each preset.
+"""What every evaluator of checkpoints is: a graph and session of its own, a stream of episodes for
+each preset.
 
-Batch norm uses the statistics of each query batch, so accuracy is transductive in the batch, as in the paper's
-protocol; that is why a batch's size matters.
+Batch norm uses the statistics of each query batch, so accuracy is transductive in the batch, as in
+the paper's protocol; that is why a batch's size matters.
 """
 
 from __future__ import annotations
@@ -51,21 +52,34 @@ class Evaluator(abc.ABC):
   unit = 'tasks'  # what num_task_evals counts, for a person
   kind: tuple[Any, ...] = ()  # results.kind of what it finds
 
-  def __init__(self, model: ModelConfig, drawn: EpisodeConfig, augment: AugmentationConfig, image_size: int,
-               presets: Sequence[Preset], config: EvalConfig, seed: int) -> None:
-    """drawn: the episodes of the streams, with the query images of one batch; an episode has config.num_batches.
+  def __init__(
+    self,
+    model: ModelConfig,
+    drawn: EpisodeConfig,
+    augment: AugmentationConfig,
+    image_size: int,
+    presets: Sequence[Preset],
+    config: EvalConfig,
+    seed: int,
+  ) -> None:
+    """drawn: the episodes of the streams, with the query images of one batch; an episode has
+    config.num_batches.
 
     Raises InputError where data, model and sizes do not go together.
     """
     self._config = config
-    samplers = [EpisodeSampler(preset.class_set, drawn, seed, FIRST_STREAM + number, config.num_batches)
-                for number, preset in enumerate(presets)]
+    samplers = [
+      EpisodeSampler(preset.class_set, drawn, seed, FIRST_STREAM + number, config.num_batches)
+      for number, preset in enumerate(presets)
+    ]
     for preset in presets:
       augmentation.check(augment, preset.class_set.arrays.image_shape)
     self._model = HyperTransformer(model, (image_size, image_size, channels(presets)))
     with tf.Graph().as_default():
-      streams = [pipeline.stream(sampler, augment, image_size, f'preset_{number}')
-                 for number, sampler in enumerate(samplers)]
+      streams = [
+        pipeline.stream(sampler, augment, image_size, f'preset_{number}')
+        for number, sampler in enumerate(samplers)
+      ]
       self._streams = dict(zip((preset.name for preset in presets), streams, strict=True))
       episode, self._handle, handles = pipeline.switchable(streams)
       self._fetches = self._build(episode)

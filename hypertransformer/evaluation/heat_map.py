@@ -17,7 +17,8 @@ SCALE = np.array([(255, 247, 214), (120, 198, 160), (34, 118, 158), (38, 28, 92)
 
 
 def draw(matrix: np.ndarray) -> Image.Image:
-  """A picture of accuracies [rows, columns] in 0..1: row t after t tasks, column tau of task tau; NaN: no cell.
+  """A picture of accuracies [rows, columns] in 0..1: row t after t tasks, column tau of task tau;
+  NaN: no cell.
 
   Cells hold percents; colours are the same for the same accuracy in every picture.
   """
@@ -39,8 +40,9 @@ def summary(matrix: np.ndarray) -> tf.Summary.Image:
   image = draw(matrix)
   file = io.BytesIO()
   image.save(file, 'PNG')
-  return tf.Summary.Image(height=image.height, width=image.width, colorspace=3,
-                          encoded_image_string=file.getvalue())
+  return tf.Summary.Image(
+    height=image.height, width=image.width, colorspace=3, encoded_image_string=file.getvalue()
+  )
 
 
 def colour(accuracy: float) -> tuple[int, int, int]:
@@ -54,11 +56,24 @@ def _cell(pen: ImageDraw.ImageDraw, accuracy: float, left: int, top: int) -> Non
   ground = colour(accuracy)
   pen.rectangle((left, top, left + CELL_WIDTH - 2, top + CELL_HEIGHT - 2), fill=ground)
   dark = np.dot(ground, (0.299, 0.587, 0.114)) < 140  # as bright as the eye sees it
-  _write(pen, f'{100 * accuracy:.1f}', left, top, (CELL_WIDTH, CELL_HEIGHT), GROUND if dark else INK)
+  _write(
+    pen, f'{100 * accuracy:.1f}', left, top, (CELL_WIDTH, CELL_HEIGHT), GROUND if dark else INK
+  )
 
 
-def _write(pen: ImageDraw.ImageDraw, text: str, left: int, top: int, size: tuple[int, int],
-           ink: tuple[int, int, int]) -> None:
+def _write(
+  pen: ImageDraw.ImageDraw,
+  text: str,
+  left: int,
+  top: int,
+  size: tuple[int, int],
+  ink: tuple[int, int, int],
+) -> None:
   """Text in the middle of a box."""
-  pen.text((left + size[0] / 2, top + size[1] / 2), text, fill=ink, anchor='mm',
-           font=ImageFont.load_default(FONT_SIZE))
+  pen.text(
+    (left + size[0] / 2, top + size[1] / 2),
+    text,
+    fill=ink,
+    anchor='mm',
+    font=ImageFont.load_default(FONT_SIZE),
+  )

@@ -8,8 +8,10 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 
 
 def nearest_neighbour(sampler: EpisodeSampler, num_tasks: int) -> np.ndarray:
-  """Accuracy [tasks], 0..1, of giving each query image the label of the nearest support image (Euclidean distance of
-  raw pixels), over the query images that are not in the support set. Unlabelled support images are not used."""
+  """Accuracy [tasks], 0..1, of giving each query image the label of the nearest support image
+  (Euclidean distance of raw pixels), over the query images that are not in the support set.
+  Unlabelled support images are not used.
+  """
   return np.array([_task(sampler, index) for index in range(num_tasks)])
 
 
@@ -18,7 +20,7 @@ def _task(sampler: EpisodeSampler, index: int) -> float:
   labeled = draw.support_labels < sampler.config.num_labels
   support = _pixels(sampler, draw.support_rows[labeled])
   query = _pixels(sampler, draw.query_rows[~draw.in_support])
-  distances = (support ** 2).sum(1)[None] - 2.0 * query @ support.T  # |query|^2 is the same for all
+  distances = (support**2).sum(1)[None] - 2.0 * query @ support.T  # |query|^2 is the same for all
   nearest = draw.support_labels[labeled][distances.argmin(1)]
   return float((nearest == draw.query_positions[~draw.in_support]).mean())
 

@@ -15,6 +15,7 @@ from hypertransformer.settings.config import DataConfig
 @dataclasses.dataclass(frozen=True)
 class Preset:
   """A named set of classes to evaluate on. dataset: as in a flag, 'omniglot:1150-1199'."""
+
   name: str
   dataset: str
   class_set: ClassSet
@@ -24,16 +25,22 @@ def channels(presets: Sequence[Preset]) -> int:
   """The channels of the images of all presets. Raises InputError where they differ."""
   found = {preset.class_set.arrays.image_shape[-1] for preset in presets}
   if len(found) != 1:
-    raise InputError(f'the evaluation datasets have {sorted(found)} channels; one model takes only one kind.')
+    raise InputError(
+      f'the evaluation datasets have {sorted(found)} channels; one model takes only one kind.'
+    )
   return found.pop()
 
 
 def presets_from(data: DataConfig) -> list[Preset]:
-  """The presets of --eval_datasets; if it is empty, the train and the test dataset. Raises InputError."""
+  """The presets of --eval_datasets; if it is empty, the train and the test dataset. Raises
+  InputError.
+  """
   folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
   if data.eval_datasets:
     parsed = specs.parse_eval_datasets(data.eval_datasets)
     return [Preset(name, str(spec), folder.open(spec, data.test_split)) for name, spec in parsed]
   train, test = specs.parse_dataset(data.train_dataset), specs.parse_dataset(data.test_dataset)
-  return [Preset('train', str(train), folder.open(train)),
-          Preset('test', str(test), folder.open(test, data.test_split))]
+  return [
+    Preset('train', str(train), folder.open(train)),
+    Preset('test', str(test), folder.open(test, data.test_split)),
+  ]

@@ -13,16 +13,21 @@ from hypertransformer.evaluation.estimates import percent
 
 
 def forgetting_text(continual: dict[str, Any]) -> str:
-  """'forgetting ..., backward transfer ...' of a Result's `continual`; '' where there is one task only."""
+  """'forgetting ..., backward transfer ...' of a Result's `continual`; '' where there is one task
+  only.
+  """
   if continual['forgetting'] is None:
     return ''
-  return (f'forgetting {percent(continual["forgetting"], continual["forgetting_ci95"])}, backward transfer '
-          f'{percent(continual["backward_transfer"], continual["backward_transfer_ci95"])}')
+  return (
+    f'forgetting {percent(continual["forgetting"], continual["forgetting_ci95"])}, backward transfer '
+    f'{percent(continual["backward_transfer"], continual["backward_transfer_ci95"])}'
+  )
 
 
 def kind(continual: dict[str, Any] | None) -> tuple[Any, ...]:
-  """Which kind of evaluation a Result with this `continual` is of: of sequences of tasks (scenario, whether batches of
-  queries are mixed, length); () of single tasks."""
+  """Which kind of evaluation a Result with this `continual` is of: of sequences of tasks (scenario,
+  whether batches of queries are mixed, length); () of single tasks.
+  """
   if not continual:
     return ()
   return continual['scenario'], continual.get('mixed_queries', False), continual['num_tasks']
@@ -32,11 +37,13 @@ def kind(continual: dict[str, Any] | None) -> tuple[Any, ...]:
 class Result:
   """One line of results.jsonl: one checkpoint on one preset.
 
-  Accuracies in 0..1; ci95: half-width over tasks; _disjoint: over the query images that are not in the task's support
-  set (None if there are none); num_queries: query images of a task; seconds: wall time. Of sequences of tasks:
-  accuracy is the average after the last task, num_tasks is the number of sequences, continual: what
-  continual_metrics.ContinualMetrics.json gives, and scenario, method, mixed_queries, num_tasks (of a sequence).
+  Accuracies in 0..1; ci95: half-width over tasks; _disjoint: over the query images that are not in
+  the task's support set (None if there are none); num_queries: query images of a task; seconds:
+  wall time. Of sequences of tasks: accuracy is the average after the last task, num_tasks is the
+  number of sequences, continual: what continual_metrics.ContinualMetrics.json gives, and scenario,
+  method, mixed_queries, num_tasks (of a sequence).
   """
+
   checkpoint: str
   step: int
   preset: str
@@ -60,10 +67,16 @@ class Result:
   def __str__(self) -> str:
     text = f'{self.preset}: {percent(self.accuracy, self.ci95, digits=2)}'
     if self.continual is not None:
-      text += f' after {self.continual["num_tasks"]} tasks, {forgetting_text(self.continual)}'.rstrip(', ')
+      text += (
+        f' after {self.continual["num_tasks"]} tasks, {forgetting_text(self.continual)}'.rstrip(
+          ', '
+        )
+      )
       return f'{text}, {self.num_tasks} sequences x {self.num_queries} queries of a task'
     if self.accuracy_disjoint is not None:
-      text += f' ({percent(self.accuracy_disjoint, self.ci95_disjoint, digits=2)} without support images)'
+      text += (
+        f' ({percent(self.accuracy_disjoint, self.ci95_disjoint, digits=2)} without support images)'
+      )
     return f'{text}, {self.num_tasks} tasks x {self.num_queries} queries'
 
 
@@ -103,9 +116,25 @@ class ResultFile:
         continue
     return lines
 
-  def has(self, checkpoint: str, preset: str, dataset: str, num_tasks: int, num_queries: int,
-          of_kind: tuple[Any, ...] = ()) -> bool:
+  def has(
+    self,
+    checkpoint: str,
+    preset: str,
+    dataset: str,
+    num_tasks: int,
+    num_queries: int,
+    of_kind: tuple[Any, ...] = (),
+  ) -> bool:
     """Whether there is a line for this, of these sizes and this kind."""
-    wanted = {'preset': preset, 'dataset': dataset, 'num_tasks': num_tasks, 'num_queries': num_queries}
-    return any(all(line.get(key) == value for key, value in wanted.items()) and kind(line.get('continual')) == of_kind
-               and os.path.abspath(line.get('checkpoint', '')) == os.path.abspath(checkpoint) for line in self.read())
+    wanted = {
+      'preset': preset,
+      'dataset': dataset,
+      'num_tasks': num_tasks,
+      'num_queries': num_queries,
+    }
+    return any(
+      all(line.get(key) == value for key, value in wanted.items())
+      and kind(line.get('continual')) == of_kind
+      and os.path.abspath(line.get('checkpoint', '')) == os.path.abspath(checkpoint)
+      for line in self.read()
+    )

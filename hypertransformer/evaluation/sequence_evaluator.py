@@ -1,4 +1,6 @@
-"""Evaluating sequences of tasks (spec/continual.md): after each task, the queries of all tasks so far are asked."""
+"""Evaluating sequences of tasks (spec/continual.md): after each task, the queries of all tasks so
+far are asked.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,10 @@ class SequenceScores:
   """Accuracies of sequences of T tasks.
 
   cells: float [sequences, T, T], NaN where a task is not learned yet; mini_batch: [sequences, T].
-  disjoint: float [sequences], the average after the last task over the query images outside the support sets.
+  disjoint: float [sequences], the average after the last task over the query images outside the
+    support sets.
   """
+
   cells: np.ndarray
   disjoint: np.ndarray
   continual: ContinualConfig
@@ -42,16 +46,26 @@ class SequenceScores:
   def fields(self) -> dict[str, Any]:
     """Of a results.Result; its accuracy is the average after the last task."""
     metrics = sequence_metrics.measure(self.cells)
-    continual = {'scenario': self.continual.scenario, 'method': self.continual.method,
-                 'mixed_queries': self.continual.mixed_queries, 'num_tasks': len(metrics.average), **metrics.json()}
+    continual = {
+      'scenario': self.continual.scenario,
+      'method': self.continual.method,
+      'mixed_queries': self.continual.mixed_queries,
+      'num_tasks': len(metrics.average),
+      **metrics.json(),
+    }
     return {**self._last().fields(), 'continual': continual}
 
   def summary(self, preset: str) -> tf.Summary:
     """Scalars and the matrix as a picture, for TensorBoard."""
     metrics = sequence_metrics.measure(self.cells)
-    scalars = {f'eval_average_accuracy/{preset}/after_task_{number}': float(mean)
-               for number, mean in enumerate(metrics.average, 1)}
-    for name, estimate in (('forgetting', metrics.forgetting), ('backward_transfer', metrics.backward_transfer)):
+    scalars = {
+      f'eval_average_accuracy/{preset}/after_task_{number}': float(mean)
+      for number, mean in enumerate(metrics.average, 1)
+    }
+    for name, estimate in (
+      ('forgetting', metrics.forgetting),
+      ('backward_transfer', metrics.backward_transfer),
+    ):
       if estimate is not None:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
@@ -66,13 +80,23 @@ class SequenceScores:
 
 
 class SequenceEvaluator(Evaluator):
-  """Evaluates checkpoints on num_task_evals sequences of eval_num_tasks tasks. A task has one query batch, of
-  eval_batch_size images."""
+  """Evaluates checkpoints on num_task_evals sequences of eval_num_tasks tasks. A task has one query
+  batch, of eval_batch_size images.
+  """
 
   unit = 'sequences'
 
-  def __init__(self, model: ModelConfig, episodes: EpisodeConfig, augment: AugmentationConfig, image_size: int,
-               presets: Sequence[Preset], config: EvalConfig, seed: int, continual: ContinualConfig) -> None:
+  def __init__(
+    self,
+    model: ModelConfig,
+    episodes: EpisodeConfig,
+    augment: AugmentationConfig,
+    image_size: int,
+    presets: Sequence[Preset],
+    config: EvalConfig,
+    seed: int,
+    continual: ContinualConfig,
+  ) -> None:
     """episodes: of one task. config.num_batches: 1.
 
     Raises InputError where data, model and sizes do not go together.
@@ -101,26 +125,39 @@ class SequenceEvaluator(Evaluator):
     return SequenceScores(stacked, np.array(disjoint), self._continual)
 
   def _build(self, episode: Episode) -> list[tf.Tensor]:
-    """[float [T, tasks]: the accuracy on each task's queries after each task, NaN where there is none;
-    float []: the average after the last task without query images that are support images, NaN if a task has none]."""
+    """[float [T, tasks]: the accuracy on each task's queries after each task, NaN where there is
+    none;
+    float []: the average after the last task without query images that are support images, NaN if a
+    task has none].
+    """
     sequence = self._cut(episode)
     outcome = learn_sequence(self._model, sequence, self._continual)
     hits = accuracy.hits(outcome.logits, outcome.labels)
     learned, asked = (max(numbers) + 1 for numbers in zip(*outcome.pairs, strict=True))
-    cells = tf.tensor_scatter_nd_update(tf.fill([learned, asked], np.float32(np.nan)), outcome.pairs,
-                                        tf.reduce_mean(hits, axis=1))
+    cells = tf.tensor_scatter_nd_update(
+      tf.fill([learned, asked], np.float32(np.nan)), outcome.pairs, tf.reduce_mean(hits, axis=1)
+    )
     # Cut as if the marks were images.
-    inside = self._cut(dataclasses.replace(episode, query_images=episode.query_in_support)).query_images
+    inside = self._cut(
+      dataclasses.replace(episode, query_images=episode.query_in_support)
+    ).query_images
     outside = tf.cast(tf.logical_not(inside), tf.float32)
     last = hits[-asked:]  # the pairs with the last t are the last ones
-    return [cells, tf.reduce_mean(tf.reduce_sum(last * outside, axis=1) / tf.reduce_sum(outside, axis=1))]
+    return [
+      cells,
+      tf.reduce_mean(tf.reduce_sum(last * outside, axis=1) / tf.reduce_sum(outside, axis=1)),
+    ]
 
   def _cut(self, episode: Episode) -> sequences.Sequence:
-    return sequences.from_episode(episode, self._continual, self._num_labels, self._continual.eval_length)
+    return sequences.from_episode(
+      episode, self._continual, self._num_labels, self._continual.eval_length
+    )
 
 
 def _require_classes(preset: Preset, tasks: EpisodeConfig, continual: ContinualConfig) -> None:
   try:
-    sequences.require_classes(preset.class_set, tasks, continual, continual.eval_length, 'eval_num_tasks')
+    sequences.require_classes(
+      preset.class_set, tasks, continual, continual.eval_length, 'eval_num_tasks'
+    )
   except InputError as error:
     raise InputError(f'preset {preset.name!r} ({preset.dataset}): {error}') from error

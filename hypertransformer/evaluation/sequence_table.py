@@ -1,4 +1,6 @@
-"""Continual results as a table: CSV for programs, text for people. Both are made of lines of results.jsonl alone."""
+"""Continual results as a table: CSV for programs, text for people. Both are made of lines of
+results.jsonl alone.
+"""
 
 from __future__ import annotations
 
@@ -14,37 +16,57 @@ from hypertransformer.files import writing
 from hypertransformer.settings.config import EpisodeConfig
 
 Line = dict[str, Any]
-COLUMNS = ('checkpoint', 'step', 'preset', 'scenario', 'mixed_queries', 'num_tasks', 'measure', 'after_task', 'task',
-           'value', 'ci95')
+COLUMNS = (
+  'checkpoint',
+  'step',
+  'preset',
+  'scenario',
+  'mixed_queries',
+  'num_tasks',
+  'measure',
+  'after_task',
+  'task',
+  'value',
+  'ci95',
+)
 CELL = 16  # letters
 
 
 def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
-  """Writes all continual results anew, atomically: a row for each number of the newest line of each checkpoint, preset
-  and kind; nothing if there is none. Tasks are counted from 1.
+  """Writes all continual results anew, atomically: a row for each number of the newest line of each
+  checkpoint, preset and kind; nothing if there is none. Tasks are counted from 1.
 
   Raises InputError where the file cannot be written.
   """
-  newest = {(line['checkpoint'], line['preset'], kind(line['continual'])): line
-            for line in lines if line.get('continual')}
+  newest = {
+    (line['checkpoint'], line['preset'], kind(line['continual'])): line
+    for line in lines
+    if line.get('continual')
+  }
   if not newest:
     return
   text = io.StringIO()
   table = csv.writer(text, lineterminator='\n')
   table.writerow(COLUMNS)
   for (checkpoint, preset, of_kind), line in newest.items():
-    table.writerows([checkpoint, line['step'], preset, *of_kind, *row] for row in _rows(line['continual']))
+    table.writerows(
+      [checkpoint, line['step'], preset, *of_kind, *row] for row in _rows(line['continual'])
+    )
   with writing.atomic_file(path) as file:
     file.write(text.getvalue().encode())
 
 
 def _rows(found: Line) -> Iterator[tuple[Any, ...]]:
   """(measure, after_task, task, value, ci95); None is written as nothing."""
-  for after, (means, ci95s) in enumerate(zip(found['matrix'], found['matrix_ci95'], strict=True), 1):
+  for after, (means, ci95s) in enumerate(
+    zip(found['matrix'], found['matrix_ci95'], strict=True), 1
+  ):
     for task, (mean, ci95) in enumerate(zip(means, ci95s, strict=True), 1):
       if mean is not None:
         yield 'accuracy', after, task, mean, ci95
-  for after, (mean, ci95) in enumerate(zip(found['average_accuracy'], found['average_accuracy_ci95'], strict=True), 1):
+  for after, (mean, ci95) in enumerate(
+    zip(found['average_accuracy'], found['average_accuracy_ci95'], strict=True), 1
+  ):
     yield 'average_accuracy', after, None, mean, ci95
   for measure in ('forgetting', 'backward_transfer'):
     if found[measure] is not None:
@@ -52,19 +74,34 @@ def _rows(found: Line) -> Iterator[tuple[Any, ...]]:
 
 
 def text(line: Line, episodes: EpisodeConfig) -> str:
-  """A checkpoint on a preset for a person: a row after each task, a column for each task asked, and a summary.
+  """A checkpoint on a preset for a person: a row after each task, a column for each task asked, and
+  a summary.
 
   episodes: of one task.
   """
   found = line['continual']
   pieces = found['scenario'] == 'mini_batch'
-  head = (f'{line["preset"]}, step {line["step"]}: {found["method"]}, {found["scenario"]}'
-          f'{", mixed queries" if found.get("mixed_queries") else ""}, {episodes.num_labels}-way, '
-          f'{episodes.support_samples} support images per {"piece" if pieces else "task"}; '
-          f'95 % intervals over {line["num_tasks"]} sequences')
-  rows = [['after', 'chance', *([] if pieces else [f'task {task}' for task in _counted(found['matrix'])]), 'average']]
-  rows += [_row(found, learned, episodes.num_labels, pieces) for learned in _counted(found['matrix'])]
-  table = [''.join(f'{cell:>{8 if column < 2 else CELL}}' for column, cell in enumerate(row)) for row in rows]
+  head = (
+    f'{line["preset"]}, step {line["step"]}: {found["method"]}, {found["scenario"]}'
+    f'{", mixed queries" if found.get("mixed_queries") else ""}, {episodes.num_labels}-way, '
+    f'{episodes.support_samples} support images per {"piece" if pieces else "task"}; '
+    f'95 % intervals over {line["num_tasks"]} sequences'
+  )
+  rows = [
+    [
+      'after',
+      'chance',
+      *([] if pieces else [f'task {task}' for task in _counted(found['matrix'])]),
+      'average',
+    ]
+  ]
+  rows += [
+    _row(found, learned, episodes.num_labels, pieces) for learned in _counted(found['matrix'])
+  ]
+  table = [
+    ''.join(f'{cell:>{8 if column < 2 else CELL}}' for column, cell in enumerate(row))
+    for row in rows
+  ]
   last = f'after all: {percent(line["accuracy"], line["ci95"])}'
   if line['accuracy_disjoint'] is not None:
     last += f' ({percent(line["accuracy_disjoint"], line["ci95_disjoint"])} without support images)'
@@ -77,8 +114,12 @@ def _row(found: Line, learned: int, num_labels: int, pieces: bool) -> list[str]:
   index = learned - 1
   classes = num_labels * (learned if found['scenario'] == 'class_incremental' else 1)
   cells = [] if pieces else zip(found['matrix'][index], found['matrix_ci95'][index], strict=True)
-  return [str(learned), percent(1 / classes), *('' if mean is None else percent(mean, ci95) for mean, ci95 in cells),
-          percent(found['average_accuracy'][index], found['average_accuracy_ci95'][index])]
+  return [
+    str(learned),
+    percent(1 / classes),
+    *('' if mean is None else percent(mean, ci95) for mean, ci95 in cells),
+    percent(found['average_accuracy'][index], found['average_accuracy_ci95'][index]),
+  ]
 
 
 def _counted(rows: Sequence[Any]) -> range:

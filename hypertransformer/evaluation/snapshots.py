@@ -1,5 +1,6 @@
-"""Copies of checkpoints: the trainer may delete a checkpoint at any time, so the evaluator reads a copy of its own,
-and keeps the copy of the best one."""
+"""Copies of checkpoints: the trainer may delete a checkpoint at any time, so the evaluator reads a
+copy of its own, and keeps the copy of the best one.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ BEST_FILE = 'best.json'
 
 @contextlib.contextmanager
 def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
-  """Copies the checkpoint's files into a temporary folder inside `folder`, gives their prefix, deletes them at the end.
+  """Copies the checkpoint's files into a temporary folder inside `folder`, gives their prefix,
+  deletes them at the end.
 
   Raises FileNotFoundError if a file is gone.
   """
@@ -47,8 +49,10 @@ def files(prefix: str) -> list[str]:
 
 
 def state(prefix: str) -> list[str]:
-  """What a checkpoint's files hold, as digests: another state is another, or now complete, checkpoint. (Times would not
-  do: a training that resumes writes its checkpoint once more, as it is.)"""
+  """What a checkpoint's files hold, as digests: another state is another, or now complete,
+  checkpoint. (Times would not
+  do: a training that resumes writes its checkpoint once more, as it is.)
+  """
   found = []
   for path in sorted(glob.glob(glob.escape(prefix) + '.*')):
     with contextlib.suppress(FileNotFoundError):
@@ -65,17 +69,26 @@ def _digest(path: str, size: int, time_ns: int) -> str:
 
 
 def best_accuracy(folder: pathlib.Path, like: Result) -> float:
-  """The accuracy of the best checkpoint so far, -1 without one; infinite, with a warning, if that one was evaluated
-  otherwise than `like` (other classes, scenario, batches, number of tasks), as they cannot be compared."""
+  """The accuracy of the best checkpoint so far, -1 without one; infinite, with a warning, if that
+  one was evaluated otherwise than `like` (other classes, scenario, batches, number of tasks), as
+  they cannot be compared.
+  """
   try:
     best = json.loads((folder / BEST_FILE).read_text())
     accuracy = float(best['accuracy'])
-    found, wanted = (best['dataset'], *kind(best.get('continual'))), (like.dataset, *kind(like.continual))
+    found, wanted = (
+      (best['dataset'], *kind(best.get('continual'))),
+      (like.dataset, *kind(like.continual)),
+    )
   except (FileNotFoundError, ValueError, KeyError, TypeError):
     return -1.0
   if found != wanted:
-    logging.warning('%s holds the best checkpoint of another evaluation (%s); it stays. To keep the best of this one, '
-                    'move that folder away.', folder, ' '.join(map(str, found)))
+    logging.warning(
+      '%s holds the best checkpoint of another evaluation (%s); it stays. To keep the best of this one, '
+      'move that folder away.',
+      folder,
+      ' '.join(map(str, found)),
+    )
     return math.inf
   return accuracy
 
@@ -89,7 +102,8 @@ def _copy_flags(log_dir: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def keep_best(prefix: str, result: Result, folder: pathlib.Path) -> bool:
-  """Puts the checkpoint into `folder` if its result is better than the one there (see best_accuracy); whether it was.
+  """Puts the checkpoint into `folder` if its result is better than the one there (see
+  best_accuracy); whether it was.
 
   Its files are written aside and renamed; best.json, renamed last, says which checkpoint counts.
   """

@@ -1,4 +1,6 @@
-"""Evaluating tasks: the CNN is generated once from a task's support set, then sees all its query batches."""
+"""Evaluating tasks: the CNN is generated once from a task's support set, then sees all its query
+batches.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ from hypertransformer.settings.config import (
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """Accuracies of tasks, float [tasks]; disjoint: over the query images outside the support (NaN: there were none)."""
+  """Accuracies of tasks, float [tasks]; disjoint: over the query images outside the support (NaN:
+  there were none).
+  """
+
   accuracy: np.ndarray
   disjoint: np.ndarray
 
@@ -35,21 +40,39 @@ class Scores:
     accuracy, ci95 = mean_and_ci95(self.accuracy)
     disjoint = self.disjoint[~np.isnan(self.disjoint)]
     disjoint_mean, disjoint_ci95 = mean_and_ci95(disjoint) if len(disjoint) else (None, None)
-    return {'accuracy': accuracy, 'ci95': ci95, 'num_tasks': len(self.accuracy),
-            'accuracy_disjoint': disjoint_mean, 'ci95_disjoint': disjoint_ci95}
+    return {
+      'accuracy': accuracy,
+      'ci95': ci95,
+      'num_tasks': len(self.accuracy),
+      'accuracy_disjoint': disjoint_mean,
+      'ci95_disjoint': disjoint_ci95,
+    }
 
   def summary(self, preset: str) -> tf.Summary:
     """Scalars for TensorBoard."""
     fields = self.fields()
-    tags = {'accuracy': f'eval_accuracy/{preset}', 'accuracy_disjoint': f'eval_accuracy_disjoint/{preset}'}
-    return summaries.scalar_summary({tag: fields[key] for key, tag in tags.items() if fields[key] is not None})
+    tags = {
+      'accuracy': f'eval_accuracy/{preset}',
+      'accuracy_disjoint': f'eval_accuracy_disjoint/{preset}',
+    }
+    return summaries.scalar_summary(
+      {tag: fields[key] for key, tag in tags.items() if fields[key] is not None}
+    )
 
 
 class TaskEvaluator(Evaluator):
   """Evaluates checkpoints on independent tasks."""
 
-  def __init__(self, model: ModelConfig, episodes: EpisodeConfig, augment: AugmentationConfig,
-               image_size: int, presets: Sequence[Preset], config: EvalConfig, seed: int) -> None:
+  def __init__(
+    self,
+    model: ModelConfig,
+    episodes: EpisodeConfig,
+    augment: AugmentationConfig,
+    image_size: int,
+    presets: Sequence[Preset],
+    config: EvalConfig,
+    seed: int,
+  ) -> None:
     """Raises InputError where data, model and sizes do not go together."""
     drawn = dataclasses.replace(episodes, query_samples=config.batch_size)
     super().__init__(model, drawn, augment, image_size, presets, config, seed)
@@ -64,7 +87,8 @@ class TaskEvaluator(Evaluator):
     return Scores(np.array(accuracy), np.array(disjoint))
 
   def _build(self, episode: Episode) -> list[tf.Tensor]:
-    """[float [batches * Nq]: 1 for each query image that is classified right; bool: it is a support image].
+    """[float [batches * Nq]: 1 for each query image that is classified right; bool: it is a support
+    image].
 
     One query batch after the other: what belongs to 100 images stays in the processor's cache.
     """

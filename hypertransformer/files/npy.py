@@ -1,4 +1,5 @@
 """NumPy .npy files: the header looked at first, so that every wrong file is named and explained."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,6 +20,7 @@ _MAX_HEADER_BYTES = 1 << 16
 @dataclasses.dataclass(frozen=True)
 class Header:
   """What a .npy file says it holds."""
+
   shape: tuple[int, ...]
   dtype: np.dtype
   fortran_order: bool = False
@@ -29,8 +31,10 @@ class Header:
 
 def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
   """Reads the header and leaves `file` at the data. Raises InputError when it is not a header."""
-  readers = {(1, 0): (2, np.lib.format.read_array_header_1_0),
-             (2, 0): (4, np.lib.format.read_array_header_2_0)}
+  readers = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+  }
   try:
     version = np.lib.format.read_magic(file)
     if version not in readers:  # 3.0 is written for structured arrays only
@@ -42,8 +46,9 @@ def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
       raise ValueError(f'a header of {length} bytes')
     shape, fortran_order, dtype = read(io.BytesIO(count + file.read(length)))
   except Exception as error:  # the header is Python text: broken, it can raise any exception
-    raise InputError(f'{path} is not a NumPy .npy file, or a broken one ({error}); make or '
-                     'download it again') from error
+    raise InputError(
+      f'{path} is not a NumPy .npy file, or a broken one ({error}); make or download it again'
+    ) from error
   return Header(shape, dtype, fortran_order)
 
 
@@ -65,12 +70,15 @@ def map_array(path: pathlib.Path) -> np.memmap:
     header = read_header(file, path)
     available = path.stat().st_size - file.tell()
   if header.dtype.hasobject:
-    raise InputError(f'{path} holds Python objects ({header}); expected an array of numbers: save '
-                     'it as uint8')
+    raise InputError(
+      f'{path} holds Python objects ({header}); expected an array of numbers: save it as uint8'
+    )
   if 0 in header.shape:
     raise InputError(f'{path} holds an empty array ({header}); expected at least one image')
   needed = math.prod(header.shape) * header.dtype.itemsize
   if available < needed:
-    raise InputError(f'{path} is truncated: {header} needs {needed} bytes, the file has '
-                     f'{available}; make or download it again')
+    raise InputError(
+      f'{path} is truncated: {header} needs {needed} bytes, the file has '
+      f'{available}; make or download it again'
+    )
   return np.lib.format.open_memmap(path, mode='r')

@@ -1,9 +1,12 @@
-"""Looking through pickles of strangers before they are read: nothing in them may eat memory or crash Python.
+"""Looking through pickles of strangers before they are read: nothing in them may eat memory or
+crash Python.
 
-A few bytes of a pickle can claim an item of 2^60 bytes, let the unpickler's table grow to many GB, nest tuples until
-Python overruns its stack, or name one list in another again and again until a copy of it would fill any memory. The
-opcodes are walked here without carrying them out, in little memory, and what was read is weighed before it is used.
+A few bytes of a pickle can claim an item of 2^60 bytes, let the unpickler's table grow to many GB,
+nest tuples until Python overruns its stack, or name one list in another again and again until a
+copy of it would fill any memory. The opcodes are walked here without carrying them out, in little
+memory, and what was read is weighed before it is used.
 """
+
 from __future__ import annotations
 
 import os
@@ -14,8 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-# Honest files stay far below: the largest known ones have some ten million opcodes, a few hundred lists and dicts,
-# and tuples in tuples three deep.
+# Honest files stay far below: the largest known ones have some ten million opcodes, a few hundred
+# lists and dicts, and tuples in tuples three deep.
 _MAX_OPCODES = 1 << 24
 _MAX_CONTAINERS = 1 << 20
 _MAX_TUPLE_DEPTH = 100
@@ -28,8 +31,12 @@ _CONTAINERS = {'EMPTY_LIST', 'EMPTY_DICT', 'EMPTY_SET', 'LIST', 'DICT', 'FROZENS
 _PUTS = {'PUT', 'BINPUT', 'LONG_BINPUT'}
 _GETS = {'GET', 'BINGET', 'LONG_BINGET'}
 _TUPLES = {'TUPLE', 'TUPLE1', 'TUPLE2', 'TUPLE3'}
-_COUNT_BYTES = {pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT4: 4,
-                pickletools.TAKEN_FROM_ARGUMENT4U: 4, pickletools.TAKEN_FROM_ARGUMENT8U: 8}
+_COUNT_BYTES = {
+  pickletools.TAKEN_FROM_ARGUMENT1: 1,
+  pickletools.TAKEN_FROM_ARGUMENT4: 4,
+  pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+  pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
 
 
 class RefusedError(pickle.UnpicklingError):
@@ -37,7 +44,10 @@ class RefusedError(pickle.UnpicklingError):
 
 
 class Item(NamedTuple):
-  """One opcode of a pickle and where its argument lies in the file; `place` is that of a put or get in the memo."""
+  """One opcode of a pickle and where its argument lies in the file; `place` is that of a put or get
+  in the memo.
+  """
+
   name: str
   start: int
   length: int
@@ -46,12 +56,13 @@ class Item(NamedTuple):
 
 class _Opcode(NamedTuple):
   """How an opcode is followed by its argument, and what it does to the stack."""
+
   name: str
-  fixed: int      # bytes of an argument of fixed size
-  prefix: int     # bytes of the count before an argument of any size; 0 when there is none
-  lines: int      # an argument of this many text lines
+  fixed: int  # bytes of an argument of fixed size
+  prefix: int  # bytes of the count before an argument of any size; 0 when there is none
+  lines: int  # an argument of this many text lines
   has_place: bool
-  pops: int       # from the stack; with `to_mark`, after everything down to the mark is taken off
+  pops: int  # from the stack; with `to_mark`, after everything down to the mark is taken off
   to_mark: bool
   pushes: list[int]  # what the stack of depths gets: 0, or _MARK
 
@@ -59,11 +70,16 @@ class _Opcode(NamedTuple):
 def _opcode(info: pickletools.OpcodeInfo) -> _Opcode:
   n = info.arg.n if info.arg else 0
   to_mark = pickletools.markobject in info.stack_before
-  return _Opcode(info.name, max(n, 0), _COUNT_BYTES.get(n, 0),
-                 (2 if info.name in ('GLOBAL', 'INST') else 1) if n == pickletools.UP_TO_NEWLINE else 0,
-                 info.name in _PUTS or info.name in _GETS,
-                 info.stack_before.index(pickletools.markobject) if to_mark else len(info.stack_before), to_mark,
-                 [_MARK if after is pickletools.markobject else 0 for after in info.stack_after])
+  return _Opcode(
+    info.name,
+    max(n, 0),
+    _COUNT_BYTES.get(n, 0),
+    (2 if info.name in ('GLOBAL', 'INST') else 1) if n == pickletools.UP_TO_NEWLINE else 0,
+    info.name in _PUTS or info.name in _GETS,
+    info.stack_before.index(pickletools.markobject) if to_mark else len(info.stack_before),
+    to_mark,
+    [_MARK if after is pickletools.markobject else 0 for after in info.stack_after],
+  )
 
 
 _OPCODES = {ord(info.code): _opcode(info) for info in pickletools.opcodes}
@@ -91,20 +107,22 @@ def scan(file: BinaryIO) -> Iterator[Item]:
         raise ValueError('it ends in the middle')
     opcode = _OPCODES.get(chunk[at])
     if opcode is None:
-      raise ValueError(f'no opcode {chunk[at:at + 1]!r} exists, byte {position}')
+      raise ValueError(f'no opcode {chunk[at : at + 1]!r} exists, byte {position}')
     name, fixed, prefix, lines, has_place, *_ = opcode
     start, length, place = position + 1, fixed, 0
     if prefix:
-      length = int.from_bytes(chunk[at + 1:at + 1 + prefix], 'little')
+      length = int.from_bytes(chunk[at + 1 : at + 1 + prefix], 'little')
       start += prefix
     elif lines:
       length, place = _text_lines(file, opcode, start)
     elif has_place or name == 'FRAME':
-      place = int.from_bytes(chunk[at + 1:at + 1 + fixed], 'little')
+      place = int.from_bytes(chunk[at + 1 : at + 1 + fixed], 'little')
     position = start + length
     claimed = length + place if name == 'FRAME' else length
     if start + claimed > end:
-      raise ValueError(f'{name} at byte {start} claims {claimed} bytes, the file has {max(end - start, 0)} more')
+      raise ValueError(
+        f'{name} at byte {start} claims {claimed} bytes, the file has {max(end - start, 0)} more'
+      )
     yield Item(name, start, length, place)
     if name == 'STOP':
       return
@@ -120,18 +138,19 @@ def _text_lines(file: BinaryIO, opcode: _Opcode, start: int) -> tuple[int, int]:
 def check(file: BinaryIO) -> int:
   """Walks over a whole pickle and follows its stack; then puts `file` back to its start.
 
-  How deep tuples are nested is followed because Python hashes them by recursion without a limit, and would crash.
+  How deep tuples are nested is followed because Python hashes them by recursion without a limit,
+  and would crash.
 
   Returns:
     How many bytes the things made of it may take in all, for `Budget` and `weigh`.
 
-  Raises:
-    RefusedError: more opcodes than any honest file has, tuples nested too deep, or a memo place (in a table that
+  Raises: RefusedError: more opcodes than any honest file has, tuples nested too deep, or a memo
+    place (in a table that
       grows to it) beyond the number of objects.
     ValueError, IndexError: as `scan`, or the stack is too short.
   """
   begin = file.tell()
-  stack: list[int] = []       # the depths of tuples; 0 for all else
+  stack: list[int] = []  # the depths of tuples; 0 for all else
   memo: dict[int, int] = {}
   containers = start = 0
   for opcodes, (name, start, _, place) in enumerate(scan(file), 1):  # noqa: B007 - `start` is used afterwards
@@ -147,7 +166,9 @@ def check(file: BinaryIO) -> int:
       _apply(name, stack)
       containers += name in _CONTAINERS
     if opcodes > _MAX_OPCODES or containers > _MAX_CONTAINERS:
-      raise RefusedError(f'it makes more than {_MAX_OPCODES} things or {_MAX_CONTAINERS} lists and dicts')
+      raise RefusedError(
+        f'it makes more than {_MAX_OPCODES} things or {_MAX_CONTAINERS} lists and dicts'
+      )
   file.seek(begin)
   return 4 * (start - begin) + (1 << 27)
 
@@ -199,7 +220,9 @@ def weigh(value: Any, limit: int) -> None:
   while todo:
     node = todo[-1]
     children = [] if id(node) in weights else _children(node)
-    inner = {id(child): child for child in children if _is_container(child) and id(child) not in weights}
+    inner = {
+      id(child): child for child in children if _is_container(child) and id(child) not in weights
+    }
     if inner and id(node) in path:
       raise RefusedError('it holds something that contains itself')
     path.add(id(node))
@@ -209,14 +232,16 @@ def weigh(value: Any, limit: int) -> None:
     todo.pop()
     if id(node) not in weights:
       weights[id(node)] = _REFERENCE_BYTES + sum(
-          weights[id(child)] if _is_container(child) else _leaf_bytes(child) for child in children)
+        weights[id(child)] if _is_container(child) else _leaf_bytes(child) for child in children
+      )
       if weights[id(node)] > limit:
         raise RefusedError('it repeats its contents until they would fill the memory')
 
 
 def _is_container(value: Any) -> bool:
   return isinstance(value, dict | list | tuple | set | frozenset) or (
-      isinstance(value, np.ndarray) and value.dtype.hasobject)
+    isinstance(value, np.ndarray) and value.dtype.hasobject
+  )
 
 
 def _children(value: Any) -> list[Any]:

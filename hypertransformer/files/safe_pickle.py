@@ -1,11 +1,12 @@
 """Reading pickles of strangers: NumPy arrays and plain data, nothing else is ever called.
 
-A pickle names functions to call while it is read, so a bare `pickle.load` runs whatever its
-author wished. Here each admitted name stands for a function of this file that checks its arguments;
-not even NumPy's own are reached, since forged array states and dtypes can corrupt memory. Before that
+A pickle names functions to call while it is read, so a bare `pickle.load` runs whatever its author
+wished. Here each admitted name stands for a function of this file that checks its arguments; not
+even NumPy's own are reached, since forged array states and dtypes can corrupt memory. Before that
 `pickle_scan` refuses what would fill the memory or crash. Python 2 pickles are read too, their
 strings as latin1.
 """
+
 from __future__ import annotations
 
 import io
@@ -28,6 +29,7 @@ _BYTE_ORDERS = ('<', '>', '=', '|')
 
 class _Admitted:
   """Stands for one admitted name: may be called, and its attributes cannot be set by the pickle."""
+
   __slots__ = ('_budget', '_function')
 
   def __init__(self, function: Callable[..., Any], budget: Budget) -> None:
@@ -61,6 +63,7 @@ class _DType:
 
 class _Array(np.ndarray):
   """An array in the making: made empty, then given its state."""
+
   budget: Budget
 
   def __setstate__(self, state: Any) -> None:
@@ -89,8 +92,11 @@ def _check_array(shape: tuple, kind: Any, data: Any) -> tuple[np.dtype, Any]:
 
 def _is_shape(shape: Any) -> bool:
   # Bounded before sizes are multiplied: numbers in a pickle may have a million digits.
-  return isinstance(shape, tuple) and len(shape) <= 32 and all(
-      type(size) is int and 0 <= size < 1 << 48 for size in shape)
+  return (
+    isinstance(shape, tuple)
+    and len(shape) <= 32
+    and all(type(size) is int and 0 <= size < 1 << 48 for size in shape)
+  )
 
 
 def _reconstruct(kind: Any, shape: tuple, typecode: Any) -> np.ndarray:
@@ -112,8 +118,10 @@ def _scalar(kind: _DType, data: Any) -> Any:
 
 def _only_named(name: str) -> Callable[..., Any]:
   """Stands for a class that pickles pass on as an argument."""
+
   def call(*args: Any) -> Any:
     raise RefusedError(f'it calls {name}, which may only be named')
+
   return call
 
 
@@ -136,10 +144,12 @@ def _empty_bytes() -> bytes:
 
 def _collection(kind: Callable[[Any], Any]) -> Callable[..., Any]:
   """set or frozenset of a list; never of a (huge) range."""
+
   def make(items: list | tuple = ()) -> Any:
     if not isinstance(items, list | tuple):
       raise RefusedError(f'it makes a set of a {type(items).__name__}')
     return kind(items)
+
   return make
 
 
@@ -163,13 +173,13 @@ def _dtype(code: str, align: Any = False, copy: Any = True) -> _DType:
 def _admitted() -> dict[tuple[str, str], Callable[..., Any]]:
   """Every name that a pickle may use."""
   names: dict[tuple[str, str], Callable[..., Any]] = {
-      ('numpy', 'ndarray'): _only_named('numpy.ndarray'),
-      ('numpy', 'memmap'): _only_named('numpy.memmap'),
-      ('numpy', 'dtype'): _dtype,
-      ('collections', 'OrderedDict'): _ordered_dict,
-      ('collections', 'defaultdict'): _default_dict,
-      ('_codecs', 'encode'): _encode,
-      ('__builtin__', 'xrange'): range,
+    ('numpy', 'ndarray'): _only_named('numpy.ndarray'),
+    ('numpy', 'memmap'): _only_named('numpy.memmap'),
+    ('numpy', 'dtype'): _dtype,
+    ('collections', 'OrderedDict'): _ordered_dict,
+    ('collections', 'defaultdict'): _default_dict,
+    ('_codecs', 'encode'): _encode,
+    ('__builtin__', 'xrange'): range,
   }
   for core in ('numpy.core', 'numpy._core'):
     names[f'{core}.multiarray', '_reconstruct'] = _reconstruct
@@ -193,14 +203,17 @@ _ADMITTED_TEXTS = {part for name in _ADMITTED for part in name} | {'latin1'}
 
 
 def refuse_text(text: bytes) -> None:
-  """For files of arrays that are looked through and not unpickled: each text must be one that arrays need.
+  """For files of arrays that are looked through and not unpickled: each text must be one that
+  arrays need.
 
   Raises:
     RefusedError: it is a name that is not admitted, or other text.
   """
   for part in text.decode('utf-8', 'replace').split():
     if len(part) > 2 and part not in _ADMITTED_TEXTS:  # two letters: a dtype or a byte order
-      raise RefusedError(f'it holds the name {part[:80]!r}, and only arrays are admitted (nothing of it was run)')
+      raise RefusedError(
+        f'it holds the name {part[:80]!r}, and only arrays are admitted (nothing of it was run)'
+      )
 
 
 class _Unpickler(pickle.Unpickler):
@@ -212,8 +225,10 @@ class _Unpickler(pickle.Unpickler):
 
   def find_class(self, module: str, name: str) -> Any:
     if (module, name) not in _ADMITTED:
-      raise RefusedError(f'it wants to use {module}.{name}, and only NumPy arrays and plain data '
-                         'are admitted (nothing of it was run)')
+      raise RefusedError(
+        f'it wants to use {module}.{name}, and only NumPy arrays and plain data '
+        'are admitted (nothing of it was run)'
+      )
     return _Admitted(_ADMITTED[module, name], self._budget)
 
 
@@ -242,12 +257,14 @@ def load_stream(file: BinaryIO, what: str) -> Any:
     pickle_scan.weigh(value, limit)
     return value
   except RefusedError as error:
-    raise InputError(f'{what} is refused: {error}; if you trust it, save it again as a plain .npy '
-                     'array') from error
+    raise InputError(
+      f'{what} is refused: {error}; if you trust it, save it again as a plain .npy array'
+    ) from error
   except Exception as error:  # broken pickle data can raise any exception at all
     reason = ' '.join(str(error).split())  # in one line
-    raise InputError(f'{what} is not a whole pickle ({type(error).__name__}: {reason}); make or '
-                     'download it again') from error
+    raise InputError(
+      f'{what} is not a whole pickle ({type(error).__name__}: {reason}); make or download it again'
+    ) from error
 
 
 def loads(data: bytes, what: str) -> Any:
@@ -271,6 +288,7 @@ def load_object_array(path: pathlib.Path) -> np.ndarray:
       raise InputError(f'{path} holds {header}; expected an object array')
     array = load_stream(file, str(path))
   if not isinstance(array, np.ndarray) or array.size != math.prod(header.shape):
-    raise InputError(f'{path} promises {header}, and its pickle holds something else; make it '
-                     'again')
+    raise InputError(
+      f'{path} promises {header}, and its pickle holds something else; make it again'
+    )
   return np.asarray(array).reshape(header.shape)

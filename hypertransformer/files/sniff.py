@@ -1,4 +1,5 @@
 """Recognising what people save in place of data: most often a web page."""
+
 from __future__ import annotations
 
 import os
@@ -27,8 +28,10 @@ def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
   if not head:
     raise InputError(f'{path} is an empty file; expected {expected}; download or make it again')
   if is_web_page(head):
-    raise InputError(f'{path} is a web page, not {expected}; the download link probably led to a '
-                     'confirmation or error page: download the file itself')
+    raise InputError(
+      f'{path} is a web page, not {expected}; the download link probably led to a '
+      'confirmation or error page: download the file itself'
+    )
 
 
 def require_folder(path: pathlib.Path) -> None:
@@ -36,4 +39,6 @@ def require_folder(path: pathlib.Path) -> None:
   try:
     os.scandir(path).close()
   except OSError as error:
-    raise InputError(f'{path} cannot be read as a folder ({error.strerror}); correct --input_path') from error
+    raise InputError(
+      f'{path} cannot be read as a folder ({error.strerror}); correct --input_path'
+    ) from error

@@ -1,4 +1,5 @@
 """Writing data files: nothing half-written, nothing overwritten unasked, and progress meanwhile."""
+
 from __future__ import annotations
 
 import contextlib
@@ -30,8 +31,9 @@ def output_file(text: str, default_name: str, overwrite: bool = False) -> pathli
     InputError: no path given, or the file exists and `overwrite` is False.
   """
   if not text:
-    raise InputError('--output_path is not given; expected a .npy file, or a folder for '
-                     f'{default_name}')
+    raise InputError(
+      f'--output_path is not given; expected a .npy file, or a folder for {default_name}'
+    )
   path = pathlib.Path(text)
   if path.is_dir() or path.suffix != '.npy':
     path = path / default_name
@@ -62,8 +64,10 @@ def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
       os.fsync(file.fileno())
     os.replace(beside, path)
   except OSError as error:
-    raise InputError(f'cannot write {path}: {error.strerror or error}; check that the folder is '
-                     'writable and the disk has room, or give another path') from error
+    raise InputError(
+      f'cannot write {path}: {error.strerror or error}; check that the folder is '
+      'writable and the disk has room, or give another path'
+    ) from error
   finally:
     with contextlib.suppress(OSError):
       beside.unlink()
@@ -79,11 +83,16 @@ def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
     return
   if not path.is_dir():
     raise InputError(f'{path} is a file; expected the folder of a dataset: give another path')
-  others = [entry.name for entry in path.iterdir()
-            if entry.is_dir() or entry.suffix not in _DATASET_SUFFIXES]
+  others = [
+    entry.name
+    for entry in path.iterdir()
+    if entry.is_dir() or entry.suffix not in _DATASET_SUFFIXES
+  ]
   if others:
-    raise InputError(f'{path} is there and holds {others[0]!r}, so it is not the folder of one '
-                     'dataset; give a path of its own, such as data_numpy_dir/NAME')
+    raise InputError(
+      f'{path} is there and holds {others[0]!r}, so it is not the folder of one '
+      'dataset; give a path of its own, such as data_numpy_dir/NAME'
+    )
   if any(path.iterdir()) and not overwrite:
     raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
 
@@ -110,8 +119,10 @@ def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathl
         os.fsync(written.fileno())
     _replace_folder(beside, path)
   except OSError as error:
-    raise InputError(f'cannot write {path}: {error.strerror or error}; check that the folder is '
-                     'writable and the disk has room, or give another path') from error
+    raise InputError(
+      f'cannot write {path}: {error.strerror or error}; check that the folder is '
+      'writable and the disk has room, or give another path'
+    ) from error
   finally:
     shutil.rmtree(beside, ignore_errors=True)
 
@@ -147,7 +158,9 @@ def _is_running(pid: int) -> bool:
   """Whether there is another process of this number; assumed where it cannot be asked."""
   if os.name != 'posix':
     return True
-  if pid == os.getpid():  # numbers come again: in a container, the first process always has the same one
+  if (
+    pid == os.getpid()
+  ):  # numbers come again: in a container, the first process always has the same one
     return False
   try:
     os.kill(pid, 0)
@@ -165,8 +178,10 @@ def require_space(path: pathlib.Path, needed: int) -> None:
     folder = folder.parent
   free = shutil.disk_usage(folder).free
   if free < needed:
-    raise InputError(f'{path} needs {needed / 1e9:.2f} GB, but {folder} has {free / 1e9:.2f} GB '
-                     'free; make room, or give a path on another disk')
+    raise InputError(
+      f'{path} needs {needed / 1e9:.2f} GB, but {folder} has {free / 1e9:.2f} GB '
+      'free; make room, or give a path on another disk'
+    )
 
 
 def save_array(path: pathlib.Path, array: np.ndarray) -> None:

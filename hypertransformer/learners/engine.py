@@ -25,8 +25,10 @@ Blocks = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-  """What a support set gives. blocks: [B, b] by layer name, trained parts included; means: [K, outputs], the mean of
-  the CNN's outputs over the support images of each class."""
+  """What a support set gives. blocks: [B, b] by layer name, trained parts included; means: [K,
+  outputs], the mean of the CNN's outputs over the support images of each class.
+  """
+
   blocks: Blocks
   means: np.ndarray
 
@@ -37,16 +39,26 @@ class Engine:
   def __init__(self, trained: Trained) -> None:
     """Raises InputError where the checkpoint does not fit its flags."""
     self._trained = trained
-    self._constant = trained.continual is not None and trained.continual.method == 'constant_protonet'
+    self._constant = (
+      trained.continual is not None and trained.continual.method == 'constant_protonet'
+    )
     self._closed = False
     with _sizes_are_numbers(), tf.Graph().as_default():
       model = HyperTransformer(trained.model, trained.image_shape)
       self._images = tf.placeholder(tf.float32, [None, *trained.image_shape], 'images')
       self._labels = tf.placeholder(tf.int32, [None], 'labels')
       self._known = tf.placeholder(tf.float32, [None, *model.plans[-1].output_shape], 'prototypes')
-      self._blocks = {} if self._constant else {
-          plan.name: tf.placeholder(tf.float32, [plan.layout.num_blocks, plan.layout.block_size], plan.name)
-          for plan in model.plans if plan.layout is not None}
+      self._blocks = (
+        {}
+        if self._constant
+        else {
+          plan.name: tf.placeholder(
+            tf.float32, [plan.layout.num_blocks, plan.layout.block_size], plan.name
+          )
+          for plan in model.plans
+          if plan.layout is not None
+        }
+      )
       self._build(model, image_ops.normalise(self._images, trained.image_shape[0]))
       self._variables = tf.global_variables()
       _require_match(trained.prefix, self._variables)
@@ -55,8 +67,13 @@ class Engine:
 
   def _build(self, model: HyperTransformer, images: tf.Tensor) -> None:
     support = Support(images, self._labels)
-    weights, means = (continual.embed_task(model, support) if self._constant else
-                      continual.learn_task(model, support, None, self._blocks if self._trained.continual else None))
+    weights, means = (
+      continual.embed_task(model, support)
+      if self._constant
+      else continual.learn_task(
+        model, support, None, self._blocks if self._trained.continual else None
+      )
+    )
     classified = model.classify(images, model.with_blocks(self._blocks))
     self._learned = model.used_blocks(weights), means
     self._outputs = classified.logits
@@ -65,7 +82,9 @@ class Engine:
 
   def no_blocks(self) -> Blocks:
     """theta_0."""
-    return {name: np.zeros(place.shape.as_list(), np.float32) for name, place in self._blocks.items()}
+    return {
+      name: np.zeros(place.shape.as_list(), np.float32) for name, place in self._blocks.items()
+    }
 
   def learn(self, images: np.ndarray, labels: np.ndarray, before: Blocks) -> Learned:
     """images float32 [n, S, S, C] in 0..255, labels int [n] in 0..K-1; before: theta_{t-1}."""
@@ -85,7 +104,9 @@ class Engine:
     return self._run(self._rows, self._fed(blocks))
 
   def fingerprint(self) -> str:
-    """Of the model's settings and variables: what was learned by one model means nothing to another."""
+    """Of the model's settings and variables: what was learned by one model means nothing to
+    another.
+    """
     values = changes.changed_model_flags(self._trained.values)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     variables = self._run({variable.op.name: variable for variable in self._variables}, {})
@@ -103,13 +124,17 @@ class Engine:
 
   def _run(self, fetches: Any, fed: Mapping[tf.Tensor, np.ndarray]) -> Any:
     if self._closed:
-      raise InputError('the learner is closed; make a new one, and use it before the end of its `with`.')
+      raise InputError(
+        'the learner is closed; make a new one, and use it before the end of its `with`.'
+      )
     return self._session.run(fetches, fed)
 
 
 @contextlib.contextmanager
 def _sizes_are_numbers() -> Iterator[None]:
-  """What models are built in, also where the caller has switched TensorFlow back to TF1 (tf.disable_v2_behavior)."""
+  """What models are built in, also where the caller has switched TensorFlow back to TF1
+  (tf.disable_v2_behavior).
+  """
   switched = not isinstance(tf.TensorShape([1])[0], int)
   if switched:
     tf.enable_v2_tensorshape()
@@ -123,5 +148,7 @@ def _sizes_are_numbers() -> Iterator[None]:
 def _require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
   mismatch = checkpoints.compare(prefix, variables)
   if mismatch:
-    raise InputError(f'checkpoint {prefix} and the {flags_file.FLAGS_FILE} beside it are not of the same model, or '
-                     f'not of this version of the package: {mismatch}. Take both from one training folder.')
+    raise InputError(
+      f'checkpoint {prefix} and the {flags_file.FLAGS_FILE} beside it are not of the same model, or '
+      f'not of this version of the package: {mismatch}. Take both from one training folder.'
+    )

@@ -15,15 +15,17 @@ from hypertransformer.learners.trained import Trained
 
 
 class FewShotLearner(Learner):
-  """FewShotLearner(checkpoint): a trained HyperTransformer (arXiv 2201.04182) that learns new classes from few images.
+  """FewShotLearner(checkpoint): a trained HyperTransformer (arXiv 2201.04182) that learns new
+  classes from few images.
 
-  checkpoint: its path without .index ('logs/model-20000') or its folder, for the newest; flags.json is beside it.
-  Images are [n, S, S, C], or [n, S, S] for one channel, in 0..255 (uint8, or any other type of number) and of the size
-  that the model was trained on. Whatever cannot be used raises hypertransformer.errors.InputError.
+  checkpoint: its path without .index ('logs/model-20000') or its folder, for the newest; flags.json
+  is beside it. Images are [n, S, S, C], or [n, S, S] for one channel, in 0..255 (uint8, or any
+  other type of number) and of the size that the model was trained on. Whatever cannot be used
+  raises hypertransformer.errors.InputError.
 
-  Batch norm uses the statistics of each call's images, as in the paper and the evaluator: what is predicted for an
-  image depends on the others that are given with it. Give a batch like those of training (several classes, tens of
-  images), and compare accuracies at equal batch sizes.
+  Batch norm uses the statistics of each call's images, as in the paper and the evaluator: what is
+  predicted for an image depends on the others that are given with it. Give a batch like those of
+  training (several classes, tens of images), and compare accuracies at equal batch sizes.
   """
 
   _learned: tuple[list[Hashable], Blocks] | None = None
@@ -31,8 +33,9 @@ class FewShotLearner(Learner):
   def fit(self, images: Any, labels: Any) -> FewShotLearner:
     """Learns from a support set, and forgets an earlier one. Returns itself.
 
-    labels: one per image, of exactly K = num_labels distinct kinds: whole numbers, names, anything hashable. The model
-    numbers classes 0..K-1: whole numbers by size, others as they appear, and is not quite the same for each order.
+    labels: one per image, of exactly K = num_labels distinct kinds: whole numbers, names, anything
+    hashable. The model numbers classes 0..K-1: whole numbers by size, others as they appear, and is
+    not quite the same for each order.
     """
     support = self._pixels(images, 'support images')
     found = inputs.labels(labels, len(support))
@@ -41,7 +44,9 @@ class FewShotLearner(Learner):
     return self
 
   def predict(self, images: Any) -> np.ndarray:
-    """The label of each image [n], in the terms of `fit`; the images together are one query batch (see the class)."""
+    """The label of each image [n], in the terms of `fit`; the images together are one query batch
+    (see the class).
+    """
     return self.labels()[self.scores(images).argmax(axis=1)]
 
   def scores(self, images: Any) -> np.ndarray:
@@ -63,5 +68,7 @@ class FewShotLearner(Learner):
 
   def _require_kind(self, found: Trained) -> None:
     if found.continual is not None:
-      raise InputError(f'checkpoint {found.prefix} was trained with continual_scenario={found.continual.scenario}: '
-                       'open it by ContinualLearner.')
+      raise InputError(
+        f'checkpoint {found.prefix} was trained with continual_scenario={found.continual.scenario}: '
+        'open it by ContinualLearner.'
+      )

@@ -1,4 +1,6 @@
-"""What callers give, checked: images and labels. Every function here raises InputError for what cannot be meant."""
+"""What callers give, checked: images and labels. Every function here raises InputError for what
+cannot be meant.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ SIMPLE = (bool, int, float, str)  # labels that arrays and files can hold as the
 
 
 def pixels(images: Any, image_shape: tuple[int, int, int], name: str) -> np.ndarray:
-  """images [n, S, S, C], or [n, S, S] where C = 1: any whole or floating type, 0..255 -> float32 [n, S, S, C].
+  """images [n, S, S, C], or [n, S, S] where C = 1: any whole or floating type, 0..255 -> float32
+  [n, S, S, C].
 
   name: of the images, for messages.
   """
@@ -22,15 +25,19 @@ def pixels(images: Any, image_shape: tuple[int, int, int], name: str) -> np.ndar
   try:
     array = np.asarray(images)
   except ValueError as error:
-    raise InputError(f'{name} have images of different shapes; expected one array {expected}.') from error
+    raise InputError(
+      f'{name} have images of different shapes; expected one array {expected}.'
+    ) from error
   if array.dtype.kind not in 'uif':
     hint = ': multiply them by 255' if array.dtype.kind == 'b' else ''
     raise InputError(f'{name} are {array.dtype}; expected numbers 0..255, such as uint8{hint}.')
   if array.shape[1:] == image_shape[:2] and image_shape[-1] == 1:
     array = array[..., None]
   if array.shape[1:] != image_shape:
-    raise InputError(f'{name} have the shape {list(array.shape)}; the model was trained on {expected}'
-                     f'{_shape_hint(array.shape, image_shape)}')
+    raise InputError(
+      f'{name} have the shape {list(array.shape)}; the model was trained on {expected}'
+      f'{_shape_hint(array.shape, image_shape)}'
+    )
   if len(array) == 0:
     raise InputError(f'{name} are empty; expected at least one image {expected}.')
   _check_range(array, name)
@@ -50,23 +57,31 @@ def _check_range(array: np.ndarray, name: str) -> None:
   if not (np.isfinite(low) and np.isfinite(high)):
     raise InputError(f'{name} hold values that are no numbers (NaN or infinite); expected 0..255.')
   if low < 0 or high > 255:
-    raise InputError(f'{name} are in {low:g}..{high:g}; expected pixels in 0..255, not normalised: the model does '
-                     'that itself.')
+    raise InputError(
+      f'{name} are in {low:g}..{high:g}; expected pixels in 0..255, not normalised: the model does '
+      'that itself.'
+    )
   if array.dtype.kind == 'f' and 0 < high <= 1:
-    raise InputError(f'{name} are in {low:g}..{high:g}, as if white were 1; expected 0..255: multiply them by 255.')
+    raise InputError(
+      f'{name} are in {low:g}..{high:g}, as if white were 1; expected 0..255: multiply them by 255.'
+    )
 
 
 def labels(given: Any, count: int) -> list[Hashable]:
   """One hashable label for each of `count` images, as plain Python values."""
   if isinstance(given, np.ndarray):
     if given.ndim != 1:
-      raise InputError(f'labels have the shape {list(given.shape)}; expected one label per image, [{count}].')
+      raise InputError(
+        f'labels have the shape {list(given.shape)}; expected one label per image, [{count}].'
+      )
     given = given.tolist()
   if isinstance(given, str | bytes) or not isinstance(given, Iterable):
     raise InputError(f'labels are {given!r}; expected a list or an array with one label per image.')
   found = [label.item() if isinstance(label, np.generic) else label for label in given]
   if len(found) != count:
-    raise InputError(f'there are {len(found)} labels for {count} images; expected one label per image.')
+    raise InputError(
+      f'there are {len(found)} labels for {count} images; expected one label per image.'
+    )
   for number, label in enumerate(found):
     _check_label(number, label)
   return found
@@ -74,20 +89,26 @@ def labels(given: Any, count: int) -> list[Hashable]:
 
 def _check_label(number: int, label: Any) -> None:
   if not isinstance(label, Hashable):
-    raise InputError(f'label {number} is {label!r}; expected something that can be told apart, such as a whole number '
-                     'or a name.')
+    raise InputError(
+      f'label {number} is {label!r}; expected something that can be told apart, such as a whole number '
+      'or a name.'
+    )
   if label is None or (isinstance(label, float) and math.isnan(label)):
     raise InputError(f'label {number} is {label}; every image needs a label.')
 
 
 def classes(found: Sequence[Hashable], num_labels: int) -> list[Hashable]:
-  """The distinct labels, which must be num_labels, in the order in which the model numbers them: whole numbers by
-  size, so that 0..K-1 are what they are in training; others as they appear, so that a name has no influence."""
+  """The distinct labels, which must be num_labels, in the order in which the model numbers them:
+  whole numbers by size, so that 0..K-1 are what they are in training; others as they appear, so
+  that a name has no influence.
+  """
   distinct = list(dict.fromkeys(found))
   if len(distinct) != num_labels:
     some = ', '.join(map(repr, distinct[:5])) + (', ...' if len(distinct) > 5 else '')
-    raise InputError(f'the labels are of {len(distinct)} classes ({some}); this model tells exactly {num_labels} '
-                     'apart (num_labels of its training): give images of so many.')
+    raise InputError(
+      f'the labels are of {len(distinct)} classes ({some}); this model tells exactly {num_labels} '
+      'apart (num_labels of its training): give images of so many.'
+    )
   return sorted(distinct, key=int) if all(type(label) is int for label in distinct) else distinct  # type: ignore
 
 

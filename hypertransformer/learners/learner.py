@@ -49,8 +49,12 @@ class Learner:
   def __enter__(self: Self) -> Self:
     return self
 
-  def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-               traceback: TracebackType | None) -> None:
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+  ) -> None:
     self.close()
 
   def _pixels(self, images: Any, name: str) -> np.ndarray:

@@ -19,13 +19,24 @@ from hypertransformer.learners.engine import Blocks
 VERSION = 1
 BLOCKS = 'blocks/'
 # What NumPy raises for a file that is no .npz, is cut, or holds something else.
-READ_ERRORS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+READ_ERRORS = (
+  OSError,
+  ValueError,
+  KeyError,
+  TypeError,
+  EOFError,
+  zipfile.BadZipFile,
+  zlib.error,
+  NotImplementedError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-  """blocks: theta_t by layer name. prototypes: [K, outputs] of each task (mini_batch: piece) learned so far. classes:
-  the caller's K labels of each task."""
+  """blocks: theta_t by layer name. prototypes: [K, outputs] of each task (mini_batch: piece)
+  learned so far. classes: the caller's K labels of each task.
+  """
+
   blocks: Blocks
   prototypes: tuple[np.ndarray, ...] = ()
   classes: tuple[list[Hashable], ...] = ()
@@ -35,16 +46,25 @@ def write(memory: Memory, path: pathlib.Path, fingerprint: str) -> None:
   """Writes an .npz file without pickles, atomically. Raises InputError."""
   for label in (label for task in memory.classes for label in task):
     if type(label) not in inputs.SIMPLE:
-      raise InputError(f'label {label!r} cannot be saved: only whole numbers, text, floating numbers and truth values '
-                       'can. Learn with such labels.')
+      raise InputError(
+        f'label {label!r} cannot be saved: only whole numbers, text, floating numbers and truth values '
+        'can. Learn with such labels.'
+      )
   text = json.dumps({'version': VERSION, 'fingerprint': fingerprint, 'classes': memory.classes})
   arrays = {f'{BLOCKS}{name}': block for name, block in memory.blocks.items()}
   with writing.atomic_file(path) as file:
-    np.savez(file, allow_pickle=False, about=np.array(text), prototypes=np.stack(memory.prototypes), **arrays)
+    np.savez(
+      file,
+      allow_pickle=False,
+      about=np.array(text),
+      prototypes=np.stack(memory.prototypes),
+      **arrays,
+    )
 
 
 def read(path: pathlib.Path, fingerprint: str, like: Memory, means: tuple[int, int]) -> Memory:
-  """The memory in a file that `write` wrote for the model of this fingerprint. like: blocks of the right shapes.
+  """The memory in a file that `write` wrote for the model of this fingerprint. like: blocks of the
+  right shapes.
   means: (K, outputs), the shape of the prototypes of a task.
 
   Raises InputError.
@@ -52,29 +72,41 @@ def read(path: pathlib.Path, fingerprint: str, like: Memory, means: tuple[int, i
   try:
     with np.load(path, allow_pickle=False) as file:
       about = json.loads(str(file['about']))
-      blocks = {name.removeprefix(BLOCKS): file[name] for name in file.files if name.startswith(BLOCKS)}
+      blocks = {
+        name.removeprefix(BLOCKS): file[name] for name in file.files if name.startswith(BLOCKS)
+      }
       memory = Memory(blocks, tuple(file['prototypes']), tuple(about['classes']))
       version, of = about['version'], about['fingerprint']
   except FileNotFoundError as error:
     raise InputError(f'there is no file {path}: give the path that was given to save().') from error
   except READ_ERRORS as error:
-    raise InputError(f'{path} was not written by ContinualLearner.save(), or is damaged: '
-                     f'{str(error).splitlines()[0] if str(error) else type(error).__name__}.') from error
+    raise InputError(
+      f'{path} was not written by ContinualLearner.save(), or is damaged: '
+      f'{str(error).splitlines()[0] if str(error) else type(error).__name__}.'
+    ) from error
   if version != VERSION:
-    raise InputError(f'{path} is of version {version}; this package reads version {VERSION}: learn the tasks anew.')
+    raise InputError(
+      f'{path} is of version {version}; this package reads version {VERSION}: learn the tasks anew.'
+    )
   if of != fingerprint:
-    raise InputError(f'{path} was saved by a learner of another checkpoint or of other settings: open the checkpoint '
-                     'that it was saved with, or learn the tasks anew.')
+    raise InputError(
+      f'{path} was saved by a learner of another checkpoint or of other settings: open the checkpoint '
+      'that it was saved with, or learn the tasks anew.'
+    )
   if not _shaped_like(memory, like, means):
-    raise InputError(f'{path} is damaged: its arrays are not those of its model. Learn the tasks anew.')
+    raise InputError(
+      f'{path} is damaged: its arrays are not those of its model. Learn the tasks anew.'
+    )
   return memory
 
 
 def _shaped_like(memory: Memory, like: Memory, means: tuple[int, int]) -> bool:
   arrays = [*memory.blocks.values(), *memory.prototypes]
-  return ({name: block.shape for name, block in memory.blocks.items()} ==
-          {name: block.shape for name, block in like.blocks.items()}
-          and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
-          and 0 < len(memory.classes) == len(memory.prototypes)
-          and all(len(classes) == means[0] for classes in memory.classes)
-          and all(one.shape == means for one in memory.prototypes))
+  return (
+    {name: block.shape for name, block in memory.blocks.items()}
+    == {name: block.shape for name, block in like.blocks.items()}
+    and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
+    and 0 < len(memory.classes) == len(memory.prototypes)
+    and all(len(classes) == means[0] for classes in memory.classes)
+    and all(one.shape == means for one in memory.prototypes)
+  )

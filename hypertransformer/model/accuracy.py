@@ -7,7 +7,9 @@ import tensorflow.compat.v1 as tf
 
 def hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
   """logits [..., K], labels int [...] -> float [...]: 1 where the largest logit is the label's."""
-  return tf.cast(tf.equal(tf.argmax(logits, -1, output_type=tf.int32), tf.cast(labels, tf.int32)), tf.float32)
+  return tf.cast(
+    tf.equal(tf.argmax(logits, -1, output_type=tf.int32), tf.cast(labels, tf.int32)), tf.float32
+  )
 
 
 def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,6 @@
-"""Weight blocks: what a generator writes for one CNN layer, and where the variables of the layer lie in it."""
+"""Weight blocks: what a generator writes for one CNN layer, and where the variables of the layer
+lie in it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ Shape = tuple[int, ...]
 class BlockLayout:
   """Where the variables of a CNN layer lie in its weight blocks [B, b] (spec/model.md section 5).
 
-  allocation 'output': block c belongs to output c; the variables lie one after the other in a block, and the
-  last axis of each variable is the block's number. 'spatial': block (y, x) holds kernel[y, x], [Cin, Cout].
+  allocation 'output': block c belongs to output c; the variables lie one after the other in a
+  block, and the last axis of each variable is the block's number. 'spatial': block (y, x) holds
+  kernel[y, x], [Cin, Cout].
   """
+
   allocation: str
   num_blocks: int
   shapes: Mapping[str, Shape]
@@ -30,7 +34,7 @@ class BlockLayout:
   def columns(self, name: str) -> tuple[int, int]:
     """First column of a variable in the blocks, and the one after its last."""
     names = list(self.shapes)
-    start = sum(self._width(before) for before in names[:names.index(name)])
+    start = sum(self._width(before) for before in names[: names.index(name)])
     return start, start + self._width(name)
 
   def unpack(self, name: str, blocks: tf.Tensor) -> tf.Tensor:
@@ -47,7 +51,9 @@ class BlockLayout:
     parts = [variables[name] for name in self.shapes]
     if self.allocation == 'spatial':
       return tf.concat([tf.reshape(part, [self.num_blocks, -1]) for part in parts], axis=1)
-    return tf.transpose(tf.concat([tf.reshape(part, [-1, self.num_blocks]) for part in parts], axis=0))
+    return tf.transpose(
+      tf.concat([tf.reshape(part, [-1, self.num_blocks]) for part in parts], axis=0)
+    )
 
   def _width(self, name: str) -> int:
     return math.prod(self.shapes[name]) // self.num_blocks

@@ -20,7 +20,9 @@ def shared_convolutions(extractor: str) -> int:
   return int(extractor[0])
 
 
-def shared_features(images: tf.Tensor, config: FeatureConfig, noise: Noise | None = None) -> tf.Tensor | None:
+def shared_features(
+  images: tf.Tensor, config: FeatureConfig, noise: Noise | None = None
+) -> tf.Tensor | None:
   """images [Ns, H, W, C] -> [Ns, shared_dim], or None without a shared extractor."""
   if not config.has_shared:
     return None
@@ -30,7 +32,9 @@ def shared_features(images: tf.Tensor, config: FeatureConfig, noise: Noise | Non
     for number in range(1, depth + 1):
       name = f'layer_{number}'
       stride = 2 if number < depth else 1
-      x = layers.conv2d(x, config.shared_dim, SHARED_KERNEL, name, stride, config.shared_padding.upper())
+      x = layers.conv2d(
+        x, config.shared_dim, SHARED_KERNEL, name, stride, config.shared_padding.upper()
+      )
       x = tf.nn.relu(x)
       if config.shared_extractor.endswith('-bn'):
         x = layers.batch_norm(x, f'{name}/batch_norm')
@@ -46,24 +50,27 @@ def check_shared(config: FeatureConfig, image_shape: Shape) -> None:
   for number in range(1, depth + 1):
     if side < SHARED_KERNEL:
       raise errors.InputError(
-          f'image_size={min(image_shape[:2])} is too small for shared_feature_extractor={config.shared_extractor} with '
-          f'valid padding: convolution {number} would see {side} x {side}. Use '
-          '--shared_feature_extractor_padding=same, fewer layers, or larger images.')
+        f'image_size={min(image_shape[:2])} is too small for shared_feature_extractor={config.shared_extractor} with '
+        f'valid padding: convolution {number} would see {side} x {side}. Use '
+        '--shared_feature_extractor_padding=same, fewer layers, or larger images.'
+      )
     side = (side - SHARED_KERNEL) // (2 if number < depth else 1) + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalConvolution:
   """kernel_size and stride, pixels."""
+
   kernel_size: int
   stride: int
 
 
 def local_convolutions(side: int, kernel_size: int, depth: int) -> list[LocalConvolution]:
-  """The local convolutions on activations of side x side pixels: stride 2 for all but the last of `depth`.
+  """The local convolutions on activations of side x side pixels: stride 2 for all but the last of
+  `depth`.
 
-  An input smaller than the kernel takes a kernel of its own size and stride 1; a convolution that no longer fits is
-  left out.
+  An input smaller than the kernel takes a kernel of its own size and stride 1; a convolution that
+  no longer fits is left out.
   """
   stride = 2 if side >= kernel_size else 1
   kernel_size = min(kernel_size, side)
@@ -76,9 +83,12 @@ def local_convolutions(side: int, kernel_size: int, depth: int) -> list[LocalCon
   return plan
 
 
-def local_features(activations: tf.Tensor, channels: int, kernel_size: int, depth: int,
-                   nonlinear: bool) -> tf.Tensor:
-  """activations [Ns, h, w, c] -> [Ns, channels * convolutions]: the spatial mean of each convolution."""
+def local_features(
+  activations: tf.Tensor, channels: int, kernel_size: int, depth: int, nonlinear: bool
+) -> tf.Tensor:
+  """activations [Ns, h, w, c] -> [Ns, channels * convolutions]: the spatial mean of each
+  convolution.
+  """
   means = []
   x = activations
   plan = local_convolutions(min(x.shape[1:3].as_list()), kernel_size, depth)

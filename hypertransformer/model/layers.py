@@ -22,30 +22,51 @@ def glorot_limit(inputs: int, outputs: int) -> float:
   return math.sqrt(6.0 / (inputs + outputs))
 
 
-def dense(x: tf.Tensor, units: int, name: str, activation: Activation | None = None,
-          limit: np.ndarray | None = None) -> tf.Tensor:
+def dense(
+  x: tf.Tensor,
+  units: int,
+  name: str,
+  activation: Activation | None = None,
+  limit: np.ndarray | None = None,
+) -> tf.Tensor:
   """x [n, m] -> [n, units]; variables `name`/kernel [m, units] and `name`/bias [units].
 
   limit: float [units], column j of the kernel starts uniform in +- limit[j]; None is Glorot.
   """
   limits = np.float32(glorot_limit(x.shape[-1], units) if limit is None else limit)
   with tf.variable_scope(name):
-    kernel = tf.get_variable('kernel', [x.shape[-1], units],
-                             initializer=lambda shape, **_: 2.0 * limits * (tf.random.uniform(shape) - 0.5))
+    kernel = tf.get_variable(
+      'kernel',
+      [x.shape[-1], units],
+      initializer=lambda shape, **_: 2.0 * limits * (tf.random.uniform(shape) - 0.5),
+    )
     bias = tf.get_variable('bias', [units], initializer=tf.zeros_initializer())
     y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
   return y if activation is None else activation(y)
 
 
-def conv2d(x: tf.Tensor, channels: int, kernel_size: int, name: str, stride: int = 1,
-           padding: str = 'VALID', use_bias: bool = True) -> tf.Tensor:
-  """x [n, h, w, c] -> [n, h', w', channels]; variables `name`/kernel [k, k, c, channels] and `name`/bias."""
+def conv2d(
+  x: tf.Tensor,
+  channels: int,
+  kernel_size: int,
+  name: str,
+  stride: int = 1,
+  padding: str = 'VALID',
+  use_bias: bool = True,
+) -> tf.Tensor:
+  """x [n, h, w, c] -> [n, h', w', channels]; variables `name`/kernel [k, k, c, channels] and
+  `name`/bias.
+  """
   with tf.variable_scope(name):
-    kernel = tf.get_variable('kernel', [kernel_size, kernel_size, x.shape[-1], channels],
-                             initializer=tf.glorot_uniform_initializer())
+    kernel = tf.get_variable(
+      'kernel',
+      [kernel_size, kernel_size, x.shape[-1], channels],
+      initializer=tf.glorot_uniform_initializer(),
+    )
     if kernel_size == 1 and stride > 1:
-      # Only the pixels that it sees, then stride 1. With a stride, oneDNN's filter gradient of kernels of one pixel
-      # writes past its buffers (TensorFlow 2.21, oneDNN 3.7.3, less than 16 channels): wrong numbers or a crash.
+      # Only the pixels that it sees, then stride 1. With a stride, oneDNN's filter gradient of
+      # kernels of one pixel writes past its buffers (TensorFlow 2.21, oneDNN 3.7.3, less than 16
+      # channels): wrong numbers or a crash.
       x, stride = x[:, ::stride, ::stride], 1
     y = tf.nn.conv2d(x, kernel, strides=stride, padding=padding)
     if not use_bias:
@@ -61,12 +82,17 @@ def conv2d_mean(x: tf.Tensor, channels: int, kernel_size: int, name: str) -> tf.
   """
   height, width = (side - kernel_size + 1 for side in x.shape.as_list()[1:3])
   with tf.variable_scope(name):
-    kernel = tf.get_variable('kernel', [kernel_size, kernel_size, x.shape[-1], channels],
-                             initializer=tf.glorot_uniform_initializer())
+    kernel = tf.get_variable(
+      'kernel',
+      [kernel_size, kernel_size, x.shape[-1], channels],
+      initializer=tf.glorot_uniform_initializer(),
+    )
     bias = tf.get_variable('bias', [channels], initializer=tf.zeros_initializer())
     seen = tf.nn.avg_pool2d(x, [height, width], 1, 'VALID')
     inputs = kernel_size * kernel_size * x.shape[-1]
-    return tf.nn.bias_add(tf.matmul(tf.reshape(seen, [-1, inputs]), tf.reshape(kernel, [inputs, channels])), bias)
+    return tf.nn.bias_add(
+      tf.matmul(tf.reshape(seen, [-1, inputs]), tf.reshape(kernel, [inputs, channels])), bias
+    )
 
 
 def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
@@ -78,7 +104,9 @@ def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
 
 @tf.custom_gradient
 def _standardise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-  """x [..., m] -> (x - mean) / sqrt(variance + epsilon) over the last axis, with its gradient in few ops."""
+  """x [..., m] -> (x - mean) / sqrt(variance + epsilon) over the last axis, with its gradient in
+  few ops.
+  """
   centred = x - tf.reduce_mean(x, -1, keepdims=True)
   scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + LAYER_NORM_EPSILON)
   y = centred * scale
@@ -91,9 +119,11 @@ def _standardise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tens
 
 
 def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
-  """x [n, h, w, c] normalised per channel by the statistics of this batch, in training and evaluation.
+  """x [n, h, w, c] normalised per channel by the statistics of this batch, in training and
+  evaluation.
 
-  Variables `name`/gamma and `name`/beta [c]. (Moving averages of the original are never read; there are none.)
+  Variables `name`/gamma and `name`/beta [c]. (Moving averages of the original are never read; there
+  are none.)
   """
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])

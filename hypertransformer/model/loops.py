@@ -1,7 +1,7 @@
 """Loops over the tasks of a sequence: few steps are unrolled, many are one loop in the graph.
 
-A loop keeps the graph, and the time it takes to build, the same for any number of steps. An unrolled step runs in about
-two thirds of the time, as nothing has to be stacked for the gradient.
+A loop keeps the graph, and the time it takes to build, the same for any number of steps. An
+unrolled step runs in about two thirds of the time, as nothing has to be stacked for the gradient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ UNROLLED_SCAN, UNROLLED_MAP = 5, 15  # steps: sequences of 5 tasks have 15 pairs
 
 
 def scan(step: Callable[[Any, Any], Any], elements: Any, start: Any) -> Any:
-  """tf.scan: the states that `step(state, element)` leads to, stacked. elements, start: any structures of tensors."""
+  """tf.scan: the states that `step(state, element)` leads to, stacked. elements, start: any
+  structures of tensors.
+  """
   count = _count(elements)
   if count > UNROLLED_SCAN:
     return tf.scan(step, elements, start)

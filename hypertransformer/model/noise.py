@@ -11,8 +11,8 @@ import tensorflow.compat.v1 as tf
 class Noise:
   """The random numbers of one training step, all derived from the episode's seed.
 
-  Every call draws from a stream of its own, so that a step is a pure function of variables and episode.
-  Where a layer takes `noise=None`, nothing is dropped: that is evaluation.
+  Every call draws from a stream of its own, so that a step is a pure function of variables and
+  episode. Where a layer takes `noise=None`, nothing is dropped: that is evaluation.
   """
 
   def __init__(self, seed: tf.Tensor, on: float | tf.Tensor = 1.0) -> None:
@@ -27,14 +27,17 @@ class Noise:
 
   def fold(self, number: int | tf.Tensor) -> Noise:
     """Noise of its own for part `number` (int []) of the step, such as one task of a sequence."""
-    # Folding in puts `number` where `uniform` adds the stream's: folded in once more, no part's streams are another's.
+    # Folding in puts `number` where `uniform` adds the stream's: folded in once more, no part's
+    # streams are another's.
     part = tf.random.experimental.stateless_fold_in(self._seed, number)
     return Noise(tf.random.experimental.stateless_fold_in(part, 0), self._on)
 
   def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """float32 `shape`, uniform in [0, 1)."""
     self._streams += 1
-    return tf.random.stateless_uniform(shape, self._seed + tf.constant([0, self._streams], tf.int64))
+    return tf.random.stateless_uniform(
+      shape, self._seed + tf.constant([0, self._streams], tf.int64)
+    )
 
 
 def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:

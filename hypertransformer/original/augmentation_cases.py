@@ -3,6 +3,7 @@
 The file's JSON `index` says of every entry out/... which operation made it, from which input and
 with which settings; golden/README.md gives the tolerances.
 """
+
 from __future__ import annotations
 
 import json
@@ -59,9 +60,12 @@ def check_augment(path: str | pathlib.Path) -> list[Result]:
         reasons[key] = f'{type(error).__name__}: {error}'.partition('\n')[0]
     with tf.Session() as session:
       computed = session.run({key: tensor for key, (tensor, _) in built.items()})
-  return [_not_compared(key, reasons[key]) if key in reasons else
-          _compare(key, arrays[key], computed[key], built[key][1], _is_rotated(index[key]))
-          for key in keys]
+  return [
+    _not_compared(key, reasons[key])
+    if key in reasons
+    else _compare(key, arrays[key], computed[key], built[key][1], _is_rotated(index[key]))
+    for key in keys
+  ]
 
 
 def _read(path: str | pathlib.Path) -> tuple[Arrays, dict[str, Params]]:
@@ -74,8 +78,9 @@ def _read(path: str | pathlib.Path) -> tuple[Arrays, dict[str, Params]]:
       raise ValueError('its index is not a JSON object')
   except BAD_NPZ as error:
     raise InputError(
-        f'{path} cannot be read as golden augmentation data ({type(error).__name__}: {error}); '
-        'expected an .npz file with a JSON string `index`, like golden/augment.npz.') from error
+      f'{path} cannot be read as golden augmentation data ({type(error).__name__}: {error}); '
+      'expected an .npz file with a JSON string `index`, like golden/augment.npz.'
+    ) from error
   return arrays, index
 
 
@@ -112,36 +117,51 @@ def _primitive(key: str, images: tf.Tensor, params: Params) -> tuple[tf.Tensor, 
   if name == 'flip_left_right':
     return photographic.flip_left_right(images), _EXACT
   operations: dict[str, tuple[Callable, str]] = {
-      'hue': (photographic.shift_hue, 'delta'),
-      'brightness': (photographic.shift_brightness, 'delta'),
-      'contrast': (photographic.scale_contrast, 'factor')}
+    'hue': (photographic.shift_hue, 'delta'),
+    'brightness': (photographic.shift_brightness, 'delta'),
+    'contrast': (photographic.scale_contrast, 'factor'),
+  }
   operation, param = operations[name]
   return operation(images, params[param]), _LEVEL
 
 
 def _augmentation(
-    name: str, images: tf.Tensor, params: Params, config: Params) -> tuple[tf.Tensor, float]:
+  name: str, images: tf.Tensor, params: Params, config: Params
+) -> tuple[tf.Tensor, float]:
   """One operation of the augmentation, or the pipeline of several."""
   count = int(images.shape[0])
   plan = _plan(params, count)
   if name.startswith('process'):
     return augmentation.apply_plan(_config(config), plan, images), _COLOUR
   operations: dict[str, tuple[Callable[[], tf.Tensor], float]] = {
-      'contrast': (lambda: image_ops.contrast(images, plan.alpha), _COLOUR),
-      'smooth': (lambda: image_ops.smooth(images), _COLOUR),
-      'resize': (lambda: image_ops.resize_and_pad(images, plan.size), _COLOUR),
-      'roll': (lambda: image_ops.roll(images, plan.roll_x, plan.roll_y), _EXACT),
-      'rot90': (lambda: image_ops.rot90(images, plan.quarters), _EXACT),
-      'rotate': (lambda: image_ops.rotate(images, plan.radians), _EXACT),
-      'negate': (lambda: image_ops.negate(images), _EXACT)}
+    'contrast': (lambda: image_ops.contrast(images, plan.alpha), _COLOUR),
+    'smooth': (lambda: image_ops.smooth(images), _COLOUR),
+    'resize': (lambda: image_ops.resize_and_pad(images, plan.size), _COLOUR),
+    'roll': (lambda: image_ops.roll(images, plan.roll_x, plan.roll_y), _EXACT),
+    'rot90': (lambda: image_ops.rot90(images, plan.quarters), _EXACT),
+    'rotate': (lambda: image_ops.rotate(images, plan.radians), _EXACT),
+    'negate': (lambda: image_ops.negate(images), _EXACT),
+  }
   operation, allowed = operations[name]
   return operation(), allowed
 
 
 def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
   """The plan of `count` images alike whose random variables have the recorded values."""
-  known = {'rotate', 'roll', 'resize', 'contrast', 'smooth', 'negate', 'angle', 'roll_x', 'roll_y',
-           'size', 'alpha', 'rotate_90_times'}
+  known = {
+    'rotate',
+    'roll',
+    'resize',
+    'contrast',
+    'smooth',
+    'negate',
+    'angle',
+    'roll_x',
+    'roll_y',
+    'size',
+    'alpha',
+    'rotate_90_times',
+  }
   if not known.issuperset(params):
     raise ValueError(f'unknown random variables {sorted(set(params) - known)}')
 
@@ -152,19 +172,27 @@ def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
     return tf.fill([count], bool(params.get(name, False)))
 
   return augmentation.AugmentationPlan(
-      quarters=tf.cast(tf.floor(value('rotate_90_times') + 2.0), tf.int32),
-      rotate=switch('rotate'), radians=value('angle'),
-      roll=switch('roll'), roll_x=value('roll_x'), roll_y=value('roll_y'),
-      resize=switch('resize'), size=value('size'),
-      contrast=switch('contrast'), alpha=value('alpha'),
-      smooth=switch('smooth'), negate=switch('negate'))
+    quarters=tf.cast(tf.floor(value('rotate_90_times') + 2.0), tf.int32),
+    rotate=switch('rotate'),
+    radians=value('angle'),
+    roll=switch('roll'),
+    roll_x=value('roll_x'),
+    roll_y=value('roll_y'),
+    resize=switch('resize'),
+    size=value('size'),
+    contrast=switch('contrast'),
+    alpha=value('alpha'),
+    smooth=switch('smooth'),
+    negate=switch('negate'),
+  )
 
 
 def _config(params: Params) -> config.AugmentationConfig:
   """The configuration recorded under the original's names."""
   names = {'rotate_by_90': 'random_rotate_by_90'}
-  return config.AugmentationConfig(**{
-      names.get(name, name): value for name, value in params.items()})
+  return config.AugmentationConfig(
+    **{names.get(name, name): value for name, value in params.items()}
+  )
 
 
 def _is_rotated(entry: Params) -> bool:
@@ -178,7 +206,8 @@ def _not_compared(key: str, reason: str) -> Result:
 
 
 def _compare(
-    key: str, expected: np.ndarray, ours: np.ndarray, allowed: float, rotated: bool) -> Result:
+  key: str, expected: np.ndarray, ours: np.ndarray, allowed: float, rotated: bool
+) -> Result:
   """The result of one entry; arrays of another shape or not numeric differ infinitely."""
   if expected.shape != ours.shape or expected.dtype.kind not in 'fiu':
     return key, float('inf'), allowed, False

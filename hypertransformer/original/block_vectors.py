@@ -1,4 +1,7 @@
-"""The vectors of a transformer block: apart in the original, parts of one variable of ours (model/vectors.py)."""
+"""The vectors of a transformer block: apart in the original, parts of one variable of ours
+(model/vectors.py).
+"""
+
 from __future__ import annotations
 
 import re
@@ -22,7 +25,9 @@ def is_together(name: str) -> bool:
 
 
 def separate(variables: Variables) -> dict[str, np.ndarray]:
-  """Our variables with each vector by its own name. Raises InputError when they cannot be told apart."""
+  """Our variables with each vector by its own name. Raises InputError when they cannot be told
+  apart.
+  """
   result: dict[str, np.ndarray] = {}
   for name, value in variables.items():
     block = _BLOCK.match(name)
@@ -34,13 +39,20 @@ def separate(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def join(variables: Variables) -> dict[str, np.ndarray]:
-  """The reverse of `separate`; blocks whose vectors are together stay. Raises InputError when one is missing."""
+  """The reverse of `separate`; blocks whose vectors are together stay. Raises InputError when one
+  is missing.
+  """
   result = dict(variables)
-  blocks = {found[0]: _parts(variables, found) for name in variables
-            if (found := _BLOCK.match(name)) is not None and f'{found[0]}/vectors' not in variables}
+  blocks = {
+    found[0]: _parts(variables, found)
+    for name in variables
+    if (found := _BLOCK.match(name)) is not None and f'{found[0]}/vectors' not in variables
+  }
   for block, parts in blocks.items():
     if missing := [part for part in parts if f'{block}/{part}' not in result]:
-      raise errors.InputError(f'{block}: there is no {" and no ".join(missing)}. The checkpoint is incomplete.')
+      raise errors.InputError(
+        f'{block}: there is no {" and no ".join(missing)}. The checkpoint is incomplete.'
+      )
     result[f'{block}/vectors'] = np.concatenate([result.pop(f'{block}/{part}') for part in parts])
   return result
 
@@ -53,16 +65,26 @@ def _parts(variables: Variables, block: re.Match[str]) -> Sequence[str]:
   return block_vectors.without_feed_forward(parts)
 
 
-def _split(variables: Variables, name: str, value: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndarray]:
+def _split(
+  variables: Variables, name: str, value: np.ndarray, parts: Sequence[str]
+) -> dict[str, np.ndarray]:
   """A bias is as wide as its kernel, all others are as wide as a token."""
   block = name.removesuffix('vectors')
-  kernels = [block + (part.removesuffix('bias') if part.endswith('/bias') else 'self_attention/output/') + 'kernel'
-             for part in parts]
+  kernels = [
+    block
+    + (part.removesuffix('bias') if part.endswith('/bias') else 'self_attention/output/')
+    + 'kernel'
+    for part in parts
+  ]
   if missing := sorted({kernel for kernel in kernels if kernel not in variables}):
-    raise errors.InputError(f'{name} cannot be split: there is no {" and no ".join(missing)}. '
-                            'The checkpoint is incomplete.')
+    raise errors.InputError(
+      f'{name} cannot be split: there is no {" and no ".join(missing)}. '
+      'The checkpoint is incomplete.'
+    )
   widths = [variables[kernel].shape[-1] for kernel in kernels]
   if value.shape != (sum(widths),):
-    raise errors.InputError(f'{name} has shape {value.shape}, but the kernels of its block make it ({sum(widths)},).')
+    raise errors.InputError(
+      f'{name} has shape {value.shape}, but the kernels of its block make it ({sum(widths)},).'
+    )
   pieces = np.split(value, np.cumsum(widths)[:-1])
   return {block + part: piece for part, piece in zip(parts, pieces, strict=True)}

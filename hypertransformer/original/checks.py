@@ -19,14 +19,18 @@ from hypertransformer.original.tolerances import BAD_NPZ, Comparison
 from hypertransformer.training import losses
 
 LEARNING_RATE = 1e-6  # relative
-WARMUP = 1e-6         # absolute
+WARMUP = 1e-6  # absolute
 
 
 def check(path: str) -> list[Comparison]:
-  """Compares every entry of a recorded file with ours. Raises InputError for a file of no known kind."""
+  """Compares every entry of a recorded file with ours. Raises InputError for a file of no known
+  kind.
+  """
   if not os.path.isfile(path):
-    raise InputError(f'{path} is not there; expected a file of golden numbers (aNN.npz, augment.npz, '
-                     'label_shuffle.json or schedule.json).')
+    raise InputError(
+      f'{path} is not there; expected a file of golden numbers (aNN.npz, augment.npz, '
+      'label_shuffle.json or schedule.json).'
+    )
   if path.endswith('.json'):
     return _check_json(path)
   if _is_augmentation(path):
@@ -35,7 +39,9 @@ def check(path: str) -> list[Comparison]:
 
 
 def _augmentation(key: str, difference: float, allowed: float, passed: bool) -> Comparison:
-  """`passed` has the last word: rotated images pass with a few pixels that differ by more than is allowed."""
+  """`passed` has the last word: rotated images pass with a few pixels that differ by more than is
+  allowed.
+  """
   if passed and not difference <= allowed:
     return Comparison(key, 0.0, allowed, 'a few rotated pixels differ, as they may')
   if not passed and not difference > allowed:
@@ -44,11 +50,15 @@ def _augmentation(key: str, difference: float, allowed: float, passed: bool) -> 
 
 
 def line(path: str, results: list[Comparison]) -> str:
-  """The file's line: name, worst error and its key (the one nearest to or furthest past its limit), pass or fail."""
+  """The file's line: name, worst error and its key (the one nearest to or furthest past its limit),
+  pass or fail.
+  """
   worst = max(results, key=lambda result: result.severity)
   verdict = 'pass' if all(result.passed for result in results) else 'FAIL'
-  return (f'{os.path.basename(path)}  {verdict}  worst {worst.error:.1e} of {worst.allowed:.0e} allowed at '
-          f'{worst.key}  ({len(results)} entries)')
+  return (
+    f'{os.path.basename(path)}  {verdict}  worst {worst.error:.1e} of {worst.allowed:.0e} allowed at '
+    f'{worst.key}  ({len(results)} entries)'
+  )
 
 
 def _is_augmentation(path: str) -> bool:
@@ -68,7 +78,9 @@ def _check_json(path: str) -> list[Comparison]:
     return [*_learning_rates(content['learning_rate']), *_warmup(content['warmup'])]
   if isinstance(content, dict) and any(key.startswith('seed=') for key in content):
     return [_shuffle(key, order) for key, order in content.items() if key != 'note']
-  raise InputError(f'{path} is neither label_shuffle.json nor schedule.json: its entries are unknown.')
+  raise InputError(
+    f'{path} is neither label_shuffle.json nor schedule.json: its entries are unknown.'
+  )
 
 
 def _shuffle(key: str, order: list[int]) -> Comparison:
@@ -76,22 +88,47 @@ def _shuffle(key: str, order: list[int]) -> Comparison:
   if not match:
     return Comparison(key, np.inf, 0.0, 'not compared')
   ours = specs.shuffled_classes(int(match[2]), int(match[1]))
-  return Comparison(key, 0.0 if list(ours) == order else np.inf, 0.0, '' if list(ours) == order else 'another order')
+  return Comparison(
+    key, 0.0 if list(ours) == order else np.inf, 0.0, '' if list(ours) == order else 'another order'
+  )
 
 
 def _learning_rates(recorded: Mapping[str, Any]) -> list[Comparison]:
   steps = list(recorded['values'])
   with tf.Graph().as_default(), tf.Session() as session:
-    ours = session.run([losses.learning_rate(recorded['lr'], recorded['decay_steps'], recorded['decay_rate'],
-                                             tf.constant(int(step), tf.int64)) for step in steps])
-  return [Comparison(f'learning_rate/{step}', abs(float(rate) / recorded['values'][step] - 1), LEARNING_RATE)
-          for step, rate in zip(steps, ours, strict=True)]
+    ours = session.run(
+      [
+        losses.learning_rate(
+          recorded['lr'],
+          recorded['decay_steps'],
+          recorded['decay_rate'],
+          tf.constant(int(step), tf.int64),
+        )
+        for step in steps
+      ]
+    )
+  return [
+    Comparison(
+      f'learning_rate/{step}', abs(float(rate) / recorded['values'][step] - 1), LEARNING_RATE
+    )
+    for step, rate in zip(steps, ours, strict=True)
+  ]
 
 
 def _warmup(recorded: Mapping[str, Any]) -> list[Comparison]:
   steps = list(recorded['values'])
   with tf.Graph().as_default(), tf.Session() as session:
-    ours = session.run([losses.warmup_weights(tf.constant(int(step), tf.int64), recorded['warmup_steps'],
-                                              recorded['num_heads']) for step in steps])
-  return [Comparison(f'warmup/{step}', float(np.abs(np.subtract(weights, recorded['values'][step])).max()), WARMUP)
-          for step, weights in zip(steps, ours, strict=True)]
+    ours = session.run(
+      [
+        losses.warmup_weights(
+          tf.constant(int(step), tf.int64), recorded['warmup_steps'], recorded['num_heads']
+        )
+        for step in steps
+      ]
+    )
+  return [
+    Comparison(
+      f'warmup/{step}', float(np.abs(np.subtract(weights, recorded['values'][step])).max()), WARMUP
+    )
+    for step, weights in zip(steps, ours, strict=True)
+  ]

@@ -1,4 +1,5 @@
 """Checkpoint files: the original's -> ours and back, by `names`; nothing of a model is built."""
+
 from __future__ import annotations
 
 import collections
@@ -22,11 +23,12 @@ _FILE_ENDING = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})')
 @dataclasses.dataclass(frozen=True)
 class Report:
   """What a conversion did."""
-  read: int                         # tensors in the input
-  written: int                      # tensors in the output
-  added: int                        # of them batch-norm moving averages made up on export
-  dropped: dict[str, int]           # kind -> tensors of the input without a counterpart
-  global_step: int | None           # kept as it is; None when the input has none
+
+  read: int  # tensors in the input
+  written: int  # tensors in the output
+  added: int  # of them batch-norm moving averages made up on export
+  dropped: dict[str, int]  # kind -> tensors of the input without a counterpart
+  global_step: int | None  # kept as it is; None when the input has none
 
   def __str__(self) -> str:
     parts = [f'{self.read} tensors read, {self.written} written']
@@ -61,8 +63,11 @@ def convert(direction: str, source: str, target: str, overwrite: bool = False) -
     raise errors.InputError(f'output {target} exists; remove it, or pass --overwrite.')
   variables = read(source_path)
   try:
-    converted = (names.import_variables(variables) if direction == names.IMPORT else
-                 names.export_variables(variables, _separate_query(source_path)))
+    converted = (
+      names.import_variables(variables)
+      if direction == names.IMPORT
+      else names.export_variables(variables, _separate_query(source_path))
+    )
   except errors.InputError as error:
     raise errors.InputError(f'{source}: {error}') from None
   write(target_path, converted)
@@ -81,12 +86,16 @@ def read(prefix: pathlib.Path) -> dict[str, np.ndarray]:
     raise errors.InputError(f'no checkpoint {prefix}: there is no file {prefix}.index.')
   try:
     reader = tf.train.load_checkpoint(str(prefix))
-    return {name: np.asarray(reader.get_tensor(name))
-            for name in sorted(reader.get_variable_to_shape_map())}
+    return {
+      name: np.asarray(reader.get_tensor(name))
+      for name in sorted(reader.get_variable_to_shape_map())
+    }
   except READ_ERRORS as error:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise errors.InputError(f'checkpoint {prefix} cannot be read; it is half-written or damaged '
-                            f'({reason}). Copy all of its files again.') from None
+    raise errors.InputError(
+      f'checkpoint {prefix} cannot be read; it is half-written or damaged '
+      f'({reason}). Copy all of its files again.'
+    ) from None
 
 
 def write(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
@@ -99,7 +108,7 @@ def write(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
     with tempfile.TemporaryDirectory(prefix='.converting-', dir=prefix.parent) as folder:
       temporary = pathlib.Path(folder) / prefix.name
       _save(temporary, variables)
-      for file in checkpoint_files(prefix):       # index first: it never meets other data
+      for file in checkpoint_files(prefix):  # index first: it never meets other data
         file.unlink()
       for file in reversed(checkpoint_files(temporary)):
         os.replace(file, prefix.with_name(file.name))
@@ -112,8 +121,11 @@ def checkpoint_files(prefix: pathlib.Path) -> list[pathlib.Path]:
   """The files of this checkpoint, complete or not; the index first."""
   if not prefix.parent.is_dir():
     return []
-  files = [file for file in prefix.parent.iterdir() if file.name.startswith(prefix.name)
-           and _FILE_ENDING.fullmatch(file.name[len(prefix.name):])]
+  files = [
+    file
+    for file in prefix.parent.iterdir()
+    if file.name.startswith(prefix.name) and _FILE_ENDING.fullmatch(file.name[len(prefix.name) :])
+  ]
   return sorted(files, key=lambda file: (not file.name.endswith('.index'), file.name))
 
 
@@ -122,18 +134,22 @@ def step_note(target: str, global_step: int | None) -> str | None:
   number = re.search(r'-(\d+)$', target)
   if number is None or global_step is None or int(number[1]) == global_step:
     return None
-  return (f'note: {pathlib.Path(target).name} holds global_step {global_step}, not {number[1]}. '
-          'The original names its checkpoints one less than the step inside; ours agree.')
+  return (
+    f'note: {pathlib.Path(target).name} holds global_step {global_step}, not {number[1]}. '
+    'The original names its checkpoints one less than the step inside; ours agree.'
+  )
 
 
 def _save(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
   """In a graph of its own, so that it works with eager execution on or off."""
   ordered = sorted(variables)
   with tf.Graph().as_default():
-    values = [tf.compat.v1.placeholder(variables[name].dtype, variables[name].shape)
-              for name in ordered]
-    save = tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=ordered,
-                             shape_and_slices=[''] * len(ordered), tensors=values)
+    values = [
+      tf.compat.v1.placeholder(variables[name].dtype, variables[name].shape) for name in ordered
+    ]
+    save = tf.raw_ops.SaveV2(
+      prefix=str(prefix), tensor_names=ordered, shape_and_slices=[''] * len(ordered), tensors=values
+    )
     with tf.compat.v1.Session(config=tf.compat.v1.ConfigProto(device_count={'GPU': 0})) as session:
       session.run(save, dict(zip(values, (variables[name] for name in ordered), strict=True)))
 
@@ -150,14 +166,19 @@ def _prefix(path: str, what: str) -> pathlib.Path:
   return pathlib.Path(path).expanduser()
 
 
-def _report(direction: str, variables: dict[str, np.ndarray],
-            converted: dict[str, np.ndarray]) -> Report:
+def _report(
+  direction: str, variables: dict[str, np.ndarray], converted: dict[str, np.ndarray]
+) -> Report:
   kinds = (names.dropped_kind(name, direction) for name in variables)
   added = sum(names.MOVING_AVERAGE.match(name) is not None for name in converted)
   step = variables.get('global_step')
-  return Report(read=len(variables), written=len(converted), added=added,
-                dropped=dict(collections.Counter(kind for kind in kinds if kind)),
-                global_step=None if step is None else int(step))
+  return Report(
+    read=len(variables),
+    written=len(converted),
+    added=added,
+    dropped=dict(collections.Counter(kind for kind in kinds if kind)),
+    global_step=None if step is None else int(step),
+  )
 
 
 def _counted(count: int, what: str) -> str:

@@ -3,14 +3,16 @@
 Five kinds of variables differ: most only in name (RENAMED); the original keeps queries, keys and
 values apart, which are one variable of ours (JOINED), and every row of an embedding table as a
 variable of its own (TABLES); it numbers its layer norms over the whole graph, in the order of
-construction (LAYER_NORMS), where ours say which norm they are; and it has each vector of a transformer
-block by itself (block_vectors). Ours of the last kind are told apart first and put together last; between
-they have names of their own, which were ours once: such checkpoints can still be exported.
-Its batch-norm moving averages are neither updated nor read, so ours do not exist.
-Its names for the batch norm of the shared features ('-bn' extractors) are not on record: unknown.
+construction (LAYER_NORMS), where ours say which norm they are; and it has each vector of a
+transformer block by itself (block_vectors). Ours of the last kind are told apart first and put
+together last; between they have names of their own, which were ours once: such checkpoints can
+still be exported. Its batch-norm moving averages are neither updated nor read, so ours do not
+exist. Its names for the batch norm of the shared features ('-bn' extractors) are not on record:
+unknown.
 
 Variables are arrays by name; nothing here is a tensor.
 """
+
 from __future__ import annotations
 
 import collections
@@ -37,68 +39,103 @@ _STACK = _THEIRS + 'transformer/transformer/'
 _NORM = 'model/cnn_builder{builder}/builder_layer_{l}_generator/transformer/'
 
 FEED_FORWARD = {
-    'encoder': templates.pair(_OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
-                              _STACK + 'encoder/layer_{n}/fc/{dense}/{part}'),
-    'decoder': templates.pair(_OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
-                              _STACK + 'decoder/layer_{n}/fc/{dense}/{part}'),
+  'encoder': templates.pair(
+    _OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
+    _STACK + 'encoder/layer_{n}/fc/{dense}/{part}',
+  ),
+  'decoder': templates.pair(
+    _OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
+    _STACK + 'decoder/layer_{n}/fc/{dense}/{part}',
+  ),
 }
 RENAMED = (
-    *FEED_FORWARD.values(),
-    templates.pair('global_step'),
-    templates.pair('model/shared_features/layer_{i}/{part}'),
-    templates.pair('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
-    templates.pair(_OURS + 'features/layer_{i}/{part}',
-                   _THEIRS + 'feature_extractor/layer_{i}/{part}'),
-    templates.pair(_OURS + 'transformer/encoder_{n}/self_attention/output/{part}',
-                   _STACK + 'encoder/layer_{n}/attention/fc/{part}'),
-    templates.pair(_OURS + 'transformer/decoder_{n}/{attention}/output/{part}',
-                   _STACK + 'decoder/layer_{n}/{attention}/fc/{part}'),
-    templates.pair(_OURS + 'transformer/decoder_{n}/cross_attention/query/{part}',
-                   _STACK + 'decoder/layer_{n}/attention_2/q/{part}'),
-    templates.pair('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
-    templates.pair('model/{pass}/layer_{l}/batch_norm/{affine}',
-                   'model/cnn/layer_{l}/batch_normalization/{affine}{pass}'),
-    templates.pair('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
-    templates.pair('model/{pass}/head_{i}/logits/{part}',
-                   'model/cnn/head_layer_{i}/fc/{part}{pass}'),
+  *FEED_FORWARD.values(),
+  templates.pair('global_step'),
+  templates.pair('model/shared_features/layer_{i}/{part}'),
+  templates.pair('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
+  templates.pair(
+    _OURS + 'features/layer_{i}/{part}', _THEIRS + 'feature_extractor/layer_{i}/{part}'
+  ),
+  templates.pair(
+    _OURS + 'transformer/encoder_{n}/self_attention/output/{part}',
+    _STACK + 'encoder/layer_{n}/attention/fc/{part}',
+  ),
+  templates.pair(
+    _OURS + 'transformer/decoder_{n}/{attention}/output/{part}',
+    _STACK + 'decoder/layer_{n}/{attention}/fc/{part}',
+  ),
+  templates.pair(
+    _OURS + 'transformer/decoder_{n}/cross_attention/query/{part}',
+    _STACK + 'decoder/layer_{n}/attention_2/q/{part}',
+  ),
+  templates.pair('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
+  templates.pair(
+    'model/{pass}/layer_{l}/batch_norm/{affine}',
+    'model/cnn/layer_{l}/batch_normalization/{affine}{pass}',
+  ),
+  templates.pair('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
+  templates.pair('model/{pass}/head_{i}/logits/{part}', 'model/cnn/head_layer_{i}/fc/{part}{pass}'),
 )
 JOINED = (
-    Joined(templates.pair(_OURS + 'transformer/encoder_{n}/self_attention/query_key_value/{part}',
-                          _STACK + 'encoder/layer_{n}/attention/{projection}/{part}'),
-           'projection', ('query', 'key', 'value')),
-    Joined(templates.pair(_OURS + 'transformer/decoder_{n}/self_attention/query_key_value/{part}',
-                          _STACK + 'decoder/layer_{n}/attention_1/{projection}/{part}'),
-           'projection', ('query', 'key', 'value')),
-    Joined(templates.pair(_OURS + 'transformer/decoder_{n}/cross_attention/key_value/{part}',
-                          _STACK + 'decoder/layer_{n}/attention_2/{key_or_value}/{part}'),
-           'key_or_value', ('key', 'value')),
+  Joined(
+    templates.pair(
+      _OURS + 'transformer/encoder_{n}/self_attention/query_key_value/{part}',
+      _STACK + 'encoder/layer_{n}/attention/{projection}/{part}',
+    ),
+    'projection',
+    ('query', 'key', 'value'),
+  ),
+  Joined(
+    templates.pair(
+      _OURS + 'transformer/decoder_{n}/self_attention/query_key_value/{part}',
+      _STACK + 'decoder/layer_{n}/attention_1/{projection}/{part}',
+    ),
+    'projection',
+    ('query', 'key', 'value'),
+  ),
+  Joined(
+    templates.pair(
+      _OURS + 'transformer/decoder_{n}/cross_attention/key_value/{part}',
+      _STACK + 'decoder/layer_{n}/attention_2/{key_or_value}/{part}',
+    ),
+    'key_or_value',
+    ('key', 'value'),
+  ),
 )
 TABLES = (
-    templates.pair(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
-    templates.pair(_OURS + 'weight_embeddings', _SETUP + 'weight_embeddings/weight_{row}'),
+  templates.pair(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
+  templates.pair(_OURS + 'weight_embeddings', _SETUP + 'weight_embeddings/weight_{row}'),
 )
 # Encoder blocks are built before decoder blocks.
 LAYER_NORMS = (
-    ('encoder', templates.pair(
-        _OURS + 'transformer/encoder_{n}/{encoder_norm}/{affine}',
-        _NORM + 'layer_{n}/layer_{n}/layer_normalization{count}/{affine}')),
-    ('decoder', templates.pair(
-        _OURS + 'transformer/decoder_{n}/{decoder_norm}/{affine}',
-        _NORM + 'layer_{n}_1/layer_{n}/layer_normalization{count}/{affine}')),
+  (
+    'encoder',
+    templates.pair(
+      _OURS + 'transformer/encoder_{n}/{encoder_norm}/{affine}',
+      _NORM + 'layer_{n}/layer_{n}/layer_normalization{count}/{affine}',
+    ),
+  ),
+  (
+    'decoder',
+    templates.pair(
+      _OURS + 'transformer/decoder_{n}/{decoder_norm}/{affine}',
+      _NORM + 'layer_{n}_1/layer_{n}/layer_normalization{count}/{affine}',
+    ),
+  ),
 )
-MOVING_AVERAGE = templates.Template('model/cnn/layer_{l}/batch_normalization/{average}{pass}',
-                                    of_original=True)
+MOVING_AVERAGE = templates.Template(
+  'model/cnn/layer_{l}/batch_normalization/{average}{pass}', of_original=True
+)
 
 # What has no counterpart on the other side, by kind.
 DROPPED: dict[str, dict[str, Callable[[str], object]]] = {
-    IMPORT: {
-        'augmentation variable': re.compile(r'augmentations?/.+').fullmatch,
-        'batch-norm moving average': MOVING_AVERAGE.match,
-    },
-    EXPORT: {
-        'optimizer variable':
-            re.compile(r'(.+/)?beta[12]_power|.+/(Momentum|Adam|Adam_1)').fullmatch,
-    },
+  IMPORT: {
+    'augmentation variable': re.compile(r'augmentations?/.+').fullmatch,
+    'batch-norm moving average': MOVING_AVERAGE.match,
+  },
+  EXPORT: {
+    'optimizer variable': re.compile(r'(.+/)?beta[12]_power|.+/(Momentum|Adam|Adam_1)').fullmatch
+  },
 }
 _GENERATED_HEAD = re.compile(r'model/head_generator_\d+/.+')
 
@@ -106,8 +143,8 @@ _GENERATED_HEAD = re.compile(r'model/head_generator_\d+/.+')
 def import_variables(variables: Variables) -> dict[str, np.ndarray]:
   """Our variables from the original's; the order of the mapping does not matter.
 
-  Raises:
-    InputError: an unknown name; our own variables (wrong direction); embedding rows, layer norms, projections
+  Raises: InputError: an unknown name; our own variables (wrong direction); embedding rows, layer
+    norms, projections
       or blocks that are incomplete. The message names the variables.
   """
   return block_vectors.join(import_apart(variables))
@@ -126,8 +163,9 @@ def import_apart(variables: Variables) -> dict[str, np.ndarray]:
 def export_variables(variables: Variables, separate_query: bool = False) -> dict[str, np.ndarray]:
   """The original's variables from ours, moving averages (zeros and ones) included.
 
-  separate_query: the model was made with --separate_evaluation_bn_vars, so that its query pass has moving averages of
-  its own. That shows in our variables too, unless all of its batch norms are generated.
+  separate_query: the model was made with --separate_evaluation_bn_vars, so that its query pass has
+  moving averages of its own. That shows in our variables too, unless all of its batch norms are
+  generated.
 
   Raises:
     InputError: an unknown name; variables of the original (wrong direction); generated warm-up
@@ -137,8 +175,12 @@ def export_variables(variables: Variables, separate_query: bool = False) -> dict
   _check_heads(variables)
   variables = block_vectors.separate(variables)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, EXPORT)}
-  result = {**_export_renamed(kept), **_export_tables(kept), **_export_layer_norms(kept),
-            **_moving_averages(kept, separate_query)}
+  result = {
+    **_export_renamed(kept),
+    **_export_tables(kept),
+    **_export_layer_norms(kept),
+    **_moving_averages(kept, separate_query),
+  }
   for joined in JOINED:
     result |= split(kept, joined)
   return result
@@ -150,13 +192,21 @@ def dropped_kind(name: str, direction: str) -> str | None:
 
 
 def _import_renamed(variables: Variables) -> dict[str, np.ndarray]:
-  return {pair.ours.fill(fields): value for name, value in variables.items()
-          for pair in RENAMED if (fields := pair.original.match(name)) is not None}
+  return {
+    pair.ours.fill(fields): value
+    for name, value in variables.items()
+    for pair in RENAMED
+    if (fields := pair.original.match(name)) is not None
+  }
 
 
 def _export_renamed(variables: Variables) -> dict[str, np.ndarray]:
-  return {pair.original.fill(fields): value for name, value in variables.items()
-          for pair in RENAMED if (fields := pair.ours.match(name)) is not None}
+  return {
+    pair.original.fill(fields): value
+    for name, value in variables.items()
+    for pair in RENAMED
+    if (fields := pair.ours.match(name)) is not None
+  }
 
 
 def _import_tables(variables: Variables) -> dict[str, np.ndarray]:
@@ -168,9 +218,10 @@ def _import_tables(variables: Variables) -> dict[str, np.ndarray]:
   for name, rows in tables.items():
     if sorted(rows) != list(range(len(rows))) or len({row.shape for row in rows.values()}) > 1:
       raise errors.InputError(
-          f'{name}: its {len(rows)} vectors in the original\'s checkpoint are numbered '
-          f'{min(rows)} to {max(rows)} with shapes {sorted({row.shape for row in rows.values()})}; '
-          f'expected 0 to {len(rows) - 1} and one shape. The checkpoint is incomplete.')
+        f"{name}: its {len(rows)} vectors in the original's checkpoint are numbered "
+        f'{min(rows)} to {max(rows)} with shapes {sorted({row.shape for row in rows.values()})}; '
+        f'expected 0 to {len(rows) - 1} and one shape. The checkpoint is incomplete.'
+      )
   return {name: np.stack([rows[k] for k in range(len(rows))]) for name, rows in tables.items()}
 
 
@@ -181,8 +232,9 @@ def _export_tables(variables: Variables) -> dict[str, np.ndarray]:
       if (fields := pair.ours.match(name)) is not None:
         if table.ndim != 2:
           raise errors.InputError(f'{name}: shape {table.shape}, expected [rows, embedding_dim].')
-        rows.update({pair.original.fill({**fields, 'row': str(k)}): table[k]
-                     for k in range(len(table))})
+        rows.update(
+          {pair.original.fill({**fields, 'row': str(k)}): table[k] for k in range(len(table))}
+        )
   return rows
 
 
@@ -214,21 +266,35 @@ def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
         place = _places(stack, True).index(fields[f'{stack}_norm'])
         norm = (int(fields['l']), order, int(fields['n']), place)
         found.append((norm, fields, value, pair))
-  _check_blocks(collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found),
-                _with_feed_forward(variables, EXPORT))
+  _check_blocks(
+    collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found),
+    _with_feed_forward(variables, EXPORT),
+  )
   # A feed-forward part of width 0 has no norm, but the original counts one.
   blocks = sorted({norm[:3] for norm, *_ in found})
-  counters = {norm: count for count, norm in enumerate(
-      (*block, place) for block in blocks for place in range(len(_places(LAYER_NORMS[block[1]][0], True))))}
+  counters = {
+    norm: count
+    for count, norm in enumerate(
+      (*block, place)
+      for block in blocks
+      for place in range(len(_places(LAYER_NORMS[block[1]][0], True)))
+    )
+  }
   return {
-      pair.original.fill({**fields, 'builder': _suffix(norm[0] - 1),
-                           'count': _suffix(counters[norm])}): value
-      for norm, fields, value, pair in found}
+    pair.original.fill(
+      {**fields, 'builder': _suffix(norm[0] - 1), 'count': _suffix(counters[norm])}
+    ): value
+    for norm, fields, value, pair in found
+  }
 
 
 def _places(stack: str, feed_forward: bool) -> list[str]:
   """The norms of a block in their order; a block without a feed-forward part has no norm behind it."""
-  return [place for place in templates.WORDS[f'{stack}_norm'] if feed_forward or place != 'feed_forward_norm']
+  return [
+    place
+    for place in templates.WORDS[f'{stack}_norm']
+    if feed_forward or place != 'feed_forward_norm'
+  ]
 
 
 def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tuple[str, str]]]:
@@ -236,12 +302,15 @@ def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tu
   found: dict[str, set[tuple[str, str]]] = {}
   for stack, pair in FEED_FORWARD.items():
     side = pair.original if direction == IMPORT else pair.ours
-    found[stack] = {(fields['l'], fields['n']) for name in variables if (fields := side.match(name)) is not None}
+    found[stack] = {
+      (fields['l'], fields['n']) for name in variables if (fields := side.match(name)) is not None
+    }
   return found
 
 
-def _check_blocks(norms: collections.Counter[tuple[int, int, int, str]],
-                  whole: dict[str, set[tuple[str, str]]]) -> None:
+def _check_blocks(
+  norms: collections.Counter[tuple[int, int, int, str]], whole: dict[str, set[tuple[str, str]]]
+) -> None:
   """A missing norm would shift the counters of all that follow."""
   for layer, order, number in sorted({block[:3] for block in norms}):
     stack, block = LAYER_NORMS[order][0], (str(layer), str(number))
@@ -250,11 +319,14 @@ def _check_blocks(norms: collections.Counter[tuple[int, int, int, str]],
       _check_norms(found, _places(stack, block in whole[stack]), stack, *block, affine)
 
 
-def _check_norms(found: int, places: list[str], stack: str, layer: str, number: str, affine: str) -> None:
+def _check_norms(
+  found: int, places: list[str], stack: str, layer: str, number: str, affine: str
+) -> None:
   if found != len(places):
     raise errors.InputError(
-        f'generator {layer}, {stack} block {number}: {found} layer norms with a {affine}, expected '
-        f'{len(places)} ({", ".join(places)}). The checkpoint is incomplete.')
+      f'generator {layer}, {stack} block {number}: {found} layer norms with a {affine}, expected '
+      f'{len(places)} ({", ".join(places)}). The checkpoint is incomplete.'
+    )
 
 
 def _moving_averages(variables: Variables, separate_query: bool) -> dict[str, np.ndarray]:
@@ -264,10 +336,10 @@ def _moving_averages(variables: Variables, separate_query: bool) -> dict[str, np
   separate_query |= any(name.startswith('model/cnn_query/') for name in variables)
   passes = ['cnn', *(['cnn_query'] if separate_query else [])]
   averages = {}
-  for layer in range(1, max(layers, default=1)):    # the last one is the logits layer
+  for layer in range(1, max(layers, default=1)):  # the last one is the logits layer
     for which in passes:
       scale = variables.get(f'model/{which}/layer_{layer}/batch_norm/gamma')
-      if scale is None:                             # generated, one block per output channel
+      if scale is None:  # generated, one block per output channel
         scale = _generated_scale(variables, layer)
       fields = {'l': str(layer), 'pass': which}
       averages[MOVING_AVERAGE.fill({**fields, 'average': 'moving_mean'})] = np.zeros_like(scale)
@@ -279,8 +351,9 @@ def _generated_scale(variables: Variables, layer: int) -> np.ndarray:
   name = f'model/generator_{layer}/weight_embeddings'
   if name not in variables:
     raise errors.InputError(
-        f'CNN layer {layer} has neither model/cnn/layer_{layer}/batch_norm/gamma nor {name}: '
-        'its number of channels cannot be told. The checkpoint is incomplete.')
+      f'CNN layer {layer} has neither model/cnn/layer_{layer}/batch_norm/gamma nor {name}: '
+      'its number of channels cannot be told. The checkpoint is incomplete.'
+    )
   return variables[name][:, 0]
 
 
@@ -294,10 +367,12 @@ def _check_names(variables: Variables, direction: str) -> None:
   mine = [name for name in variables if name not in unknown and not _is_known(name, other)]
   if not mine and any(_is_known(name, other) for name in unknown):
     raise errors.InputError(
-        f'wrong direction: {direction} expects variables of {owner[direction]}, but these are of '
-        f'{owner[other]} ({_listed(unknown)}). Use --direction={other}.')
+      f'wrong direction: {direction} expects variables of {owner[direction]}, but these are of '
+      f'{owner[other]} ({_listed(unknown)}). Use --direction={other}.'
+    )
   raise errors.InputError(
-      f'cannot {direction} {_listed(unknown)}: no variables of {owner[other]} correspond to them.')
+    f'cannot {direction} {_listed(unknown)}: no variables of {owner[other]} correspond to them.'
+  )
 
 
 def _is_known(name: str, direction: str) -> bool:
@@ -305,7 +380,12 @@ def _is_known(name: str, direction: str) -> bool:
     return True
   if direction == EXPORT and (_GENERATED_HEAD.fullmatch(name) or block_vectors.is_together(name)):
     return True
-  pairs = (*RENAMED, *TABLES, *(joined.pair for joined in JOINED), *(pair for _, pair in LAYER_NORMS))
+  pairs = (
+    *RENAMED,
+    *TABLES,
+    *(joined.pair for joined in JOINED),
+    *(pair for _, pair in LAYER_NORMS),
+  )
   sides = (pair.original if direction == IMPORT else pair.ours for pair in pairs)
   return any(side.match(name) is not None for side in sides)
 
@@ -314,8 +394,9 @@ def _check_heads(variables: Variables) -> None:
   heads = [name for name in variables if _GENERATED_HEAD.fullmatch(name)]
   if heads:
     raise errors.InputError(
-        f'the original has no generated warm-up heads, so {_listed(heads)} cannot be exported. '
-        'Train with --warmup_heads=trained to get a checkpoint that it can read.')
+      f'the original has no generated warm-up heads, so {_listed(heads)} cannot be exported. '
+      'Train with --warmup_heads=trained to get a checkpoint that it can read.'
+    )
 
 
 def _listed(names: Iterable[str], most: int = 5) -> str:

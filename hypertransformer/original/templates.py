@@ -3,21 +3,23 @@
 A template is a variable name with fields in braces, 'model/cnn/head_{i}/logits/{part}'. The same
 text matches a name and builds one, so a table of template pairs converts in both directions.
 """
+
 from __future__ import annotations
 
 import dataclasses
 import re
 import string
 
-_ORDINAL = r'[1-9]\d*'                # layers, blocks, convolutions: numbered from 1
+_ORDINAL = r'[1-9]\d*'  # layers, blocks, convolutions: numbered from 1
 _PATTERNS = {
-    'l': _ORDINAL,                    # CNN layer, the last one is the logits layer
-    'n': _ORDINAL,                    # transformer block
-    'i': _ORDINAL,                    # convolution of a feature extractor, or warm-up head
-    'row': r'0|[1-9]\d*',             # row of an embedding table
-    'builder': r'|_[1-9]\d*',         # TF's counter of equal scope names: '', '_1', '_2', ...
-    'count': r'|_[1-9]\d*',           # the same, over all layer norms of the graph
+  'l': _ORDINAL,  # CNN layer, the last one is the logits layer
+  'n': _ORDINAL,  # transformer block
+  'i': _ORDINAL,  # convolution of a feature extractor, or warm-up head
+  'row': r'0|[1-9]\d*',  # row of an embedding table
+  'builder': r'|_[1-9]\d*',  # TF's counter of equal scope names: '', '_1', '_2', ...
+  'count': r'|_[1-9]\d*',  # the same, over all layer norms of the graph
 }
+
 
 def _same(*words: str) -> dict[str, str]:
   return {word: word for word in words}
@@ -25,17 +27,17 @@ def _same(*words: str) -> dict[str, str]:
 
 # Fields whose values are words: our word -> the original's.
 WORDS = {
-    'part': _same('kernel', 'bias'),
-    'affine': _same('gamma', 'beta'),
-    'average': _same('moving_mean', 'moving_variance'),
-    'projection': {'query': 'q', 'key': 'k', 'value': 'v'},
-    'key_or_value': {'key': 'k', 'value': 'v'},
-    'dense': {'inner': 'layer_1', 'outer': 'layer_2'},
-    'attention': {'self_attention': 'attention_1', 'cross_attention': 'attention_2'},
-    'pass': {'cnn': '', 'cnn_query': '-eval'},
-    # The layer norms of one block in the order of construction; only our names have them.
-    'encoder_norm': _same('self_attention_norm', 'feed_forward_norm'),
-    'decoder_norm': _same('self_attention_norm', 'cross_attention_norm', 'feed_forward_norm'),
+  'part': _same('kernel', 'bias'),
+  'affine': _same('gamma', 'beta'),
+  'average': _same('moving_mean', 'moving_variance'),
+  'projection': {'query': 'q', 'key': 'k', 'value': 'v'},
+  'key_or_value': {'key': 'k', 'value': 'v'},
+  'dense': {'inner': 'layer_1', 'outer': 'layer_2'},
+  'attention': {'self_attention': 'attention_1', 'cross_attention': 'attention_2'},
+  'pass': {'cnn': '', 'cnn_query': '-eval'},
+  # The layer norms of one block in the order of construction; only our names have them.
+  'encoder_norm': _same('self_attention_norm', 'feed_forward_norm'),
+  'decoder_norm': _same('self_attention_norm', 'cross_attention_norm', 'feed_forward_norm'),
 }
 
 
@@ -45,27 +47,30 @@ class Template:
   def __init__(self, text: str, of_original: bool) -> None:
     self._parts = [(literal, field) for literal, field, _, _ in string.Formatter().parse(text)]
     self._words = {
-        field: {ours: (theirs if of_original else ours) for ours, theirs in words.items()}
-        for field, words in WORDS.items()}
+      field: {ours: (theirs if of_original else ours) for ours, theirs in words.items()}
+      for field, words in WORDS.items()
+    }
     self._regex = re.compile(self._pattern())
 
   def match(self, name: str) -> dict[str, str] | None:
     """Field -> value of a name of this form, None for any other name."""
     match = self._regex.fullmatch(name)
-    return match and {field: self._to_ours(field, value)
-                      for field, value in match.groupdict().items()}
+    return match and {
+      field: self._to_ours(field, value) for field, value in match.groupdict().items()
+    }
 
   def fill(self, fields: dict[str, str]) -> str:
     """The name with these field values; fields that the template does not have are ignored."""
     return ''.join(
-        literal + (self._words.get(field, {}).get(fields[field], fields[field]) if field else '')
-        for literal, field in self._parts)
+      literal + (self._words.get(field, {}).get(fields[field], fields[field]) if field else '')
+      for literal, field in self._parts
+    )
 
   def _pattern(self) -> str:
     pattern, seen = '', set()
     for literal, field in self._parts:
       pattern += re.escape(literal)
-      if field in seen:               # the original repeats some numbers: layer_2/layer_2
+      if field in seen:  # the original repeats some numbers: layer_2/layer_2
         pattern += f'(?P={field})'
       elif field:
         seen.add(field)
@@ -85,11 +90,14 @@ class Template:
 @dataclasses.dataclass(frozen=True)
 class Pair:
   """The same variable (or variables) on both sides."""
+
   ours: Template
   original: Template
 
 
 def pair(ours: str, original: str | None = None) -> Pair:
   """A pair of templates; names that are the same on both sides are given once."""
-  return Pair(Template(ours, of_original=False),
-              Template(ours if original is None else original, of_original=True))
+  return Pair(
+    Template(ours, of_original=False),
+    Template(ours if original is None else original, of_original=True),
+  )

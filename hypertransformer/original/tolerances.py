@@ -1,7 +1,8 @@
 """How near is near enough: the tolerances of ../shared/golden/README.md.
 
-They come from running the original twice with different builds; the larger cases differ more, most of all in
-gradients (ReLU and max-pool ties). A case's size is taken from its query batch, so new files need no entry here.
+They come from running the original twice with different builds; the larger cases differ more, most
+of all in gradients (ReLU and max-pool ties). A case's size is taken from its query batch, so new
+files need no entry here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """scaled: of activations and logits; loss: relative; grad_elem: of the case's largest entry; grad_all: rel. L2."""
+  """scaled: of activations and logits; loss: relative; grad_elem: of the case's largest entry;
+  grad_all: rel. L2.
+  """
+
   max_query_pixels: float
   scaled: float
   loss: float
@@ -25,21 +29,33 @@ class Limits:
 
 
 LIMITS = (
-    Limits(20_000, 1e-4, 1e-5, 2e-4, 2e-4),     # a04-a24
-    Limits(60_000, 5e-4, 5e-5, 1e-3, 1e-3),     # a01
-    Limits(200_000, 5e-4, 5e-5, 3e-2, 1e-2),    # a02
-    Limits(np.inf, 5e-4, 5e-5, 3e-2, 2e-2),     # a03
+  Limits(20_000, 1e-4, 1e-5, 2e-4, 2e-4),  # a04-a24
+  Limits(60_000, 5e-4, 5e-5, 1e-3, 1e-3),  # a01
+  Limits(200_000, 5e-4, 5e-5, 3e-2, 1e-2),  # a02
+  Limits(np.inf, 5e-4, 5e-5, 3e-2, 2e-2),  # a03
 )
 WEIGHTS = 1e-4
 # What reading a broken or foreign .npz raises.
-BAD_NPZ = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile)
-EXACT_SCALARS = 1e-5      # regularisation, shared features, shared head
+BAD_NPZ = (
+  OSError,
+  ValueError,
+  KeyError,
+  EOFError,
+  TypeError,
+  AttributeError,
+  zlib.error,
+  zipfile.BadZipFile,
+)
+EXACT_SCALARS = 1e-5  # regularisation, shared features, shared head
 WARMUP_ABSOLUTE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """One compared entry: its relative error and how much is allowed; note: what is wrong, if not a number."""
+  """One compared entry: its relative error and how much is allowed; note: what is wrong, if not a
+  number.
+  """
+
   key: str
   error: float
   allowed: float
@@ -61,7 +77,9 @@ class Comparison:
 
 
 def limits(arrays: Mapping[str, np.ndarray]) -> Limits:
-  """The row for a case, by the pixels of its query batch (of its support batch where it has no query)."""
+  """The row for a case, by the pixels of its query batch (of its support batch where it has no
+  query).
+  """
   for key in ('in/query_images', 'in/query_images_u8', 'in/support_images', 'in/support_images_u8'):
     if key in arrays:
       pixels = np.prod(arrays[key].shape[:3])
@@ -74,12 +92,16 @@ def _allowed(key: str, row: Limits) -> float:
     return WEIGHTS
   if key in ('out/loss', 'out/ce', 'out/ce_terms'):
     return row.loss
-  if key.startswith(('out/layer/', 'out/logits', 'out/eval_logits', 'out/test_logits', 'out/head_logits/')):
+  if key.startswith(
+    ('out/layer/', 'out/logits', 'out/eval_logits', 'out/test_logits', 'out/head_logits/')
+  ):
     return row.scaled
   return EXACT_SCALARS
 
 
-def compare(key: str, ours: np.ndarray, expected: np.ndarray, row: Limits, like: str = '') -> Comparison:
+def compare(
+  key: str, ours: np.ndarray, expected: np.ndarray, row: Limits, like: str = ''
+) -> Comparison:
   """Largest difference over the largest expected entry (absolute for the warm-up weights)."""
   kind = like or key
   if ours.shape != expected.shape:
@@ -93,19 +115,32 @@ def compare(key: str, ours: np.ndarray, expected: np.ndarray, row: Limits, like:
   return Comparison(key, difference / scale if scale else difference, _allowed(kind, row))
 
 
-def compare_gradients(expected: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray],
-                      row: Limits) -> list[Comparison]:
-  """Each tensor against the largest entry of the case, and all of them together by relative L2 norm."""
-  known = {name: array for name, array in expected.items() if name in ours and ours[name].shape == array.shape}
-  results = [Comparison(f'grad/{name}', np.inf, 0.0, 'not compared') for name in expected if name not in known]
+def compare_gradients(
+  expected: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray], row: Limits
+) -> list[Comparison]:
+  """Each tensor against the largest entry of the case, and all of them together by relative L2
+  norm.
+  """
+  known = {
+    name: array
+    for name, array in expected.items()
+    if name in ours and ours[name].shape == array.shape
+  }
+  results = [
+    Comparison(f'grad/{name}', np.inf, 0.0, 'not compared')
+    for name in expected
+    if name not in known
+  ]
   if not known:
     return results
   largest = max(float(np.abs(array).max()) for array in known.values())
   squares = total = 0.0
   for name, array in known.items():
     difference = ours[name].astype(np.float64) - array
-    results.append(Comparison(f'grad/{name}', float(np.abs(difference).max()) / largest, row.grad_elem))
-    squares += float(np.sum(difference ** 2))
+    results.append(
+      Comparison(f'grad/{name}', float(np.abs(difference).max()) / largest, row.grad_elem)
+    )
+    squares += float(np.sum(difference**2))
     total += float(np.sum(np.square(array, dtype=np.float64)))
   return [*results, Comparison('grad/ (all together)', (squares / total) ** 0.5, row.grad_all)]
 

@@ -14,10 +14,17 @@ Values = Mapping[str, Any]
 
 def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
   """Defines every flag."""
-  makers = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool, str: flags.DEFINE_string}
+  makers = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    str: flags.DEFINE_string,
+  }
   for flag in ALL_FLAGS:
     if flag.choices:
-      flags.DEFINE_enum(flag.name, flag.default, list(flag.choices), flag.help, flag_values=flag_values)
+      flags.DEFINE_enum(
+        flag.name, flag.default, list(flag.choices), flag.help, flag_values=flag_values
+      )
     else:
       makers[flag.kind](flag.name, flag.default, flag.help, flag_values=flag_values)
 
@@ -28,10 +35,14 @@ def defaults() -> dict[str, Any]:
 
 
 def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
-  """{flag name: value}, with one warning that names flags that were changed although they have no effect."""
+  """{flag name: value}, with one warning that names flags that were changed although they have no
+  effect.
+  """
   result = {flag.name: flag_values[flag.name].value for flag in ALL_FLAGS}
   unchanged = defaults()
   idle = [name for name in WITHOUT_EFFECT if result[name] != unchanged[name]]
   if idle:
-    logging.warning('These flags are accepted but have no effect: %s', ', '.join(f'--{name}' for name in idle))
+    logging.warning(
+      'These flags are accepted but have no effect: %s', ', '.join(f'--{name}' for name in idle)
+    )
   return result

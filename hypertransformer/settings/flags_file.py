@@ -1,4 +1,6 @@
-"""flags.json beside the checkpoints: the flag values that a run was started with, written, read and compared."""
+"""flags.json beside the checkpoints: the flag values that a run was started with, written, read and
+compared.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,24 @@ FLAGS_FILE = 'flags.json'
 
 
 def read_flags(folder: str) -> dict[str, Any] | None:
-  """The content of flags.json in the folder, as it is; None if there is no such file. Raises InputError if it is not
-  JSON."""
+  """The content of flags.json in the folder, as it is; None if there is no such file. Raises
+  InputError if it is not JSON.
+  """
   path = pathlib.Path(folder) / FLAGS_FILE
   try:
     return json.loads(path.read_text())
   except FileNotFoundError:
     return None
   except (OSError, ValueError) as error:
-    raise errors.InputError(f'{path} cannot be read as JSON ({error}): correct it or delete it.') from error
+    raise errors.InputError(
+      f'{path} cannot be read as JSON ({error}): correct it or delete it.'
+    ) from error
 
 
 def write_flags(folder: str, values: flags.Values) -> None:
-  """Writes flag values and the version of this package to flags.json, which is there whole or not at all."""
+  """Writes flag values and the version of this package to flags.json, which is there whole or not
+  at all.
+  """
   path = pathlib.Path(folder) / FLAGS_FILE
   aside = path.with_suffix('.json.part')
   aside.write_text(json.dumps(older_runs.stamped(values), indent=1, sort_keys=True) + '\n')
@@ -37,7 +44,8 @@ def write_flags(folder: str, values: flags.Values) -> None:
 def write_evaluation_flags(folder: str, values: flags.Values) -> bool:
   """Writes to flags.json in the folder of evaluations what their numbers depend on.
 
-  Returns whether an earlier evaluator left the same there, so that its results are those of this one.
+  Returns whether an earlier evaluator left the same there, so that its results are those of this
+  one.
   """
   settings = changes.evaluation_flags(values)
   before = read_flags(folder) or {}
@@ -51,22 +59,27 @@ def seed_of(folder: str) -> int | None:
 
 
 def require_same_model(folder: str, values: flags.Values) -> None:
-  """Raises InputError unless training in the folder can go on with these flags: the run in it was started with flags
-  that make another model, or by a version of this package that made another model of them."""
+  """Raises InputError unless training in the folder can go on with these flags: the run in it was
+  started with flags that make another model, or by a version of this package that made another
+  model of them.
+  """
   old = read_flags(folder)
   if old is None:
     return
   older_runs.require_today(folder, {**flags.defaults(), **old}, training=True)
   changed = changes.model_flag_changes(old, values)
   if changed:
-    raise errors.InputError(f'the run in {folder} has another model: {"; ".join(changed)}. Use its flags '
-                            f'({FLAGS_FILE} there lists them) or another --train_log_dir.')
+    raise errors.InputError(
+      f'the run in {folder} has another model: {"; ".join(changed)}. Use its flags '
+      f'({FLAGS_FILE} there lists them) or another --train_log_dir.'
+    )
 
 
 def why_not_evaluated(folder: str, values: flags.Values) -> str:
   """Why checkpoints of the run in the folder cannot be evaluated with these flags; '' if they can.
 
-  Raises InputError if flags.json cannot be read, or the run is one of an older version that is another model now.
+  Raises InputError if flags.json cannot be read, or the run is one of an older version that is
+  another model now.
   """
   old = read_flags(folder)
   if old is None:
@@ -77,22 +90,31 @@ def why_not_evaluated(folder: str, values: flags.Values) -> str:
 
 
 def read_model_flags(folder: str) -> dict[str, Any]:
-  """All flag values of the run in the folder, with defaults for flags that are younger than its flags.json.
+  """All flag values of the run in the folder, with defaults for flags that are younger than its
+  flags.json.
 
-  Raises InputError if flags.json is missing or damaged, or the run is one of an older version that is another model
-  now.
+  Raises InputError if flags.json is missing or damaged, or the run is one of an older version that
+  is another model now.
   """
   path = os.path.join(folder, FLAGS_FILE)
   found = read_flags(folder)
   if found is None:
-    raise InputError(f'{path} is missing: it says which model the checkpoint is of. Copy it from the training folder '
-                     'together with the checkpoint.')
+    raise InputError(
+      f'{path} is missing: it says which model the checkpoint is of. Copy it from the training folder '
+      'together with the checkpoint.'
+    )
   if not isinstance(found, dict):
     raise InputError(f'{path} holds no flag values: copy it anew from the training folder.')
-  wrong = [flag.name for flag in flag_table.ALL_FLAGS if flag.name in found and not _fits(flag, found[flag.name])]
+  wrong = [
+    flag.name
+    for flag in flag_table.ALL_FLAGS
+    if flag.name in found and not _fits(flag, found[flag.name])
+  ]
   if wrong:
-    raise InputError(f'{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no value of that flag: copy the file anew '
-                     'from the training folder.')
+    raise InputError(
+      f'{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no value of that flag: copy the file anew '
+      'from the training folder.'
+    )
   values = flags.defaults() | found
   older_runs.require_today(folder, values, training=False)
   return values

@@ -1,4 +1,6 @@
-"""From flag values to the frozen `Settings` of a run: the only place where a flag is asked for by its name."""
+"""From flag values to the frozen `Settings` of a run: the only place where a flag is asked for by
+its name.
+"""
 
 from __future__ import annotations
 
@@ -9,133 +11,233 @@ from hypertransformer.settings.flags import Values, defaults
 
 
 def settings_from(v: Values) -> Settings:
-  """All settings of a run. v: every flag's value by name. Raises InputError for values that make no sense."""
+  """All settings of a run. v: every flag's value by name. Raises InputError for values that make no
+  sense.
+  """
   continual = continual_config(v)
   return Settings(
-      model=model_config(v), loss=loss_config(v), optimizer=optimizer_config(v), episodes=episode_config(v),
-      train_augmentation=train_augmentation(v), test_augmentation=test_augmentation(v), continual=continual,
-      data=data_config(v), run=run_config(v), evaluation=eval_config(v), flag_values=dict(v))
+    model=model_config(v),
+    loss=loss_config(v),
+    optimizer=optimizer_config(v),
+    episodes=episode_config(v),
+    train_augmentation=train_augmentation(v),
+    test_augmentation=test_augmentation(v),
+    continual=continual,
+    data=data_config(v),
+    run=run_config(v),
+    evaluation=eval_config(v),
+    flag_values=dict(v),
+  )
 
 
 def model_config(v: Values) -> config.ModelConfig:
   """The model. Raises InputError for combinations that make no sense."""
   transformer = config.TransformerConfig(
-      num_layers=v['num_layers'], heads=v['heads'], key_query_dim=v['lw_key_query_dim'],
-      value_dim=v['lw_value_dim'], inner_dim=v['lw_inner_dim'], activation=v['transformer_activation'],
-      nonlinearity=v['transformer_nonlinearity'], use_decoder=v['use_decoder'], dropout_rate=v['dropout_rate'],
-      skip_last_nonlinearity=v['transformer_skip_last_nonlinearity'])
+    num_layers=v['num_layers'],
+    heads=v['heads'],
+    key_query_dim=v['lw_key_query_dim'],
+    value_dim=v['lw_value_dim'],
+    inner_dim=v['lw_inner_dim'],
+    activation=v['transformer_activation'],
+    nonlinearity=v['transformer_nonlinearity'],
+    use_decoder=v['use_decoder'],
+    dropout_rate=v['dropout_rate'],
+    skip_last_nonlinearity=v['transformer_skip_last_nonlinearity'],
+  )
   features = config.FeatureConfig(
-      shared_extractor=v['shared_feature_extractor'], shared_dim=v['shared_features_dim'],
-      shared_padding=v['shared_feature_extractor_padding'], shared_dropout=v['shared_fe_dropout'],
-      layerwise=_layerwise(v['num_layerwise_features']), nonlinear=v['lw_use_nonlinear_feature'],
-      logits_extractor=v['logits_feature_extractor'], dropout=v['fe_dropout'])
+    shared_extractor=v['shared_feature_extractor'],
+    shared_dim=v['shared_features_dim'],
+    shared_padding=v['shared_feature_extractor_padding'],
+    shared_dropout=v['shared_fe_dropout'],
+    layerwise=_layerwise(v['num_layerwise_features']),
+    nonlinear=v['lw_use_nonlinear_feature'],
+    logits_extractor=v['logits_feature_extractor'],
+    dropout=v['fe_dropout'],
+  )
   return config.ModelConfig(
-      num_labels=v['num_labels'], cnn_name=v['cnn_model_name'], kernel_size=v['kernel_size'], stride=v['stride'],
-      channels=v['default_num_channels'], cnn_activation=v['cnn_activation'],
-      trained_layers=v['number_of_trained_cnn_layers'], allocation=v['lw_weight_allocation'],
-      generate_bias=v['lw_generate_bias'], generate_bn=v['lw_generate_bn'],
-      add_trainable_weights=v['add_trainable_weights'],
-      separate_query_variables=v['separate_evaluation_bn_vars'], cnn_dropout_rate=v['cnn_dropout_rate'],
-      warmup_heads=v['warmup_heads'] if v['warmup_steps'] > 0 else 'none', generator=v['layerwise_generator'],
-      embedding_dim=v['embedding_dim'], max_prob_remove_labeled=v['max_prob_remove_labeled'],
-      max_prob_remove_unlabeled=v['max_prob_remove_unlabeled'], embedding_units=continual_flags.embedding_units(v),
-      generated_weight_scale=v['generated_weight_scale'], support_classes=continual_flags.support_classes(v),
-      transformer=transformer, features=features)
+    num_labels=v['num_labels'],
+    cnn_name=v['cnn_model_name'],
+    kernel_size=v['kernel_size'],
+    stride=v['stride'],
+    channels=v['default_num_channels'],
+    cnn_activation=v['cnn_activation'],
+    trained_layers=v['number_of_trained_cnn_layers'],
+    allocation=v['lw_weight_allocation'],
+    generate_bias=v['lw_generate_bias'],
+    generate_bn=v['lw_generate_bn'],
+    add_trainable_weights=v['add_trainable_weights'],
+    separate_query_variables=v['separate_evaluation_bn_vars'],
+    cnn_dropout_rate=v['cnn_dropout_rate'],
+    warmup_heads=v['warmup_heads'] if v['warmup_steps'] > 0 else 'none',
+    generator=v['layerwise_generator'],
+    embedding_dim=v['embedding_dim'],
+    max_prob_remove_labeled=v['max_prob_remove_labeled'],
+    max_prob_remove_unlabeled=v['max_prob_remove_unlabeled'],
+    embedding_units=continual_flags.embedding_units(v),
+    generated_weight_scale=v['generated_weight_scale'],
+    support_classes=continual_flags.support_classes(v),
+    transformer=transformer,
+    features=features,
+  )
 
 
 def continual_config(v: Values) -> config.ContinualConfig | None:
-  """How sequences of tasks are learned; None for the ordinary HyperTransformer. Raises InputError for flags that do
-  not go with it."""
+  """How sequences of tasks are learned; None for the ordinary HyperTransformer. Raises InputError
+  for flags that do not go with it.
+  """
   continual_flags.check(v, defaults())
   if v['continual_scenario'] == 'none':
     return None
   return config.ContinualConfig(
-      scenario=v['continual_scenario'], method=v['continual_method'], train_length=v['num_tasks'],
-      eval_length=v['eval_num_tasks'], loss=v['continual_loss'], loss_terms=v['continual_loss_terms'],
-      mixed_queries=v['mixed_queries'])
+    scenario=v['continual_scenario'],
+    method=v['continual_method'],
+    train_length=v['num_tasks'],
+    eval_length=v['eval_num_tasks'],
+    loss=v['continual_loss'],
+    loss_terms=v['continual_loss_terms'],
+    mixed_queries=v['mixed_queries'],
+  )
 
 
 def _layerwise(text: str) -> int | None:
   """--num_layerwise_features: '' -> None, else a whole number."""
-  require(text == '' or (text.isascii() and text.isdigit()),
-                 f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more.')
+  require(
+    text == '' or (text.isascii() and text.isdigit()),
+    f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more.',
+  )
   return int(text) if text else None
 
 
 def loss_config(v: Values) -> config.LossConfig:
   """The loss. Raises InputError where it asks for shared features that there are not."""
-  for name, wanted in (('pretrain_shared_feature', v['pretrain_shared_feature']),
-                       ('shared_head_weight', v['shared_head_weight'] > 0),
-                       ('restore_shared_features_from', bool(v['restore_shared_features_from']))):
-    require(not wanted or v['shared_feature_extractor'] != 'none',
-                   f'{name}={v[name]} needs shared features: set --shared_feature_extractor (2-layer .. 4-layer).')
-  require(v['weight_variation_regularization'] == 0 or v['add_trainable_weights'],
-                 f'weight_variation_regularization={v["weight_variation_regularization"]} compares generated with '
-                 'added trained weights: set --add_trainable_weights.')
+  for name, wanted in (
+    ('pretrain_shared_feature', v['pretrain_shared_feature']),
+    ('shared_head_weight', v['shared_head_weight'] > 0),
+    ('restore_shared_features_from', bool(v['restore_shared_features_from'])),
+  ):
+    require(
+      not wanted or v['shared_feature_extractor'] != 'none',
+      f'{name}={v[name]} needs shared features: set --shared_feature_extractor (2-layer .. 4-layer).',
+    )
+  require(
+    v['weight_variation_regularization'] == 0 or v['add_trainable_weights'],
+    f'weight_variation_regularization={v["weight_variation_regularization"]} compares generated with '
+    'added trained weights: set --add_trainable_weights.',
+  )
   return config.LossConfig(
-      label_smoothing=v['label_smoothing'], l2_weight=v['l2_reg_weight'],
-      variation_weight=v['weight_variation_regularization'], warmup_steps=v['warmup_steps'],
-      shared_head_weight=v['shared_head_weight'], pretrain_shared=v['pretrain_shared_feature'])
+    label_smoothing=v['label_smoothing'],
+    l2_weight=v['l2_reg_weight'],
+    variation_weight=v['weight_variation_regularization'],
+    warmup_steps=v['warmup_steps'],
+    shared_head_weight=v['shared_head_weight'],
+    pretrain_shared=v['pretrain_shared_feature'],
+  )
 
 
 def optimizer_config(v: Values) -> config.OptimizerConfig:
   """The update rule."""
   return config.OptimizerConfig(
-      name=v['optimizer'], learning_rate=v['learning_rate'], decay_steps=v['learning_rate_decay_steps'],
-      decay_rate=v['learning_rate_decay_rate'], gradient_norm_clip=v['gradient_norm_clip'])
+    name=v['optimizer'],
+    learning_rate=v['learning_rate'],
+    decay_steps=v['learning_rate_decay_steps'],
+    decay_rate=v['learning_rate_decay_rate'],
+    gradient_norm_clip=v['gradient_norm_clip'],
+  )
 
 
 def episode_config(v: Values) -> config.EpisodeConfig:
   """The episodes of training and of the test set beside it."""
   return config.EpisodeConfig(
-      num_labels=v['num_labels'], support_samples=v['samples_transformer'], query_samples=v['samples_cnn'],
-      balanced=v['balanced_batches'], unlabeled_per_class=v['unlabeled_samples_per_class'],
-      disjoint_query=v['disjoint_query'])
+    num_labels=v['num_labels'],
+    support_samples=v['samples_transformer'],
+    query_samples=v['samples_cnn'],
+    balanced=v['balanced_batches'],
+    unlabeled_per_class=v['unlabeled_samples_per_class'],
+    disjoint_query=v['disjoint_query'],
+  )
 
 
-AUGMENTATIONS = ('rotation_probability', 'smooth_probability', 'contrast_probability', 'resize_probability',
-                 'negate_probability', 'roll_probability', 'angle_range')
+AUGMENTATIONS = (
+  'rotation_probability',
+  'smooth_probability',
+  'contrast_probability',
+  'resize_probability',
+  'negate_probability',
+  'roll_probability',
+  'angle_range',
+)
 
 
 def train_augmentation(v: Values) -> AugmentationConfig:
   """Augmentation of training episodes."""
   return AugmentationConfig(
-      **{name: v[name] for name in AUGMENTATIONS}, random_rotate_by_90=v['random_rotate_by_90'],
-      per_label=v['per_label_augmentation'], photographic=v['apply_image_augmentations'],
-      photographic_individually=v['augment_images_individually'])
+    **{name: v[name] for name in AUGMENTATIONS},
+    random_rotate_by_90=v['random_rotate_by_90'],
+    per_label=v['per_label_augmentation'],
+    photographic=v['apply_image_augmentations'],
+    photographic_individually=v['augment_images_individually'],
+  )
 
 
 def test_augmentation(v: Values) -> AugmentationConfig:
-  """Augmentation of test episodes and of the evaluator's tasks: the test_* flags, -1 = as in training."""
-  chosen = {name: v[f'test_{name}'] if v[f'test_{name}'] != -1 else v[name] for name in AUGMENTATIONS}
+  """Augmentation of test episodes and of the evaluator's tasks: the test_* flags, -1 = as in
+  training.
+  """
+  chosen = {
+    name: v[f'test_{name}'] if v[f'test_{name}'] != -1 else v[name] for name in AUGMENTATIONS
+  }
   for name, value in chosen.items():
-    require(name == 'angle_range' or 0 <= value <= 1,
-                   f'test_{name} is {value}; it must be a probability from 0 to 1 (-1: as in training).')
-  return AugmentationConfig(**chosen, random_rotate_by_90=v['test_random_rotate_by_90'],
-                            per_label=v['test_per_label_augmentation'])
+    require(
+      name == 'angle_range' or 0 <= value <= 1,
+      f'test_{name} is {value}; it must be a probability from 0 to 1 (-1: as in training).',
+    )
+  return AugmentationConfig(
+    **chosen,
+    random_rotate_by_90=v['test_random_rotate_by_90'],
+    per_label=v['test_per_label_augmentation'],
+  )
 
 
 def data_config(v: Values) -> config.DataConfig:
   """Which images are read."""
   return config.DataConfig(
-      folder=v['data_numpy_dir'], tfds_folder=v['data_dir'], train_dataset=v['train_dataset'],
-      test_dataset=v['test_dataset'], test_split=v['test_split'], eval_datasets=v['eval_datasets'],
-      shuffle_labels_seed=v['shuffle_labels_seed'], use_labels=v['use_labels'], image_size=v['image_size'])
+    folder=v['data_numpy_dir'],
+    tfds_folder=v['data_dir'],
+    train_dataset=v['train_dataset'],
+    test_dataset=v['test_dataset'],
+    test_split=v['test_split'],
+    eval_datasets=v['eval_datasets'],
+    shuffle_labels_seed=v['shuffle_labels_seed'],
+    use_labels=v['use_labels'],
+    image_size=v['image_size'],
+  )
 
 
 def run_config(v: Values) -> config.RunConfig:
   """Where the run writes, how long it is, where it starts."""
   run = config.RunConfig(
-      log_dir=v['train_log_dir'], train_steps=v['train_steps'], steps_between_saves=v['steps_between_saves'],
-      restore_shared_from=v['restore_shared_features_from'], seed=v['seed'],
-      episodes_per_step=v['episodes_per_step'], kernel_threads=v['kernel_threads'])
-  require(run.episodes_per_step == 1 or v['continual_scenario'] == 'none',
-          f'episodes_per_step={run.episodes_per_step} does not go with --continual_scenario: leave it at 1.')
+    log_dir=v['train_log_dir'],
+    train_steps=v['train_steps'],
+    steps_between_saves=v['steps_between_saves'],
+    restore_shared_from=v['restore_shared_features_from'],
+    seed=v['seed'],
+    episodes_per_step=v['episodes_per_step'],
+    kernel_threads=v['kernel_threads'],
+  )
+  require(
+    run.episodes_per_step == 1 or v['continual_scenario'] == 'none',
+    f'episodes_per_step={run.episodes_per_step} does not go with --continual_scenario: leave it at 1.',
+  )
   return run
 
 
 def eval_config(v: Values) -> config.EvalConfig:
   """The evaluator."""
   return config.EvalConfig(
-      num_episodes=v['num_task_evals'], num_batches=v['num_eval_batches'], batch_size=v['eval_batch_size'],
-      once=v['eval_once'], checkpoint=v['eval_checkpoint'], timeout_secs=v['eval_timeout_secs'])
+    num_episodes=v['num_task_evals'],
+    num_batches=v['num_eval_batches'],
+    batch_size=v['eval_batch_size'],
+    once=v['eval_once'],
+    checkpoint=v['eval_checkpoint'],
+    timeout_secs=v['eval_timeout_secs'],
+  )

@@ -18,11 +18,13 @@ from hypertransformer.training.step import of_one_episode, of_several_episodes
 class TrainGraph:
   """Ops of the training graph.
 
-  step_done: runs one update and returns the number of updates then done. metrics: {TensorBoard tag: scalar}.
-  test_metrics, weights: {tag: scalar}, {tag: generated tensor}, to be run with True fed to `testing`: then the episode
-  is one of the test stream, without dropout and the like. streams: to be initialised with the number of their first
-  episode.
+  step_done: runs one update and returns the number of updates then done. metrics: {TensorBoard tag:
+    scalar}.
+  test_metrics, weights: {tag: scalar}, {tag: generated tensor}, to be run with True fed to
+  `testing`: then the episode is one of the test stream, without dropout and the like. streams: to
+  be initialised with the number of their first episode.
   """
+
   step_done: tf.Tensor
   loss: tf.Tensor
   global_step: tf.Tensor
@@ -40,13 +42,23 @@ def build(setup: Setup, seed: int) -> TrainGraph:
   train_sampler, test_sampler, model = check(setup, seed)
   global_step = tf.train.get_or_create_global_step()
   testing = tf.placeholder_with_default(False, [], 'testing')
-  train_stream = pipeline.stream(train_sampler, setup.train_augmentation, setup.image_size, 'train_episodes',
-                                 setup.episodes_per_step)
+  train_stream = pipeline.stream(
+    train_sampler,
+    setup.train_augmentation,
+    setup.image_size,
+    'train_episodes',
+    setup.episodes_per_step,
+  )
   if setup.loss.pretrain_shared:
     test_stream, episode = None, train_stream.next()
   else:
-    test_stream = pipeline.stream(test_sampler, setup.test_augmentation, setup.image_size, 'test_episodes',
-                                  setup.episodes_per_step)
+    test_stream = pipeline.stream(
+      test_sampler,
+      setup.test_augmentation,
+      setup.image_size,
+      'test_episodes',
+      setup.episodes_per_step,
+    )
     episode = pipeline.either(testing, test_stream, train_stream)
   noise_on = 1.0 - tf.cast(testing, tf.float32)
   make = of_one_episode if setup.episodes_per_step == 1 else of_several_episodes
@@ -56,5 +68,15 @@ def build(setup: Setup, seed: int) -> TrainGraph:
     step_done = global_step.read_value()
   metrics = {**ours.metrics, 'learning_rate': rate}
   tests = {} if test_stream is None else {'accuracy/test_accuracy': metrics['accuracy/accuracy']}
-  return TrainGraph(step_done, ours.loss, global_step, metrics, testing, tests, ours.weights, ours.rows,
-                    train_stream, test_stream)
+  return TrainGraph(
+    step_done,
+    ours.loss,
+    global_step,
+    metrics,
+    testing,
+    tests,
+    ours.weights,
+    ours.rows,
+    train_stream,
+    test_stream,
+  )

@@ -1,5 +1,6 @@
-"""Session hooks of the training loop: streams, reports, NaN guard, signals. Checkpoints, steps/s and the end of the
-run are TensorFlow's own hooks (loop.py)."""
+"""Session hooks of the training loop: streams, reports, NaN guard, signals. Checkpoints, steps/s
+and the end of the run are TensorFlow's own hooks (loop.py).
+"""
 
 from __future__ import annotations
 
@@ -18,10 +19,17 @@ from hypertransformer.runtime.summaries import scalar_summary
 
 
 class StreamHook(tf.train.SessionRunHook):
-  """Starts the episode streams where the restored step is: a resumed run sees the episodes that it would have."""
+  """Starts the episode streams where the restored step is: a resumed run sees the episodes that it
+  would have.
+  """
 
-  def __init__(self, global_step: tf.Tensor, train: EpisodeStream, test: EpisodeStream | None,
-               steps_per_test: int) -> None:
+  def __init__(
+    self,
+    global_step: tf.Tensor,
+    train: EpisodeStream,
+    test: EpisodeStream | None,
+    steps_per_test: int,
+  ) -> None:
     self._global_step = global_step
     self._train = train
     self._test = test
@@ -39,16 +47,26 @@ class StreamHook(tf.train.SessionRunHook):
 class ReportHook(tf.train.SessionRunHook):
   """Writes scalars and histograms for TensorBoard, and progress lines.
 
-  A training scalar is its mean over the steps since the last record. The test episode, and the histograms of the
-  tensors generated for it, are run on their own after the step: not in the same run, where some variables would be
-  read before their update and some after.
+  A training scalar is its mean over the steps since the last record. The test episode, and the
+  histograms of the tensors generated for it, are run on their own after the step: not in the same
+  run, where some variables would be read before their update and some after.
   """
 
-  def __init__(self, step_done: tf.Tensor, metrics: Mapping[str, tf.Tensor],
-               testing: tf.Tensor, test_metrics: Mapping[str, tf.Tensor], histograms: tf.Tensor | None,
-               writer: tf.summary.FileWriter, train_steps: int, every: int, histograms_every: int) -> None:
-    """step_done: global step after this run's update. testing: fed with True for a test episode. histograms: a
-    serialised summary [] of the generated tensors. every, histograms_every: steps."""
+  def __init__(
+    self,
+    step_done: tf.Tensor,
+    metrics: Mapping[str, tf.Tensor],
+    testing: tf.Tensor,
+    test_metrics: Mapping[str, tf.Tensor],
+    histograms: tf.Tensor | None,
+    writer: tf.summary.FileWriter,
+    train_steps: int,
+    every: int,
+    histograms_every: int,
+  ) -> None:
+    """step_done: global step after this run's update. testing: fed with True for a test episode.
+    histograms: a serialised summary [] of the generated tensors. every, histograms_every: steps.
+    """
     self._fetches = {'step': step_done, 'metrics': dict(metrics)}
     self._testing = testing
     self._test_metrics = dict(test_metrics)
@@ -65,7 +83,9 @@ class ReportHook(tf.train.SessionRunHook):
     del run_context
     return tf.train.SessionRunArgs(self._fetches)
 
-  def after_run(self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues) -> None:
+  def after_run(
+    self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
+  ) -> None:
     self._records.append(run_values.results['metrics'])
     step = int(run_values.results['step'])
     if self._rate is None:
@@ -81,7 +101,9 @@ class ReportHook(tf.train.SessionRunHook):
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
     if self._histograms is not None and step % self._histograms_every == 0:
       fetches['histograms'] = self._histograms
-    test = session.run(fetches, {self._testing: True})  # one episode for both: StreamHook counts on one per report
+    test = session.run(
+      fetches, {self._testing: True}
+    )  # one episode for both: StreamHook counts on one per report
     means |= {tag: float(value) for tag, value in test['metrics'].items()}
     self._writer.add_summary(scalar_summary(means), step)
     if 'histograms' in test:
@@ -95,8 +117,14 @@ class ReportHook(tf.train.SessionRunHook):
   def _print(self, step: int, records: list[dict[str, float]]) -> None:
     assert self._rate is not None
     rate, left = self._rate.mark(step)
-    logging.info('step %d of %d  %s  %.1f steps/s  %s left', step, self._train_steps, describe(_means(records)), rate,
-                 progress.duration(left))
+    logging.info(
+      'step %d of %d  %s  %.1f steps/s  %s left',
+      step,
+      self._train_steps,
+      describe(_means(records)),
+      rate,
+      progress.duration(left),
+    )
 
 
 def _means(records: list[dict[str, float]]) -> dict[str, float]:
@@ -107,8 +135,11 @@ def describe(means: Mapping[str, float]) -> str:
   """The few numbers of a progress line."""
   loss = means.get('loss/loss', means.get('loss/shared_head_loss', float('nan')))
   parts = [f'loss {loss:.3f}']
-  for tag, name in (('accuracy/accuracy', 'accuracy'), ('accuracy/test_accuracy', 'test'),
-                    ('accuracy/shared_head_accuracy', 'real classes')):
+  for tag, name in (
+    ('accuracy/accuracy', 'accuracy'),
+    ('accuracy/test_accuracy', 'test'),
+    ('accuracy/shared_head_accuracy', 'real classes'),
+  ):
     if tag in means:
       parts.append(f'{name} {100 * means[tag]:.1f} %')
   return '  '.join(parts)
@@ -126,15 +157,18 @@ class FiniteGuard(tf.train.CheckpointSaverListener):
 
   def before_save(self, session: tf.Session, global_step_value: int) -> None:
     if not session.run(self._finite):
-      logging.error('Variables are not finite after step %d: no checkpoint is written.', global_step_value)
+      logging.error(
+        'Variables are not finite after step %d: no checkpoint is written.', global_step_value
+      )
       raise tf.train.NanLossDuringTrainingError
 
 
 class SignalHook(tf.train.SessionRunHook):
-  """SIGTERM and Ctrl-C end the run after the step at hand, so that a checkpoint is saved. A second one kills.
+  """SIGTERM and Ctrl-C end the run after the step at hand, so that a checkpoint is saved. A second
+  one kills.
 
-  Use it as a context, too, around all of the run: `with SignalHook() as signals`. A signal while the graph is built
-  then ends the run after its first step.
+  Use it as a context, too, around all of the run: `with SignalHook() as signals`. A signal while
+  the graph is built then ends the run after its first step.
   """
 
   SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -163,7 +197,9 @@ class SignalHook(tf.train.SessionRunHook):
       signal.signal(number, handler)
     self._before = {}
 
-  def after_run(self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues) -> None:
+  def after_run(
+    self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
+  ) -> None:
     del run_values
     if self.received is not None:
       run_context.request_stop()

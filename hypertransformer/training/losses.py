@@ -1,4 +1,6 @@
-"""The training loss: cross-entropy, warm-up heads, the real-class head (spec/model.md sections 1 and 5)."""
+"""The training loss: cross-entropy, warm-up heads, the real-class head (spec/model.md sections 1
+and 5).
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,16 @@ from hypertransformer.settings.config import LossConfig
 @dataclasses.dataclass(frozen=True)
 class SharedHead:
   """The real-class head on the shared features: loss [] and accuracy [] over the support samples."""
+
   loss: tf.Tensor
   accuracy: tf.Tensor
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0,
-                  unknown: float | None = None) -> tf.Tensor:
-  """logits [..., K], labels int [...] -> mean softmax cross-entropy [] against smoothed one-hot labels.
+def cross_entropy(
+  logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0, unknown: float | None = None
+) -> tf.Tensor:
+  """logits [..., K], labels int [...] -> mean softmax cross-entropy [] against smoothed one-hot
+  labels.
 
   unknown: the logit of classes that are not known (yet); they have no part in the smoothing.
   """
@@ -42,8 +47,8 @@ def learning_rate(base: float, decay_steps: float, decay_rate: float, step: tf.T
 def warmup_weights(step: tf.Tensor, warmup_steps: int, num_heads: int) -> list[tf.Tensor]:
   """Weights [head 1, ..., head n, final logits] of the cross-entropies at this step.
 
-  Head i has max(0, 1 - |step - i S| / S), i from 0, S = warmup_steps / n; the true loss grows over the last
-  stage and then stays 1.
+  Head i has max(0, 1 - |step - i S| / S), i from 0, S = warmup_steps / n; the true loss grows over
+  the last stage and then stays 1.
   """
   stage = warmup_steps / num_heads
   position = tf.cast(step, tf.float32) / stage
@@ -51,16 +56,25 @@ def warmup_weights(step: tf.Tensor, warmup_steps: int, num_heads: int) -> list[t
   return [*ramps, tf.clip_by_value(position - (num_heads - 1), 0.0, 1.0)]
 
 
-def weighted_cross_entropy(terms: Sequence[tf.Tensor], weights: Sequence[tf.Tensor] | None) -> tf.Tensor:
+def weighted_cross_entropy(
+  terms: Sequence[tf.Tensor], weights: Sequence[tf.Tensor] | None
+) -> tf.Tensor:
   """The mix of the cross-entropies [head 1, ..., final]; without heads the final one itself."""
   if weights is None:
     return terms[-1]
   return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])
 
 
-def shared_head(shared_features: tf.Tensor, real_classes: tf.Tensor, first_class: int, num_classes: int,
-                label_smoothing: float = 0.0) -> SharedHead:
-  """shared_features [Ns, dim], real_classes int [Ns] in first_class .. first_class + num_classes - 1."""
+def shared_head(
+  shared_features: tf.Tensor,
+  real_classes: tf.Tensor,
+  first_class: int,
+  num_classes: int,
+  label_smoothing: float = 0.0,
+) -> SharedHead:
+  """shared_features [Ns, dim], real_classes int [Ns] in first_class .. first_class + num_classes -
+  1.
+  """
   with tf.variable_scope('loss', reuse=tf.AUTO_REUSE):
     logits = layers.dense(shared_features, num_classes, 'shared_head')
   labels = real_classes - first_class

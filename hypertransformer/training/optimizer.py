@@ -1,4 +1,6 @@
-"""The update: plain SGD as in the original, or momentum or Adam, with an exponentially decaying learning rate."""
+"""The update: plain SGD as in the original, or momentum or Adam, with an exponentially decaying
+learning rate.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,16 @@ from hypertransformer.training import losses
 MOMENTUM = 0.9
 
 
-def minimize(loss: tf.Tensor, config: OptimizerConfig, global_step: tf.Tensor,
-             variables: list[tf.Variable] | None = None) -> tuple[tf.Operation, tf.Tensor]:
+def minimize(
+  loss: tf.Tensor,
+  config: OptimizerConfig,
+  global_step: tf.Tensor,
+  variables: list[tf.Variable] | None = None,
+) -> tuple[tf.Operation, tf.Tensor]:
   """(train op, learning rate []). One run of the op is one update and one step of global_step."""
-  rate = losses.learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, global_step)
+  rate = losses.learning_rate(
+    config.learning_rate, config.decay_steps, config.decay_rate, global_step
+  )
   optimizer = _make(config.name, rate)
   # No gates: resource variables copy a value that is still being read before they change it.
   gate = tf.train.Optimizer.GATE_NONE
@@ -21,8 +29,9 @@ def minimize(loss: tf.Tensor, config: OptimizerConfig, global_step: tf.Tensor,
   return optimizer.apply_gradients(_clip(gradients, config.gradient_norm_clip), global_step), rate
 
 
-def _clip(gradients: list[tuple[tf.Tensor | None, tf.Variable]],
-          norm: float) -> list[tuple[tf.Tensor | None, tf.Variable]]:
+def _clip(
+  gradients: list[tuple[tf.Tensor | None, tf.Variable]], norm: float
+) -> list[tuple[tf.Tensor | None, tf.Variable]]:
   """Scales all (gradient, variable) down together to this length; 0: leaves them as they are."""
   if norm == 0:
     return gradients

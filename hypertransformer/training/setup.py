@@ -27,11 +27,11 @@ TRAIN_STREAM, TEST_STREAM = 0, 1
 class Setup:
   """Everything that a training graph is made from.
 
-  Attributes:
-    train_set, test_set: the classes of the training episodes, and of the test episodes beside training.
-    continual: if given, sequences of tasks like `episodes` are learned.
+  Attributes: train_set, test_set: the classes of the training episodes, and of the test episodes
+    beside training. continual: if given, sequences of tasks like `episodes` are learned.
     episodes_per_step: the loss is the mean over so many episodes.
   """
+
   model: ModelConfig
   loss: LossConfig
   optimizer: OptimizerConfig
@@ -46,11 +46,15 @@ class Setup:
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
-    """(S, S, C) as the model sees images. Raises InputError where train and test set differ in channels."""
+    """(S, S, C) as the model sees images. Raises InputError where train and test set differ in
+    channels.
+    """
     train, test = (data.arrays.image_shape[-1] for data in (self.train_set, self.test_set))
     if train != test:
-      raise InputError(f'train_dataset {self.train_set.name!r} has {train} channels, test_dataset '
-                       f'{self.test_set.name!r} has {test}: they must be the same.')
+      raise InputError(
+        f'train_dataset {self.train_set.name!r} has {train} channels, test_dataset '
+        f'{self.test_set.name!r} has {test}: they must be the same.'
+      )
     return self.image_size, self.image_size, train
 
 
@@ -59,15 +63,26 @@ def setup_from(settings: Settings) -> Setup:
   data = settings.data
   folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
   return Setup(
-      model=settings.model, loss=settings.loss, optimizer=settings.optimizer, episodes=settings.episodes,
-      train_set=folder.open(data.train_dataset), test_set=folder.open(data.test_dataset, data.test_split),
-      train_augmentation=settings.train_augmentation, test_augmentation=settings.test_augmentation,
-      image_size=data.image_size, continual=settings.continual, episodes_per_step=settings.run.episodes_per_step)
+    model=settings.model,
+    loss=settings.loss,
+    optimizer=settings.optimizer,
+    episodes=settings.episodes,
+    train_set=folder.open(data.train_dataset),
+    test_set=folder.open(data.test_dataset, data.test_split),
+    train_augmentation=settings.train_augmentation,
+    test_augmentation=settings.test_augmentation,
+    image_size=data.image_size,
+    continual=settings.continual,
+    episodes_per_step=settings.run.episodes_per_step,
+  )
 
 
 def check(setup: Setup, seed: int) -> tuple[EpisodeSampler, EpisodeSampler, HyperTransformer]:
   """Everything that can be refused before a graph is built. Raises InputError."""
-  train, test = _sampler(setup, setup.train_set, seed, TRAIN_STREAM), _sampler(setup, setup.test_set, seed, TEST_STREAM)
+  train, test = (
+    _sampler(setup, setup.train_set, seed, TRAIN_STREAM),
+    _sampler(setup, setup.test_set, seed, TEST_STREAM),
+  )
   augmentation.check(setup.train_augmentation, setup.train_set.arrays.image_shape)
   augmentation.check(setup.test_augmentation, setup.test_set.arrays.image_shape)
   return train, test, HyperTransformer(setup.model, setup.image_shape)

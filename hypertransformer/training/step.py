@@ -1,4 +1,6 @@
-"""What one training step computes: from an episode to the loss, the metrics and the generated tensors."""
+"""What one training step computes: from an episode to the loss, the metrics and the generated
+tensors.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +24,31 @@ from hypertransformer.training.task_objective import Objective, RealClasses
 @dataclasses.dataclass(frozen=True)
 class Step:
   """What one step makes smaller, measures and shows: see TrainGraph."""
+
   loss: tf.Tensor
   metrics: dict[str, tf.Tensor]
   weights: dict[str, tf.Tensor]
   rows: list[Row]
 
 
-def of_one_episode(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise_on: tf.Tensor) -> Step:
+def of_one_episode(
+  setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise_on: tf.Tensor
+) -> Step:
   noise = Noise(episode.seed, noise_on)
   if setup.continual is None:
     return _of_episode(setup, model, episode, step, noise)
   return _of_sequence(setup, setup.continual, model, episode, noise)
 
 
-def of_several_episodes(setup: Setup, model: HyperTransformer, episodes: Episode, step: tf.Tensor,
-                noise_on: tf.Tensor) -> Step:
+def of_several_episodes(
+  setup: Setup, model: HyperTransformer, episodes: Episode, step: tf.Tensor, noise_on: tf.Tensor
+) -> Step:
   """All episodes of a step at once, in ops that have them as one more axis; means over them."""
   rows: list[Row] = []
 
-  def one(tensors: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+  def one(
+    tensors: dict[str, tf.Tensor],
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
     ours = of_one_episode(setup, model, Episode(**tensors), step, noise_on)
     rows[:] = ours.rows
     return ours.loss, ours.metrics, ours.weights
@@ -51,16 +59,24 @@ def of_several_episodes(setup: Setup, model: HyperTransformer, episodes: Episode
   return Step(tf.reduce_mean(losses_), means, weights, rows)
 
 
-def _of_episode(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise) -> Step:
+def _of_episode(
+  setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise
+) -> Step:
   ours = _objective(setup, model, episode, step, noise)
   return Step(ours.loss, _metrics(setup, ours, episode), _generated(ours), ours.rows)
 
 
-def _of_sequence(setup: Setup, config: ContinualConfig, model: HyperTransformer, episode: Episode,
-                 noise: Noise) -> Step:
+def _of_sequence(
+  setup: Setup, config: ContinualConfig, model: HyperTransformer, episode: Episode, noise: Noise
+) -> Step:
   sequence = sequences.from_episode(episode, config, setup.model.num_labels, config.train_length)
   ours = sequence_objective.build(model, sequence, config, setup.loss, noise)
-  return Step(ours.loss, sequence_objective.metrics(ours), sequence_objective.weights_by_tag(model, ours), ours.outcome.rows)
+  return Step(
+    ours.loss,
+    sequence_objective.metrics(ours),
+    sequence_objective.weights_by_tag(model, ours),
+    ours.outcome.rows,
+  )
 
 
 def _real_classes(class_set: ClassSet) -> RealClasses:
@@ -68,16 +84,21 @@ def _real_classes(class_set: ClassSet) -> RealClasses:
   return RealClasses(first, last - first + 1)
 
 
-def _objective(setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise) -> Objective:
+def _objective(
+  setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise
+) -> Objective:
   classes = _real_classes(setup.train_set)
   if setup.loss.pretrain_shared:
-    return task_objective.build_pretraining(model, episode.support_images, episode.support_classes, classes, setup.loss,
-                                       noise)
+    return task_objective.build_pretraining(
+      model, episode.support_images, episode.support_classes, classes, setup.loss, noise
+    )
   mask = sample_removal.removal_mask(episode.support_labels, setup.model, noise)
   support = Support(episode.support_images, episode.support_labels, mask)
   # The real-class head exists wherever there are shared features, as in the original's checkpoints.
   head = (episode.support_classes, classes) if setup.model.features.has_shared else None
-  return task_objective.build(model, support, episode.query_images, episode.query_labels, setup.loss, step, noise, head)
+  return task_objective.build(
+    model, support, episode.query_images, episode.query_labels, setup.loss, step, noise, head
+  )
 
 
 def _metrics(setup: Setup, ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
@@ -94,7 +115,9 @@ def _metrics(setup: Setup, ours: Objective, episode: Episode) -> dict[str, tf.Te
     metrics['loss/shared_head_loss'] = ours.shared_head.loss
     metrics['accuracy/shared_head_accuracy'] = ours.shared_head.accuracy
     if not setup.loss.pretrain_shared:
-      metrics['loss/weighted_shared_head_loss'] = setup.loss.shared_head_weight * ours.shared_head.loss
+      metrics['loss/weighted_shared_head_loss'] = (
+        setup.loss.shared_head_weight * ours.shared_head.loss
+      )
   return metrics
 
 
@@ -103,13 +126,20 @@ def _head_metrics(ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
   if ours.classified is None or ours.warmup_weights is None:
     return {}
   names = [f'head-{number}' for number in range(1, len(ours.classified.head_logits) + 1)]
-  metrics = {f'accuracy/{name}': accuracy.accuracy(logits, episode.query_labels)
-             for name, logits in zip(names, ours.classified.head_logits, strict=True)}
-  return metrics | {f'warmup_weights/{name}': weight
-                    for name, weight in zip([*names, 'main'], ours.warmup_weights, strict=True)}
+  metrics = {
+    f'accuracy/{name}': accuracy.accuracy(logits, episode.query_labels)
+    for name, logits in zip(names, ours.classified.head_logits, strict=True)
+  }
+  return metrics | {
+    f'warmup_weights/{name}': weight
+    for name, weight in zip([*names, 'main'], ours.warmup_weights, strict=True)
+  }
 
 
 def _generated(ours: Objective) -> dict[str, tf.Tensor]:
   """The tensors generated for the episode, by tag."""
-  return {f'generated_weights/{row.layer}/{row.variable}': row.generated
-          for row in getter.distinct(ours.rows) if row.generated is not None}
+  return {
+    f'generated_weights/{row.layer}/{row.variable}': row.generated
+    for row in getter.distinct(ours.rows)
+    if row.generated is not None
+  }

@@ -21,6 +21,7 @@ from hypertransformer.training import losses, regularization
 @dataclasses.dataclass(frozen=True)
 class RealClasses:
   """The range of real classes that the shared head predicts: first .. first + count - 1."""
+
   first: int
   count: int
 
@@ -31,6 +32,7 @@ class Objective:
 
   terms: cross-entropies [head 1, ..., final]; warmup_weights: their weights.
   """
+
   loss: tf.Tensor
   ce: tf.Tensor | None = None
   terms: list[tf.Tensor] = dataclasses.field(default_factory=list)
@@ -54,22 +56,33 @@ class Objective:
     return self.weights.rows + self.classified.rows
 
 
-def build(model: HyperTransformer, support: Support, query_images: tf.Tensor, query_labels: tf.Tensor,
-          config: LossConfig, step: tf.Tensor, noise: Noise | None = None,
-          head: tuple[tf.Tensor, RealClasses] | None = None) -> Objective:
+def build(
+  model: HyperTransformer,
+  support: Support,
+  query_images: tf.Tensor,
+  query_labels: tf.Tensor,
+  config: LossConfig,
+  step: tf.Tensor,
+  noise: Noise | None = None,
+  head: tuple[tf.Tensor, RealClasses] | None = None,
+) -> Objective:
   """The objective on one episode.
 
-  query_images [Nq, H, W, C], query_labels int [Nq]; step: int, for the warm-up heads; noise: None turns all
-  dropout off; head: (real classes int [Ns] of the support samples, their range), if the real-class head is wanted.
+  query_images [Nq, H, W, C], query_labels int [Nq]; step: int, for the warm-up heads; noise: None
+  turns all dropout off; head: (real classes int [Ns] of the support samples, their range), if the
+  real-class head is wanted.
   """
   weights = model.generate(support, noise)
   classified = model.classify(query_images, weights, noise)
   shared = None
   if head is not None and weights.shared_features is not None:
-    shared = losses.shared_head(weights.shared_features, head[0], head[1].first, head[1].count,
-                                config.label_smoothing)
-  terms = [losses.cross_entropy(logits, query_labels, config.label_smoothing)
-           for logits in (*classified.head_logits, classified.logits)]
+    shared = losses.shared_head(
+      weights.shared_features, head[0], head[1].first, head[1].count, config.label_smoothing
+    )
+  terms = [
+    losses.cross_entropy(logits, query_labels, config.label_smoothing)
+    for logits in (*classified.head_logits, classified.logits)
+  ]
   mix = None
   if classified.head_logits:
     mix = losses.warmup_weights(step, config.warmup_steps, len(classified.head_logits))
@@ -83,10 +96,18 @@ def build(model: HyperTransformer, support: Support, query_images: tf.Tensor, qu
   return Objective(total, ce, terms, mix, variation, l2, shared, weights, classified)
 
 
-def build_pretraining(model: HyperTransformer, support_images: tf.Tensor, real_classes: tf.Tensor,
-                      classes: RealClasses, config: LossConfig, noise: Noise | None = None) -> Objective:
+def build_pretraining(
+  model: HyperTransformer,
+  support_images: tf.Tensor,
+  real_classes: tf.Tensor,
+  classes: RealClasses,
+  config: LossConfig,
+  noise: Noise | None = None,
+) -> Objective:
   """Pre-training of the shared feature extractor: the real-class head alone, no CNN is generated."""
   shared = model.shared_features(support_images, noise)
   assert shared is not None, 'checked with the flags'
-  head = losses.shared_head(shared, real_classes, classes.first, classes.count, config.label_smoothing)
+  head = losses.shared_head(
+    shared, real_classes, classes.first, classes.count, config.label_smoothing
+  )
   return Objective(head.loss, shared_head=head)

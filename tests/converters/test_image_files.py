@@ -21,7 +21,9 @@ GREY = RGB[..., 0]
 SAME = Form(8, 3)  # no resizing: pixels stay what they are
 
 
-def _read(image: Image.Image, tmp_path: pathlib.Path, kind: str, form: Form = SAME, **options: object) -> np.ndarray:
+def _read(
+  image: Image.Image, tmp_path: pathlib.Path, kind: str, form: Form = SAME, **options: object
+) -> np.ndarray:
   path = tmp_path / 'image.dat'  # the content tells the format, not the name
   image.save(path, kind, **options)
   return image_files.read(str(path), form)
@@ -43,7 +45,9 @@ def test_jpeg_is_near(tmp_path: pathlib.Path) -> None:
 
 
 def test_grey_and_colour(tmp_path: pathlib.Path) -> None:
-  np.testing.assert_array_equal(_read(Image.fromarray(GREY), tmp_path, 'PNG'), np.stack([GREY] * 3, -1))
+  np.testing.assert_array_equal(
+    _read(Image.fromarray(GREY), tmp_path, 'PNG'), np.stack([GREY] * 3, -1)
+  )
   luma = RGB @ np.array([0.299, 0.587, 0.114])
   found = _read(Image.fromarray(RGB), tmp_path, 'PNG', Form(8, 1))
   assert found.shape == (8, 8, 1)
@@ -72,8 +76,12 @@ def test_alpha_lies_on_white(tmp_path: pathlib.Path) -> None:
   expected = RGB * (alpha / 255) + 255 * (1 - alpha / 255)
   found = _read(Image.fromarray(np.concatenate([RGB, alpha], -1)), tmp_path, 'PNG')
   np.testing.assert_allclose(found, expected, atol=1)
-  found = _read(Image.fromarray(np.concatenate([GREY[..., None], alpha], -1), 'LA'), tmp_path, 'PNG', Form(8, 1))
-  np.testing.assert_allclose(found, GREY[..., None] * (alpha / 255) + 255 * (1 - alpha / 255), atol=1)
+  found = _read(
+    Image.fromarray(np.concatenate([GREY[..., None], alpha], -1), 'LA'), tmp_path, 'PNG', Form(8, 1)
+  )
+  np.testing.assert_allclose(
+    found, GREY[..., None] * (alpha / 255) + 255 * (1 - alpha / 255), atol=1
+  )
 
 
 def test_cmyk(tmp_path: pathlib.Path) -> None:
@@ -94,14 +102,22 @@ def test_sixteen_bits_are_scaled_not_clipped(kind: str, tmp_path: pathlib.Path) 
 def test_unknown_ranges_are_refused(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'image\.dat has float pixels'):
     _read(Image.fromarray(GREY.astype(np.float32)), tmp_path, 'TIFF')
-  with pytest.raises(InputError, match=r'image\.dat has pixels from -5 to 70000; expected 8 or 16 bits'):
+  with pytest.raises(
+    InputError, match=r'image\.dat has pixels from -5 to 70000; expected 8 or 16 bits'
+  ):
     _read(Image.fromarray(np.array([[-5, 70000]], np.int32)), tmp_path, 'TIFF')
 
 
 # EXIF's orientation -> how to turn the stored pixels upright.
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90}
+  2: lambda a: a[:, ::-1],
+  3: lambda a: a[::-1, ::-1],
+  4: lambda a: a[::-1],
+  5: lambda a: a.transpose(1, 0, 2),
+  6: lambda a: np.rot90(a, -1),
+  7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+  8: np.rot90,
+}
 
 
 @pytest.mark.parametrize('orientation', TURNS)
@@ -121,7 +137,9 @@ def test_first_picture_of_an_animation(tmp_path: pathlib.Path) -> None:
 def test_crops(size: tuple[int, int], tmp_path: pathlib.Path) -> None:
   """A white square in the middle of black: it fills a center crop, and is half of a squashed image."""
   wide = Image.new('L', size, 0)
-  wide.paste(255, ((size[0] - 20) // 2, (size[1] - 20) // 2, (size[0] + 20) // 2, (size[1] + 20) // 2))
+  wide.paste(
+    255, ((size[0] - 20) // 2, (size[1] - 20) // 2, (size[0] + 20) // 2, (size[1] + 20) // 2)
+  )
   assert (_read(wide, tmp_path, 'PNG', Form(20, 1, 'center')) == 255).all()
   squashed = _read(wide, tmp_path, 'PNG', Form(20, 1, 'squash'))
   assert abs(squashed.mean() - 127.5) < 3
@@ -129,9 +147,14 @@ def test_crops(size: tuple[int, int], tmp_path: pathlib.Path) -> None:
   assert squashed[0, 0] == 0
 
 
-@pytest.mark.parametrize(('values', 'found'), [
-    ((0, 3, 'squash'), 'image_size is 0; expected 1 to 4096'), ((84, 2, 'squash'), 'channels is 2; expected 1'),
-    ((84, 3, 'pad'), "crop is 'pad'; expected one of squash, center")])
+@pytest.mark.parametrize(
+  ('values', 'found'),
+  [
+    ((0, 3, 'squash'), 'image_size is 0; expected 1 to 4096'),
+    ((84, 2, 'squash'), 'channels is 2; expected 1'),
+    ((84, 3, 'pad'), "crop is 'pad'; expected one of squash, center"),
+  ],
+)
 def test_bad_forms(values: tuple[int, int, str], found: str) -> None:
   with pytest.raises(InputError, match=found):
     Form(*values)
@@ -145,23 +168,33 @@ def _encoded(kind: str) -> bytes:
 
 def _bomb(side: int) -> bytes:
   """A PNG of a few bytes that promises side x side pixels."""
+
   def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
   head = chunk(b'IHDR', struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0))
-  return b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', zlib.compress(bytes(1000))) + chunk(b'IEND', b'')
+  return (
+    b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', zlib.compress(bytes(1000))) + chunk(b'IEND', b'')
+  )
 
 
-@pytest.mark.parametrize(('data', 'found'), [
+@pytest.mark.parametrize(
+  ('data', 'found'),
+  [
     (_encoded('PNG')[:-400], 'is not a whole image'),
     (_encoded('JPEG')[:-400], r'is not a whole image \(image file is truncated'),
     (_encoded('GIF')[:30], 'is not'),
     (b'', 'is an empty file'),
     (b'<!DOCTYPE html><html>', 'is a web page, not an image'),
     (b'n01 3 4 5 6\n' * 20, 'is not an image of a format that Pillow reads'),
-    (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n', 'is not an image of a format'),
+    (
+      b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n',
+      'is not an image of a format',
+    ),
     (_bomb(60000), 'would unpack to more than 89478485 pixels'),
     (_bomb(10000), 'would unpack to more than 89478485 pixels'),
-])
+  ],
+)
 def test_broken_files(data: bytes, found: str, tmp_path: pathlib.Path) -> None:
   path = tmp_path / 'bad.jpg'
   path.write_bytes(data)

@@ -51,17 +51,24 @@ def test_training_reads_what_is_written(source: pathlib.Path, tmp_path: pathlib.
   np.testing.assert_array_equal(found.images, np.stack([_image(number) for number in range(6)]))
   assert found.sizes.tolist() == [3, 1, 2]
   assert list(written.lines()) == [
-      'train: 2 classes, 4 images: new:0-1', 'test: 1 classes, 2 images: new:2-2',
-      f'wrote {tmp_path / "data" / "new"}: 3 classes, uint8 6 x 6 x 6 x 3, 0.0 MB']
+    'train: 2 classes, 4 images: new:0-1',
+    'test: 1 classes, 2 images: new:2-2',
+    f'wrote {tmp_path / "data" / "new"}: 3 classes, uint8 6 x 6 x 6 x 3, 0.0 MB',
+  ]
   assert os.listdir(tmp_path / 'data') == ['new']
   with open(tmp_path / 'data' / 'new' / 'classes.csv', newline='') as file:
-    assert list(csv.reader(file)) == [['class', 'split', 'name', 'images'], ['0', 'train', 'a', '3'],
-                                      ['1', 'train', 'b', '1'], ['2', 'test', 'c', '2']]
+    assert list(csv.reader(file)) == [
+      ['class', 'split', 'name', 'images'],
+      ['0', 'train', 'a', '3'],
+      ['1', 'train', 'b', '1'],
+      ['2', 'test', 'c', '2'],
+    ]
 
 
 @pytest.mark.parametrize('block_bytes', [1, 1 << 24])
-def test_blocks_and_threads_keep_the_order(block_bytes: int, tmp_path: pathlib.Path,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_and_threads_keep_the_order(
+  block_bytes: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   monkeypatch.setattr(image_folder, '_BLOCK_BYTES', block_bytes)  # blocks of 8 images at the least
   monkeypatch.setattr(image_folder, '_threads', lambda: 4)
   images = np.stack([_image(number) for number in range(50)])
@@ -72,8 +79,11 @@ def test_blocks_and_threads_keep_the_order(block_bytes: int, tmp_path: pathlib.P
 
 def test_grey_pixels_from_memory(tmp_path: pathlib.Path) -> None:
   images = _image(0)[None, ..., :1]
-  image_folder.convert([image_sources.Split('all', (image_sources.ImageClass('a', images),))], tmp_path / 'x',
-                       Form(6, 1))
+  image_folder.convert(
+    [image_sources.Split('all', (image_sources.ImageClass('a', images),))],
+    tmp_path / 'x',
+    Form(6, 1),
+  )
   np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
 
 
@@ -82,7 +92,9 @@ def test_single_file(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
     _convert(source, tmp_path / 'out' / 'x.npy')
   assert not (tmp_path / 'out').exists()
   _convert(source / 'test', tmp_path / 'out' / 'x.npy')
-  np.testing.assert_array_equal(np.load(tmp_path / 'out' / 'x.npy'), np.stack([_image(4), _image(5)])[None])
+  np.testing.assert_array_equal(
+    np.load(tmp_path / 'out' / 'x.npy'), np.stack([_image(4), _image(5)])[None]
+  )
   assert os.listdir(tmp_path / 'out') == ['x.npy']
 
 
@@ -106,14 +118,20 @@ def test_at_most_ten_are_named(source: pathlib.Path, tmp_path: pathlib.Path) -> 
   assert len(str(caught.value).splitlines()) == 11
 
 
-def test_skip_broken(source: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_skip_broken(
+  source: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
   (source / 'train' / 'a' / '1.png').write_bytes(b'')
   written = _convert(source, tmp_path / 'x', skip_broken=True)
   found = folder_lib.load('x', str(tmp_path))
-  np.testing.assert_array_equal(found.images, np.stack([_image(number) for number in (0, 2, 3, 4, 5)]))
+  np.testing.assert_array_equal(
+    found.images, np.stack([_image(number) for number in (0, 2, 3, 4, 5)])
+  )
   assert found.sizes.tolist() == [2, 1, 2]
   assert list(written.lines())[-1].endswith('uint8 5 x 6 x 6 x 3, 0.0 MB, 1 broken images skipped')
-  assert capfd.readouterr().err.startswith(f'skipped: {source / "train" / "a" / "1.png"} is an empty file')
+  assert capfd.readouterr().err.startswith(
+    f'skipped: {source / "train" / "a" / "1.png"} is an empty file'
+  )
 
 
 def test_a_class_of_broken_images_only(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -123,7 +141,9 @@ def test_a_class_of_broken_images_only(source: pathlib.Path, tmp_path: pathlib.P
   assert not (tmp_path / 'x').exists()
 
 
-def test_full_disk(source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(
+  source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   usage = shutil.disk_usage(tmp_path)
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=6 * 108 - 1))
   with pytest.raises(InputError, match=r'out/x needs 0\.00 GB, but .* free; make room'):
@@ -148,7 +168,9 @@ def test_overwriting(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
   assert sorted(os.listdir(tmp_path)) == ['source', 'x']
 
 
-def test_a_killed_conversion_leaves_nothing_for_long(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_killed_conversion_leaves_nothing_for_long(
+  source: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   done = subprocess.Popen(['true'])
   done.wait()
   (tmp_path / f'.x.{done.pid}.part').mkdir()  # of a process that is no more
@@ -157,9 +179,12 @@ def test_a_killed_conversion_leaves_nothing_for_long(source: pathlib.Path, tmp_p
   assert sorted(os.listdir(tmp_path)) == sorted([f'.x.{os.getppid()}.part', 'source', 'x'])
 
 
-def test_interrupted(source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted(
+  source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   def stop(self: progress.Progress, done: int) -> None:
     raise KeyboardInterrupt
+
   monkeypatch.setattr(progress.Progress, 'update', stop)
   with pytest.raises(KeyboardInterrupt):
     _convert(source, tmp_path / 'out' / 'x')
@@ -174,12 +199,17 @@ def test_output_path(tmp_path: pathlib.Path) -> None:
   assert image_folder.output_path(str(tmp_path / 'x')) == tmp_path / 'x'
 
 
-@pytest.mark.parametrize(('text', 'found'), [
-    ('', '--output_path is not given'), ('photos', "photos is there and holds 'me.jpg', so it is not the folder of"),
+@pytest.mark.parametrize(
+  ('text', 'found'),
+  [
+    ('', '--output_path is not given'),
+    ('photos', "photos is there and holds 'me.jpg', so it is not the folder of"),
     ('both', r'both\.npy is there and would be read in place of the folder'),
     ('my set', "'my set' is not a dataset name"),
-    ('a:b', 'is not a dataset name'), ('file', 'file is a file; expected the folder'),
-])
+    ('a:b', 'is not a dataset name'),
+    ('file', 'file is a file; expected the folder'),
+  ],
+)
 def test_bad_output_paths(text: str, found: str, tmp_path: pathlib.Path) -> None:
   (tmp_path / 'photos').mkdir()
   (tmp_path / 'photos' / 'me.jpg').write_bytes(b'x')

@@ -1,4 +1,5 @@
 """The Omniglot converter on a small made-up release, and on the real one where it is there."""
+
 from __future__ import annotations
 
 import io
@@ -14,20 +15,23 @@ from hypertransformer.converters import omniglot
 from hypertransformer.errors import InputError
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared'
-RELEASE = omniglot.Release((('images_background', 3), ('images_evaluation', 2)), drawings=2,
-                           side=105)
+RELEASE = omniglot.Release(
+  (('images_background', 3), ('images_evaluation', 2)), drawings=2, side=105
+)
 # Alphabets and characters by split, in the order in which the classes must come.
-CHARACTERS = [('images_background', 'Arctic', 'character01'),
-              ('images_background', 'Arctic', 'character02'),
-              ('images_background', 'Zulu', 'character01'),
-              ('images_evaluation', 'Arctic', 'character01'),
-              ('images_evaluation', 'Beta', 'character01')]
+CHARACTERS = [
+  ('images_background', 'Arctic', 'character01'),
+  ('images_background', 'Arctic', 'character02'),
+  ('images_background', 'Zulu', 'character01'),
+  ('images_evaluation', 'Arctic', 'character01'),
+  ('images_evaluation', 'Beta', 'character01'),
+]
 
 
 def _ink(cls: int, drawing: int) -> np.ndarray:
   """A drawing [105, 105] of bools, True where there is ink."""
   ink = np.zeros((105, 105), bool)
-  ink[10 + 15 * cls:25 + 15 * cls, 20 + 40 * drawing:50 + 40 * drawing] = True
+  ink[10 + 15 * cls : 25 + 15 * cls, 20 + 40 * drawing : 50 + 40 * drawing] = True
   return ink
 
 
@@ -63,16 +67,27 @@ def _zipped(folder: pathlib.Path, files: dict[str, bytes]) -> None:
 
 def _expected(size: int) -> np.ndarray:
   """255 - LANCZOS of the grey image, where ink is 0."""
-  return np.stack([[255 - np.asarray(
-      Image.fromarray(np.where(_ink(cls, drawing), 0, 255).astype(np.uint8)).resize(
-          (size, size), Image.Resampling.LANCZOS)) for drawing in range(2)]
-                   for cls in range(5)])[..., np.newaxis]
+  return np.stack(
+    [
+      [
+        255
+        - np.asarray(
+          Image.fromarray(np.where(_ink(cls, drawing), 0, 255).astype(np.uint8)).resize(
+            (size, size), Image.Resampling.LANCZOS
+          )
+        )
+        for drawing in range(2)
+      ]
+      for cls in range(5)
+    ]
+  )[..., np.newaxis]
 
 
 @pytest.mark.parametrize('store', [_unpacked, _zipped])
 @pytest.mark.parametrize('size', [28, 14, 105])
-def test_converts(store: Callable[[pathlib.Path, dict[str, bytes]], None], size: int,
-                  tmp_path: pathlib.Path) -> None:
+def test_converts(
+  store: Callable[[pathlib.Path, dict[str, bytes]], None], size: int, tmp_path: pathlib.Path
+) -> None:
   files = _files()
   shadow = 'images_background/__MACOSX/character01/x.png'
   store(tmp_path, {**files, 'images_background/Arctic/readme.txt': b'', shadow: b'no image'})
@@ -87,8 +102,9 @@ BROKEN = 'images_evaluation/Beta/character01/0005_02.png'  # the first file of i
 
 
 def _without(path: str) -> Callable[[pathlib.Path], None]:
-  return lambda root: _zipped(root, {name: data for name, data in _files().items()
-                                     if path not in name})
+  return lambda root: _zipped(
+    root, {name: data for name, data in _files().items() if path not in name}
+  )
 
 
 def _with(data: bytes, store: Callable[..., None] = _zipped) -> Callable[[pathlib.Path], None]:
@@ -100,19 +116,22 @@ def _broken_archive(change: Callable[[bytes], bytes]) -> Callable[[pathlib.Path]
     _zipped(root, _files())
     path = root / 'images_evaluation.zip'
     path.write_bytes(change(path.read_bytes()))
+
   return make
 
 
 def _flipped(data: bytes) -> bytes:
   """One byte of the first file's compressed data changed: its checksum no longer holds."""
   start = 30 + len(BROKEN) + 40
-  return data[:start] + bytes([data[start] ^ 255]) + data[start + 1:]
+  return data[:start] + bytes([data[start] ^ 255]) + data[start + 1 :]
 
 
 BLANK = Image.new('1', (105, 105), 1)
 
 
-@pytest.mark.parametrize(('make', 'found'), [
+@pytest.mark.parametrize(
+  ('make', 'found'),
+  [
     (lambda root: None, r'neither .*images_background\.zip nor the folder .*images_background is'),
     (_without('Zulu'), r'images_background\.zip holds 2 characters .*expected 3'),
     (_without('0004_02'), r'evaluation\.zip: Arctic/character01 holds 1 drawings; expected 2'),
@@ -127,9 +146,11 @@ BLANK = Image.new('1', (105, 105), 1)
     (_with(_png(BLANK)[:60], _unpacked), r'0005_02\.png is not a whole PNG image'),
     (_with(_png(BLANK.resize((28, 28)))), r'0005_02\.png is a 28 x 28 image .*expected 105 x 105'),
     (_with(_png(BLANK.convert('RGB'))), r'0005_02\.png is a 105 x 105 image of mode RGB'),
-])
-def test_bad_releases(make: Callable[[pathlib.Path], None], found: str,
-                      tmp_path: pathlib.Path) -> None:
+  ],
+)
+def test_bad_releases(
+  make: Callable[[pathlib.Path], None], found: str, tmp_path: pathlib.Path
+) -> None:
   make(tmp_path)
   with pytest.raises(InputError, match=found):
     omniglot.convert(tmp_path, 28, RELEASE)

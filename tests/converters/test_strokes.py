@@ -1,4 +1,5 @@
 """The built-in dataset: deterministic, plausible ink, and as hard as Omniglot."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,10 +18,10 @@ def test_shape_and_ink(images: np.ndarray) -> None:
   assert images.shape == (120, 6, 28, 28, 1)
   assert images.dtype == np.uint8
   per_image = images.reshape(720, -1)
-  assert (per_image.max(1) == 255).mean() > 0.9    # bright ink
-  assert (np.median(per_image, 1) == 0).all()      # on a dark ground
+  assert (per_image.max(1) == 255).mean() > 0.9  # bright ink
+  assert (np.median(per_image, 1) == 0).all()  # on a dark ground
   assert ((per_image > 0) & (per_image < 255)).any(1).all()  # with smooth edges
-  assert 8 < images.mean() < 35                    # Omniglot: 21
+  assert 8 < images.mean() < 35  # Omniglot: 21
 
 
 def test_same_seed_same_bytes(images: np.ndarray) -> None:
@@ -57,7 +58,7 @@ def test_without_noise_drawings_are_alike() -> None:
   still = strokes.Noise(0, 0, 0, 0, 0, 0, 0)
   character = strokes.plan(random)
   drawings = strokes.draw(character, 8, 28, random, still).astype(float)
-  assert np.abs(drawings - drawings.mean(0)).mean() < 6     # only the pen's width varies
+  assert np.abs(drawings - drawings.mean(0)).mean() < 6  # only the pen's width varies
   noisy = strokes.draw(character, 8, 28, random).astype(float)
   assert np.abs(noisy - noisy.mean(0)).mean() > 12
 
@@ -65,21 +66,24 @@ def test_without_noise_drawings_are_alike() -> None:
 def test_spline_passes_its_points_and_keeps_straight_lines() -> None:
   for rounded in (True, False):
     weights = strokes._spline(4, rounded)
-    np.testing.assert_allclose(weights[::strokes._STEPS], np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(weights[:: strokes._STEPS], np.eye(4), atol=1e-12)
     np.testing.assert_allclose(weights.sum(1), 1)
-  level = strokes._spline(4, True) @ np.array([0., 1, 2, 3])
+  level = strokes._spline(4, True) @ np.array([0.0, 1, 2, 3])
   np.testing.assert_allclose(level, np.linspace(0, 3, len(level)), atol=1e-12)
-  corner = strokes._spline(3, False) @ np.array([[0., 0], [1, 0], [1, 1]])
+  corner = strokes._spline(3, False) @ np.array([[0.0, 0], [1, 0], [1, 1]])
   assert ((corner[:, 1] == 0) | (corner[:, 0] == 1)).all()
 
 
-@pytest.mark.parametrize(('change', 'found'), [
+@pytest.mark.parametrize(
+  ('change', 'found'),
+  [
     ({'classes': 0}, 'classes is 0; expected at least 1'),
     ({'samples': 0}, 'samples is 0'),
     ({'image_size': 7}, 'image_size is 7; expected at least 8'),
     ({'seed': -1}, 'seed is -1'),
-    ({'seed': 2 ** 32}, 'seed is 4294967296'),
-])
+    ({'seed': 2**32}, 'seed is 4294967296'),
+  ],
+)
 def test_bad_arguments(change: dict[str, int], found: str) -> None:
   arguments = {'classes': 1, 'samples': 1, 'image_size': 28, 'seed': 0} | change
   with pytest.raises(InputError, match=found):

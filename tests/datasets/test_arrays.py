@@ -1,4 +1,5 @@
 """Reading datasets of every layout, the view by class, and what is said about bad files."""
+
 from __future__ import annotations
 
 import os
@@ -19,8 +20,9 @@ RAGGED = [RNG.integers(0, 256, (count, 5, 6, 3), dtype=np.uint8) for count in (2
 
 
 def _by_class(found: arrays.ClassArrays) -> list[np.ndarray]:
-  return [found.gather(found.rows(cls, range(found.sizes[cls])))
-          for cls in range(found.num_classes)]
+  return [
+    found.gather(found.rows(cls, range(found.sizes[cls]))) for cls in range(found.num_classes)
+  ]
 
 
 def _save_chunk(path: pathlib.Path, classes: list[np.ndarray]) -> None:
@@ -71,14 +73,18 @@ def test_fortran_order(tmp_path: pathlib.Path) -> None:
   _assert_classes(folder_lib.load('x', str(tmp_path)), list(IMAGES))
 
 
-@pytest.mark.parametrize(('stored', 'expected'), [
+@pytest.mark.parametrize(
+  ('stored', 'expected'),
+  [
     (IMAGES > 99, np.where(IMAGES > 99, 255, 0)),
     (IMAGES.astype(np.float32), IMAGES),
     (IMAGES.astype('>f8') * 0.99 + 0.3, np.round(IMAGES * 0.99 + 0.3)),
     (np.full((1, 2, 3, 3, 1), 254.6, np.float16), np.full((1, 2, 3, 3, 1), 255)),
-])
-def test_other_dtypes(stored: np.ndarray, expected: np.ndarray, tmp_path: pathlib.Path,
-                      monkeypatch: pytest.MonkeyPatch) -> None:
+  ],
+)
+def test_other_dtypes(
+  stored: np.ndarray, expected: np.ndarray, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   monkeypatch.setattr(layouts, '_BLOCK_BYTES', 1500)  # several blocks, the last one shorter
   np.save(tmp_path / 'x.npy', stored)
   _assert_classes(folder_lib.load('x', str(tmp_path)), list(expected))
@@ -117,8 +123,10 @@ def test_chunks_of_other_forms(tmp_path: pathlib.Path) -> None:
   single = np.empty(2, object)
   single[:] = list(IMAGES[2, :2])
   _save_chunk(folder / '3.npy', [single, IMAGES[3].astype(np.float32)])
-  _assert_classes(folder_lib.load('x', str(tmp_path)),
-                  [*IMAGES, IMAGES[0], IMAGES[1, :2], IMAGES[2, :2], IMAGES[3]])
+  _assert_classes(
+    folder_lib.load('x', str(tmp_path)),
+    [*IMAGES, IMAGES[0], IMAGES[1, :2], IMAGES[2, :2], IMAGES[3]],
+  )
 
 
 def test_rows_and_gather(tmp_path: pathlib.Path) -> None:
@@ -156,11 +164,14 @@ def large(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray
   return images
 
 
-def test_a_large_file_is_read_by_rows(large: np.ndarray, tmp_path: pathlib.Path,
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_read_by_rows(
+  large: np.ndarray, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   read: list[list[int]] = []
   preads = arrays._File.read
-  monkeypatch.setattr(arrays._File, 'read', lambda self, rows: read.append(rows.tolist()) or preads(self, rows))
+  monkeypatch.setattr(
+    arrays._File, 'read', lambda self, rows: read.append(rows.tolist()) or preads(self, rows)
+  )
   found = folder_lib.load('x', str(tmp_path))
   _assert_classes(found, RAGGED)
   order = specs.shuffled_classes(5, 2022)
@@ -194,13 +205,16 @@ def test_arrays_without_a_file_of_their_own_are_indexed(tmp_path: pathlib.Path) 
   _assert_classes(folder_lib.load('f', str(tmp_path)), list(IMAGES))
 
 
-def test_resident_memory_stays_small(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resident_memory_stays_small(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   statm = pathlib.Path('/proc/self/statm')
   if not statm.exists() or not hasattr(os, 'preadv'):
     pytest.skip('resident memory is looked at on Linux only')
   monkeypatch.setattr(arrays, 'LARGE_BYTES', 1 << 24)
-  images = np.lib.format.open_memmap(tmp_path / 'x.npy', mode='w+', dtype=np.uint8,
-                                     shape=(20, 50, 256, 256, 3))  # 197 MB, sparse on disk
+  images = np.lib.format.open_memmap(
+    tmp_path / 'x.npy', mode='w+', dtype=np.uint8, shape=(20, 50, 256, 256, 3)
+  )  # 197 MB, sparse on disk
   images[7, 3] = 9
   images.flush()
   del images
@@ -233,6 +247,7 @@ def _chunk(*classes: object) -> Callable[[pathlib.Path], None]:
   def make(root: pathlib.Path) -> None:
     (root / 'x').mkdir()
     _save_chunk(root / 'x' / '1.npy', list(classes))  # type: ignore[arg-type]
+
   return make
 
 
@@ -251,13 +266,18 @@ def _half_folder(root: pathlib.Path) -> None:
   np.save(root / 'x' / 'images.npy', IMAGES[0])
 
 
-def _bare(shape: tuple[int, ...], dtype: object, value: float = 2.) -> np.ndarray:
+def _bare(shape: tuple[int, ...], dtype: object, value: float = 2.0) -> np.ndarray:
   return np.full(shape, value, dtype)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize(('make', 'found'), [
-    (lambda root: None, r"dataset 'x' is not there: looked for .*x\.npy and the folder .*x; make it from images with "
-     r'python utils/cache_image_folder\.py, or put x\.npy \[classes, samples, H, W, C\] there'),
+@pytest.mark.parametrize(
+  ('make', 'found'),
+  [
+    (
+      lambda root: None,
+      r"dataset 'x' is not there: looked for .*x\.npy and the folder .*x; make it from images with "
+      r'python utils/cache_image_folder\.py, or put x\.npy \[classes, samples, H, W, C\] there',
+    ),
     (_write(b'<html><body>Not found'), r'x\.npy is a web page'),
     (_write(b''), r'x\.npy is an empty file'),
     (_write(b'hello, this is text'), r'x\.npy is not a NumPy \.npy file'),
@@ -279,33 +299,42 @@ def _bare(shape: tuple[int, ...], dtype: object, value: float = 2.) -> np.ndarra
     (_folder(IMAGES[0], np.array([2])), r'sums to 2 images, but .*images\.npy holds 3'),
     (_folder(IMAGES[0], np.array([3, 0])), r'class_sizes\.npy .*at least 1'),
     (_folder(IMAGES[0], np.array([[3]])), r'class_sizes\.npy holds int64 \[1, 1\]'),
-    (_folder(IMAGES[0], np.array([3.])), r'class_sizes\.npy holds float64'),
+    (_folder(IMAGES[0], np.array([3.0])), r'class_sizes\.npy holds float64'),
     (_half_folder, r'images\.npy is there but .*class_sizes\.npy is not'),
     (lambda root: (root / 'x').mkdir(), r'holds no \.npy files'),
-    (_chunk(IMAGES[0], np.zeros((2, 9, 9, 2), np.uint8)),
-     r'1\.npy: class 1 has images of \[9, 9, 2\], earlier ones \[5, 6, 2\]'),
+    (
+      _chunk(IMAGES[0], np.zeros((2, 9, 9, 2), np.uint8)),
+      r'1\.npy: class 1 has images of \[9, 9, 2\], earlier ones \[5, 6, 2\]',
+    ),
     (_chunk(IMAGES[0], IMAGES[0, 0, 0]), r'1\.npy: entry 1 is uint8 \[6, 2\]'),
     (_chunk(IMAGES[0], IMAGES[0, :0]), r'1\.npy: entry 1 is uint8 \[0, 5, 6, 2\]'),
     (_chunk(IMAGES[0], [IMAGES[0, 0], IMAGES[0, 0, 0]]), r'1\.npy: entry 1 is not one array'),
     (_chunk(IMAGES[0], IMAGES[0].astype(np.int32)), r'1\.npy: entry 1 holds int32'),
     (_chunk(IMAGES[0], 'text'), r'1\.npy: entry 1 is'),
     (_chunk(IMAGES[0], pathlib.PurePosixPath('a')), r'1\.npy is refused: it wants to use pathlib'),
-])
-def test_bad_files(make: Callable[[pathlib.Path], None], found: str,
-                   tmp_path: pathlib.Path) -> None:
+  ],
+)
+def test_bad_files(
+  make: Callable[[pathlib.Path], None], found: str, tmp_path: pathlib.Path
+) -> None:
   make(tmp_path)
   with pytest.raises(InputError, match=found):
     folder_lib.load('x', str(tmp_path))
 
 
-@pytest.mark.parametrize(('name', 'converter'), [
-    ('omniglot', 'utils/cache_omniglot.py'), ('strokes', 'utils/make_strokes.py'),
+@pytest.mark.parametrize(
+  ('name', 'converter'),
+  [
+    ('omniglot', 'utils/cache_omniglot.py'),
+    ('strokes', 'utils/make_strokes.py'),
     ('miniimagenet', 'utils/cache_miniimagenet.py'),
     ('tieredimagenet', 'utils/cache_tieredimagenet.py'),
     ('photos', 'utils/cache_image_folder.py'),
-])
-def test_missing_dataset_names_its_converter(name: str, converter: str,
-                                             tmp_path: pathlib.Path) -> None:
+  ],
+)
+def test_missing_dataset_names_its_converter(
+  name: str, converter: str, tmp_path: pathlib.Path
+) -> None:
   with pytest.raises(InputError, match=rf'{name}\.npy and the folder .*make it .*{converter}'):
     folder_lib.load(name, str(tmp_path))
 
@@ -313,12 +342,15 @@ def test_missing_dataset_names_its_converter(name: str, converter: str,
 def test_missing_folder(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'the data folder .*nowhere is not there'):
     folder_lib.load('omniglot', str(tmp_path / 'nowhere'))
-  with pytest.raises(InputError, match='is not there: no folder of data is given, expected --data_numpy_dir'):
+  with pytest.raises(
+    InputError, match='is not there: no folder of data is given, expected --data_numpy_dir'
+  ):
     folder_lib.load('omniglot', '')
 
 
-def test_a_subset_of_a_known_dataset_is_warned_of(tmp_path: pathlib.Path,
-                                                  warnings: list[str]) -> None:
+def test_a_subset_of_a_known_dataset_is_warned_of(
+  tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
   np.save(tmp_path / 'kmnist.npy', IMAGES)
   assert folder_lib.load('kmnist', str(tmp_path)).num_classes == 4
   assert warnings == ['dataset kmnist has 4 classes; the complete one has 10']
@@ -328,8 +360,10 @@ def test_file_before_folder(tmp_path: pathlib.Path, warnings: list[str]) -> None
   np.save(tmp_path / 'x.npy', IMAGES)
   _flat_folder(tmp_path / 'x', np.concatenate(RAGGED), np.array([len(part) for part in RAGGED]))
   assert folder_lib.load('x', str(tmp_path)).num_classes == 4
-  assert warnings == [f'{tmp_path / "x.npy"} and the folder {tmp_path / "x"} are both there: the file is read, the '
-                      'folder is not; remove the one that is out of date']
+  assert warnings == [
+    f'{tmp_path / "x.npy"} and the folder {tmp_path / "x"} are both there: the file is read, the '
+    'folder is not; remove the one that is out of date'
+  ]
 
 
 def test_select(tmp_path: pathlib.Path) -> None:

@@ -16,14 +16,26 @@ from hypertransformer.errors import InputError
 RNG = np.random.default_rng(0)
 
 
-def _arrays(shape: tuple[int, int, int] = (28, 28, 3), sizes: tuple[int, ...] = (3, 5, 1)) -> ClassArrays:
+def _arrays(
+  shape: tuple[int, int, int] = (28, 28, 3), sizes: tuple[int, ...] = (3, 5, 1)
+) -> ClassArrays:
   images = RNG.integers(0, 256, (sum(sizes), *shape), dtype=np.uint8)
   return ClassArrays('x', images, np.cumsum(sizes) - sizes, np.array(sizes))
 
 
-@pytest.mark.parametrize(('shape', 'cell'), [((28, 28, 1), (56, 56)), ((28, 28, 3), (56, 56)), ((10, 20, 3), (60, 30)),
-                                             ((84, 84, 3), (84, 84)), ((256, 128, 3), (64, 128))])
-def test_each_row_has_images_of_its_class(shape: tuple[int, int, int], cell: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+  ('shape', 'cell'),
+  [
+    ((28, 28, 1), (56, 56)),
+    ((28, 28, 3), (56, 56)),
+    ((10, 20, 3), (60, 30)),
+    ((84, 84, 3), (84, 84)),
+    ((256, 128, 3), (64, 128)),
+  ],
+)
+def test_each_row_has_images_of_its_class(
+  shape: tuple[int, int, int], cell: tuple[int, int]
+) -> None:
   arrays = _arrays(shape)
   sheet, classes = contact_sheet.draw(arrays, 0, (), 12, 4)
   assert classes == [0, 1, 2]
@@ -38,7 +50,7 @@ def test_each_row_has_images_of_its_class(shape: tuple[int, int, int], cell: tup
     for column in range(min(size, 4)):
       top, start = row * (cell[1] + 2), left + column * (cell[0] + 2)
       step_y, step_x = cell[1] // shape[0], cell[0] // shape[1]
-      shown.add(pixels[top:top + cell[1]:step_y, start:start + cell[0]:step_x].tobytes())
+      shown.add(pixels[top : top + cell[1] : step_y, start : start + cell[0] : step_x].tobytes())
     samples = {image.tobytes() for image in arrays.gather(arrays.rows(row, range(size)))}
     assert len(shown) == min(size, 4)
     assert shown <= samples
@@ -46,8 +58,10 @@ def test_each_row_has_images_of_its_class(shape: tuple[int, int, int], cell: tup
 
 def test_the_seed_chooses(tmp_path: pathlib.Path) -> None:
   arrays = _arrays(sizes=(4,) * 50)
-  chosen = [contact_sheet.save(tmp_path / f'{number}.png', arrays, seed, rows=5)
-            for number, seed in enumerate((1, 1, 2))]
+  chosen = [
+    contact_sheet.save(tmp_path / f'{number}.png', arrays, seed, rows=5)
+    for number, seed in enumerate((1, 1, 2))
+  ]
   assert chosen[0] == chosen[1] == sorted(chosen[0])
   assert len(set(chosen[0])) == 5
   assert chosen[0] != chosen[2]

@@ -13,8 +13,12 @@ from hypertransformer.datasets.arrays import ClassArrays
 
 def _arrays(classes: list[list[int]], shape: tuple[int, int, int] = (2, 3, 1)) -> ClassArrays:
   """A dataset of which an image is made by each number; equal numbers give equal images."""
-  images = np.stack([np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
-                     for number in itertools.chain(*classes)])
+  images = np.stack(
+    [
+      np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
+      for number in itertools.chain(*classes)
+    ]
+  )
   sizes = np.array([len(cls) for cls in classes])
   return ClassArrays('x', images, np.cumsum(sizes) - sizes, sizes)
 
@@ -75,7 +79,8 @@ def test_scan_follows_the_order_of_classes() -> None:
   """After a shuffle rows do not ascend with classes."""
   found = _arrays([[1], [2, 3], [4, 5, 6]])
   plain, shuffled = duplicates.scan(found).hashes, duplicates.scan(found.shuffled(3)).hashes
-  rows = np.concatenate([found.shuffled(3).rows(cls, range(size))
-                         for cls, size in enumerate(found.shuffled(3).sizes)])
+  rows = np.concatenate(
+    [found.shuffled(3).rows(cls, range(size)) for cls, size in enumerate(found.shuffled(3).sizes)]
+  )
   assert rows.tolist() != sorted(rows)
   np.testing.assert_array_equal(shuffled, plain[rows])

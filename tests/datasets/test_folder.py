@@ -30,7 +30,9 @@ def test_without_labels_the_first_use_labels(data_folder: pathlib.Path) -> None:
   assert DataFolder(str(data_folder), use_labels=4).open('tiny').classes.tolist() == [0, 1, 2, 3]
 
 
-def test_classes_are_shuffled_by_the_seed_as_in_the_original(data_folder: pathlib.Path, tiny: np.ndarray) -> None:
+def test_classes_are_shuffled_by_the_seed_as_in_the_original(
+  data_folder: pathlib.Path, tiny: np.ndarray
+) -> None:
   order = list(range(30))
   random.seed(2022)
   random.shuffle(order)
@@ -55,11 +57,17 @@ def test_a_dataset_is_read_once(data_folder: pathlib.Path, monkeypatch: pytest.M
 
 
 def test_classes_that_are_not_there(data_folder: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=r"labels 28-33 of dataset 'tiny' are asked for, but it has the classes 0-29"):
+  with pytest.raises(
+    InputError, match=r"labels 28-33 of dataset 'tiny' are asked for, but it has the classes 0-29"
+  ):
     DataFolder(str(data_folder)).open('tiny:28-33')
 
 
-def test_a_dataset_that_is_not_there(data_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_that_is_not_there(
+  data_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   monkeypatch.setattr(tfds, 'offers', lambda name: False)
-  with pytest.raises(InputError, match=r"dataset 'omniglot' is not there: looked for .*omniglot\.npy"):
+  with pytest.raises(
+    InputError, match=r"dataset 'omniglot' is not there: looked for .*omniglot\.npy"
+  ):
     DataFolder(str(data_folder)).open('omniglot:0-9')

@@ -23,8 +23,13 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
   parts = [RNG.integers(0, 256, (size, 5, 5, 3), dtype=np.uint8) for size in SIZES]
   parts[4][3] = parts[1][1]
   parts[0][0] = 9
-  classes = [image_sources.ImageClass(name, part) for name, part in zip('abcdef', parts, strict=True)]
-  splits = [image_sources.Split('train', tuple(classes[:4])), image_sources.Split('test', tuple(classes[4:]))]
+  classes = [
+    image_sources.ImageClass(name, part) for name, part in zip('abcdef', parts, strict=True)
+  ]
+  splits = [
+    image_sources.Split('train', tuple(classes[:4])),
+    image_sources.Split('test', tuple(classes[4:])),
+  ]
   image_folder.convert(splits, tmp_path / 'cub', Form(5, 3))
   return tmp_path
 
@@ -35,19 +40,19 @@ def _report(*arguments: object) -> str:
 
 def test_converted_folder(folder: pathlib.Path) -> None:
   assert _report('cub', str(folder)).splitlines() == [
-      f'dataset:    cub, {folder / "cub"}',
-      'on disk:    0.0 MB (2 files), uint8',
-      'classes:    6, 66 images',
-      'per class:  min 6, median 7.5, max 30 images',
-      'images:     5 x 5 x 3 (height x width x channels)',
-      'values:     0 to 255; 1 images of a single value',
-      'split:      train=cub:0-3: 4 classes of at least 7 images',
-      '            fits none of the usual tasks: up to 4-way, up to 7 support and query images a class together',
-      'split:      test=cub:4-5: 2 classes of at least 6 images',
-      '            fits none of the usual tasks: up to 2-way, up to 6 support and query images a class together',
-      'duplicates: 0 images have a twin in their class, 0 in another class of their split',
-      '            2 images of train and test have a twin in the other',
-      '            such as class 1 (b), image 1 = class 4 (e), image 3',
+    f'dataset:    cub, {folder / "cub"}',
+    'on disk:    0.0 MB (2 files), uint8',
+    'classes:    6, 66 images',
+    'per class:  min 6, median 7.5, max 30 images',
+    'images:     5 x 5 x 3 (height x width x channels)',
+    'values:     0 to 255; 1 images of a single value',
+    'split:      train=cub:0-3: 4 classes of at least 7 images',
+    '            fits none of the usual tasks: up to 4-way, up to 7 support and query images a class together',
+    'split:      test=cub:4-5: 2 classes of at least 6 images',
+    '            fits none of the usual tasks: up to 2-way, up to 6 support and query images a class together',
+    'duplicates: 0 images have a twin in their class, 0 in another class of their split',
+    '            2 images of train and test have a twin in the other',
+    '            such as class 1 (b), image 1 = class 4 (e), image 3',
   ]
 
 
@@ -73,8 +78,10 @@ def test_presets_of_a_known_dataset(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'miniimagenet.npy', images > 0)
   report = _report('miniimagenet', str(tmp_path))
   assert ', bool, read as uint8' in report
-  assert 'split:      train=miniimagenet:0-63: 64 classes of at least 21 images\n            fits 5-way 1-shot + 20, ' \
-         '5-way 5-shot + 16, 20-way 1-shot + 20, 20-way 5-shot + 16 query images a class' in report
+  assert (
+    'split:      train=miniimagenet:0-63: 64 classes of at least 21 images\n            fits 5-way 1-shot + 20, '
+    '5-way 5-shot + 16, 20-way 1-shot + 20, 20-way 5-shot + 16 query images a class' in report
+  )
   assert 'split:      test=miniimagenet:80-99: 20 classes' in report
   assert '2 images of train and test have a twin in the other' in report
 
@@ -86,7 +93,9 @@ def test_other_layouts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) 
   chunk = np.empty(2, object)
   chunk[:] = [images[0], images[1, :2]]
   np.save(tmp_path / 'chunks' / '1.npy', chunk, allow_pickle=True)
-  assert 'split:      all=kmnist:0-9: 10 classes of at least 3 images' in _report('kmnist', str(tmp_path))
+  assert 'split:      all=kmnist:0-9: 10 classes of at least 3 images' in _report(
+    'kmnist', str(tmp_path)
+  )
   report = _report('chunks', str(tmp_path))
   assert 'object, read as uint8' in report
   assert 'classes:    2, 5 images' in report
@@ -98,27 +107,41 @@ def test_zero_to_one_by_mistake(tmp_path: pathlib.Path) -> None:
   assert 'values:     0 to 1; looks like 0..1, expected 0..255' in _report('x', str(tmp_path))
 
 
-@pytest.mark.parametrize(('name', 'splits', 'found'), [
+@pytest.mark.parametrize(
+  ('name', 'splits', 'found'),
+  [
     ('none', '', r"dataset 'none' is not there"),
     ('cub:0-3', '', "'cub:0-3' has labels; expected the name of a dataset only"),
     ('../cub', '', 'is not a dataset name'),
     ('cub', 'a=x:0-3', r"splits: a=x:0-3 is not of the dataset 'cub'; expected a=cub:LABELS"),
     ('cub', 'a=cub:0-6', r"splits: a has the class 6, but dataset 'cub' has the classes 0-5"),
     ('cub', 'a=cub:0-3,b=cub:3', 'splits: the class 3 is in a and in b'),
-])
+  ],
+)
 def test_errors(name: str, splits: str, found: str, folder: pathlib.Path) -> None:
   with pytest.raises(InputError, match=found):
     inspection.inspect(name, str(folder), splits)
 
 
-@pytest.mark.parametrize('change', [('5,test', '6,test'), ('e,6', 'e,7'), ('class,', ''), ('5,test,f,6\r\n', ''),
-                                    ('f,6', '"f,6'), ('5,test,f,6\r\n', '5,test\r\n')])
+@pytest.mark.parametrize(
+  'change',
+  [
+    ('5,test', '6,test'),
+    ('e,6', 'e,7'),
+    ('class,', ''),
+    ('5,test,f,6\r\n', ''),
+    ('f,6', '"f,6'),
+    ('5,test,f,6\r\n', '5,test\r\n'),
+  ],
+)
 def test_a_class_list_of_something_else(change: tuple[str, str], folder: pathlib.Path) -> None:
   path = folder / 'cub' / 'classes.csv'
   text = path.read_bytes().decode()
   assert change[0] in text
   path.write_text(text.replace(*change), newline='')
-  with pytest.raises(InputError, match=r'classes\.csv (does not list the 6 classes|cannot be read)'):
+  with pytest.raises(
+    InputError, match=r'classes\.csv (does not list the 6 classes|cannot be read)'
+  ):
     inspection.inspect('cub', str(folder))
 
 

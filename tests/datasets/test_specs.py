@@ -1,4 +1,5 @@
 """Dataset specs, evaluation presets and the published label permutation."""
+
 from __future__ import annotations
 
 import hashlib
@@ -16,17 +17,22 @@ GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'label_shuffle.json'
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'golden' / 'label_shuffle.json'
 
 
-@pytest.mark.parametrize(('text', 'name', 'classes'), [
+@pytest.mark.parametrize(
+  ('text', 'name', 'classes'),
+  [
     ('omniglot', 'omniglot', None),
     ('omniglot:7', 'omniglot', (7,)),
     ('my-set_2.1:0-2,20,30-31', 'my-set_2.1', (0, 1, 2, 20, 30, 31)),
     (' x:5-5, 3 ', 'x', (5, 3)),
-])
+  ],
+)
 def test_parse_dataset(text: str, name: str, classes: tuple[int, ...] | None) -> None:
   assert specs.parse_dataset(text) == DatasetSpec(name, classes)
 
 
-@pytest.mark.parametrize(('text', 'found'), [
+@pytest.mark.parametrize(
+  ('text', 'found'),
+  [
     ('', 'not a dataset name'),
     (':0-3', 'not a dataset name'),
     ('../x:0', 'not a dataset name'),
@@ -40,7 +46,8 @@ def test_parse_dataset(text: str, name: str, classes: tuple[int, ...] | None) ->
     ('x:0-99999999999', 'is not a label'),
     ('x:9-3', 'the range 9-3 is reversed; write 3-9'),
     ('x:0-4,3', 'label 3 is given twice'),
-])
+  ],
+)
 def test_parse_dataset_errors(text: str, found: str) -> None:
   with pytest.raises(InputError, match=found):
     specs.parse_dataset(text)
@@ -48,22 +55,28 @@ def test_parse_dataset_errors(text: str, found: str) -> None:
 
 def test_eval_datasets_with_commas_in_labels() -> None:
   assert specs.parse_eval_datasets('test=name:0-2,20,30-31,val=name:40-41,other:5,6') == [
-      ('test', DatasetSpec('name', (0, 1, 2, 20, 30, 31))),
-      ('val', DatasetSpec('name', (40, 41))),
-      ('other:5,6', DatasetSpec('other', (5, 6))),
+    ('test', DatasetSpec('name', (0, 1, 2, 20, 30, 31))),
+    ('val', DatasetSpec('name', (40, 41))),
+    ('other:5,6', DatasetSpec('other', (5, 6))),
   ]
 
 
-@pytest.mark.parametrize(('name', 'train', 'val', 'test'), [
+@pytest.mark.parametrize(
+  ('name', 'train', 'val', 'test'),
+  [
     ('omniglot', (0, 1149), (1150, 1199), (1200, 1622)),
     ('strokes', (0, 1149), (1150, 1199), (1200, 1622)),
     ('miniimagenet', (0, 63), (64, 79), (80, 99)),
     ('tieredimagenet', (0, 350), (351, 447), (448, 607)),
-])
-def test_eval_datasets_of_a_known_name(name: str, train: tuple[int, int], val: tuple[int, int],
-                                       test: tuple[int, int]) -> None:
-  expected = [(preset, DatasetSpec(name, tuple(range(first, last + 1))))
-              for preset, (first, last) in (('train', train), ('val', val), ('test', test))]
+  ],
+)
+def test_eval_datasets_of_a_known_name(
+  name: str, train: tuple[int, int], val: tuple[int, int], test: tuple[int, int]
+) -> None:
+  expected = [
+    (preset, DatasetSpec(name, tuple(range(first, last + 1))))
+    for preset, (first, last) in (('train', train), ('val', val), ('test', test))
+  ]
   assert specs.parse_eval_datasets(name) == expected
 
 
@@ -72,7 +85,9 @@ def test_eval_datasets_mixes_a_known_name_and_entries() -> None:
   assert presets == ['train', 'val', 'test', 'mine']
 
 
-@pytest.mark.parametrize(('text', 'found'), [
+@pytest.mark.parametrize(
+  ('text', 'found'),
+  [
     ('', 'not a dataset name'),
     ('0-9', 'no presets .* give labels'),
     ('cats', "'cats' has no presets .* give labels, such as cats:0-9"),
@@ -83,7 +98,8 @@ def test_eval_datasets_mixes_a_known_name_and_entries() -> None:
     ('a=x:0,3-1', 'the range 3-1 is reversed'),
     ('a=x:0,5-', "'5-' is not a label"),
     ('a=x:0,,b=x:1', 'not a dataset name'),
-])
+  ],
+)
 def test_eval_datasets_errors(text: str, found: str) -> None:
   with pytest.raises(InputError, match=found):
     specs.parse_eval_datasets(text)

@@ -1,4 +1,7 @@
-"""Datasets of tensorflow_datasets: with the package as it reads files of its own, and what is done without it."""
+"""Datasets of tensorflow_datasets: with the package as it reads files of its own, and what is done
+without it.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -55,15 +58,32 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures('absent')
-@pytest.mark.parametrize(('name', 'advice'), [
-    ('emnist', r'let training and evaluation download it: pip install \.\[tfds\], or put emnist\.npy '),
-    ('kmnist', r'let training and evaluation download it: pip install \.\[tfds\], or put kmnist\.npy '),
-    ('omniglot', r'make it with python utils/cache_omniglot\.py, or let .* download it: pip install \.\[tfds\]$'),
-])
+@pytest.mark.parametrize(
+  ('name', 'advice'),
+  [
+    (
+      'emnist',
+      r'let training and evaluation download it: pip install \.\[tfds\], or put emnist\.npy ',
+    ),
+    (
+      'kmnist',
+      r'let training and evaluation download it: pip install \.\[tfds\], or put kmnist\.npy ',
+    ),
+    (
+      'omniglot',
+      r'make it with python utils/cache_omniglot\.py, or let .* download it: pip install \.\[tfds\]$',
+    ),
+  ],
+)
 def test_without_the_package(name: str, advice: str, tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=rf"'{name}' is not there: looked for .*{name}\.npy and the folder .*; {advice}"):
+  with pytest.raises(
+    InputError,
+    match=rf"'{name}' is not there: looked for .*{name}\.npy and the folder .*; {advice}",
+  ):
     DataFolder(str(tmp_path)).open(name)
-  with pytest.raises(InputError, match=rf'no folder of data is given, expected --data_numpy_dir; {advice}'):
+  with pytest.raises(
+    InputError, match=rf'no folder of data is given, expected --data_numpy_dir; {advice}'
+  ):
     DataFolder('').open(name)
 
 
@@ -78,14 +98,18 @@ def test_only_known_names_are_asked_for(asked: list[Any], tmp_path: pathlib.Path
   for name in ('miniimagenet', 'mine'):
     with pytest.raises(InputError, match='is not there'):
       DataFolder(str(tmp_path)).open(name)
-  with pytest.raises(InputError, match='nowhere is not there'):  # a mistyped folder is no reason for a download
+  with pytest.raises(
+    InputError, match='nowhere is not there'
+  ):  # a mistyped folder is no reason for a download
     DataFolder(str(tmp_path / 'nowhere')).open('kmnist')
   assert not asked
 
 
 def test_each_split_is_read_once(asked: list[Any], tmp_path: pathlib.Path) -> None:
   folder = DataFolder(str(tmp_path), tfds_dir='there')
-  opened = [folder.open(*what) for what in (('kmnist:0-3',), ('kmnist:2-9', 'test'), ('kmnist', 'train'))]
+  opened = [
+    folder.open(*what) for what in (('kmnist:0-3',), ('kmnist:2-9', 'test'), ('kmnist', 'train'))
+  ]
   assert asked == [('kmnist', 'there', 'train'), ('kmnist', 'there', 'test')]
   assert [int(each.arrays.images[0, 0, 0, 0]) for each in opened] == [1, 2, 1]
   assert opened[1].classes.tolist() == list(range(2, 10))
@@ -95,13 +119,22 @@ def test_omniglot_is_read_whole(asked: list[Any], warnings: list[str]) -> None:
   folder = DataFolder('')
   assert folder.open('omniglot:0-9').arrays is folder.open('omniglot:0-9', 'test').arrays
   assert len(asked) == 1
-  assert warnings == ['--test_split=test has no effect on omniglot: train+test is read, as its classes need']
+  assert warnings == [
+    '--test_split=test has no effect on omniglot: train+test is read, as its classes need'
+  ]
 
 
-def test_flags_say_where_and_which_split(asked: list[Any], make_values: Callable[..., dict[str, Any]]) -> None:
-  values = make_values(data_dir='there', test_split='test', train_dataset='kmnist:0-5', test_dataset='kmnist:6-9')
+def test_flags_say_where_and_which_split(
+  asked: list[Any], make_values: Callable[..., dict[str, Any]]
+) -> None:
+  values = make_values(
+    data_dir='there', test_split='test', train_dataset='kmnist:0-5', test_dataset='kmnist:6-9'
+  )
   setup = setup_from(from_flags.settings_from(values))
-  assert [setup.train_set.arrays.images[0, 0, 0, 0], setup.test_set.arrays.images[0, 0, 0, 0]] == [1, 2]
+  assert [setup.train_set.arrays.images[0, 0, 0, 0], setup.test_set.arrays.images[0, 0, 0, 0]] == [
+    1,
+    2,
+  ]
   presets.presets_from(from_flags.data_config(values))
   presets.presets_from(from_flags.data_config(values | {'eval_datasets': 'val=kmnist:6-9'}))
   assert [split for *_, split in asked] == ['train', 'test', 'train', 'test', 'test']
@@ -110,22 +143,33 @@ def test_flags_say_where_and_which_split(asked: list[Any], make_values: Callable
 
 @pytest.fixture
 def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Splits], None]:
-  """prepare(name, splits): has the package's own builder write these examples in place of downloaded ones."""
+  """prepare(name, splits): has the package's own builder write these examples in place of
+  downloaded ones.
+  """
   tfds = pytest.importorskip('tensorflow_datasets', reason='the extra tfds is not installed')
   pytest.importorskip('importlib_resources', reason='the extra tfds is not installed as a whole')
 
   def patch(name: str, splits: Splits) -> None:
     def examples(split: str) -> Iterator[tuple[int, dict[str, Any]]]:
       yield from enumerate(splits[split])
-    monkeypatch.setattr(tfds.builder_cls(name.partition('/')[0]), '_split_generators',
-                        lambda self, manager: {split: examples(split) for split in splits})
+
+    monkeypatch.setattr(
+      tfds.builder_cls(name.partition('/')[0]),
+      '_split_generators',
+      lambda self, manager: {split: examples(split) for split in splits},
+    )
+
   return patch
 
 
 def _labelled(classes: int, each: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
   """Images [classes, each, 28, 28, 1], and them as examples in another order."""
   images = RNG.integers(0, 256, (classes, each, 28, 28, 1), dtype=np.uint8)
-  examples = [{'image': images[label, number], 'label': label} for number in range(each) for label in range(classes)]
+  examples = [
+    {'image': images[label, number], 'label': label}
+    for number in range(each)
+    for label in range(classes)
+  ]
   return images, examples
 
 
@@ -138,8 +182,9 @@ def _assert_same_classes(found: FlatImages, expected: np.ndarray) -> None:
     assert sorted(image.tobytes() for image in got) == sorted(image.tobytes() for image in want)
 
 
-def test_the_package_downloads_and_reads(prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_downloads_and_reads(
+  prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   monkeypatch.setattr(tfds, '_BATCH', 7)
   images, examples = _labelled(10, 4)
   others, other_examples = _labelled(10, 3)
@@ -148,27 +193,43 @@ def test_the_package_downloads_and_reads(prepare: Callable[[str, Splits], None],
   _assert_same_classes(first, images)
   np.testing.assert_array_equal(tfds.read('kmnist', str(tmp_path))[0], first[0])
   _assert_same_classes(tfds.read('kmnist', str(tmp_path), 'test'), others)
-  _assert_same_classes(tfds.read('kmnist', str(tmp_path), 'train+test'), np.concatenate([images, others], 1))
+  _assert_same_classes(
+    tfds.read('kmnist', str(tmp_path), 'train+test'), np.concatenate([images, others], 1)
+  )
 
 
-def test_emnist_is_turned_upright(prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path) -> None:
+def test_emnist_is_turned_upright(
+  prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path
+) -> None:
   images, examples = _labelled(62, 1)
   prepare('emnist/byclass', {'train': examples})
   _assert_same_classes(tfds.read('emnist', str(tmp_path)), images.swapaxes(2, 3))
 
 
-def test_omniglot_is_as_its_converter_makes_it(prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_omniglot_is_as_its_converter_makes_it(
+  prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   source = dataclasses.replace(tfds.SOURCES['omniglot'], classes=3)
   monkeypatch.setitem(tfds.SOURCES, 'omniglot', source)
   drawings = np.where(RNG.random((3, 2, 105, 105, 1)) < 0.1, 0, 255).astype(np.uint8)
 
   def examples(cls: int, alphabet: int, character: int, label: int) -> list[dict[str, Any]]:
-    return [{'image': drawing.repeat(3, -1), 'alphabet': alphabet, 'alphabet_char_id': character, 'label': label}
-            for drawing in drawings[cls]]
+    return [
+      {
+        'image': drawing.repeat(3, -1),
+        'alphabet': alphabet,
+        'alphabet_char_id': character,
+        'label': label,
+      }
+      for drawing in drawings[cls]
+    ]
 
-  # By name, 'test' has the first alphabet and labels go backwards: the splits decide first, then alphabets.
-  prepare('omniglot', {'test': examples(2, 0, 7, 1200), 'train': examples(1, 31, 0, 5) + examples(0, 30, 1, 900)})
+  # By name, 'test' has the first alphabet and labels go backwards: the splits decide first, then
+  # alphabets.
+  prepare(
+    'omniglot',
+    {'test': examples(2, 0, 7, 1200), 'train': examples(1, 31, 0, 5) + examples(0, 30, 1, 900)},
+  )
   pngs = [io.BytesIO() for _ in range(6)]
   for drawing, png in zip(drawings.reshape(6, 105, 105), pngs, strict=True):
     Image.fromarray(drawing).save(png, 'PNG')
@@ -176,7 +237,9 @@ def test_omniglot_is_as_its_converter_makes_it(prepare: Callable[[str, Splits], 
   _assert_same_classes(tfds.read('omniglot', str(tmp_path)), expected.reshape(3, 2, 28, 28, 1))
 
 
-def test_what_the_package_cannot_give(prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path) -> None:
+def test_what_the_package_cannot_give(
+  prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path
+) -> None:
   prepare('kmnist', {'train': _labelled(9, 2)[1]})
   with pytest.raises(InputError, match=r"gives 9 classes of kmnist, split 'train'; expected 10"):
     tfds.read('kmnist', str(tmp_path))
@@ -184,11 +247,15 @@ def test_what_the_package_cannot_give(prepare: Callable[[str, Splits], None], tm
     tfds.read('kmnist', str(tmp_path), 'val')
 
 
-def test_a_download_that_fails(prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path) -> None:
+def test_a_download_that_fails(
+  prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path
+) -> None:
   class Broken(list):  # type: ignore[type-arg]
     def __iter__(self) -> Iterator[Any]:
       raise ConnectionError('no route to host\nand more')
 
   prepare('fashion_mnist', {'train': Broken()})
-  with pytest.raises(InputError, match=r"cannot give fashion_mnist, split 'train' \(.*no route to host.*\); correct"):
+  with pytest.raises(
+    InputError, match=r"cannot give fashion_mnist, split 'train' \(.*no route to host.*\); correct"
+  ):
     tfds.read('fashion_mnist', str(tmp_path))

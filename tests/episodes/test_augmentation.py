@@ -1,4 +1,5 @@
 """Drawing and applying augmentation plans."""
+
 import dataclasses
 import math
 
@@ -10,8 +11,11 @@ from hypertransformer.episodes import augmentation
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import AugmentationConfig
 
-PROBABILITIES = [field.name for field in dataclasses.fields(AugmentationConfig)
-                 if field.name.endswith('_probability')]
+PROBABILITIES = [
+  field.name
+  for field in dataclasses.fields(AugmentationConfig)
+  if field.name.endswith('_probability')
+]
 ALL_ON = dict.fromkeys(PROBABILITIES, 1.0)
 
 
@@ -31,9 +35,15 @@ def drawn(config, num_groups, seed=(3, 4)):
 
 
 def augmented(images, groups, config, seed=(3, 4), photographic_seed=(5, 6), image_size=12):
-  return evaluate(lambda: augmentation.photograph(
-      augmentation.augment(tf.constant(images), tf.constant(groups), config, image_size, tf.constant(seed)),
-      config, tf.constant(photographic_seed)))
+  return evaluate(
+    lambda: augmentation.photograph(
+      augmentation.augment(
+        tf.constant(images), tf.constant(groups), config, image_size, tf.constant(seed)
+      ),
+      config,
+      tf.constant(photographic_seed),
+    )
+  )
 
 
 @pytest.mark.parametrize('name', PROBABILITIES)
@@ -66,8 +76,9 @@ def test_uint8_stays_uint8_without_an_operation_that_computes_colours(turns):
 
   ours, quarters = evaluate(build)
   assert ours.dtype == np.uint8
-  expected = [np.rot90(image, times if turns else 0)
-              for image, times in zip(images, quarters, strict=True)]
+  expected = [
+    np.rot90(image, times if turns else 0) for image, times in zip(images, quarters, strict=True)
+  ]
   np.testing.assert_array_equal(ours, expected)
 
 
@@ -98,10 +109,16 @@ def built_op_types(config):
   return {node.op for node in [*definition.node, *functions]}
 
 
-@pytest.mark.parametrize(('name', 'op_type'), [
-    ('rotation_probability', 'ImageProjectiveTransformV3'), ('contrast_probability', 'Tanh'),
-    ('smooth_probability', 'Pad'), ('roll_probability', 'FloorMod'),
-    ('resize_probability', 'FloorDiv')])
+@pytest.mark.parametrize(
+  ('name', 'op_type'),
+  [
+    ('rotation_probability', 'ImageProjectiveTransformV3'),
+    ('contrast_probability', 'Tanh'),
+    ('smooth_probability', 'Pad'),
+    ('roll_probability', 'FloorMod'),
+    ('resize_probability', 'FloorDiv'),
+  ],
+)
 def test_an_operation_of_probability_0_is_not_built(name, op_type):
   assert op_type in built_op_types(AugmentationConfig(**ALL_ON))
   assert op_type not in built_op_types(AugmentationConfig(**{**ALL_ON, name: 0.0}))
@@ -120,7 +137,8 @@ def test_switches_are_on_as_often_as_configured():
 
 def test_settings_fill_their_ranges_and_are_independent():
   config = AugmentationConfig(
-      angle_range=90.0, random_rotate_by_90=True, **dict.fromkeys(PROBABILITIES, 0.5))
+    angle_range=90.0, random_rotate_by_90=True, **dict.fromkeys(PROBABILITIES, 0.5)
+  )
   plan = drawn(config, 4000)
   ranges = {'radians': math.pi / 2, 'roll_x': 0.3, 'roll_y': 0.3, 'size': 1.0, 'alpha': 1.0}
   for name, limit in ranges.items():
@@ -151,6 +169,7 @@ def test_images_of_a_group_get_its_settings():
   def build():
     plan = augmentation.draw_plan(AugmentationConfig(), 4, tf.constant([3, 4]))
     return plan.alpha, plan.for_images(tf.constant([2, 0, 2])).alpha
+
   alpha, gathered = evaluate(build)
   np.testing.assert_array_equal(gathered, alpha[[2, 0, 2]])
 
@@ -161,8 +180,11 @@ def test_an_image_whose_switch_is_off_stays_as_it_is():
 
   def build():
     plan = augmentation.draw_plan(config, 60, tf.constant([1, 2]))
-    off = tf.logical_not(tf.reduce_any(
-        [plan.rotate, plan.roll, plan.resize, plan.contrast, plan.smooth, plan.negate], axis=0))
+    off = tf.logical_not(
+      tf.reduce_any(
+        [plan.rotate, plan.roll, plan.resize, plan.contrast, plan.smooth, plan.negate], axis=0
+      )
+    )
     return augmentation.apply_plan(config, plan, tf.constant(images)), off
 
   ours, off = evaluate(build)
@@ -171,10 +193,14 @@ def test_an_image_whose_switch_is_off_stays_as_it_is():
   np.testing.assert_array_equal(same, off)
 
 
-@pytest.mark.parametrize('config', [
+@pytest.mark.parametrize(
+  'config',
+  [
     AugmentationConfig(random_rotate_by_90=True, per_label=True),
     AugmentationConfig(rotation_probability=1.0, contrast_probability=0.5, per_label=True),
-    AugmentationConfig(roll_probability=1.0, resize_probability=1.0, per_label=True)])
+    AugmentationConfig(roll_probability=1.0, resize_probability=1.0, per_label=True),
+  ],
+)
 def test_per_label_changes_a_class_alike_in_support_and_query(config):
   images = np.repeat(random_images(1), 20, axis=0)
   support = augmented(images, np.arange(20), config)
@@ -205,18 +231,27 @@ def test_photographic_draws_differ_between_support_and_query():
 
 def test_augment_works_in_a_dataset_and_repeats_with_its_seeds():
   config = AugmentationConfig(
-      **dict.fromkeys(PROBABILITIES, 0.5), random_rotate_by_90=True, per_label=True,
-      photographic=True, photographic_individually=True)
+    **dict.fromkeys(PROBABILITIES, 0.5),
+    random_rotate_by_90=True,
+    per_label=True,
+    photographic=True,
+    photographic_individually=True,
+  )
   images = random_images(6, channels=3)
 
   def episode(number):
     seed = tf.stack([number, 11])
-    changed = augmentation.augment(tf.constant(images), tf.constant([0, 0, 1, 1, 2, 2]), config, 20, seed)
+    changed = augmentation.augment(
+      tf.constant(images), tf.constant([0, 0, 1, 1, 2, 2]), config, 20, seed
+    )
     return augmentation.photograph(changed, config, seed + 1)
 
   with tf.Graph().as_default(), tf.Session() as session:
-    episodes = tf.data.Dataset.range(4).repeat(2).map(
-        lambda number: episode(tf.cast(number, tf.int32)), num_parallel_calls=2)
+    episodes = (
+      tf.data.Dataset.range(4)
+      .repeat(2)
+      .map(lambda number: episode(tf.cast(number, tf.int32)), num_parallel_calls=2)
+    )
     following = tf.data.make_one_shot_iterator(episodes).get_next()
     assert following.shape.as_list() == [6, 20, 20, 3]
     results = [session.run(following) for _ in range(8)]

@@ -1,4 +1,5 @@
 """Every image operation against a plain NumPy computation, image by image."""
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -69,7 +70,8 @@ def test_rotate_reads_the_nearest_source_pixel(height, width):
     column, row = np.rint(source_x).astype(int), np.rint(source_y).astype(int)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     expected = np.where(
-        inside[..., None], image[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)], 0)
+      inside[..., None], image[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)], 0
+    )
     # Ties may go either way.
     clear = np.maximum(abs(source_x - column), abs(source_y - row)) < 0.499
     assert clear.mean() > 0.98
@@ -100,7 +102,7 @@ def test_resize_and_pad_shrinks_each_image_by_its_own_scale():
   for image, (height, width), resized in zip(images, sizes, ours, strict=True):
     top, left = (20 - height) // 2, (13 - width) // 2
     expected = np.zeros_like(image)
-    expected[top:top + height, left:left + width] = legacy_bilinear(image, height, width)
+    expected[top : top + height, left : left + width] = legacy_bilinear(image, height, width)
     np.testing.assert_allclose(resized, expected, atol=1e-3)
 
 
@@ -123,7 +125,7 @@ def test_smooth_is_a_stretched_mean_with_zeros_outside():
   images = random_images(3, 12, 9, 2).astype(np.float32)
   ours = run(lambda: image_ops.smooth(tf.constant(images)))
   padded = np.pad(images.astype(np.float64), [(0, 0), (1, 1), (1, 1), (0, 0)])
-  means = sum(padded[:, r:r + 12, c:c + 9] for r in range(3) for c in range(3)) / 9
+  means = sum(padded[:, r : r + 12, c : c + 9] for r in range(3) for c in range(3)) / 9
   np.testing.assert_allclose(ours, numpy_stretch(means), atol=1e-3)
 
 

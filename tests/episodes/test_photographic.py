@@ -1,4 +1,5 @@
 """Photographic augmentation against NumPy, given the settings that were drawn."""
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -18,14 +19,16 @@ def random_images(count, size, channels, seed=0):
 
 
 def augmented(images, seed=(1, 2), individually=False):
-  return evaluate(lambda: photographic.augment_photographic(
-      tf.constant(images), tf.constant(seed), individually))
+  return evaluate(
+    lambda: photographic.augment_photographic(tf.constant(images), tf.constant(seed), individually)
+  )
 
 
 def draws(count, seed=(1, 2)):
   def build():
     draw = photographic.draw_photographic(count, tf.constant(seed))
     return draw.flip, draw.hue, draw.brightness, draw.contrast, draw.boxes
+
   return evaluate(build)
 
 
@@ -40,8 +43,9 @@ def numpy_crop(image, box):
       y0, x0 = int(y), int(x)
       wy, wx = y - y0, x - x0
       y1, x1 = min(y0 + 1, size - 1), min(x0 + 1, size - 1)
-      result[r, c] = ((1 - wy) * ((1 - wx) * image[y0, x0] + wx * image[y0, x1])
-                      + wy * ((1 - wx) * image[y1, x0] + wx * image[y1, x1]))
+      result[r, c] = (1 - wy) * ((1 - wx) * image[y0, x0] + wx * image[y0, x1]) + wy * (
+        (1 - wx) * image[y1, x0] + wx * image[y1, x1]
+      )
   return result
 
 
@@ -118,9 +122,10 @@ def test_settings_fill_their_ranges():
 def test_a_crop_that_ends_at_the_last_pixel_is_not_filled_with_zeros():
   def build():
     sides = tf.constant(np.linspace(0.6, 1.0, 2000), tf.float32)
-    last = tf.fill([2000], tf.constant(1.0 - 2 ** -24))
+    last = tf.fill([2000], tf.constant(1.0 - 2**-24))
     boxes = photographic._square_boxes(sides, last, last)
     return photographic.crop(tf.ones([2000, 28, 28, 1]), boxes)
+
   np.testing.assert_allclose(evaluate(build), 1.0, atol=1e-5)
 
 

@@ -1,4 +1,6 @@
-"""The tf.data pipeline: what comes out of it is what was drawn, augmented alike, from any episode on."""
+"""The tf.data pipeline: what comes out of it is what was drawn, augmented alike, from any episode
+on.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig
 
-CONFIG = EpisodeConfig(num_labels=3, support_samples=7, query_samples=10, balanced=True, unlabeled_per_class=1)
+CONFIG = EpisodeConfig(
+  num_labels=3, support_samples=7, query_samples=10, balanced=True, unlabeled_per_class=1
+)
 PLAIN = AugmentationConfig()
 TURNED = AugmentationConfig(random_rotate_by_90=True, per_label=True)
 
@@ -26,8 +30,13 @@ def sampler(data_folder: pathlib.Path) -> EpisodeSampler:
   return EpisodeSampler(DataFolder(str(data_folder)).open('tiny:4-11'), CONFIG, seed=9, stream=0)
 
 
-def take(sampler: EpisodeSampler, first: int, count: int, augment: AugmentationConfig = PLAIN,
-         size: int = 12) -> list[Arrays]:
+def take(
+  sampler: EpisodeSampler,
+  first: int,
+  count: int,
+  augment: AugmentationConfig = PLAIN,
+  size: int = 12,
+) -> list[Arrays]:
   """Episodes first .. first + count - 1 of a stream."""
   with tf.Graph().as_default():
     stream = pipeline.stream(sampler, augment, size, 'episodes')
@@ -54,10 +63,15 @@ def raw(images: np.ndarray) -> np.ndarray:
 def test_shapes_types_and_range(turned: list[Arrays], sampler: EpisodeSampler) -> None:
   image = (12, 12, 1)
   expected = {
-      'support_images': (np.float32, (7, *image)), 'query_images': (np.float32, (10, *image)),
-      'support_labels': (np.int32, (7,)), 'query_labels': (np.int32, (10,)),
-      'support_classes': (np.int32, (7,)), 'query_classes': (np.int32, (10,)),
-      'query_in_support': (np.bool_, (10,)), 'seed': (np.int64, (2,))}
+    'support_images': (np.float32, (7, *image)),
+    'query_images': (np.float32, (10, *image)),
+    'support_labels': (np.int32, (7,)),
+    'query_labels': (np.int32, (10,)),
+    'support_classes': (np.int32, (7,)),
+    'query_classes': (np.int32, (10,)),
+    'query_in_support': (np.bool_, (10,)),
+    'seed': (np.int64, (2,)),
+  }
   for episode in turned:
     assert {key: (value.dtype, value.shape) for key, value in episode.items()} == expected
     for key in ('support_images', 'query_images'):
@@ -66,10 +80,13 @@ def test_shapes_types_and_range(turned: list[Arrays], sampler: EpisodeSampler) -
   with tf.Graph().as_default():
     static = pipeline.stream(sampler, TURNED, 12, 'episodes').next()
     assert {key: getattr(static, key).shape.as_list() for key in expected} == {
-        key: list(shape) for key, (_, shape) in expected.items()}
+      key: list(shape) for key, (_, shape) in expected.items()
+    }
 
 
-def test_without_augmentation_the_pixels_are_those_drawn(sampler: EpisodeSampler, tiny: np.ndarray) -> None:
+def test_without_augmentation_the_pixels_are_those_drawn(
+  sampler: EpisodeSampler, tiny: np.ndarray
+) -> None:
   flat = tiny.reshape(-1, 12, 12, 1)
   for index, episode in enumerate(take(sampler, 0, 3)):
     draw = sampler.draw(index)
@@ -85,32 +102,38 @@ def test_without_augmentation_the_pixels_are_those_drawn(sampler: EpisodeSampler
 
 def test_images_are_resized_to_image_size(sampler: EpisodeSampler, tiny: np.ndarray) -> None:
   """Legacy bilinear: at a quarter of the size every fourth pixel, from the first on."""
-  episode, = take(sampler, 0, 1, size=3)
+  (episode,) = take(sampler, 0, 1, size=3)
   flat = tiny.reshape(-1, 12, 12, 1)
-  np.testing.assert_array_equal(raw(episode['query_images']), flat[sampler.draw(0).query_rows][:, ::4, ::4])
+  np.testing.assert_array_equal(
+    raw(episode['query_images']), flat[sampler.draw(0).query_rows][:, ::4, ::4]
+  )
 
 
 def quarters(images: np.ndarray, originals: np.ndarray) -> list[int]:
   """By how many quarters each image is turned."""
-  found = [[number for number in range(4) if np.array_equal(np.rot90(original, number), image)]
-           for image, original in zip(raw(images), originals, strict=True)]
+  found = [
+    [number for number in range(4) if np.array_equal(np.rot90(original, number), image)]
+    for image, original in zip(raw(images), originals, strict=True)
+  ]
   assert all(len(numbers) == 1 for numbers in found)
-  return [number for number, in found]
+  return [number for (number,) in found]
 
 
 def turns_by_position(episode: Arrays, draw: Draw, tiny: np.ndarray) -> dict[int, set[int]]:
   flat = tiny.reshape(-1, 12, 12, 1)
   turns: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
   for images, rows, positions in (
-      (episode['support_images'], draw.support_rows, draw.support_positions),
-      (episode['query_images'], draw.query_rows, draw.query_positions)):
+    (episode['support_images'], draw.support_rows, draw.support_positions),
+    (episode['query_images'], draw.query_rows, draw.query_positions),
+  ):
     for position, number in zip(positions, quarters(images, flat[rows]), strict=True):
       turns[position].add(number)
   return turns
 
 
 def test_turns_per_label_are_those_of_the_class_in_support_and_query(
-    turned: list[Arrays], sampler: EpisodeSampler, tiny: np.ndarray) -> None:
+  turned: list[Arrays], sampler: EpisodeSampler, tiny: np.ndarray
+) -> None:
   """Unlabelled support samples turn with their class, too."""
   together = set()
   for index, episode in enumerate(turned):
@@ -121,9 +144,13 @@ def test_turns_per_label_are_those_of_the_class_in_support_and_query(
   assert any(len(set(numbers)) > 1 for numbers in together)
 
 
-def test_without_per_label_the_whole_episode_turns_alike(sampler: EpisodeSampler, tiny: np.ndarray) -> None:
+def test_without_per_label_the_whole_episode_turns_alike(
+  sampler: EpisodeSampler, tiny: np.ndarray
+) -> None:
   found = set()
-  for index, episode in enumerate(take(sampler, 0, 10, AugmentationConfig(random_rotate_by_90=True))):
+  for index, episode in enumerate(
+    take(sampler, 0, 10, AugmentationConfig(random_rotate_by_90=True))
+  ):
     numbers = set.union(*turns_by_position(episode, sampler.draw(index), tiny).values())
     assert len(numbers) == 1
     found |= numbers
@@ -143,7 +170,9 @@ def test_a_stream_can_begin_at_any_episode(turned: list[Arrays], sampler: Episod
 
 def test_another_seed_gives_other_episodes(turned: list[Arrays], data_folder: pathlib.Path) -> None:
   other = EpisodeSampler(DataFolder(str(data_folder)).open('tiny:4-11'), CONFIG, seed=10, stream=0)
-  assert not np.array_equal(take(other, 0, 1, TURNED)[0]['support_images'], turned[0]['support_images'])
+  assert not np.array_equal(
+    take(other, 0, 1, TURNED)[0]['support_images'], turned[0]['support_images']
+  )
 
 
 def test_photographic_augmentation_repeats(sampler: EpisodeSampler) -> None:
@@ -156,8 +185,12 @@ def test_photographic_augmentation_repeats(sampler: EpisodeSampler) -> None:
 def test_switchable_takes_from_the_stream_that_is_fed(data_folder: pathlib.Path) -> None:
   folder = DataFolder(str(data_folder))
   with tf.Graph().as_default(), tf.Session() as session:
-    streams = [pipeline.stream(EpisodeSampler(folder.open(classes), CONFIG, 0, number), PLAIN, 12, f'stream_{number}')
-               for number, classes in enumerate(['tiny:0-4', 'tiny:20-24'])]
+    streams = [
+      pipeline.stream(
+        EpisodeSampler(folder.open(classes), CONFIG, 0, number), PLAIN, 12, f'stream_{number}'
+      )
+      for number, classes in enumerate(['tiny:0-4', 'tiny:20-24'])
+    ]
     episode, handle, sources = pipeline.switchable(streams)
     feeds = session.run(sources)
     for stream in streams:
@@ -176,24 +209,32 @@ def test_episodes_together_are_the_single_ones(sampler: EpisodeSampler) -> None:
     for number in range(2):
       got = session.run(episodes)
       for name, values in got.items():
-        np.testing.assert_array_equal(values, np.stack([one[name] for one in singles[3 * number:3 * number + 3]]))
+        np.testing.assert_array_equal(
+          values, np.stack([one[name] for one in singles[3 * number : 3 * number + 3]])
+        )
 
 
 def test_either_takes_from_one_of_two(data_folder: pathlib.Path) -> None:
   folder = DataFolder(str(data_folder))
   with tf.Graph().as_default(), tf.Session() as session:
-    one, other = (pipeline.stream(EpisodeSampler(folder.open(classes), CONFIG, 0, 0), PLAIN, 12, name)
-                  for name, classes in (('one', 'tiny:0-4'), ('other', 'tiny:20-24')))
+    one, other = (
+      pipeline.stream(EpisodeSampler(folder.open(classes), CONFIG, 0, 0), PLAIN, 12, name)
+      for name, classes in (('one', 'tiny:0-4'), ('other', 'tiny:20-24'))
+    )
     first = tf.placeholder_with_default(False, [])
     episode = pipeline.either(first, one, other)
     for stream in (one, other):
       session.run(stream.initializer, {stream.first: 0})
-    taken = [session.run(episode.support_classes, feed) for feed in ({first: True}, {first: False}, {})]
+    taken = [
+      session.run(episode.support_classes, feed) for feed in ({first: True}, {first: False}, {})
+    ]
   assert [set(classes) <= set(range(5)) for classes in taken] == [True, False, False]
   assert (taken[1] != taken[2]).any()  # the next one
 
 
-def test_large_episodes_are_read_one_at_a_time(sampler: EpisodeSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_episodes_are_read_one_at_a_time(
+  sampler: EpisodeSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
   """So that few of them wait in memory; the episodes are the same."""
   expected = take(sampler, 0, 3)
   sizes = []

@@ -1,4 +1,6 @@
-"""Which images an episode is made of: counts, disjointness, overlap, repeatability, and what is refused."""
+"""Which images an episode is made of: counts, disjointness, overlap, repeatability, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,13 @@ def class_set(sizes: np.ndarray = SIZES, classes: np.ndarray = CLASSES) -> Class
   return ClassSet(ClassArrays('tiny', images, np.cumsum(sizes) - sizes, sizes), classes)
 
 
-def sampler(query_batches: int = 1, seed: int = 3, stream: int = 0, **changes: Any) -> EpisodeSampler:
+def sampler(
+  query_batches: int = 1, seed: int = 3, stream: int = 0, **changes: Any
+) -> EpisodeSampler:
   config = EpisodeConfig(num_labels=3, support_samples=7, query_samples=11, balanced=True)
-  return EpisodeSampler(class_set(), dataclasses.replace(config, **changes), seed, stream, query_batches)
+  return EpisodeSampler(
+    class_set(), dataclasses.replace(config, **changes), seed, stream, query_batches
+  )
 
 
 def class_of_row(row: int) -> int:
@@ -51,7 +57,10 @@ def test_rows_belong_to_the_class_at_their_position() -> None:
   for draw in draws(sampler()):
     assert len(set(draw.classes)) == 3
     assert set(draw.classes) <= set(CLASSES)
-    for rows, positions in ((draw.support_rows, draw.support_positions), (draw.query_rows, draw.query_positions)):
+    for rows, positions in (
+      (draw.support_rows, draw.support_positions),
+      (draw.query_rows, draw.query_positions),
+    ):
       assert [class_of_row(row) for row in rows] == list(draw.classes[positions])
 
 
@@ -73,7 +82,9 @@ def test_labels_are_the_places_of_the_classes_in_drawn_order() -> None:
 
 
 def test_a_batch_is_shuffled() -> None:
-  assert any(list(draw.support_positions) != sorted(draw.support_positions) for draw in draws(sampler(), 5))
+  assert any(
+    list(draw.support_positions) != sorted(draw.support_positions) for draw in draws(sampler(), 5)
+  )
   firsts = {draw.query_positions[0] for draw in draws(sampler(), 40)}
   assert firsts == {0, 1, 2}
 
@@ -82,14 +93,18 @@ def test_every_class_and_every_sample_is_drawn_equally_often() -> None:
   times: collections.Counter[int] = collections.Counter()
   for draw in draws(sampler(support_samples=3, query_samples=3), 6000):
     times.update(draw.query_rows.tolist())
-  drawn = [sum(times[row] for row in range(sum(SIZES)) if class_of_row(row) == cls) for cls in CLASSES]
+  drawn = [
+    sum(times[row] for row in range(sum(SIZES)) if class_of_row(row) == cls) for cls in CLASSES
+  ]
   np.testing.assert_allclose(drawn, 3000, atol=4 * np.sqrt(3000))
   of_a_class = [times[row] for row in range(sum(SIZES)) if class_of_row(row) == 5]
   np.testing.assert_allclose(of_a_class, 3000 / 12, atol=5 * np.sqrt(250))
 
 
 def test_balanced_support_and_query_are_drawn_apart_and_overlap_as_often_as_chance() -> None:
-  """A class of size n gives its query images with probability support / n: 5 % at Omniglot's 1-shot."""
+  """A class of size n gives its query images with probability support / n: 5 % at Omniglot's
+  1-shot.
+  """
   classes = np.arange(4)
   config = EpisodeConfig(num_labels=4, support_samples=4, query_samples=12, balanced=True)
   omniglot_like = EpisodeSampler(class_set(np.full(4, 20), classes), config, 0, 0)
@@ -99,7 +114,9 @@ def test_balanced_support_and_query_are_drawn_apart_and_overlap_as_often_as_chan
 
 @pytest.mark.parametrize('balanced', [True, False])
 @pytest.mark.parametrize('query_batches', [1, 3])
-def test_in_support_marks_the_query_images_that_are_support_images(balanced: bool, query_batches: int) -> None:
+def test_in_support_marks_the_query_images_that_are_support_images(
+  balanced: bool, query_batches: int
+) -> None:
   for draw in draws(sampler(query_batches, balanced=balanced)):
     support = set(draw.support_rows.tolist())
     assert draw.in_support.tolist() == [row in support for row in draw.query_rows.tolist()]
@@ -161,8 +178,10 @@ def test_unlabelled_are_the_first_support_samples_of_each_class() -> None:
 
 
 def same(one: Draw, other: Draw) -> bool:
-  return all(np.array_equal(getattr(one, field.name), getattr(other, field.name))
-             for field in dataclasses.fields(Draw))
+  return all(
+    np.array_equal(getattr(one, field.name), getattr(other, field.name))
+    for field in dataclasses.fields(Draw)
+  )
 
 
 def test_an_episode_is_a_function_of_seed_stream_and_number() -> None:
@@ -178,36 +197,51 @@ def test_an_episode_is_a_function_of_seed_stream_and_number() -> None:
 def test_the_seeds_of_an_episode_fit_tensorflow() -> None:
   seeds = [tuple(draw.seed) for draw in draws(sampler(), 50)]
   assert len(set(seeds)) == 50
-  assert all(0 <= number < 2 ** 31 for pair in seeds for number in pair)
+  assert all(0 <= number < 2**31 for pair in seeds for number in pair)
 
 
 def test_seeds_of_any_size_are_taken_and_a_negative_one_is_refused() -> None:
-  sampler(seed=2 ** 62).draw(0)
+  sampler(seed=2**62).draw(0)
   with pytest.raises(InputError, match=r'^seed is -1; it must be 0 or more'):
     sampler(seed=-1)
 
 
 def test_too_few_classes() -> None:
   config = EpisodeConfig(num_labels=7, support_samples=7, query_samples=7, balanced=True)
-  with pytest.raises(InputError, match=r"dataset 'tiny' is used with 6 classes, but an episode needs num_labels=7: "
-                                       r'give more labels or a smaller --num_labels'):
+  with pytest.raises(
+    InputError,
+    match=r"dataset 'tiny' is used with 6 classes, but an episode needs num_labels=7: "
+    r'give more labels or a smaller --num_labels',
+  ):
     EpisodeSampler(class_set(), config, 0, 0)
 
 
-@pytest.mark.parametrize(('changes', 'needed', 'what'), [
+@pytest.mark.parametrize(
+  ('changes', 'needed', 'what'),
+  [
     ({'query_samples': 25}, 9, 'the larger of support and query'),
     ({'support_samples': 25}, 9, 'the larger of support and query'),
     ({'query_samples': 16, 'disjoint_query': True}, 9, 'support and query together'),
     ({'query_samples': 18, 'balanced': False}, 9, 'support and query together'),
-])
+  ],
+)
 def test_too_few_samples(changes: dict[str, Any], needed: int, what: str) -> None:
-  with pytest.raises(InputError, match=rf"dataset 'tiny': class 3 has 8 samples, but an episode needs {needed} per "
-                                       rf'class \({what}\): ask for fewer samples or leave the class out'):
+  with pytest.raises(
+    InputError,
+    match=rf"dataset 'tiny': class 3 has 8 samples, but an episode needs {needed} per "
+    rf'class \({what}\): ask for fewer samples or leave the class out',
+  ):
     sampler(**changes)
 
 
-@pytest.mark.parametrize('changes', [
-    {'query_samples': 24}, {'query_samples': 15, 'disjoint_query': True}, {'query_samples': 17, 'balanced': False}])
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'query_samples': 24},
+    {'query_samples': 15, 'disjoint_query': True},
+    {'query_samples': 17, 'balanced': False},
+  ],
+)
 def test_the_most_samples_there_are_can_be_used(changes: dict[str, Any]) -> None:
   """All 8 samples of the smallest class: 8 query; 3 support + 5 query; 24 of both."""
   for draw in draws(sampler(**changes)):

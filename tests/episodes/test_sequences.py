@@ -24,12 +24,18 @@ def shuffled(rng: np.random.Generator, classes: int, each: int) -> np.ndarray:
   return rng.permutation(np.repeat(np.arange(classes, dtype=np.int32), each))
 
 
-def cut(support: np.ndarray, query: np.ndarray, continual: ContinualConfig, num_tasks: int) -> list[np.ndarray]:
+def cut(
+  support: np.ndarray, query: np.ndarray, continual: ContinualConfig, num_tasks: int
+) -> list[np.ndarray]:
   """The sequence of an episode with these labels whose images are their own numbers."""
   with tf.Graph().as_default(), tf.Session() as session:
-    images = [tf.reshape(tf.range(float(len(labels))), [-1, 1, 1, 1]) for labels in (support, query)]
+    images = [
+      tf.reshape(tf.range(float(len(labels))), [-1, 1, 1, 1]) for labels in (support, query)
+    ]
     unused = tf.zeros([])
-    episode = Episode(images[0], tf.constant(support), unused, images[1], tf.constant(query), unused, unused, unused)
+    episode = Episode(
+      images[0], tf.constant(support), unused, images[1], tf.constant(query), unused, unused, unused
+    )
     sequence = sequences.from_episode(episode, continual, K, num_tasks)
     parts = [getattr(sequence, field.name) for field in dataclasses.fields(sequence)]
     assert all(part.shape.is_fully_defined() for part in parts)
@@ -44,7 +50,10 @@ def test_tasks_are_groups_of_classes(num_tasks: int) -> None:
   assert support_images.shape == (num_tasks, K * SHOTS, 1, 1, 1)
   for task in range(num_tasks):
     classes = range(task * K, (task + 1) * K)
-    for images, labels, all_labels in ((support_images, support_labels, support), (query_images, query_labels, query)):
+    for images, labels, all_labels in (
+      (support_images, support_labels, support),
+      (query_images, query_labels, query),
+    ):
       own = [number for number, label in enumerate(all_labels) if label in classes]
       assert images[task].ravel().tolist() == own
       assert labels[task].tolist() == [all_labels[number] - task * K for number in own]
@@ -54,7 +63,9 @@ def test_tasks_are_groups_of_classes(num_tasks: int) -> None:
 def test_pieces_of_one_support_set(num_tasks: int) -> None:
   rng = np.random.default_rng(num_tasks)
   support, query = shuffled(rng, K, num_tasks * SHOTS), shuffled(rng, K, QUERIES)
-  support_images, support_labels, query_images, query_labels = cut(support, query, PIECES, num_tasks)
+  support_images, support_labels, query_images, query_labels = cut(
+    support, query, PIECES, num_tasks
+  )
   expected: list[list[int]] = [[] for _ in range(num_tasks)]
   seen = [0] * K
   for number, label in enumerate(support):
@@ -73,33 +84,58 @@ def test_the_episode_of_a_sequence() -> None:
   assert sequences.episode_config(disjoint, CLASS, 2).disjoint_query
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'balanced': False}, 'with continual_scenario=class_incremental every class of a task needs the same number'),
-    ({'support_samples': 7}, r'samples_transformer=7 is not divisible by num_labels=2: .*use a multiple of 2'),
-    ({'query_samples': 9},
-     r'query images \(samples_cnn, in evaluation eval_batch_size\)=9 is not divisible by num_labels=2'),
-    ({'unlabeled_per_class': 1}, 'unlabeled_samples_per_class=1 does not go with continual_scenario=class')])
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (
+      {'balanced': False},
+      'with continual_scenario=class_incremental every class of a task needs the same number',
+    ),
+    (
+      {'support_samples': 7},
+      r'samples_transformer=7 is not divisible by num_labels=2: .*use a multiple of 2',
+    ),
+    (
+      {'query_samples': 9},
+      r'query images \(samples_cnn, in evaluation eval_batch_size\)=9 is not divisible by num_labels=2',
+    ),
+    (
+      {'unlabeled_per_class': 1},
+      'unlabeled_samples_per_class=1 does not go with continual_scenario=class',
+    ),
+  ],
+)
 def test_tasks_that_cannot_be_cut(changes: dict, message: str) -> None:
   with pytest.raises(InputError, match=message):
     sequences.episode_config(dataclasses.replace(TASK, **changes), CLASS, 3)
 
 
 def test_too_few_queries_to_mix() -> None:
-  mixed, nine = dataclasses.replace(CLASS, mixed_queries=True), dataclasses.replace(TASK, num_labels=3, query_samples=9)
+  mixed, nine = (
+    dataclasses.replace(CLASS, mixed_queries=True),
+    dataclasses.replace(TASK, num_labels=3, query_samples=9),
+  )
   assert sequences.episode_config(nine, mixed, 9).query_samples == 81
-  with pytest.raises(InputError, match='mixed_queries with 10 tasks needs as many query images of each: there are 9'):
+  with pytest.raises(
+    InputError, match='mixed_queries with 10 tasks needs as many query images of each: there are 9'
+  ):
     sequences.episode_config(nine, mixed, 10)
 
 
 def class_set(classes: int) -> ClassSet:
   images = np.zeros((7 * classes, 4, 4, 1), np.uint8)
-  return ClassSet(ClassArrays('some', images, 7 * np.arange(classes), np.full(classes, 7)), np.arange(classes))
+  return ClassSet(
+    ClassArrays('some', images, 7 * np.arange(classes), np.full(classes, 7)), np.arange(classes)
+  )
 
 
 def test_too_few_classes() -> None:
   sequences.require_classes(class_set(6), TASK, CLASS, 3)
-  with pytest.raises(InputError, match=r"dataset 'some' is used with 5 classes, but a sequence of num_tasks=3 tasks of "
-                                       r'num_labels=2 classes needs 6: give more labels, or fewer tasks \(--num_tasks'):
+  with pytest.raises(
+    InputError,
+    match=r"dataset 'some' is used with 5 classes, but a sequence of num_tasks=3 tasks of "
+    r'num_labels=2 classes needs 6: give more labels, or fewer tasks \(--num_tasks',
+  ):
     sequences.require_classes(class_set(5), TASK, CLASS, 3)
   with pytest.raises(InputError, match=r'fewer tasks \(--eval_num_tasks\)'):
     sequences.require_classes(class_set(5), TASK, CLASS, 3, 'eval_num_tasks')
@@ -110,11 +146,17 @@ def test_real_episodes_fall_into_tasks_of_disjoint_classes() -> None:
   sampler = EpisodeSampler(class_set(9), sequences.episode_config(TASK, CLASS, 3), seed=1, stream=0)
   draw = sampler.draw(0)
   support_images, support_labels, query_images, query_labels = cut(
-      draw.support_labels.astype(np.int32), draw.query_positions.astype(np.int32), CLASS, 3)
-  tasks = [set(draw.classes[draw.support_positions[images.ravel().astype(int)]]) for images in support_images]
+    draw.support_labels.astype(np.int32), draw.query_positions.astype(np.int32), CLASS, 3
+  )
+  tasks = [
+    set(draw.classes[draw.support_positions[images.ravel().astype(int)]])
+    for images in support_images
+  ]
   assert [len(task) for task in tasks] == [2, 2, 2]
   assert len(set.union(*tasks)) == 6
-  asked = [set(draw.classes[draw.query_positions[images.ravel().astype(int)]]) for images in query_images]
+  asked = [
+    set(draw.classes[draw.query_positions[images.ravel().astype(int)]]) for images in query_images
+  ]
   assert asked == tasks
   assert all(np.bincount(labels).tolist() == [SHOTS, SHOTS] for labels in support_labels)
   assert all(np.bincount(labels).tolist() == [QUERIES, QUERIES] for labels in query_labels)

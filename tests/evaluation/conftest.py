@@ -1,5 +1,6 @@
-"""A bench for the evaluator beside a training: its checkpoints hold one variable, the accuracy, and a stand-in for the
-task evaluator reports it."""
+"""A bench for the evaluator beside a training: its checkpoints hold one variable, the accuracy, and
+a stand-in for the task evaluator reports it.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +26,23 @@ from hypertransformer.settings.config import EvalConfig
 OFFSETS = np.array([-0.25, 0.0, 0.0, 0.25])  # of the tasks' accuracies from their mean
 
 
-def _save(folder: pathlib.Path, step: int, accuracy: float, shape: tuple[int, ...], with_step: bool) -> str:
+def _save(
+  folder: pathlib.Path, step: int, accuracy: float, shape: tuple[int, ...], with_step: bool
+) -> str:
   with tf.Graph().as_default(), tf.Session() as session:
     tf.get_variable('accuracy', initializer=np.full(shape, accuracy, np.float32))
     if with_step:
       tf.get_variable('global_step', initializer=np.int64(step))
     session.run(tf.global_variables_initializer())
-    return tf.train.Saver().save(session, str(folder / 'model'), global_step=step, write_meta_graph=False)
+    return tf.train.Saver().save(
+      session, str(folder / 'model'), global_step=step, write_meta_graph=False
+    )
 
 
 class Evaluator:
-  """Stands for an Evaluator. during: called at every evaluation with the preset and the number of the call."""
+  """Stands for an Evaluator. during: called at every evaluation with the preset and the number of
+  the call.
+  """
 
   unit = 'tasks'
   kind: tuple[Any, ...] = ()
@@ -66,18 +73,33 @@ class Bench:
     self.evaluator = Evaluator()
     self.lines = lines
 
-  def save(self, step: int, accuracy: float, shape: tuple[int, ...] = (), with_step: bool = True,
-           folder: pathlib.Path | None = None) -> str:
-    """Writes model-<step>, as the trainer does: the newest in the `checkpoint` file. Returns its prefix."""
+  def save(
+    self,
+    step: int,
+    accuracy: float,
+    shape: tuple[int, ...] = (),
+    with_step: bool = True,
+    folder: pathlib.Path | None = None,
+  ) -> str:
+    """Writes model-<step>, as the trainer does: the newest in the `checkpoint` file. Returns its
+    prefix.
+    """
     return _save(folder or self.folder, step, accuracy, shape, with_step)
 
-  def run(self, train_steps: int = 1000, presets: tuple[str, ...] = ('val',), values: dict[str, Any] | None = None,
-          **config: Any) -> None:
+  def run(
+    self,
+    train_steps: int = 1000,
+    presets: tuple[str, ...] = ('val',),
+    values: dict[str, Any] | None = None,
+    **config: Any,
+  ) -> None:
     """A new daemon runs until it ends: when nothing new comes for a moment, unless told otherwise."""
     chosen = [Preset(name, f'tiny:{name}', None) for name in presets]  # type: ignore[arg-type]
     config = {'num_episodes': 4, 'num_batches': 2, 'batch_size': 50, 'timeout_secs': 0.1} | config
     values = values or flags.defaults()
-    settings = from_flags.settings_from(values | {'train_log_dir': str(self.folder), 'train_steps': train_steps})
+    settings = from_flags.settings_from(
+      values | {'train_log_dir': str(self.folder), 'train_steps': train_steps}
+    )
     settings = dataclasses.replace(settings, evaluation=EvalConfig(**config), flag_values=values)
     Daemon(self.evaluator, chosen, settings).run()  # type: ignore[arg-type]
 

@@ -20,46 +20,79 @@ def test_a_line_per_checkpoint_and_preset(bench: Any) -> None:
     bench.save(step, accuracy)
   bench.run(presets=('train', 'val'))
   assert [(line['step'], line['preset'], line['accuracy']) for line in bench.results()] == [
-      (5, 'train', 0.375), (5, 'val', 0.25), (10, 'train', 0.625), (10, 'val', 0.5)]
+    (5, 'train', 0.375),
+    (5, 'val', 0.25),
+    (10, 'train', 0.625),
+    (10, 'val', 0.5),
+  ]
 
 
 def test_everything_in_a_line(bench: Any) -> None:
   prefix = bench.save(5, 0.5)
   bench.evaluator.during = lambda preset, number: time.sleep(0.05)
   bench.run()
-  line, = bench.results()
-  assert list(line) == ['checkpoint', 'step', 'preset', 'dataset', 'accuracy', 'ci95', 'num_tasks', 'num_queries',
-                        'accuracy_disjoint', 'ci95_disjoint', 'seconds']
+  (line,) = bench.results()
+  assert list(line) == [
+    'checkpoint',
+    'step',
+    'preset',
+    'dataset',
+    'accuracy',
+    'ci95',
+    'num_tasks',
+    'num_queries',
+    'accuracy_disjoint',
+    'ci95_disjoint',
+    'seconds',
+  ]
   seconds = line.pop('seconds')
   assert 0.05 <= seconds < 5
-  # Accuracies 1/4, 1/2, 1/2, 3/4: s^2 = 2/16 / 3. Disjoint: 1/4 and 1/2, where there are any: s^2 = 1/32.
+  # Accuracies 1/4, 1/2, 1/2, 3/4: s^2 = 2/16 / 3. Disjoint: 1/4 and 1/2, where there are any: s^2 =
+  # 1/32.
   assert line == {
-      'checkpoint': prefix, 'step': 5, 'preset': 'val', 'dataset': 'tiny:val', 'accuracy': 0.5,
-      'ci95': pytest.approx(1.959964 * math.sqrt(1 / 24 / 4)), 'num_tasks': 4, 'num_queries': 100,
-      'accuracy_disjoint': 0.375, 'ci95_disjoint': pytest.approx(1.959964 * math.sqrt(1 / 32 / 2))}
+    'checkpoint': prefix,
+    'step': 5,
+    'preset': 'val',
+    'dataset': 'tiny:val',
+    'accuracy': 0.5,
+    'ci95': pytest.approx(1.959964 * math.sqrt(1 / 24 / 4)),
+    'num_tasks': 4,
+    'num_queries': 100,
+    'accuracy_disjoint': 0.375,
+    'ci95_disjoint': pytest.approx(1.959964 * math.sqrt(1 / 32 / 2)),
+  }
 
 
 def test_no_query_image_outside_the_support(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.evaluator.evaluate = lambda preset, progress: Scores(  # type: ignore[method-assign]
-      np.array([0.5]), np.array([np.nan]))
+    np.array([0.5]), np.array([np.nan])
+  )
   bench.run(num_episodes=1)
-  line, = bench.results()
+  (line,) = bench.results()
   assert (line['accuracy_disjoint'], line['ci95_disjoint'], line['ci95']) == (None, None, None)
 
 
-def test_tensorboard_has_the_accuracies_at_the_steps(bench: Any, read_events: Callable[[pathlib.Path], Any]) -> None:
+def test_tensorboard_has_the_accuracies_at_the_steps(
+  bench: Any, read_events: Callable[[pathlib.Path], Any]
+) -> None:
   for step, accuracy in ((5, 0.25), (10, 0.5)):
     bench.save(step, accuracy)
   bench.run(presets=('train', 'val', 'test'))
   assert read_events(bench.folder / 'eval').scalars == {
-      'eval_accuracy/train': {5: 0.375, 10: 0.625}, 'eval_accuracy/val': {5: 0.25, 10: 0.5},
-      'eval_accuracy/test': {5: 0.25, 10: 0.5},
-      **{f'eval_accuracy_disjoint/{name}': {5: 0.375, 10: 0.375} for name in ('train', 'val', 'test')}}
+    'eval_accuracy/train': {5: 0.375, 10: 0.625},
+    'eval_accuracy/val': {5: 0.25, 10: 0.5},
+    'eval_accuracy/test': {5: 0.25, 10: 0.5},
+    **{
+      f'eval_accuracy_disjoint/{name}': {5: 0.375, 10: 0.375} for name in ('train', 'val', 'test')
+    },
+  }
 
 
 def test_it_ends_with_the_checkpoint_of_train_steps(bench: Any) -> None:
-  """Without waiting for the time-out; checkpoints are taken by rising step, though saved in another order."""
+  """Without waiting for the time-out; checkpoints are taken by rising step, though saved in another
+  order.
+  """
   for step in (10, 5, 20):
     bench.save(step, 0.5)
   bench.run(train_steps=20, timeout_secs=20.0)
@@ -83,7 +116,9 @@ def test_new_checkpoints_are_taken_as_they_appear(bench: Any) -> None:
 def test_it_ends_when_nothing_new_comes(bench: Any) -> None:
   start = time.monotonic()
   bench.run(timeout_secs=1.5)
-  assert 0.4 <= time.monotonic() - start < 10  # TensorFlow looks every second, and not beyond the time
+  assert (
+    0.4 <= time.monotonic() - start < 10
+  )  # TensorFlow looks every second, and not beyond the time
   assert bench.steps() == []
   assert 'No new checkpoint for 1.5 s (--eval_timeout_secs): ending.' in bench.lines
 
@@ -96,8 +131,11 @@ def test_eval_once_takes_the_newest(bench: Any) -> None:
 
 
 def test_eval_once_without_a_checkpoint(bench: Any) -> None:
-  with pytest.raises(InputError, match=r'/logs holds no readable checkpoint model-<step>: train first, or correct '
-                                       r'--train_log_dir'):
+  with pytest.raises(
+    InputError,
+    match=r'/logs holds no readable checkpoint model-<step>: train first, or correct '
+    r'--train_log_dir',
+  ):
     bench.run(once=True)
 
 
@@ -106,12 +144,21 @@ def test_eval_checkpoint_takes_that_one(bench: Any, tmp_path: pathlib.Path) -> N
   bench.save(5, 0.5)
   prefix = bench.save(7, 0.25, folder=tmp_path / 'other')
   bench.run(checkpoint=prefix, timeout_secs=0.0)
-  assert [(line['checkpoint'], line['step'], line['accuracy']) for line in bench.results()] == [(prefix, 7, 0.25)]
+  assert [(line['checkpoint'], line['step'], line['accuracy']) for line in bench.results()] == [
+    (prefix, 7, 0.25)
+  ]
 
 
-@pytest.mark.parametrize(('prefix', 'message'), [
-    ('model-6', r'checkpoint .*/model-6 cannot be evaluated: it is not there, or was deleted meanwhile'),
-    ('model-5.index', r'checkpoint .*/model-5\.index cannot be evaluated: it is not there')])
+@pytest.mark.parametrize(
+  ('prefix', 'message'),
+  [
+    (
+      'model-6',
+      r'checkpoint .*/model-6 cannot be evaluated: it is not there, or was deleted meanwhile',
+    ),
+    ('model-5.index', r'checkpoint .*/model-5\.index cannot be evaluated: it is not there'),
+  ],
+)
 def test_eval_checkpoint_that_is_not_there(bench: Any, prefix: str, message: str) -> None:
   bench.save(5, 0.5)
   with pytest.raises(InputError, match=message):
@@ -121,8 +168,9 @@ def test_eval_checkpoint_that_is_not_there(bench: Any, prefix: str, message: str
 def test_no_copies_are_left_behind(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.run()
-  assert {path.name for path in (bench.folder / 'eval').iterdir() if not path.name.startswith('events.')} == {
-      'results.jsonl', 'flags.json'}
+  assert {
+    path.name for path in (bench.folder / 'eval').iterdir() if not path.name.startswith('events.')
+  } == {'results.jsonl', 'flags.json'}
 
 
 def test_a_folder_that_cannot_be_made(bench: Any) -> None:

@@ -1,4 +1,6 @@
-"""The evaluator beside a continual training, with a stand-in that finds matrices: what it writes, where, how often."""
+"""The evaluator beside a continual training, with a stand-in that finds matrices: what it writes,
+where, how often.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,21 @@ SIZES = {'num_episodes': 2, 'num_batches': 1, 'batch_size': 75}
 
 @pytest.fixture
 def continual(bench: Any) -> Any:
-  """A bench whose evaluator finds two sequences of 2 tasks: the mean `accuracy` + .25 after the first, `accuracy` after
-  the second."""
+  """A bench whose evaluator finds two sequences of 2 tasks: the mean `accuracy` + .25 after the
+  first, `accuracy` after the second.
+  """
+
   def evaluate(preset: str, progress: Callable[[int, float], None]) -> SequenceScores:
     bench.evaluator.evaluated.append((preset, bench.evaluator.accuracy))
     bench.evaluator.during(preset, len(bench.evaluator.evaluated))
     progress(1, 0.5)
     mean = bench.evaluator.accuracy
-    cells = [[[mean + 0.25, np.nan], [mean + shift - 0.05, mean + shift + 0.05]] for shift in (-0.05, 0.05)]
-    return SequenceScores(np.array(cells), np.array([0.25, 0.5]), ContinualConfig('class_incremental'))
+    cells = [
+      [[mean + 0.25, np.nan], [mean + shift - 0.05, mean + shift + 0.05]] for shift in (-0.05, 0.05)
+    ]
+    return SequenceScores(
+      np.array(cells), np.array([0.25, 0.5]), ContinualConfig('class_incremental')
+    )
 
   bench.evaluator.evaluate = evaluate
   bench.evaluator.unit = 'sequences'
@@ -49,12 +57,15 @@ def table(folder: pathlib.Path) -> list[dict[str, str]]:
 def test_a_line_has_the_ordinary_keys_and_the_matrix(continual: Any) -> None:
   prefix = continual.save(5, 0.5)
   continual.run(**SIZES)
-  line, = continual.results()
+  (line,) = continual.results()
   found = line.pop('continual')
   half = 1.959964 * 0.05  # of two values .1 apart
-  assert {key: line[key] for key in ('checkpoint', 'step', 'preset', 'num_tasks', 'num_queries')} == {
-      'checkpoint': prefix, 'step': 5, 'preset': 'val', 'num_tasks': 2, 'num_queries': 75}
-  assert (line['accuracy'], line['ci95'], line['accuracy_disjoint']) == pytest.approx((0.5, half, 0.375))
+  assert {
+    key: line[key] for key in ('checkpoint', 'step', 'preset', 'num_tasks', 'num_queries')
+  } == {'checkpoint': prefix, 'step': 5, 'preset': 'val', 'num_tasks': 2, 'num_queries': 75}
+  assert (line['accuracy'], line['ci95'], line['accuracy_disjoint']) == pytest.approx(
+    (0.5, half, 0.375)
+  )
   assert found['matrix'][0] == [pytest.approx(0.75), None]
   assert found['matrix'][1] == pytest.approx([0.45, 0.55])
   assert found['matrix_ci95'] == [[0.0, None], pytest.approx([half, half])]
@@ -62,7 +73,10 @@ def test_a_line_has_the_ordinary_keys_and_the_matrix(continual: Any) -> None:
   assert (found['forgetting'], found['backward_transfer']) == pytest.approx((0.3, -0.3))
   assert found['forgetting_ci95'] == pytest.approx(half)
   assert (found['scenario'], found['method'], found['num_tasks']) == (
-      'class_incremental', 'continual_hypertransformer', 2)
+    'class_incremental',
+    'continual_hypertransformer',
+    2,
+  )
 
 
 def test_csv_grows_with_the_lines_and_names_that_are_no_paths_do_not_matter(continual: Any) -> None:
@@ -70,12 +84,20 @@ def test_csv_grows_with_the_lines_and_names_that_are_no_paths_do_not_matter(cont
   continual.run(presets=('val', '../a, "b"/c'), **SIZES)
   continual.save(10, 0.25)
   continual.run(presets=('val', '../a, "b"/c'), **SIZES)
-  last = [(row['step'], row['preset'], float(row['value'])) for row in table(continual.folder)
-          if row['measure'] == 'average_accuracy' and row['after_task'] == '2']
-  assert last == [(str(line['step']), line['preset'], line['accuracy']) for line in continual.results()]
+  last = [
+    (row['step'], row['preset'], float(row['value']))
+    for row in table(continual.folder)
+    if row['measure'] == 'average_accuracy' and row['after_task'] == '2'
+  ]
+  assert last == [
+    (str(line['step']), line['preset'], line['accuracy']) for line in continual.results()
+  ]
   assert len(last) == 4
-  assert {path.name for path in (continual.folder / 'eval').iterdir() if not path.name.startswith('events.')} == {
-      'results.jsonl', 'flags.json', 'continual.csv'}
+  assert {
+    path.name
+    for path in (continual.folder / 'eval').iterdir()
+    if not path.name.startswith('events.')
+  } == {'results.jsonl', 'flags.json', 'continual.csv'}
 
 
 def test_a_restarted_evaluator_repeats_nothing_and_makes_the_table_good(continual: Any) -> None:
@@ -85,7 +107,10 @@ def test_a_restarted_evaluator_repeats_nothing_and_makes_the_table_good(continua
   continual.run(values=values, **SIZES)
   before = (continual.folder / 'eval' / 'continual.csv').read_text()
   (continual.folder / 'eval' / 'continual.csv').unlink()
-  continual.run(values=values | {'num_tasks': 9, 'continual_loss_terms': 'last', 'gradient_norm_clip': 1.0}, **SIZES)
+  continual.run(
+    values=values | {'num_tasks': 9, 'continual_loss_terms': 'last', 'gradient_norm_clip': 1.0},
+    **SIZES,
+  )
   assert continual.steps() == [5]
   assert (continual.folder / 'eval' / 'continual.csv').read_text() == before
   continual.run(values=values | {'eval_num_tasks': 7}, **SIZES)
@@ -112,13 +137,26 @@ def test_the_best_is_the_one_with_the_best_average_after_the_last_task(continual
 def test_tensorboard_has_scalars_and_the_picture(continual: Any) -> None:
   continual.save(5, 0.5)
   continual.run(**SIZES)
-  found = {value.tag: (event.step, value) for path in (continual.folder / 'eval').glob('events.*')
-           for event in tf.train.summary_iterator(str(path)) for value in event.summary.value}
+  found = {
+    value.tag: (event.step, value)
+    for path in (continual.folder / 'eval').glob('events.*')
+    for event in tf.train.summary_iterator(str(path))
+    for value in event.summary.value
+  }
   assert {step for step, _ in found.values()} == {5}
-  scalars = {tag: value.simple_value for tag, (_, value) in found.items() if not value.HasField('image')}
-  assert scalars == pytest.approx({
-      'eval_accuracy/val': 0.5, 'eval_accuracy_disjoint/val': 0.375, 'eval_average_accuracy/val/after_task_1': 0.75,
-      'eval_average_accuracy/val/after_task_2': 0.5, 'eval_forgetting/val': 0.3, 'eval_backward_transfer/val': -0.3})
+  scalars = {
+    tag: value.simple_value for tag, (_, value) in found.items() if not value.HasField('image')
+  }
+  assert scalars == pytest.approx(
+    {
+      'eval_accuracy/val': 0.5,
+      'eval_accuracy_disjoint/val': 0.375,
+      'eval_average_accuracy/val/after_task_1': 0.75,
+      'eval_average_accuracy/val/after_task_2': 0.5,
+      'eval_forgetting/val': 0.3,
+      'eval_backward_transfer/val': -0.3,
+    }
+  )
   image = found['eval_matrix/val'][1].image
   with Image.open(io.BytesIO(image.encoded_image_string)) as picture:
     assert picture.size == (image.width, image.height)
@@ -134,9 +172,13 @@ def test_lines_for_a_person(continual: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
   continual.evaluator.during = wait
   continual.run(once=True, **SIZES)
-  assert 'step 5  val  1 of 2 sequences  accuracy 50.0 %  0.1 sequences/s  20 s left' in continual.lines
-  assert ('step 5  val: 50.00 +- 9.80 % after 2 tasks, forgetting 30.0 +- 9.8 %, backward transfer -30.0 +- 9.8 %, '
-          '2 sequences x 75 queries of a task') in continual.lines
+  assert (
+    'step 5  val  1 of 2 sequences  accuracy 50.0 %  0.1 sequences/s  20 s left' in continual.lines
+  )
+  assert (
+    'step 5  val: 50.00 +- 9.80 % after 2 tasks, forgetting 30.0 +- 9.8 %, backward transfer -30.0 +- 9.8 %, '
+    '2 sequences x 75 queries of a task'
+  ) in continual.lines
 
 
 def test_a_single_sequence_is_valid_json(continual: Any) -> None:

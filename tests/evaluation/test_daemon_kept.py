@@ -21,7 +21,9 @@ def test_the_best_validation_checkpoint_is_kept(bench: Any) -> None:
     bench.save(step, accuracy)
   bench.run(presets=('test', 'val'))
   best = bench.folder / 'best'
-  assert bench.best() == next(line for line in bench.results() if line['step'] == 10 and line['preset'] == 'val')
+  assert bench.best() == next(
+    line for line in bench.results() if line['step'] == 10 and line['preset'] == 'val'
+  )
   assert checkpoints.find(str(best)) == {10: str(best / 'model-10')}
   assert tf.train.load_checkpoint(str(best)).get_tensor('accuracy') == 0.625
   assert sorted(path.suffix for path in best.iterdir() if path.suffix == '.part') == []
@@ -41,7 +43,9 @@ def test_without_a_validation_preset_there_is_no_best(bench: Any) -> None:
   assert "No preset is named 'val': no best checkpoint is kept." in bench.lines
 
 
-def test_a_crash_while_the_best_is_kept_is_made_good(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_the_best_is_kept_is_made_good(
+  bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
   """There is no line yet, so the next evaluator does it again."""
   bench.save(5, 0.5)
   replace = os.replace
@@ -64,8 +68,14 @@ def test_a_second_evaluator_does_not_repeat_what_is_done(bench: Any) -> None:
   bench.save(10, 0.5)
   bench.run(presets=('val', 'test'))
   assert [(line['step'], line['preset']) for line in bench.results()] == [
-      (5, 'val'), (5, 'test'), (10, 'val'), (10, 'test')]
-  assert any(line.startswith('val at step 5 is in ') and line.endswith(' already.') for line in bench.lines)
+    (5, 'val'),
+    (5, 'test'),
+    (10, 'val'),
+    (10, 'test'),
+  ]
+  assert any(
+    line.startswith('val at step 5 is in ') and line.endswith(' already.') for line in bench.lines
+  )
 
 
 def test_a_checkpoint_that_is_written_once_more_as_it_is_is_not_evaluated_again(bench: Any) -> None:
@@ -94,7 +104,12 @@ def test_other_numbers_of_tasks_are_evaluated_anew(bench: Any) -> None:
 def test_other_settings_are_evaluated_anew_and_those_of_training_do_not_matter(bench: Any) -> None:
   bench.save(5, 0.5)
   values = flags.defaults()
-  for changes in ({}, {'learning_rate': 9.0, 'train_steps': 7}, {'disjoint_query': True}, {'disjoint_query': True}):
+  for changes in (
+    {},
+    {'learning_rate': 9.0, 'train_steps': 7},
+    {'disjoint_query': True},
+    {'disjoint_query': True},
+  ):
     bench.run(values=values | changes)
   assert bench.steps() == [5, 5]
 
@@ -116,7 +131,11 @@ def test_a_checkpoint_that_is_younger_than_the_results_is_evaluated_anew(bench: 
     os.utime(bench.save(step, 0.5) + '.index', (later, later))
   bench.run()
   assert [(line['step'], line['accuracy']) for line in bench.results()] == [
-      (5, 0.25), (10, 0.25), (5, 0.5), (10, 0.5)]
+    (5, 0.25),
+    (10, 0.25),
+    (5, 0.5),
+    (10, 0.5),
+  ]
 
 
 def test_the_same_step_of_another_run_is_not_done(bench: Any, tmp_path: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ from hypertransformer.settings import flags, flags_file
 
 
 def assert_left_out(bench: Any, step: int, reason: str) -> None:
-  warning, = bench.warnings()
+  (warning,) = bench.warnings()
   assert warning.startswith(f'Checkpoint {bench.folder}/model-{step} is left out: {reason}')
   assert step not in bench.steps()
 
@@ -33,7 +33,9 @@ def test_one_that_is_deleted_before_it_is_its_turn(bench: Any) -> None:
 
 
 def test_one_that_is_deleted_while_it_is_evaluated(bench: Any) -> None:
-  """It is read from a copy: no harm done, for the second preset and for the best checkpoint neither."""
+  """It is read from a copy: no harm done, for the second preset and for the best checkpoint
+  neither.
+  """
   bench.save(5, 0.5)
 
   def delete(preset: str, number: int) -> None:
@@ -73,7 +75,7 @@ def test_one_that_is_half_written_and_complete_later(bench: Any) -> None:
   bench.evaluator.during = complete
   bench.run(train_steps=15, timeout_secs=20.0)
   assert bench.steps() == [10, 5, 15]
-  warning, = bench.warnings()
+  (warning,) = bench.warnings()
   assert f'{bench.folder}/model-5' in warning
 
 
@@ -82,8 +84,12 @@ def test_one_of_another_model(bench: Any) -> None:
   bench.save(10, 0.5)
   bench.run()
   assert bench.steps() == [10]
-  assert_left_out(bench, 5, 'it is of another model than these flags make: 1 have another shape, such as accuracy: '
-                            'has [2], needs []')
+  assert_left_out(
+    bench,
+    5,
+    'it is of another model than these flags make: 1 have another shape, such as accuracy: '
+    'has [2], needs []',
+  )
 
 
 def test_one_without_a_step(bench: Any) -> None:
@@ -99,7 +105,9 @@ def test_one_of_a_run_of_an_older_version_that_is_another_model_now(bench: Any) 
   values = flags.defaults() | {'num_labels': 20}
   (bench.folder / 'flags.json').write_text(json.dumps(values))
   bench.run(values=values | {'eval_once': True, 'num_task_evals': 3})
-  assert_left_out(bench, 5, f'the run in {bench.folder} was made by a version of hypertransformer that differed')
+  assert_left_out(
+    bench, 5, f'the run in {bench.folder} was made by a version of hypertransformer that differed'
+  )
 
 
 def test_one_of_a_run_with_other_flags(bench: Any) -> None:
@@ -126,4 +134,6 @@ def test_one_that_cannot_be_copied(bench: Any, monkeypatch: pytest.MonkeyPatch) 
   monkeypatch.setattr(shutil, 'copy2', full)
   bench.run(presets=('test',))
   assert bench.steps() == [10]
-  assert_left_out(bench, 5, f'it cannot be copied to {bench.folder}/eval ([Errno 28] No space left on device)')
+  assert_left_out(
+    bench, 5, f'it cannot be copied to {bench.folder}/eval ([Errno 28] No space left on device)'
+  )

@@ -15,21 +15,33 @@ MATRIX = np.array([[0.9, np.nan, np.nan], [0.5, 0.8, np.nan], [0.1, 0.3, 0.7]])
 
 
 def cell(image: Image.Image, row: int, column: int) -> Image.Image:
-  left, top = heat_map.LEFT + column * heat_map.CELL_WIDTH, heat_map.TOP + row * heat_map.CELL_HEIGHT
+  left, top = (
+    heat_map.LEFT + column * heat_map.CELL_WIDTH,
+    heat_map.TOP + row * heat_map.CELL_HEIGHT,
+  )
   return image.crop((left, top, left + heat_map.CELL_WIDTH - 2, top + heat_map.CELL_HEIGHT - 2))
 
 
 @pytest.mark.parametrize(('rows', 'columns'), [(1, 1), (3, 3), (20, 20), (4, 1)])
 def test_size(rows: int, columns: int) -> None:
   image = heat_map.draw(np.full((rows, columns), 0.5))
-  assert image.size == (heat_map.LEFT + columns * heat_map.CELL_WIDTH, heat_map.TOP + rows * heat_map.CELL_HEIGHT)
+  assert image.size == (
+    heat_map.LEFT + columns * heat_map.CELL_WIDTH,
+    heat_map.TOP + rows * heat_map.CELL_HEIGHT,
+  )
 
 
 def test_every_accuracy_has_its_colour_and_what_is_not_there_none() -> None:
   image = heat_map.draw(MATRIX)
-  corners = {(row, column): cell(image, row, column).getpixel((0, 0)) for row in range(3) for column in range(3)}
+  corners = {
+    (row, column): cell(image, row, column).getpixel((0, 0))
+    for row in range(3)
+    for column in range(3)
+  }
   for place, corner in corners.items():
-    assert corner == (heat_map.GROUND if np.isnan(MATRIX[place]) else heat_map.colour(float(MATRIX[place])))
+    assert corner == (
+      heat_map.GROUND if np.isnan(MATRIX[place]) else heat_map.colour(float(MATRIX[place]))
+    )
   assert len(set(corners.values())) == 7
   assert len(cell(image, 0, 2).getcolors()) == 1
 
@@ -40,7 +52,9 @@ def test_colours_darken_with_accuracy() -> None:
 
 
 def test_numbers_differ_and_stand_out() -> None:
-  """The brightest and the darkest pixel of a cell are far apart; equal colours have different numbers."""
+  """The brightest and the darkest pixel of a cell are far apart; equal colours have different
+  numbers.
+  """
   image = heat_map.draw(np.array([[0.0, 0.31, 0.31, 0.3149, 1.0]]))
   for column in range(5):
     low, high = cell(image, 0, column).convert('L').getextrema()

@@ -18,14 +18,19 @@ TASKS = 6
 @pytest.mark.parametrize('unlabeled', [0, 1])
 def test_nearest_neighbour(data_folder: pathlib.Path, tiny: np.ndarray, unlabeled: int) -> None:
   """Unlabelled support images are no neighbours; query images that are support images do not count."""
-  config = EpisodeConfig(num_labels=5, support_samples=10, query_samples=20, balanced=True,
-                         unlabeled_per_class=unlabeled)
+  config = EpisodeConfig(
+    num_labels=5, support_samples=10, query_samples=20, balanced=True, unlabeled_per_class=unlabeled
+  )
   sampler = EpisodeSampler(DataFolder(str(data_folder)).open('tiny:0-29'), config, seed=2, stream=0)
   pixels: np.ndarray = tiny.reshape(-1, 144).astype(int)
   expected = []
   for index in range(TASKS):
     draw = sampler.draw(index)
-    neighbours = [(row, label) for row, label in zip(draw.support_rows, draw.support_labels, strict=True) if label < 5]
+    neighbours = [
+      (row, label)
+      for row, label in zip(draw.support_rows, draw.support_labels, strict=True)
+      if label < 5
+    ]
     right = []
     for row, position in zip(draw.query_rows, draw.query_positions, strict=True):
       if row not in draw.support_rows:

@@ -42,8 +42,18 @@ def test_the_interval_of_a_single_task() -> None:
 
 def test_a_line_has_exactly_these_keys() -> None:
   assert list(json.loads(RESULT.json())) == [
-      'checkpoint', 'step', 'preset', 'dataset', 'accuracy', 'ci95', 'num_tasks', 'num_queries', 'accuracy_disjoint',
-      'ci95_disjoint', 'seconds']
+    'checkpoint',
+    'step',
+    'preset',
+    'dataset',
+    'accuracy',
+    'ci95',
+    'num_tasks',
+    'num_queries',
+    'accuracy_disjoint',
+    'ci95_disjoint',
+    'seconds',
+  ]
   assert json.loads(RESULT.json())['num_queries'] == 1600
 
 
@@ -53,8 +63,13 @@ def test_not_a_number_is_null_in_json() -> None:
 
 
 def test_as_text() -> None:
-  assert str(RESULT) == ('val: 50.00 +- 2.50 % (47.50 +- 3.00 % without support images), 400 tasks x 1600 queries')
-  assert str(Result('m', 1, 'x', 'd', 0.5, 0.1, 2, 10, None, None, 0.1)) == 'x: 50.00 +- 10.00 %, 2 tasks x 10 queries'
+  assert str(RESULT) == (
+    'val: 50.00 +- 2.50 % (47.50 +- 3.00 % without support images), 400 tasks x 1600 queries'
+  )
+  assert (
+    str(Result('m', 1, 'x', 'd', 0.5, 0.1, 2, 10, None, None, 0.1))
+    == 'x: 50.00 +- 10.00 %, 2 tasks x 10 queries'
+  )
 
 
 @pytest.fixture
@@ -84,10 +99,15 @@ def test_has(file: ResultFile, tmp_path: pathlib.Path, monkeypatch: pytest.Monke
   assert file.has('logs/model-30', 'val', 'tiny:0-9', 400, 1600)
   monkeypatch.chdir(tmp_path)
   assert file.has(str(tmp_path / 'logs/model-30'), 'val', 'tiny:0-9', 400, 1600)
-  for other in (('logs/model-31', 'val', 'tiny:0-9', 400, 1600), ('other/model-30', 'val', 'tiny:0-9', 400, 1600),
-                ('logs/model-30', 'test', 'tiny:0-9', 400, 1600), ('logs/model-30', 'val', 'tiny:0-8', 400, 1600),
-                ('logs/model-30', 'val', 'tiny:0-9', 40, 1600), ('logs/model-30', 'val', 'tiny:0-9', 400, 160),
-                ('logs/model-30', 'val', 'tiny:0-9', 400, 1600, ('task_incremental', False, 5))):
+  for other in (
+    ('logs/model-31', 'val', 'tiny:0-9', 400, 1600),
+    ('other/model-30', 'val', 'tiny:0-9', 400, 1600),
+    ('logs/model-30', 'test', 'tiny:0-9', 400, 1600),
+    ('logs/model-30', 'val', 'tiny:0-8', 400, 1600),
+    ('logs/model-30', 'val', 'tiny:0-9', 40, 1600),
+    ('logs/model-30', 'val', 'tiny:0-9', 400, 160),
+    ('logs/model-30', 'val', 'tiny:0-9', 400, 1600, ('task_incremental', False, 5)),
+  ):
     assert not file.has(*other)
 
 
@@ -95,6 +115,13 @@ def test_has_of_sequences(file: ResultFile) -> None:
   """Another scenario, batches mixed or not, another length are other evaluations."""
   found = {'scenario': 'class_incremental', 'mixed_queries': False, 'num_tasks': 5}
   file.append(dataclasses.replace(RESULT, continual=found))
-  for of_kind in (('class_incremental', False, 5), ('task_incremental', False, 5), ('class_incremental', True, 5),
-                  ('class_incremental', False, 3), ()):
-    assert file.has('logs/model-30', 'val', 'tiny:0-9', 400, 1600, of_kind) == (of_kind == tuple(found.values()))
+  for of_kind in (
+    ('class_incremental', False, 5),
+    ('task_incremental', False, 5),
+    ('class_incremental', True, 5),
+    ('class_incremental', False, 3),
+    (),
+  ):
+    assert file.has('logs/model-30', 'val', 'tiny:0-9', 400, 1600, of_kind) == (
+      of_kind == tuple(found.values())
+    )

@@ -1,4 +1,6 @@
-"""The evaluator of sequences against NumPy on CNNs that are generated one task at a time, from the same draws."""
+"""The evaluator of sequences against NumPy on CNNs that are generated one task at a time, from the
+same draws.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,24 @@ def values(make_values: Callable[..., Any]) -> dict[str, Any]:
 @pytest.fixture(scope='module')
 def model(values: dict[str, Any]) -> ModelConfig:
   # No dead units: two prototypes that are the same would be a tie, for rounding to decide.
-  return dataclasses.replace(from_flags.model_config(values), embedding_units=4, cnn_activation='lrelu')
+  return dataclasses.replace(
+    from_flags.model_config(values), embedding_units=4, cnn_activation='lrelu'
+  )
 
 
-def make_evaluator(values: dict[str, Any], model: ModelConfig, presets: list[Preset],
-                   continual: ContinualConfig) -> SequenceEvaluator:
-  return SequenceEvaluator(model, from_flags.episode_config(values), from_flags.test_augmentation(values), values['image_size'],
-                           presets, from_flags.eval_config(values), SEED, continual)
+def make_evaluator(
+  values: dict[str, Any], model: ModelConfig, presets: list[Preset], continual: ContinualConfig
+) -> SequenceEvaluator:
+  return SequenceEvaluator(
+    model,
+    from_flags.episode_config(values),
+    from_flags.test_augmentation(values),
+    values['image_size'],
+    presets,
+    from_flags.eval_config(values),
+    SEED,
+    continual,
+  )
 
 
 class ByHand:
@@ -60,8 +73,11 @@ class ByHand:
       self._images = tf.placeholder(tf.float32, [WAYS * SHOTS, 12, 12, 1])
       self._labels = tf.placeholder(tf.int32, [WAYS * SHOTS])
       self._query = tf.placeholder(tf.float32, [None, 12, 12, 1])
-      self._previous = {plan.name: tf.placeholder(tf.float32, [plan.layout.num_blocks, plan.layout.block_size])
-                        for plan in model.plans if plan.layout is not None}
+      self._previous = {
+        plan.name: tf.placeholder(tf.float32, [plan.layout.num_blocks, plan.layout.block_size])
+        for plan in model.plans
+        if plan.layout is not None
+      }
       weights = model.generate(Support(self._images, self._labels), None, self._previous)
       self._blocks = {name: layer.blocks for name, layer in weights.layers.items()}
       self._outputs = model.classify(self._query, model.with_blocks(self._previous)).logits
@@ -70,7 +86,9 @@ class ByHand:
       # Far enough from where it begins that one task's weights are not another's.
       rng = np.random.default_rng(3)
       for variable in tf.global_variables():
-        self._session.run(tf.assign_add(variable, rng.normal(0, 0.3, variable.shape.as_list()).astype(np.float32)))
+        self._session.run(
+          tf.assign_add(variable, rng.normal(0, 0.3, variable.shape.as_list()).astype(np.float32))
+        )
       self._saver = tf.train.Saver()
 
   def save(self, folder: pathlib.Path) -> str:
@@ -85,13 +103,18 @@ class ByHand:
 
   def embed(self, images: np.ndarray, theta: Theta) -> np.ndarray:
     """f(x; theta)."""
-    return self._session.run(self._outputs, {self._query: images} | {
-        self._previous[name]: block for name, block in theta.items()})
+    return self._session.run(
+      self._outputs,
+      {self._query: images} | {self._previous[name]: block for name, block in theta.items()},
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """Images and labels within the task of its support and its queries; inside: query images that are support images."""
+  """Images and labels within the task of its support and its queries; inside: query images that are
+  support images.
+  """
+
   support: np.ndarray
   labels: np.ndarray
   queries: np.ndarray
@@ -100,7 +123,10 @@ class Task:
 
 
 def cut(preset: Preset, draw: Draw, pieces: bool) -> list[Task]:
-  """An episode's tasks, or the pieces of its support set (SHOTS of each class, in the order drawn), with loops."""
+  """An episode's tasks, or the pieces of its support set (SHOTS of each class, in the order drawn),
+  with loops.
+  """
+
   def images(rows: list[int]) -> np.ndarray:
     return preset.class_set.arrays.gather(np.array(rows)).astype(np.float32) / 128 - 1
 
@@ -112,11 +138,21 @@ def cut(preset: Preset, draw: Draw, pieces: bool) -> list[Task]:
       rank = seen[label] = seen.get(label, -1) + 1
       if (rank // SHOTS if pieces else label // WAYS) == number:
         own.append((row, label % WAYS))
-    asked = [(row, label % WAYS) for row, label in zip(draw.query_rows.tolist(), draw.query_positions.tolist(),
-                                                       strict=True) if pieces or label // WAYS == number]
+    asked = [
+      (row, label % WAYS)
+      for row, label in zip(draw.query_rows.tolist(), draw.query_positions.tolist(), strict=True)
+      if pieces or label // WAYS == number
+    ]
     rows = [row for row, _ in asked]
-    tasks.append(Task(images([row for row, _ in own]), np.array([label for _, label in own]), images(rows),
-                      np.array([label for _, label in asked]), np.isin(rows, draw.support_rows)))
+    tasks.append(
+      Task(
+        images([row for row, _ in own]),
+        np.array([label for _, label in own]),
+        images(rows),
+        np.array([label for _, label in asked]),
+        np.isin(rows, draw.support_rows),
+      )
+    )
   return tasks
 
 
@@ -128,8 +164,11 @@ def scored(hand: ByHand, tasks: list[Task], scenario: str) -> dict[tuple[int, in
     outputs = hand.embed(task.support, theta)
     kept.append(np.stack([outputs[task.labels == k].mean(axis=0) for k in range(WAYS)]))
     for tau in range(1 if scenario == 'mini_batch' else t + 1):
-      known, first = {'task_incremental': (kept[tau], 0), 'class_incremental': (np.concatenate(kept), tau * WAYS),
-                      'mini_batch': (np.mean(kept, axis=0), 0)}[scenario]
+      known, first = {
+        'task_incremental': (kept[tau], 0),
+        'class_incremental': (np.concatenate(kept), tau * WAYS),
+        'mini_batch': (np.mean(kept, axis=0), 0),
+      }[scenario]
       distances = ((hand.embed(tasks[tau].queries, theta)[:, None] - known[None]) ** 2).sum(-1)
       found[t, tau] = distances.argmin(axis=1) == tasks[tau].answers + first, tasks[tau].inside
   return found
@@ -141,19 +180,29 @@ def hand(model: ModelConfig) -> ByHand:
 
 
 @pytest.fixture(scope='module', params=['task_incremental', 'class_incremental', 'mini_batch'])
-def both(request: pytest.FixtureRequest, values: dict[str, Any], model: ModelConfig, presets: list[Preset],
-         hand: ByHand, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def both(
+  request: pytest.FixtureRequest,
+  values: dict[str, Any],
+  model: ModelConfig,
+  presets: list[Preset],
+  hand: ByHand,
+  tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
   """(scenario, the evaluator, by hand {preset: [{(t, tau): ...} of each sequence]})."""
   scenario = request.param
   continual = ContinualConfig(scenario, train_length=2, eval_length=TASKS)
   evaluator = make_evaluator(values, model, presets, continual)
   evaluator.restore(hand.save(tmp_path_factory.mktemp('checkpoint')))
-  config = episode_config(dataclasses.replace(from_flags.episode_config(values), query_samples=QUERIES), continual, TASKS)
+  config = episode_config(
+    dataclasses.replace(from_flags.episode_config(values), query_samples=QUERIES), continual, TASKS
+  )
   expected = {}
   for number, preset in enumerate(presets):
     sampler = EpisodeSampler(preset.class_set, config, SEED, 2 + number)
-    expected[preset.name] = [scored(hand, cut(preset, sampler.draw(index), scenario == 'mini_batch'), scenario)
-                             for index in range(SEQUENCES)]
+    expected[preset.name] = [
+      scored(hand, cut(preset, sampler.draw(index), scenario == 'mini_batch'), scenario)
+      for index in range(SEQUENCES)
+    ]
   yield scenario, evaluator, expected
   evaluator.close()
 
@@ -169,8 +218,12 @@ def test_accuracies_are_those_by_hand(both: Any, preset: str) -> None:
     for place, (hits, _) in one.items():
       cells[number][place] = hits.mean()
     last = [one[TASKS - 1, tau] for tau in range(asked)]
-    disjoint.append(np.mean([hits[~inside].mean() if not inside.all() else np.nan for hits, inside in last]))
-  np.testing.assert_allclose(found.cells, cells[:, :, 0] if scenario == 'mini_batch' else cells, atol=1e-6)
+    disjoint.append(
+      np.mean([hits[~inside].mean() if not inside.all() else np.nan for hits, inside in last])
+    )
+  np.testing.assert_allclose(
+    found.cells, cells[:, :, 0] if scenario == 'mini_batch' else cells, atol=1e-6
+  )
   np.testing.assert_allclose(found.disjoint, disjoint, atol=1e-6)
   assert len(np.unique(cells[:, -1])) > 2
   assert any(inside.any() for one in expected[preset] for _, inside in one.values())
@@ -184,7 +237,9 @@ def test_the_same_sequences_at_every_call_and_progress_is_told(both: Any) -> Non
   np.testing.assert_array_equal(evaluator.evaluate('val').cells, first.cells)
   last = first.cells[:, -1].reshape(SEQUENCES, -1).mean(axis=1)
   assert [done for done, _ in told] == [1, 2, 3, 4]
-  assert [mean for _, mean in told] == pytest.approx([last[:done].mean() for done in range(1, 5)], abs=1e-6)
+  assert [mean for _, mean in told] == pytest.approx(
+    [last[:done].mean() for done in range(1, 5)], abs=1e-6
+  )
   assert evaluator.unit == 'sequences'
 
 
@@ -196,19 +251,32 @@ def test_fields_and_summary_say_the_same(both: Any) -> None:
   continual = fields['continual']
   assert fields['accuracy'] == pytest.approx(continual['average_accuracy'][-1])
   assert fields['ci95'] == pytest.approx(continual['average_accuracy_ci95'][-1])
-  assert (fields['num_tasks'], continual['num_tasks'], continual['scenario']) == (SEQUENCES, TASKS, scenario)
-  scalars = {'eval_accuracy/val': fields['accuracy'], 'eval_accuracy_disjoint/val': fields['accuracy_disjoint']}
+  assert (fields['num_tasks'], continual['num_tasks'], continual['scenario']) == (
+    SEQUENCES,
+    TASKS,
+    scenario,
+  )
+  scalars = {
+    'eval_accuracy/val': fields['accuracy'],
+    'eval_accuracy_disjoint/val': fields['accuracy_disjoint'],
+  }
   for number, mean in enumerate(continual['average_accuracy'], 1):
     scalars[f'eval_average_accuracy/val/after_task_{number}'] = mean
   if scenario != 'mini_batch':
     scalars |= {f'eval_{name}/val': continual[name] for name in ('forgetting', 'backward_transfer')}
-  assert {tag: value.simple_value for tag, value in values.items() if not value.HasField('image')} == pytest.approx(
-      scalars)
+  assert {
+    tag: value.simple_value for tag, value in values.items() if not value.HasField('image')
+  } == pytest.approx(scalars)
   assert [tag for tag, value in values.items() if value.HasField('image')] == ['eval_matrix/val']
 
 
-def test_a_preset_with_too_few_classes(values: dict[str, Any], model: ModelConfig, presets: list[Preset]) -> None:
-  with pytest.raises(InputError, match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
-                                       r'sequence of eval_num_tasks=4 tasks of num_labels=3 classes needs 12: .*'
-                                       r'--eval_num_tasks'):
+def test_a_preset_with_too_few_classes(
+  values: dict[str, Any], model: ModelConfig, presets: list[Preset]
+) -> None:
+  with pytest.raises(
+    InputError,
+    match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
+    r'sequence of eval_num_tasks=4 tasks of num_labels=3 classes needs 12: .*'
+    r'--eval_num_tasks',
+  ):
     make_evaluator(values, model, presets, ContinualConfig('class_incremental', eval_length=4))

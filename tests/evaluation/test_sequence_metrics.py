@@ -1,4 +1,6 @@
-"""Accuracies after each task, forgetting and backward transfer, against loops over sequences in plain Python."""
+"""Accuracies after each task, forgetting and backward transfer, against loops over sequences in
+plain Python.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ NAN = math.nan
 
 
 def random_cells(sequences: int, tasks: int, seed: int = 0) -> np.ndarray:
-  """Accuracies of 12 queries, better for later tasks, worse with time, some of them better with time."""
+  """Accuracies of 12 queries, better for later tasks, worse with time, some of them better with
+  time.
+  """
   rng = np.random.default_rng(seed)
   t, tau = np.mgrid[:tasks, :tasks]
   chance = 0.5 + 0.05 * tau - 0.04 * (t - tau) * (-1) ** tau
@@ -41,8 +45,10 @@ def test_against_plain_loops(tasks: int) -> None:
         assert math.isnan(found.matrix_ci95[t, tau])
       else:
         means[t][tau], ci95 = plain([one[t][tau] for one in a])
-        assert (found.matrix[t, tau], found.matrix_ci95[t, tau]) == pytest.approx((means[t][tau], ci95))
-    expected = plain([sum(one[t][:t + 1]) / (t + 1) for one in a])
+        assert (found.matrix[t, tau], found.matrix_ci95[t, tau]) == pytest.approx(
+          (means[t][tau], ci95)
+        )
+    expected = plain([sum(one[t][: t + 1]) / (t + 1) for one in a])
     assert (found.average[t], found.average_ci95[t]) == pytest.approx(expected)
   lost, gained = [], []
   for one in a:
@@ -62,11 +68,15 @@ def test_forgetting_is_what_one_reads_off_the_table() -> None:
   found = sequence_metrics.measure(random_cells(200, 4))
   assert found.forgetting is not None
   columns = [found.matrix[tau:, tau] for tau in range(3)]
-  assert found.forgetting[0] == pytest.approx(statistics.mean(max(each[:-1]) - each[-1] for each in columns))
+  assert found.forgetting[0] == pytest.approx(
+    statistics.mean(max(each[:-1]) - each[-1] for each in columns)
+  )
 
 
 def test_by_hand() -> None:
-  """Two sequences of 3 tasks. Task 1: .5, .9, .6 on average, so .3 forgotten; task 2: .8, .7, so .1."""
+  """Two sequences of 3 tasks. Task 1: .5, .9, .6 on average, so .3 forgotten; task 2: .8, .7, so
+  .1.
+  """
   one = [[0.4, NAN, NAN], [1.0, 0.8, NAN], [0.6, 0.7, 0.9]]
   other = [[0.6, NAN, NAN], [0.8, 0.8, NAN], [0.6, 0.7, 0.7]]
   found = sequence_metrics.measure(np.array([one, other]))
@@ -80,7 +90,9 @@ def test_by_hand() -> None:
 
 
 def test_noise_is_not_forgetting() -> None:
-  """The maximum over each sequence would find 0.07 forgotten here, although nothing changes with time."""
+  """The maximum over each sequence would find 0.07 forgotten here, although nothing changes with
+  time.
+  """
   cells = np.random.default_rng(1).binomial(15, 0.7, (600, 5, 5)) / 15
   cells[:, np.triu_indices(5, 1)[0], np.triu_indices(5, 1)[1]] = NAN
   found = sequence_metrics.measure(cells)
@@ -96,7 +108,9 @@ def test_pieces_of_one_task() -> None:
   assert found.matrix.shape == (3, 1)
   assert found.matrix[:, 0].tolist() == pytest.approx([0.3, 0.6, 0.6])
   assert found.average.tolist() == found.matrix[:, 0].tolist()
-  assert found.average_ci95.tolist() == pytest.approx([plain(column)[1] for column in cells.T.tolist()])
+  assert found.average_ci95.tolist() == pytest.approx(
+    [plain(column)[1] for column in cells.T.tolist()]
+  )
   assert found.forgetting is None
   assert found.backward_transfer is None
 

@@ -20,21 +20,31 @@ from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 EPISODES = EpisodeConfig(num_labels=5, support_samples=5, balanced=True)
 
 
-def scores(tasks: int = 3, seed: int = 0, scenario: str = 'class_incremental', sequences: int = 50,
-           mixed_queries: bool = False) -> SequenceScores:
+def scores(
+  tasks: int = 3,
+  seed: int = 0,
+  scenario: str = 'class_incremental',
+  sequences: int = 50,
+  mixed_queries: bool = False,
+) -> SequenceScores:
   rng = np.random.default_rng(seed)
   if scenario == 'mini_batch':
     cells = rng.uniform(0.3, 0.6, (sequences, tasks))
   else:
     cells = rng.uniform(0.3, 0.6, (sequences, tasks, tasks))
     cells[:, np.triu_indices(tasks, 1)[0], np.triu_indices(tasks, 1)[1]] = np.nan
-  return SequenceScores(cells, np.full(sequences, 0.25),
-                        ContinualConfig(scenario, eval_length=tasks, mixed_queries=mixed_queries))
+  return SequenceScores(
+    cells,
+    np.full(sequences, 0.25),
+    ContinualConfig(scenario, eval_length=tasks, mixed_queries=mixed_queries),
+  )
 
 
 def line(found: SequenceScores, step: int = 10, preset: str = 'val, "ö"/x') -> dict[str, Any]:
   """As it is read from results.jsonl."""
-  result = Result(f'logs/model-{step}', step, preset, 'tiny:0-9', num_queries=75, seconds=1.5, **found.fields())
+  result = Result(
+    f'logs/model-{step}', step, preset, 'tiny:0-9', num_queries=75, seconds=1.5, **found.fields()
+  )
   return json.loads(result.json(), parse_constant=lambda text: pytest.fail(text))
 
 
@@ -44,21 +54,33 @@ def rows(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 def test_csv_and_json_agree(tmp_path: pathlib.Path) -> None:
-  lines = [line(scores(seed=1)), line(scores(seed=2), preset='test'), line(scores(tasks=4, seed=3), step=20)]
+  lines = [
+    line(scores(seed=1)),
+    line(scores(seed=2), preset='test'),
+    line(scores(tasks=4, seed=3), step=20),
+  ]
   path = tmp_path / 'continual.csv'
   sequence_table.write_csv(path, lines)
   table = rows(path)
   for each in lines:
     found = each['continual']
-    own = {(row['measure'], row['after_task'], row['task']): row for row in table
-           if row['checkpoint'] == each['checkpoint'] and row['preset'] == each['preset']}
+    own = {
+      (row['measure'], row['after_task'], row['task']): row
+      for row in table
+      if row['checkpoint'] == each['checkpoint'] and row['preset'] == each['preset']
+    }
     expected: dict[tuple[str, str, str], tuple[float, float]] = {}
     count = found['num_tasks']
     for t in range(count):
       for tau in range(t + 1):
-        expected['accuracy', str(t + 1), str(tau + 1)] = found['matrix'][t][tau], found['matrix_ci95'][t][tau]
+        expected['accuracy', str(t + 1), str(tau + 1)] = (
+          found['matrix'][t][tau],
+          found['matrix_ci95'][t][tau],
+        )
       expected['average_accuracy', str(t + 1), ''] = (
-          found['average_accuracy'][t], found['average_accuracy_ci95'][t])
+        found['average_accuracy'][t],
+        found['average_accuracy_ci95'][t],
+      )
     for name in ('forgetting', 'backward_transfer'):
       expected[name, str(count), ''] = found[name], found[f'{name}_ci95']
     assert {key: (float(row['value']), float(row['ci95'])) for key, row in own.items()} == expected
@@ -71,20 +93,32 @@ def test_the_newest_line_of_a_checkpoint_preset_and_kind_counts(tmp_path: pathli
   newer = line(scores(seed=2))
   sequence_table.write_csv(path, [line(scores(seed=1)), newer])
   assert [float(row['value']) for row in rows(path) if row['measure'] == 'forgetting'] == [
-      newer['continual']['forgetting']]
+    newer['continual']['forgetting']
+  ]
   assert len(rows(path)) == 6 + 3 + 2
 
 
 def test_all_kinds_of_a_checkpoint_stay(tmp_path: pathlib.Path) -> None:
   """Scenarios, mixed queries or not, lengths."""
   path = tmp_path / 'continual.csv'
-  lines = [line(scores(seed=1)), line(scores(seed=2, scenario='task_incremental')), line(scores(seed=3, tasks=4)),
-           line(scores(seed=4, mixed_queries=True))]
+  lines = [
+    line(scores(seed=1)),
+    line(scores(seed=2, scenario='task_incremental')),
+    line(scores(seed=3, tasks=4)),
+    line(scores(seed=4, mixed_queries=True)),
+  ]
   sequence_table.write_csv(path, lines)
-  forgotten = {(row['scenario'], row['mixed_queries'], row['num_tasks']): float(row['value']) for row in rows(path)
-               if row['measure'] == 'forgetting'}
-  assert forgotten == {tuple(str(each['continual'][name]) for name in ('scenario', 'mixed_queries', 'num_tasks')):
-                       each['continual']['forgetting'] for each in lines}
+  forgotten = {
+    (row['scenario'], row['mixed_queries'], row['num_tasks']): float(row['value'])
+    for row in rows(path)
+    if row['measure'] == 'forgetting'
+  }
+  assert forgotten == {
+    tuple(
+      str(each['continual'][name]) for name in ('scenario', 'mixed_queries', 'num_tasks')
+    ): each['continual']['forgetting']
+    for each in lines
+  }
   assert len(forgotten) == 4
 
 
@@ -94,7 +128,9 @@ def test_pieces_of_one_task_and_a_single_sequence(tmp_path: pathlib.Path) -> Non
   found = line(scores(scenario='mini_batch', sequences=1))
   sequence_table.write_csv(path, [found])
   assert [(row['measure'], row['after_task'], row['task'], row['ci95']) for row in rows(path)] == [
-      *(('accuracy', str(t), '1', '') for t in (1, 2, 3)), *(('average_accuracy', str(t), '', '') for t in (1, 2, 3))]
+    *(('accuracy', str(t), '1', '') for t in (1, 2, 3)),
+    *(('average_accuracy', str(t), '', '') for t in (1, 2, 3)),
+  ]
   assert [float(row['value']) for row in rows(path)[3:]] == found['continual']['average_accuracy']
 
 
@@ -105,7 +141,9 @@ def test_without_continual_results_there_is_no_file(tmp_path: pathlib.Path) -> N
   assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_written_at_once_or_not_at_all(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_written_at_once_or_not_at_all(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   path = tmp_path / 'continual.csv'
   sequence_table.write_csv(path, [line(scores(seed=1))])
   before = path.read_bytes()
@@ -130,23 +168,31 @@ def fixed() -> SequenceScores:
 def test_text(fixed: SequenceScores) -> None:
   """Half-widths: 1.96 * |difference| / 2."""
   assert sequence_table.text(line(fixed, preset='val'), EPISODES).splitlines() == [
-      'val, step 10: continual_hypertransformer, class_incremental, 5-way, 5 support images per task; 95 % intervals '
-      'over 2 sequences',
-      '   after  chance          task 1          task 2         average',
-      '       1  20.0 %   90.0 +- 9.8 %                   90.0 +- 9.8 %',
-      '       2  10.0 %   60.0 +- 0.0 %   75.0 +- 9.8 %   67.5 +- 4.9 %',
-      'after all: 67.5 +- 4.9 % (50.0 % without support images), forgetting 30.0 +- 9.8 %, backward transfer '
-      '-30.0 +- 9.8 %']
+    'val, step 10: continual_hypertransformer, class_incremental, 5-way, 5 support images per task; 95 % intervals '
+    'over 2 sequences',
+    '   after  chance          task 1          task 2         average',
+    '       1  20.0 %   90.0 +- 9.8 %                   90.0 +- 9.8 %',
+    '       2  10.0 %   60.0 +- 0.0 %   75.0 +- 9.8 %   67.5 +- 4.9 %',
+    'after all: 67.5 +- 4.9 % (50.0 % without support images), forgetting 30.0 +- 9.8 %, backward transfer '
+    '-30.0 +- 9.8 %',
+  ]
 
 
 def test_text_of_tasks_that_are_told_apart(fixed: SequenceScores) -> None:
   """Chance does not sink."""
   single = dataclasses.replace(fixed, continual=ContinualConfig('task_incremental'))
-  assert [row.split()[1] for row in sequence_table.text(line(single), EPISODES).splitlines()[2:4]] == ['20.0', '20.0']
+  assert [
+    row.split()[1] for row in sequence_table.text(line(single), EPISODES).splitlines()[2:4]
+  ] == ['20.0', '20.0']
 
 
 def test_text_of_pieces() -> None:
-  found = SequenceScores(np.array([[0.2, 0.4], [0.2, 0.6]]), np.array([np.nan, np.nan]), ContinualConfig('mini_batch'))
+  found = SequenceScores(
+    np.array([[0.2, 0.4], [0.2, 0.6]]), np.array([np.nan, np.nan]), ContinualConfig('mini_batch')
+  )
   assert sequence_table.text(line(found, preset='val'), EPISODES).splitlines()[1:] == [
-      '   after  chance         average', '       1  20.0 %   20.0 +- 0.0 %', '       2  20.0 %  50.0 +- 19.6 %',
-      'after all: 50.0 +- 19.6 %']
+    '   after  chance         average',
+    '       1  20.0 %   20.0 +- 0.0 %',
+    '       2  20.0 %  50.0 +- 19.6 %',
+    'after all: 50.0 +- 19.6 %',
+  ]

@@ -40,7 +40,10 @@ def test_a_snapshot_is_a_copy_that_goes_away(logs: pathlib.Path, tmp_path: pathl
       path.unlink()
     assert os.path.basename(copy) == 'model-3'
     assert names(pathlib.Path(copy).parent) == [
-        'model-3.data-00000-of-00002', 'model-3.data-00001-of-00002', 'model-3.index']
+      'model-3.data-00000-of-00002',
+      'model-3.data-00001-of-00002',
+      'model-3.index',
+    ]
     assert pathlib.Path(f'{copy}.index').read_text() == '3 index '
   assert names(tmp_path / 'eval') == []
 
@@ -53,26 +56,39 @@ def test_a_snapshot_keeps_times(logs: pathlib.Path, tmp_path: pathlib.Path) -> N
 
 
 @pytest.mark.parametrize('missing', ['index', 'data-*'])
-def test_a_snapshot_of_what_is_not_there(logs: pathlib.Path, tmp_path: pathlib.Path, missing: str) -> None:
+def test_a_snapshot_of_what_is_not_there(
+  logs: pathlib.Path, tmp_path: pathlib.Path, missing: str
+) -> None:
   prefix = make(logs, 3)
   for path in logs.glob(f'model-3.{missing}'):
     path.unlink()
-  with pytest.raises(FileNotFoundError, match=r'model-3: no \.index and \.data files'), \
-       snapshots.snapshot(prefix, tmp_path / 'eval'):
+  with (
+    pytest.raises(FileNotFoundError, match=r'model-3: no \.index and \.data files'),
+    snapshots.snapshot(prefix, tmp_path / 'eval'),
+  ):
     pass
   assert names(tmp_path / 'eval') == []
 
 
 def result(step: int, accuracy: float) -> Result:
-  return Result(f'logs/model-{step}', step, 'val', 'tiny:0-9', accuracy, 0.01, 10, 100, accuracy, 0.01, 1.0)
+  return Result(
+    f'logs/model-{step}', step, 'val', 'tiny:0-9', accuracy, 0.01, 10, 100, accuracy, 0.01, 1.0
+  )
 
 
 def best_files(step: int) -> list[str]:
-  return ['best.json', 'checkpoint', f'model-{step}.data-00000-of-00002', f'model-{step}.data-00001-of-00002',
-          f'model-{step}.index']
+  return [
+    'best.json',
+    'checkpoint',
+    f'model-{step}.data-00000-of-00002',
+    f'model-{step}.data-00001-of-00002',
+    f'model-{step}.index',
+  ]
 
 
-def test_the_best_is_replaced_by_a_better_one_only(logs: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_the_best_is_replaced_by_a_better_one_only(
+  logs: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   best = tmp_path / 'best'
   assert snapshots.best_accuracy(best, result(1, 0.0)) == -1.0
   for step, accuracy, kept in ((1, 0.0, 1), (2, 0.5, 2), (3, 0.4, 2), (4, 0.5, 2), (5, 0.6, 5)):
@@ -80,7 +96,9 @@ def test_the_best_is_replaced_by_a_better_one_only(logs: pathlib.Path, tmp_path:
     assert names(best) == best_files(kept)
     assert (best / f'model-{kept}.index').read_text() == f'{kept} index '
     assert json.loads((best / 'best.json').read_text())['step'] == kept
-    assert tf.train.get_checkpoint_state(str(best)).model_checkpoint_path == str(best / f'model-{kept}')
+    assert tf.train.get_checkpoint_state(str(best)).model_checkpoint_path == str(
+      best / f'model-{kept}'
+    )
   assert json.loads((best / 'best.json').read_text()) == json.loads(result(5, 0.6).json())
   assert snapshots.best_accuracy(best, result(6, 0.0)) == 0.6
 
@@ -88,22 +106,36 @@ def test_the_best_is_replaced_by_a_better_one_only(logs: pathlib.Path, tmp_path:
 SEQUENCES = {'scenario': 'task_incremental', 'mixed_queries': False, 'num_tasks': 5}
 
 
-@pytest.mark.parametrize('changes', [
-    {'dataset': 'tiny:10-19'}, {'continual': SEQUENCES}, {'continual': {**SEQUENCES, 'scenario': 'class_incremental'}},
-    {'continual': {**SEQUENCES, 'num_tasks': 20}}, {'continual': {**SEQUENCES, 'mixed_queries': True}}])
-def test_only_equal_evaluations_are_compared(logs: pathlib.Path, tmp_path: pathlib.Path, changes: Any) -> None:
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'dataset': 'tiny:10-19'},
+    {'continual': SEQUENCES},
+    {'continual': {**SEQUENCES, 'scenario': 'class_incremental'}},
+    {'continual': {**SEQUENCES, 'num_tasks': 20}},
+    {'continual': {**SEQUENCES, 'mixed_queries': True}},
+  ],
+)
+def test_only_equal_evaluations_are_compared(
+  logs: pathlib.Path, tmp_path: pathlib.Path, changes: Any
+) -> None:
   """A better result of another kind replaces nothing; one of the same kind does."""
   best = tmp_path / 'best'
   former = {} if changes == {'continual': SEQUENCES} else {'continual': SEQUENCES}
-  for step, accuracy, settings, kept in ((1, 0.3, former, True), (2, 0.9, {**former, **changes}, False),
-                                         (3, 0.2, former, False), (4, 0.4, former, True)):
+  for step, accuracy, settings, kept in (
+    (1, 0.3, former, True),
+    (2, 0.9, {**former, **changes}, False),
+    (3, 0.2, former, False),
+    (4, 0.4, former, True),
+  ):
     found = dataclasses.replace(result(step, accuracy), **settings)
     assert snapshots.keep_best(make(logs, step), found, best) == kept
   assert names(best) == best_files(4)
 
 
-def test_a_crash_while_keeping_leaves_the_former_best(logs: pathlib.Path, tmp_path: pathlib.Path,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_keeping_leaves_the_former_best(
+  logs: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   """And the next time all is put right."""
   best = tmp_path / 'best'
   snapshots.keep_best(make(logs, 1), result(1, 0.5), best)

@@ -35,18 +35,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> DataFo
 
 @pytest.fixture(scope='module')
 def presets(folder: DataFolder) -> list[Preset]:
-  return [Preset(name, dataset, folder.open(dataset)) for name, dataset in (
-      ('val', 'tiny:20-24'), ('mine, all: "ö"', 'tiny:0-29'), ('pairs', 'pairs:0-9'))]
+  return [
+    Preset(name, dataset, folder.open(dataset))
+    for name, dataset in (
+      ('val', 'tiny:20-24'),
+      ('mine, all: "ö"', 'tiny:0-29'),
+      ('pairs', 'pairs:0-9'),
+    )
+  ]
 
 
 @pytest.fixture(scope='module')
 def values(make_values: Callable[..., Any], trained: Any) -> dict[str, Any]:
-  return trained.values | {'num_task_evals': TASKS, 'num_eval_batches': BATCHES, 'eval_batch_size': BATCH}
+  return trained.values | {
+    'num_task_evals': TASKS,
+    'num_eval_batches': BATCHES,
+    'eval_batch_size': BATCH,
+  }
 
 
-def make_evaluator(values: dict[str, Any], presets: list[Preset], seed: int = SEED) -> TaskEvaluator:
-  return TaskEvaluator(from_flags.model_config(values), from_flags.episode_config(values), from_flags.test_augmentation(values),
-                       values['image_size'], presets, from_flags.eval_config(values), seed)
+def make_evaluator(
+  values: dict[str, Any], presets: list[Preset], seed: int = SEED
+) -> TaskEvaluator:
+  return TaskEvaluator(
+    from_flags.model_config(values),
+    from_flags.episode_config(values),
+    from_flags.test_augmentation(values),
+    values['image_size'],
+    presets,
+    from_flags.eval_config(values),
+    seed,
+  )
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +78,9 @@ def evaluator(values: dict[str, Any], presets: list[Preset], trained: Any) -> An
 
 
 @pytest.fixture(scope='module')
-def by_hand(values: dict[str, Any], presets: list[Preset], trained: Any) -> list[list[tuple[Draw, np.ndarray]]]:
+def by_hand(
+  values: dict[str, Any], presets: list[Preset], trained: Any
+) -> list[list[tuple[Draw, np.ndarray]]]:
   """For each preset and task the draw and the logits [BATCHES, BATCH, K], from one batch at a time."""
   config = dataclasses.replace(from_flags.episode_config(values), query_samples=BATCH)
   with tf.Graph().as_default(), tf.Session() as session:
@@ -75,20 +96,35 @@ def by_hand(values: dict[str, Any], presets: list[Preset], trained: Any) -> list
 
     def task(preset: Preset, draw: Draw) -> tuple[Draw, np.ndarray]:
       fed = {support: images(preset, draw.support_rows), labels: draw.support_labels}
-      return draw, np.stack([session.run(logits, {**fed, query: images(preset, rows)})
-                             for rows in draw.query_rows.reshape(BATCHES, BATCH)])
+      return draw, np.stack(
+        [
+          session.run(logits, {**fed, query: images(preset, rows)})
+          for rows in draw.query_rows.reshape(BATCHES, BATCH)
+        ]
+      )
 
-    return [[task(preset, EpisodeSampler(preset.class_set, config, SEED, 2 + number, BATCHES).draw(index))
-             for index in range(TASKS)] for number, preset in enumerate(presets)]
+    return [
+      [
+        task(
+          preset, EpisodeSampler(preset.class_set, config, SEED, 2 + number, BATCHES).draw(index)
+        )
+        for index in range(TASKS)
+      ]
+      for number, preset in enumerate(presets)
+    ]
 
 
 def expected_scores(by_hand: list[tuple[Draw, np.ndarray]]) -> tuple[list[float], list[float]]:
   accuracy, disjoint = [], []
   for draw, logits in by_hand:
-    right = [int(np.argmax(row)) == label
-             for row, label in zip(logits.reshape(-1, 3), draw.query_positions, strict=True)]
+    right = [
+      int(np.argmax(row)) == label
+      for row, label in zip(logits.reshape(-1, 3), draw.query_positions, strict=True)
+    ]
     support = set(draw.support_rows.tolist())
-    outside = [hit for hit, row in zip(right, draw.query_rows.tolist(), strict=True) if row not in support]
+    outside = [
+      hit for hit, row in zip(right, draw.query_rows.tolist(), strict=True) if row not in support
+    ]
     accuracy.append(sum(right) / len(right))
     disjoint.append(sum(outside) / len(outside) if outside else np.nan)
   return accuracy, disjoint
@@ -96,8 +132,11 @@ def expected_scores(by_hand: list[tuple[Draw, np.ndarray]]) -> tuple[list[float]
 
 @pytest.mark.parametrize('number', [0, 1, 2])
 def test_accuracies_are_those_of_the_logits_batch_by_batch(
-    evaluator: TaskEvaluator, presets: list[Preset], by_hand: list[list[tuple[Draw, np.ndarray]]],
-    number: int) -> None:
+  evaluator: TaskEvaluator,
+  presets: list[Preset],
+  by_hand: list[list[tuple[Draw, np.ndarray]]],
+  number: int,
+) -> None:
   scores = evaluator.evaluate(presets[number].name)
   accuracy, disjoint = expected_scores(by_hand[number])
   np.testing.assert_allclose(scores.accuracy, accuracy, atol=1e-6)
@@ -121,7 +160,8 @@ def test_the_same_tasks_at_every_call_and_progress_is_told(evaluator: TaskEvalua
   np.testing.assert_array_equal(first.accuracy, again.accuracy)
   assert [done for done, _ in told] == [1, 2, 3, 4, 5]
   assert [mean for _, mean in told] == pytest.approx(
-      [np.mean(first.accuracy[:done], dtype=np.float64) for done in range(1, 6)])
+    [np.mean(first.accuracy[:done], dtype=np.float64) for done in range(1, 6)]
+  )
 
 
 def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, trained: Any) -> None:
@@ -135,11 +175,15 @@ def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, train
 
 
 @pytest.mark.parametrize('added', [False, True])
-def test_trained_variables_of_the_query_pass(values: dict[str, Any], presets: list[Preset], tmp_path: pathlib.Path,
-                                             added: bool) -> None:
+def test_trained_variables_of_the_query_pass(
+  values: dict[str, Any], presets: list[Preset], tmp_path: pathlib.Path, added: bool
+) -> None:
   """They are made while the batches are gone through, and are those of a graph without that."""
-  settings = values | {'separate_evaluation_bn_vars': True, 'number_of_trained_cnn_layers': 1,
-                       'add_trainable_weights': added}
+  settings = values | {
+    'separate_evaluation_bn_vars': True,
+    'number_of_trained_cnn_layers': 1,
+    'add_trainable_weights': added,
+  }
   evaluator = make_evaluator(settings, presets)
   with tf.Graph().as_default(), tf.Session() as session:
     model = HyperTransformer(from_flags.model_config(settings), (12, 12, 1))
@@ -161,22 +205,29 @@ def test_only_the_models_variables_are_restored(evaluator: TaskEvaluator) -> Non
   assert {v.op.name.split('/')[0] for v in evaluator.variables} == {'model'}
 
 
-def test_presets_of_different_channels(values: dict[str, Any], presets: list[Preset], tmp_path: pathlib.Path,
-                                       tiny: np.ndarray) -> None:
+def test_presets_of_different_channels(
+  values: dict[str, Any], presets: list[Preset], tmp_path: pathlib.Path, tiny: np.ndarray
+) -> None:
   np.save(tmp_path / 'coloured.npy', np.repeat(tiny, 3, axis=-1))
   coloured = Preset('coloured', 'coloured:0-9', DataFolder(str(tmp_path)).open('coloured:0-9'))
-  with pytest.raises(InputError, match=r'the evaluation datasets have \[1, 3\] channels; one model takes only one'):
+  with pytest.raises(
+    InputError, match=r'the evaluation datasets have \[1, 3\] channels; one model takes only one'
+  ):
     make_evaluator(values, [presets[0], coloured])
 
 
 def test_a_preset_with_too_few_samples(values: dict[str, Any], presets: list[Preset]) -> None:
-  with pytest.raises(InputError, match=r"dataset 'tiny': class 20 has 8 samples, but an episode needs 9 per class"):
+  with pytest.raises(
+    InputError, match=r"dataset 'tiny': class 20 has 8 samples, but an episode needs 9 per class"
+  ):
     make_evaluator(values | {'eval_batch_size': 27}, presets[:1])
 
 
 def test_a_preset_with_too_few_classes(values: dict[str, Any], folder: DataFolder) -> None:
   few = ClassSet(folder.open('tiny:0-9').arrays, np.array([1, 2]))
-  with pytest.raises(InputError, match=r'is used with 2 classes, but an episode needs num_labels=3'):
+  with pytest.raises(
+    InputError, match=r'is used with 2 classes, but an episode needs num_labels=3'
+  ):
     make_evaluator(values, [Preset('few', 'tiny:1-2', few)])
 
 

@@ -1,4 +1,5 @@
 """The walk over a pickle that is not carried out, and the weight of what was read."""
+
 from __future__ import annotations
 
 import io
@@ -12,11 +13,13 @@ import pytest
 from hypertransformer.files import pickle_scan
 
 VALUES = {
-    'plain': {'a': [1, -2, 3 << 40, 1 << 3000, 2.5, None, True, 'x' * 300, b'\x00' * 300, ('y', ()), {1}],
-              'é\n': 'é\n'},
-    'labels': list(range(100_000)),
-    'arrays': [np.arange(300_000), np.arange(3), np.float32(2)],
-    'long texts': ['x' * size for size in (1, 255, 256, 65_500, 70_000, 200_000)],
+  'plain': {
+    'a': [1, -2, 3 << 40, 1 << 3000, 2.5, None, True, 'x' * 300, b'\x00' * 300, ('y', ()), {1}],
+    'é\n': 'é\n',
+  },
+  'labels': list(range(100_000)),
+  'arrays': [np.arange(300_000), np.arange(3), np.float32(2)],
+  'long texts': ['x' * size for size in (1, 255, 256, 65_500, 70_000, 200_000)],
 }
 
 
@@ -32,7 +35,10 @@ def test_opcodes_are_those_of_pickletools(name: str, protocol: int) -> None:
     found.append((item.name, item.start + item.length - len(before)))
     file.seek(3)  # the walk does not mind
   places = [(opcode.name, place) for opcode, _, place in pickletools.genops(data)]
-  expected = [(opcode, end) for (opcode, _), (_, end) in zip(places, [*places[1:], ('', len(data))], strict=True)]
+  expected = [
+    (opcode, end)
+    for (opcode, _), (_, end) in zip(places, [*places[1:], ('', len(data))], strict=True)
+  ]
   assert found == expected
 
 
@@ -46,10 +52,16 @@ def test_honest_data_pass_and_the_file_is_at_its_start_again(value: Any) -> None
   pickle_scan.weigh(value, limit)
 
 
-@pytest.mark.parametrize(('data', 'found'), [
-    (b'', 'ends in the middle'), (b'\x80\x02]', 'ends in the middle'), (b'hello', "no opcode b'h'|ends|claims"),
-    (b'\x80\x02\x07.', r"no opcode b'\\x07' exists, byte 2"), (b'\x80\x02B\x05\x00\x00\x00abc', 'claims 5 bytes'),
-])
+@pytest.mark.parametrize(
+  ('data', 'found'),
+  [
+    (b'', 'ends in the middle'),
+    (b'\x80\x02]', 'ends in the middle'),
+    (b'hello', "no opcode b'h'|ends|claims"),
+    (b'\x80\x02\x07.', r"no opcode b'\\x07' exists, byte 2"),
+    (b'\x80\x02B\x05\x00\x00\x00abc', 'claims 5 bytes'),
+  ],
+)
 def test_broken(data: bytes, found: str) -> None:
   with pytest.raises(ValueError, match=found):
     list(pickle_scan.scan(io.BytesIO(data)))

@@ -1,4 +1,5 @@
 """The unpickler: every array spelling is read, nothing else is reached."""
+
 from __future__ import annotations
 
 import io
@@ -18,10 +19,11 @@ from hypertransformer.files import safe_pickle
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 # What Python 2 with an old NumPy writes for {'image_data': uint8 [[7, 200]], 'labels': [1, 2]}.
 PYTHON_2 = (
-    b'\x80\x02}q\x00(U\nimage_dataq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\n'
-    b'q\x03K\x00\x85q\x04U\x01bq\x05\x87q\x06Rq\x07(K\x01K\x01K\x02\x86q\x08cnumpy\ndtype\nq\t'
-    b'U\x02u1q\nK\x00K\x01\x87q\x0bRq\x0c(K\x03U\x01|q\rNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq'
-    b'\x0eb\x89U\x02\x07\xc8q\x0ftq\x10bU\x06labelsq\x11]q\x12(K\x01K\x02eu.')
+  b'\x80\x02}q\x00(U\nimage_dataq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\n'
+  b'q\x03K\x00\x85q\x04U\x01bq\x05\x87q\x06Rq\x07(K\x01K\x01K\x02\x86q\x08cnumpy\ndtype\nq\t'
+  b'U\x02u1q\nK\x00K\x01\x87q\x0bRq\x0c(K\x03U\x01|q\rNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq'
+  b'\x0eb\x89U\x02\x07\xc8q\x0ftq\x10bU\x06labelsq\x11]q\x12(K\x01K\x02eu.'
+)
 
 
 class Calls:
@@ -35,11 +37,23 @@ class Calls:
 
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize('array', [
-    PIXELS, np.asfortranarray(PIXELS), PIXELS[:, ::2], np.arange(3, dtype='>i4'),
-    np.array([1.5, -2], np.float32), np.array([True, False]), np.array(['ab', 'c']),
-    np.array([b'ab', b'c']), np.array(5), np.zeros((0, 3), np.int64), np.array([1 + 2j]),
-], ids=lambda array: f'{array.dtype.str}-{array.shape}')
+@pytest.mark.parametrize(
+  'array',
+  [
+    PIXELS,
+    np.asfortranarray(PIXELS),
+    PIXELS[:, ::2],
+    np.arange(3, dtype='>i4'),
+    np.array([1.5, -2], np.float32),
+    np.array([True, False]),
+    np.array(['ab', 'c']),
+    np.array([b'ab', b'c']),
+    np.array(5),
+    np.zeros((0, 3), np.int64),
+    np.array([1 + 2j]),
+  ],
+  ids=lambda array: f'{array.dtype.str}-{array.shape}',
+)
 def test_arrays_of_every_protocol(array: np.ndarray, protocol: int) -> None:
   loaded = np.asarray(safe_pickle.loads(pickle.dumps(array, protocol), 'x'))
   assert loaded.dtype.newbyteorder('=') == array.dtype.newbyteorder('=')  # NumPy swaps on reading
@@ -57,8 +71,15 @@ def test_both_spellings_of_numpy(core: bytes, value: Any) -> None:
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
 def test_plain_data(protocol: int) -> None:
-  plain = {'a': [1, 2.5, None, True, 'x', b'\x00\xff', (1, {2})], 'b': range(3, 9, 2),
-           'c': frozenset([1]), 'd': bytearray(b'\x01\x80'), 'e': 2j, 'f': bytearray(), 'g': b''}
+  plain = {
+    'a': [1, 2.5, None, True, 'x', b'\x00\xff', (1, {2})],
+    'b': range(3, 9, 2),
+    'c': frozenset([1]),
+    'd': bytearray(b'\x01\x80'),
+    'e': 2j,
+    'f': bytearray(),
+    'g': b'',
+  }
   assert safe_pickle.loads(pickle.dumps(plain, protocol), 'x') == plain
 
 
@@ -68,16 +89,21 @@ def test_python_2_pickle() -> None:
   np.testing.assert_array_equal(loaded['image_data'], np.array([[7, 200]], np.uint8))
 
 
-@pytest.mark.parametrize(('payload', 'name'), [
+@pytest.mark.parametrize(
+  ('payload', 'name'),
+  [
     (Calls(os.system, 'touch {mark}'), r'(posix|nt)\.system'),
     (Calls(eval, "open('{mark}', 'w')"), r'(builtins|__builtin__)\.eval'),
     (Calls(getattr, [], 'append'), r'(builtins|__builtin__)\.getattr'),
     (Calls(np.load, '{mark}'), r'numpy\.load'),
     (Calls(pathlib.Path, 'x'), r'pathlib.*Path'),
-], ids=['system', 'eval', 'getattr', 'np.load', 'Path'])
+  ],
+  ids=['system', 'eval', 'getattr', 'np.load', 'Path'],
+)
 @pytest.mark.parametrize('protocol', [0, 2, 4])
-def test_refuses_other_names(payload: Calls, name: str, protocol: int,
-                             tmp_path: pathlib.Path) -> None:
+def test_refuses_other_names(
+  payload: Calls, name: str, protocol: int, tmp_path: pathlib.Path
+) -> None:
   mark, file = tmp_path / 'mark', tmp_path / 'bad.pkl'
   function, args = payload.call
   args = tuple(arg.format(mark=mark) if isinstance(arg, str) else arg for arg in args)
@@ -89,8 +115,10 @@ def test_refuses_other_names(payload: Calls, name: str, protocol: int,
 
 def _array_with(dtype: bytes, shape: bytes, data: bytes) -> bytes:
   """The pickle of an array from parts, some of them forged."""
-  return (b'\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R'
-          b'(K\x01' + shape + dtype + b'\x89' + data + b'tb.')
+  return (
+    b'\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R'
+    b'(K\x01' + shape + dtype + b'\x89' + data + b'tb.'
+  )
 
 
 PLAIN_STATE = b'(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
@@ -100,15 +128,23 @@ def _dtype(code: bytes, state: bytes = PLAIN_STATE) -> bytes:
   return b'cnumpy\ndtype\nU' + bytes([len(code)]) + code + b'K\x00K\x01\x87R' + state
 
 
-@pytest.mark.parametrize(('data', 'found'), [
+@pytest.mark.parametrize(
+  ('data', 'found'),
+  [
     # Raw bytes as object pointers: a crash or worse in NumPy itself, if it were reached.
     (_array_with(_dtype(b'O8'), b'K\x01\x85', b'U\x08AAAAAAAA'), 'do not fill'),
     (_array_with(_dtype(b'u1'), b'K\x09\x85', b'U\x02AA'), 'do not fill'),
     (_array_with(_dtype(b'u1'), b'J\xff\xff\xff\xff\x85', b'U\x02AA'), 'malformed'),
     (_array_with(_dtype(b'V8'), b'K\x01\x85', b'U\x08AAAAAAAA'), "the dtype 'V8'"),
     (_array_with(_dtype(b'u1,O'), b'K\x01\x85', b'U\x08AAAAAAAA'), "the dtype 'u1,O'"),
-    (_array_with(_dtype(b'u8', b'(K\x03U\x01|N(U\x01at}U\x01aNsJ\x08\x00\x00\x00K\x01K\x00tb'),
-                 b'K\x01\x85', b'U\x08AAAAAAAA'), 'structured dtype'),
+    (
+      _array_with(
+        _dtype(b'u8', b'(K\x03U\x01|N(U\x01at}U\x01aNsJ\x08\x00\x00\x00K\x01K\x00tb'),
+        b'K\x01\x85',
+        b'U\x08AAAAAAAA',
+      ),
+      'structured dtype',
+    ),
     (_array_with(b'N', b'K\x01\x85', b'U\x01A'), 'malformed'),
     (b'\x80\x02cnumpy\nndarray\nK\x01\x85R.', 'calls numpy.ndarray'),
     (b'\x80\x02c_codecs\nencode\n}U\x01aK\x01sb.', 'sets the state of a function'),
@@ -116,7 +152,8 @@ def _dtype(code: bytes, state: bytes = PLAIN_STATE) -> bytes:
     (b'\x80\x02cbuiltins\nset\ncbuiltins\nrange\nJ\xff\xff\xff\x7f\x85R\x85R.', 'a set of a range'),
     (b'\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.', 'TypeError'),
     (b'\x80\x02U\x03idaQ.', 'not a whole pickle'),
-])
+  ],
+)
 def test_refuses_forged_contents(data: bytes, found: str) -> None:
   with pytest.raises(InputError, match=found):
     safe_pickle.loads(data, 'forged')
@@ -125,10 +162,10 @@ def test_refuses_forged_contents(data: bytes, found: str) -> None:
 def test_explains_broken_files(tmp_path: pathlib.Path) -> None:
   whole = pickle.dumps([PIXELS, 'x' * 100])
   for name, data, found in [
-      ('page.pkl', b'\n <!DOCTYPE html><html>Quota exceeded</html>', 'page.pkl is a web page'),
-      ('empty.pkl', b'', 'empty.pkl is an empty file'),
-      ('cut.pkl', whole[:-30], 'cut.pkl is not a whole pickle'),
-      ('text.pkl', b'hello world', 'text.pkl is not a whole pickle'),
+    ('page.pkl', b'\n <!DOCTYPE html><html>Quota exceeded</html>', 'page.pkl is a web page'),
+    ('empty.pkl', b'', 'empty.pkl is an empty file'),
+    ('cut.pkl', whole[:-30], 'cut.pkl is not a whole pickle'),
+    ('text.pkl', b'hello world', 'text.pkl is not a whole pickle'),
   ]:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=found):
@@ -164,7 +201,8 @@ def test_object_array_that_is_none(tmp_path: pathlib.Path) -> None:
     safe_pickle.load_object_array(tmp_path / 'plain.npy')
   header = io.BytesIO()
   np.lib.format.write_array_header_1_0(
-      header, {'descr': '|O', 'fortran_order': False, 'shape': (3,)})
+    header, {'descr': '|O', 'fortran_order': False, 'shape': (3,)}
+  )
   (tmp_path / 'odd.npy').write_bytes(header.getvalue() + pickle.dumps([1, 2, 3]))
   with pytest.raises(InputError, match='its pickle holds something else'):
     safe_pickle.load_object_array(tmp_path / 'odd.npy')

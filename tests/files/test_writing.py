@@ -1,4 +1,5 @@
 """Atomic files, the meaning of --output_path, and progress lines."""
+
 from __future__ import annotations
 
 import io
@@ -59,13 +60,15 @@ def test_unwritable_place(tmp_path: pathlib.Path) -> None:
 
 
 def test_progress_lines() -> None:
-  now = iter([0., 1., 4., 5., 8.])
+  now = iter([0.0, 1.0, 4.0, 5.0, 8.0])
   out = io.StringIO()
   progress = Progress('x', 100, 'images', every=3, stream=out, clock=lambda: next(now))
   for done in (10, 40, 50, 80):  # at 1, 4, 5 and 8 seconds
     progress.update(done)
-  assert out.getvalue().splitlines() == ['x: 40 of 100 images, 10/s, 6 s left',
-                                         'x: 80 of 100 images, 10/s, 2 s left']
+  assert out.getvalue().splitlines() == [
+    'x: 40 of 100 images, 10/s, 6 s left',
+    'x: 80 of 100 images, 10/s, 2 s left',
+  ]
 
 
 def test_atomic_folder(tmp_path: pathlib.Path) -> None:
@@ -75,7 +78,10 @@ def test_atomic_folder(tmp_path: pathlib.Path) -> None:
     assert not path.exists()
   assert os.listdir(path.parent) == ['x']
   assert (path / 'a.npy').read_bytes() == b'new'
-  with pytest.raises(InputError, match=r'x exists already; .*--overwrite'), writing.atomic_folder(path):
+  with (
+    pytest.raises(InputError, match=r'x exists already; .*--overwrite'),
+    writing.atomic_folder(path),
+  ):
     pass
   with writing.atomic_folder(path, overwrite=True) as folder:
     (folder / 'b.npy').write_bytes(b'newer')
@@ -111,12 +117,16 @@ def test_only_folders_of_data_are_replaced(tmp_path: pathlib.Path) -> None:
 
 def test_unwritable_folder(tmp_path: pathlib.Path) -> None:
   (tmp_path / 'file').write_bytes(b'')
-  with pytest.raises(InputError, match=r'cannot write .*file/x'), writing.atomic_folder(tmp_path / 'file' / 'x'):
+  with (
+    pytest.raises(InputError, match=r'cannot write .*file/x'),
+    writing.atomic_folder(tmp_path / 'file' / 'x'),
+  ):
     pass
 
 
 def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   (tmp_path / 'x').mkdir()
   (tmp_path / 'x' / 'a.npy').write_bytes(b'old')
   rename = pathlib.Path.rename
@@ -127,7 +137,10 @@ def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
     return rename(self, target)
 
   monkeypatch.setattr(pathlib.Path, 'rename', fails)
-  with pytest.raises(InputError, match='Input/output error'), writing.atomic_folder(tmp_path / 'x', overwrite=True):
+  with (
+    pytest.raises(InputError, match='Input/output error'),
+    writing.atomic_folder(tmp_path / 'x', overwrite=True),
+  ):
     pass
   assert os.listdir(tmp_path) == ['x']
   assert (tmp_path / 'x' / 'a.npy').read_bytes() == b'old'
@@ -136,7 +149,7 @@ def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
 def test_require_space(tmp_path: pathlib.Path) -> None:
   writing.require_space(tmp_path / 'not' / 'yet' / 'x', 1)
   with pytest.raises(InputError, match=r'x needs 1000000000\.00 GB, but .* GB free; make room'):
-    writing.require_space(tmp_path / 'not' / 'yet' / 'x', 10 ** 18)
+    writing.require_space(tmp_path / 'not' / 'yet' / 'x', 10**18)
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: pathlib.Path) -> None:

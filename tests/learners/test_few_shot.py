@@ -25,13 +25,25 @@ SEED = 7
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory: pytest.TempPathFactory, make_values: Callable[..., Any],
-        run_training: Callable[[Any], int]) -> Any:
+def run(
+  tmp_path_factory: pytest.TempPathFactory,
+  make_values: Callable[..., Any],
+  run_training: Callable[[Any], int],
+) -> Any:
   """Everything that makes the support pass and the query pass differ; (folder, values)."""
   folder = tmp_path_factory.mktemp('few shot')
-  values = make_values(train_log_dir=str(folder), train_steps=30, steps_between_saves=20, seed=1, warmup_steps=4,
-                       add_trainable_weights=True, separate_evaluation_bn_vars=True, cnn_activation='lrelu',
-                       shared_feature_extractor='2-layer', shared_features_dim=4)
+  values = make_values(
+    train_log_dir=str(folder),
+    train_steps=30,
+    steps_between_saves=20,
+    seed=1,
+    warmup_steps=4,
+    add_trainable_weights=True,
+    separate_evaluation_bn_vars=True,
+    cnn_activation='lrelu',
+    shared_feature_extractor='2-layer',
+    shared_features_dim=4,
+  )
   run_training(values)
   return folder, values
 
@@ -42,25 +54,46 @@ def learner(run: Any) -> Any:
     yield opened
 
 
-def test_it_is_as_good_as_the_evaluator_says(run: Any, learner: FewShotLearner, data_folder: pathlib.Path) -> None:
-  """The accuracy of every task, to the last image: support set and query batches of the evaluator's own draws."""
+def test_it_is_as_good_as_the_evaluator_says(
+  run: Any, learner: FewShotLearner, data_folder: pathlib.Path
+) -> None:
+  """The accuracy of every task, to the last image: support set and query batches of the evaluator's
+  own draws.
+  """
   _, values = run
   preset = Preset('all', 'tiny', DataFolder(str(data_folder)).open('tiny:0-29'))
   config = from_flags.eval_config({**values, 'num_task_evals': 12})
-  evaluator = TaskEvaluator(from_flags.model_config(values), from_flags.episode_config(values), from_flags.test_augmentation(values),
-                            values['image_size'], [preset], config, SEED)
+  evaluator = TaskEvaluator(
+    from_flags.model_config(values),
+    from_flags.episode_config(values),
+    from_flags.test_augmentation(values),
+    values['image_size'],
+    [preset],
+    config,
+    SEED,
+  )
   evaluator.restore(learner.checkpoint)
   expected = evaluator.evaluate('all').accuracy
   evaluator.close()
-  sampler = EpisodeSampler(preset.class_set, from_flags.episode_config({**values, 'samples_cnn': config.batch_size}), SEED,
-                           FIRST_STREAM, config.num_batches)
+  sampler = EpisodeSampler(
+    preset.class_set,
+    from_flags.episode_config({**values, 'samples_cnn': config.batch_size}),
+    SEED,
+    FIRST_STREAM,
+    config.num_batches,
+  )
   gather = preset.class_set.arrays.gather
   for number, accuracy in enumerate(expected):
     draw = sampler.draw(number)
     learner.fit(gather(draw.support_rows), draw.support_labels)
-    hits = [learner.predict(gather(rows)) == answers for rows, answers in zip(
-        draw.query_rows.reshape(config.num_batches, -1), draw.query_positions.reshape(config.num_batches, -1),
-        strict=True)]
+    hits = [
+      learner.predict(gather(rows)) == answers
+      for rows, answers in zip(
+        draw.query_rows.reshape(config.num_batches, -1),
+        draw.query_positions.reshape(config.num_batches, -1),
+        strict=True,
+      )
+    ]
     assert np.mean(hits) == pytest.approx(accuracy, abs=1e-6)
   assert len(np.unique(expected)) > 3
 
@@ -83,41 +116,61 @@ def test_what_a_learner_says_of_itself(run: Any, learner: FewShotLearner) -> Non
 
 # ---- labels
 
+
 def test_labels_come_back_in_the_callers_terms(learner: FewShotLearner, make_task: Any) -> None:
   task = make_task(3)
   plain = learner.fit(task.support, task.labels).predict(task.queries)
   assert plain.dtype.kind == 'i'
   assert len(np.unique(plain)) > 1
-  for given, kind in (((task.labels * 10 - 5).astype(np.int8), 'i'), ([np.int16(y) for y in task.labels + 7], 'i')):
+  for given, kind in (
+    ((task.labels * 10 - 5).astype(np.int8), 'i'),
+    ([np.int16(y) for y in task.labels + 7], 'i'),
+  ):
     found = learner.fit(task.support, given).predict(task.queries)
     assert found.dtype.kind == kind
     np.testing.assert_array_equal(learner.labels(), np.unique(given))
     np.testing.assert_array_equal(found, np.unique(given)[plain])  # whole numbers by size
 
 
-@pytest.mark.parametrize('names', [['a', 'b', 'c'], [('x', 1), None.__class__, 'c'], [0.5, 'b', 3]],
-                         ids=['text', 'objects', 'mixed'])
-def test_other_names_of_the_classes_change_nothing_else(learner: FewShotLearner, make_task: Any,
-                                                        names: list[Any]) -> None:
+@pytest.mark.parametrize(
+  'names',
+  [['a', 'b', 'c'], [('x', 1), None.__class__, 'c'], [0.5, 'b', 3]],
+  ids=['text', 'objects', 'mixed'],
+)
+def test_other_names_of_the_classes_change_nothing_else(
+  learner: FewShotLearner, make_task: Any, names: list[Any]
+) -> None:
   """Permuted names are predicted permuted, to the last bit of the scores."""
   task = make_task(6)
   named = learner.fit(task.support, [names[y] for y in task.labels])
-  scores, predicted, columns = named.scores(task.queries), named.predict(task.queries), list(named.labels())
+  scores, predicted, columns = (
+    named.scores(task.queries),
+    named.predict(task.queries),
+    list(named.labels()),
+  )
   assert columns == [names[y] for y in dict.fromkeys(task.labels.tolist())]
   assert list(predicted) == [columns[best] for best in scores.argmax(axis=1)]
   order = [2, 0, 1]
   permuted = learner.fit(task.support, [names[order[y]] for y in task.labels])
   np.testing.assert_array_equal(permuted.scores(task.queries), scores)
-  assert list(permuted.predict(task.queries)) == [names[order[names.index(name)]] for name in predicted]
+  assert list(permuted.predict(task.queries)) == [
+    names[order[names.index(name)]] for name in predicted
+  ]
 
 
 # ---- images
 
+
 def test_kinds_of_images_that_are_the_same(learner: FewShotLearner, make_task: Any) -> None:
   task = make_task(9)
   expected = learner.fit(task.support, task.labels).scores(task.queries)
-  for convert in (lambda x: x.astype(np.float64), lambda x: x[..., 0], lambda x: x.astype(np.int64),
-                  lambda x: x.astype(np.float32)[..., 0], lambda x: x.tolist()):
+  for convert in (
+    lambda x: x.astype(np.float64),
+    lambda x: x[..., 0],
+    lambda x: x.astype(np.int64),
+    lambda x: x.astype(np.float32)[..., 0],
+    lambda x: x.tolist(),
+  ):
     learner.fit(convert(task.support), task.labels.tolist())
     np.testing.assert_array_equal(learner.scores(convert(task.queries)), expected)
 
@@ -140,8 +193,9 @@ def test_the_weights_are_those_of_the_cnn(learner: FewShotLearner, make_task: An
   changed = {name for name, value in first.items() if (value != second[name]).any()}
   assert changed == {'layer_3/conv/kernel', 'layer_4/logits/kernel', 'layer_4/logits/bias'}
   saved = tf.train.load_checkpoint(learner.checkpoint)
-  np.testing.assert_array_equal(first['layer_1/conv/kernel'],
-                                saved.get_tensor('model/cnn_query/layer_1/conv/kernel'))
+  np.testing.assert_array_equal(
+    first['layer_1/conv/kernel'], saved.get_tensor('model/cnn_query/layer_1/conv/kernel')
+  )
 
 
 def test_several_learners_at_once(run: Any, learner: FewShotLearner, make_task: Any) -> None:
@@ -163,14 +217,25 @@ IMAGES = np.zeros((6, 12, 12, 1), np.uint8) + np.arange(6, dtype=np.uint8)[:, No
 NAN = np.where(np.arange(6)[:, None, None, None] == 3, np.nan, IMAGES)
 
 
-@pytest.mark.parametrize(('images', 'message'), [
-    (np.zeros((6, 28, 28, 1), np.uint8), r'the shape \[6, 28, 28, 1\]; .* \[n, 12, 12, 1\]: resize images to 12 x 12'),
-    (np.zeros((6, 12, 12, 3), np.uint8), r'\[6, 12, 12, 3\].*: give images with 1 channels \(grey\)'),
+@pytest.mark.parametrize(
+  ('images', 'message'),
+  [
+    (
+      np.zeros((6, 28, 28, 1), np.uint8),
+      r'the shape \[6, 28, 28, 1\]; .* \[n, 12, 12, 1\]: resize images to 12 x 12',
+    ),
+    (
+      np.zeros((6, 12, 12, 3), np.uint8),
+      r'\[6, 12, 12, 3\].*: give images with 1 channels \(grey\)',
+    ),
     (IMAGES[0], r'the shape \[12, 12, 1\].*: of a single image make a batch by image\[None\]'),
     (IMAGES[0, :, :, 0], r'the shape \[12, 12\].*image\[None\]'),
     (np.zeros((0, 12, 12, 1), np.uint8), 'are empty'),
     ([], r'the shape \[0\]'),
-    (IMAGES / 255.0, r'are in 0\.\.0\.0196\d*, as if white were 1; expected 0..255: multiply them by 255'),
+    (
+      IMAGES / 255.0,
+      r'are in 0\.\.0\.0196\d*, as if white were 1; expected 0..255: multiply them by 255',
+    ),
     (IMAGES / 128.0 - 1, 'are in -1..-0.9.*; expected pixels in 0..255, not normalised'),
     (IMAGES.astype(np.int32) * 100, r'are in 0..500; expected pixels in 0..255'),
     (NAN, 'hold values that are no numbers'),
@@ -181,8 +246,11 @@ NAN = np.where(np.arange(6)[:, None, None, None] == 3, np.nan, IMAGES)
     (IMAGES.astype(object), 'are object; expected numbers 0..255'),
     ([IMAGES[0], IMAGES[1, :5]], 'have images of different shapes'),
     (None, 'are object; expected numbers'),
-])
-def test_images_that_are_refused(learner: FewShotLearner, make_task: Any, images: Any, message: str) -> None:
+  ],
+)
+def test_images_that_are_refused(
+  learner: FewShotLearner, make_task: Any, images: Any, message: str
+) -> None:
   with pytest.raises(InputError, match=f'^support images .*{message}'):
     learner.fit(images, [0, 0, 1, 1, 2, 2])
   task = make_task(0)
@@ -191,25 +259,33 @@ def test_images_that_are_refused(learner: FewShotLearner, make_task: Any, images
     learner.predict(images)
 
 
-@pytest.mark.parametrize(('labels', 'message'), [
+@pytest.mark.parametrize(
+  ('labels', 'message'),
+  [
     ([0, 0, 0, 1, 1, 1], r'of 2 classes \(0, 1\); this model tells exactly 3 apart'),
     ([0, 1, 2, 3, 4, 5], r'of 6 classes \(0, 1, 2, 3, 4, ...\); this model tells exactly 3'),
     ([0, 0, 1, 1, 2], 'there are 5 labels for 6 images'),
     ([], 'there are 0 labels for 6 images'),
-    (np.eye(3)[[0, 0, 1, 1, 2, 2]], r'labels have the shape \[6, 3\]; expected one label per image, \[6\]'),
+    (
+      np.eye(3)[[0, 0, 1, 1, 2, 2]],
+      r'labels have the shape \[6, 3\]; expected one label per image, \[6\]',
+    ),
     ('aabbcc', "labels are 'aabbcc'; expected a list"),
     (3, 'labels are 3; expected a list'),
     (None, 'labels are None; expected a list'),
     ([0, 0, 1, 1, 2, [2]], r'label 5 is \[2\]; expected something that can be told apart'),
     ([0, 0, 1, 1, 2, None], 'label 5 is None; every image needs a label'),
     (np.array([0, 0, 1, 1, 2, np.nan]), 'label 5 is nan; every image needs a label'),
-])
+  ],
+)
 def test_labels_that_are_refused(learner: FewShotLearner, labels: Any, message: str) -> None:
   with pytest.raises(InputError, match=message):
     learner.fit(IMAGES, labels)
 
 
-def test_a_refused_support_set_leaves_the_one_before(learner: FewShotLearner, make_task: Any) -> None:
+def test_a_refused_support_set_leaves_the_one_before(
+  learner: FewShotLearner, make_task: Any
+) -> None:
   task = make_task(0)
   expected = learner.fit(task.support, task.labels).scores(task.queries)
   with pytest.raises(InputError):
@@ -219,7 +295,12 @@ def test_a_refused_support_set_leaves_the_one_before(learner: FewShotLearner, ma
 
 def test_nothing_before_fit(run: Any) -> None:
   with FewShotLearner(run[0]) as fresh:
-    for call in (lambda: fresh.predict(IMAGES), lambda: fresh.scores(IMAGES), fresh.labels, fresh.weights):
+    for call in (
+      lambda: fresh.predict(IMAGES),
+      lambda: fresh.scores(IMAGES),
+      fresh.labels,
+      fresh.weights,
+    ):
       with pytest.raises(InputError, match='nothing is learned yet: call fit'):
         call()
 
@@ -232,19 +313,26 @@ def damaged(run: Any, folder: pathlib.Path, **changes: Any) -> pathlib.Path:
   return folder
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
     ({'embedding_dim': 3}, 'and the flags.json beside it are not of the same model'),
     ({'image_size': '12'}, "flags.json: image_size is '12', which is no value of that flag"),
     ({'cnn_activation': 'tanh'}, "flags.json: cnn_activation is 'tanh'"),
     ({'num_labels': 1}, 'num_labels is 1'),
     ({'pretrain_shared_feature': True}, 'holds pre-trained shared features only'),
-])
-def test_flags_that_are_refused(run: Any, tmp_path: pathlib.Path, changes: dict[str, Any], message: str) -> None:
+  ],
+)
+def test_flags_that_are_refused(
+  run: Any, tmp_path: pathlib.Path, changes: dict[str, Any], message: str
+) -> None:
   with pytest.raises(InputError, match=message):
     FewShotLearner(damaged(run, tmp_path / 'copy', **changes))
 
 
-def test_flags_that_are_younger_than_the_run_have_their_defaults(run: Any, tmp_path: pathlib.Path) -> None:
+def test_flags_that_are_younger_than_the_run_have_their_defaults(
+  run: Any, tmp_path: pathlib.Path
+) -> None:
   folder = damaged(run, tmp_path / 'copy')
   values = json.loads((folder / 'flags.json').read_text())
   del values['continual_scenario'], values['generated_weight_scale']
@@ -258,12 +346,25 @@ def test_checkpoints_that_are_refused(run: Any, tmp_path: pathlib.Path, continua
   (copy / 'model-20.data-00000-of-00001').write_bytes(b'cut')
   continual = continual_run('class_incremental').folder
   for opened, path, message in (
-      (FewShotLearner, tmp_path / 'empty', r'empty holds no readable checkpoint model-<step>'),
-      (FewShotLearner, tmp_path / 'none', r'checkpoint=.*none is not there \(.*none.index is missing'),
-      (FewShotLearner, copy / 'model-30.index', r'in that folder: model-0, model-20, model-30\).* without .index'),
-      (FewShotLearner, copy / 'model-20', 'cannot be read, half-written or damaged'),
-      (FewShotLearner, continual, 'trained with continual_scenario=class_incremental: open it by ContinualLearner'),
-      (ContinualLearner, copy, 'trained without --continual_scenario: open it by FewShotLearner')):
+    (FewShotLearner, tmp_path / 'empty', r'empty holds no readable checkpoint model-<step>'),
+    (
+      FewShotLearner,
+      tmp_path / 'none',
+      r'checkpoint=.*none is not there \(.*none.index is missing',
+    ),
+    (
+      FewShotLearner,
+      copy / 'model-30.index',
+      r'in that folder: model-0, model-20, model-30\).* without .index',
+    ),
+    (FewShotLearner, copy / 'model-20', 'cannot be read, half-written or damaged'),
+    (
+      FewShotLearner,
+      continual,
+      'trained with continual_scenario=class_incremental: open it by ContinualLearner',
+    ),
+    (ContinualLearner, copy, 'trained without --continual_scenario: open it by FewShotLearner'),
+  ):
     with pytest.raises(InputError, match=message):
       opened(path)
   (copy / 'flags.json').write_text('[1]')

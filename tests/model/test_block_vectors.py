@@ -14,12 +14,16 @@ def test_parts_of_one_variable(lab):
       gamma = tf.get_variable('gamma', [3])
     with tf.variable_scope('a'):
       bias, kernel = tf.get_variable('bias', [2]), tf.get_variable('kernel', [4, 2])
-  assert {v.op.name: v.shape.as_list() for v in tf.trainable_variables()} == {'block/vectors': [5],
-                                                                               'block/a/kernel': [4, 2]}
+  assert {v.op.name: v.shape.as_list() for v in tf.trainable_variables()} == {
+    'block/vectors': [5],
+    'block/a/kernel': [4, 2],
+  }
   assert kernel.shape.as_list() == [4, 2]
   lab.run(tf.global_variables_initializer())
   assert [each.tolist() for each in lab.run([bias, gamma])] == [[0, 0], [1, 1, 1]]
-  gradient = tf.gradients(tf.reduce_sum(bias * [3.0, 4.0]) + 2.0 * gamma[1], tf.trainable_variables()[0])[0]
+  gradient = tf.gradients(
+    tf.reduce_sum(bias * [3.0, 4.0]) + 2.0 * gamma[1], tf.trainable_variables()[0]
+  )[0]
   assert lab.run(gradient).tolist() == [3, 4, 0, 2, 0]
 
 
@@ -36,10 +40,15 @@ def test_a_scope_opened_again_has_the_same_variable(lab):
 def test_a_vector_of_another_width_and_one_that_is_left_over():
   with pytest.raises(ValueError, match='incompatible'), block_vectors.together('one', {'bias': 2}):
     tf.get_variable('bias', [3])
-  with pytest.raises(ValueError, match='two: nothing asked for norm/beta'), block_vectors.together('two', {'norm/beta': 2}):
+  with (
+    pytest.raises(ValueError, match='two: nothing asked for norm/beta'),
+    block_vectors.together('two', {'norm/beta': 2}),
+  ):
     pass
 
 
 def test_names_of_decoder_blocks_are_those_of_encoder_blocks_with_the_cross_attention_s():
-  assert [name for name in block_vectors.DECODER if 'cross' not in name] == list(block_vectors.ENCODER)
+  assert [name for name in block_vectors.DECODER if 'cross' not in name] == list(
+    block_vectors.ENCODER
+  )
   assert len(set(block_vectors.DECODER)) == len(block_vectors.DECODER) == 13

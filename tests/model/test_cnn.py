@@ -17,14 +17,18 @@ def outputs(config: ModelConfig, side: int, channels: int = 1) -> list[tuple[int
   return [plan.output_shape for plan in cnn.plan_layers(config, (side, side, channels))]
 
 
-@pytest.mark.parametrize(('name', 'side', 'settings', 'expected'), [
-    ('3-layer', 28, {}, [13, 6, 2]),                                 # golden a04
+@pytest.mark.parametrize(
+  ('name', 'side', 'settings', 'expected'),
+  [
+    ('3-layer', 28, {}, [13, 6, 2]),  # golden a04
     ('4-layer', 32, {'stride': 2, 'kernel_size': 2}, [16, 8, 4, 2]),
     ('4-layer', 9, {'stride': 1}, [7, 5, 3, 1]),
-    ('3-layer', 15, {}, [7, 3, 1]),                                  # the smallest for stride 2
-    ('maxpool-4-layer', 28, {'stride': 1}, [14, 7, 3, 1]),           # golden a11
+    ('3-layer', 15, {}, [7, 3, 1]),  # the smallest for stride 2
+    ('maxpool-4-layer', 28, {'stride': 1}, [14, 7, 3, 1]),  # golden a11
     ('maxpool-4-layer', 84, {'stride': 1}, [42, 21, 10, 5]),
-    ('maxpool-4-layer', 225, {'stride': 2}, [56, 14, 3, 1])])        # halved by stride (rounding up), then by pooling
+    ('maxpool-4-layer', 225, {'stride': 2}, [56, 14, 3, 1]),
+  ],
+)  # halved by stride (rounding up), then by pooling
 def test_shapes(name, side, settings, expected):
   config = ModelConfig(cnn_name=name, channels=5, **settings)
   assert outputs(config, side) == [*((s, s, 5) for s in expected), (4,)]
@@ -36,9 +40,16 @@ def test_height_and_width_are_apart():
   assert [plan.input_shape for plan in plans] == [(9, 8, 3), (7, 6, 2), (5, 4, 2), (3, 2, 2)]
 
 
-@pytest.mark.parametrize(('name', 'side', 'settings', 'number', 'sees'), [
-    ('3-layer', 14, {}, 3, 2), ('3-layer', 2, {}, 1, 2), ('4-layer', 8, {'stride': 1}, 4, 2),
-    ('maxpool-4-layer', 15, {'stride': 1}, 4, 1), ('maxpool-4-layer', 28, {}, 3, 2)])
+@pytest.mark.parametrize(
+  ('name', 'side', 'settings', 'number', 'sees'),
+  [
+    ('3-layer', 14, {}, 3, 2),
+    ('3-layer', 2, {}, 1, 2),
+    ('4-layer', 8, {'stride': 1}, 4, 2),
+    ('maxpool-4-layer', 15, {'stride': 1}, 4, 1),
+    ('maxpool-4-layer', 28, {}, 3, 2),
+  ],
+)
 def test_images_that_are_too_small(name, side, settings, number, sees):
   with pytest.raises(InputError) as caught:
     outputs(ModelConfig(cnn_name=name, **settings), side)
@@ -47,8 +58,10 @@ def test_images_that_are_too_small(name, side, settings, number, sees):
   assert f'convolution {number} would see {sees} x {sees}. Use larger images' in str(caught.value)
 
 
-@pytest.mark.parametrize(('count', 'trained'), [
-    (0, []), (1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (-1, [3]), (-2, [2, 3]), (-3, [1, 2, 3])])
+@pytest.mark.parametrize(
+  ('count', 'trained'),
+  [(0, []), (1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (-1, [3]), (-2, [2, 3]), (-3, [1, 2, 3])],
+)
 def test_trained_layers_are_the_first_or_the_last_convolutions(count, trained):
   plans = cnn.plan_layers(ModelConfig(trained_layers=count), (28, 28, 1))
   assert [number for number, plan in enumerate(plans, start=1) if plan.layout is None] == trained
@@ -61,23 +74,35 @@ def test_too_many_trained_layers(count):
     cnn.plan_layers(ModelConfig(trained_layers=count), (28, 28, 1))
 
 
-@pytest.mark.parametrize(('settings', 'blocks', 'size'), [
+@pytest.mark.parametrize(
+  ('settings', 'blocks', 'size'),
+  [
     ({'allocation': 'spatial'}, [9, 9, 9, 4], [2 * 5, 5 * 5, 5 * 5, 5 + 1]),
     ({'allocation': 'output'}, [5, 5, 5, 4], [18, 45, 45, 6]),
     ({'allocation': 'output', 'generate_bias': True}, [5, 5, 5, 4], [19, 46, 46, 6]),
     ({'allocation': 'output', 'generate_bn': True}, [5, 5, 5, 4], [20, 47, 47, 6]),
-    ({'allocation': 'output', 'generate_bias': True, 'generate_bn': True}, [5, 5, 5, 4], [21, 48, 48, 6])])
+    (
+      {'allocation': 'output', 'generate_bias': True, 'generate_bn': True},
+      [5, 5, 5, 4],
+      [21, 48, 48, 6],
+    ),
+  ],
+)
 def test_weight_blocks(settings, blocks, size):
   plans = cnn.plan_layers(ModelConfig(channels=5, **settings), (28, 28, 2))
   assert [plan.layout.num_blocks for plan in plans] == blocks
   assert [plan.layout.block_size for plan in plans] == size
   order = list(plans[0].layout.shapes)
-  assert order == sorted(order, key=['conv/kernel', 'conv/bias', 'batch_norm/gamma', 'batch_norm/beta'].index)
+  assert order == sorted(
+    order, key=['conv/kernel', 'conv/bias', 'batch_norm/gamma', 'batch_norm/beta'].index
+  )
   assert plans[-1].layout.allocation == 'output'
 
 
 def test_logits_of_the_flattening_cnn_see_all_activations():
-  plans = cnn.plan_layers(ModelConfig(cnn_name='maxpool-4-layer', stride=1, channels=5), (84, 84, 3))
+  plans = cnn.plan_layers(
+    ModelConfig(cnn_name='maxpool-4-layer', stride=1, channels=5), (84, 84, 3)
+  )
   assert plans[-1].layout.shapes == {'logits/kernel': (5 * 5 * 5, 4), 'logits/bias': (4,)}
 
 
@@ -89,10 +114,16 @@ def test_heads_sit_on_all_convolutions_but_the_last(kind):
     assert heads == []
     return
   assert [(head.name, head.generator, head.input_shape) for head in heads] == [
-      ('head_1', 'head_generator_1', (14, 14, 5)), ('head_2', 'head_generator_2', (7, 7, 5)),
-      ('head_3', 'head_generator_3', (3, 3, 5))]
+    ('head_1', 'head_generator_1', (14, 14, 5)),
+    ('head_2', 'head_generator_2', (7, 7, 5)),
+    ('head_3', 'head_generator_3', (3, 3, 5)),
+  ]
   for head in heads:
-    assert (head.is_logits, head.flatten, head.output_shape) == (True, False, (4,))    # on the spatial mean
+    assert (head.is_logits, head.flatten, head.output_shape) == (
+      True,
+      False,
+      (4,),
+    )  # on the spatial mean
     if kind == 'trained':
       assert head.layout is None
     else:
@@ -103,17 +134,23 @@ def test_heads_sit_on_all_convolutions_but_the_last(kind):
 @pytest.mark.parametrize('name', ['3-layer', 'maxpool-4-layer'])
 @pytest.mark.parametrize('bias', [False, True])
 def test_convolution(lab, by_hand, rng, activation, slope, name, bias):
-  config = ModelConfig(cnn_name=name, channels=3, cnn_activation=activation, generate_bias=bias, allocation='output')
+  config = ModelConfig(
+    cnn_name=name, channels=3, cnn_activation=activation, generate_bias=bias, allocation='output'
+  )
   plan = cnn.plan_layers(config, (225, 225, 2))[0]
   x = rng.normal(size=(2, 9, 9, 2)).astype(np.float32)
   y = cnn.convolution(plan, tf.constant(x), config)
   v = lab.fill()
   same = name == 'maxpool-4-layer'
-  expected = by_hand.conv(x, v['conv/kernel'], stride=2, same=same) + (v['conv/bias'] if bias else 0)
+  expected = by_hand.conv(x, v['conv/kernel'], stride=2, same=same) + (
+    v['conv/bias'] if bias else 0
+  )
   expected = np.where(expected > 0, expected, slope * expected)
   if same:
     expected = by_hand.max_pool(expected)
-  np.testing.assert_allclose(lab.run(y), by_hand.batch_norm(expected, v, 'batch_norm'), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(
+    lab.run(y), by_hand.batch_norm(expected, v, 'batch_norm'), rtol=1e-4, atol=1e-5
+  )
   assert ('conv/bias' in v) == bias
 
 
@@ -130,13 +167,19 @@ def test_logits(lab, by_hand, rng, flatten):
 def test_dropout_before_the_logits(lab):
   plan = LayerPlan('layer_4', 'generator_4', True, (1, 1, 400), (4,), None)
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    y = [cnn.logits(plan, tf.ones([1, 1, 1, 400]), ModelConfig(cnn_dropout_rate=rate), noise)
-         for rate, noise in ((0.0, Noise(tf.constant([1, 2]))), (0.25, None), (0.25, Noise(tf.constant([1, 2]))))]
+    y = [
+      cnn.logits(plan, tf.ones([1, 1, 1, 400]), ModelConfig(cnn_dropout_rate=rate), noise)
+      for rate, noise in (
+        (0.0, Noise(tf.constant([1, 2]))),
+        (0.25, None),
+        (0.25, Noise(tf.constant([1, 2]))),
+      )
+    ]
   lab.fill(kernel=1.0, bias=0.0)
   off, evaluation, training = lab.run(y)
   np.testing.assert_array_equal(off, 400)
   np.testing.assert_array_equal(evaluation, 400)
-  assert len(np.unique(training)) == 1    # the inputs are dropped, not the logits
+  assert len(np.unique(training)) == 1  # the inputs are dropped, not the logits
   kept = training[0, 0] * 0.75
   assert abs(kept - round(kept)) < 1e-3
-  assert 260 < kept < 340                 # 300 +- 4 standard deviations
+  assert 260 < kept < 340  # 300 +- 4 standard deviations

@@ -32,9 +32,18 @@ CORRECTION = {**ADDED, 'allocation': 'output', 'generate_bias': True, 'generate_
 
 
 def model_of(**changes) -> HyperTransformer:
-  settings = {'num_labels': K, 'kernel_size': 2, 'stride': 1, 'channels': 2, 'embedding_dim': 3,
-              'embedding_units': UNITS, 'trained_layers': 1, 'transformer': TransformerConfig(num_layers=1, heads=1),
-              'features': FeatureConfig(layerwise=2), **changes}
+  settings = {
+    'num_labels': K,
+    'kernel_size': 2,
+    'stride': 1,
+    'channels': 2,
+    'embedding_dim': 3,
+    'embedding_units': UNITS,
+    'trained_layers': 1,
+    'transformer': TransformerConfig(num_layers=1, heads=1),
+    'features': FeatureConfig(layerwise=2),
+    **changes,
+  }
   return HyperTransformer(ModelConfig(**settings), (SIDE, SIDE, 1))
 
 
@@ -44,12 +53,17 @@ def draw(num_tasks: int, pieces: bool = False, seed: int = 1) -> Sequence:
 
   def part(tasks: int, each: int) -> tuple[np.ndarray, np.ndarray]:
     images = rng.uniform(-1, 1, (tasks, K * each, SIDE, SIDE, 1)).astype(np.float32)
-    return images, np.stack([rng.permutation(np.repeat(np.arange(K, dtype=np.int32), each)) for _ in range(tasks)])
+    return images, np.stack(
+      [rng.permutation(np.repeat(np.arange(K, dtype=np.int32), each)) for _ in range(tasks)]
+    )
+
   return Sequence(*part(num_tasks, 2), *part(1 if pieces else num_tasks, 3))
 
 
 def constant(sequence: Sequence) -> Sequence:
-  return Sequence(*(tf.constant(getattr(sequence, field.name)) for field in dataclasses.fields(sequence)))
+  return Sequence(
+    *(tf.constant(getattr(sequence, field.name)) for field in dataclasses.fields(sequence))
+  )
 
 
 def fed(sequence: Sequence) -> Sequence:
@@ -58,10 +72,14 @@ def fed(sequence: Sequence) -> Sequence:
 
 
 def feed(places: Sequence, values: Sequence) -> dict[tf.Tensor, np.ndarray]:
-  return {getattr(places, field.name): getattr(values, field.name) for field in dataclasses.fields(places)}
+  return {
+    getattr(places, field.name): getattr(values, field.name) for field in dataclasses.fields(places)
+  }
 
 
-def learn(model: HyperTransformer, sequence: Sequence, scenario: str = CLASS, method: str = CHT, **changes):
+def learn(
+  model: HyperTransformer, sequence: Sequence, scenario: str = CLASS, method: str = CHT, **changes
+):
   return continual.learn_sequence(model, sequence, ContinualConfig(scenario, method, **changes))
 
 
@@ -70,7 +88,9 @@ def names() -> list[str]:
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+  return tf.reduce_mean(
+    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+  )
 
 
 @pytest.fixture(params=[0, 9], ids=['loop', 'unrolled'])
@@ -83,10 +103,17 @@ def unrolled_up_to(request, monkeypatch) -> int:
 
 # ---- the first task is the HyperTransformer's
 
-@pytest.mark.parametrize('settings', [
-    {}, CORRECTION, {'generator': 'separate'},
-    {'allocation': 'output', 'features': FeatureConfig(layerwise=9)}],
-    ids=['spatial', 'added', 'separate', 'features wider than blocks'])
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {},
+    CORRECTION,
+    {'generator': 'separate'},
+    {'allocation': 'output', 'features': FeatureConfig(layerwise=9)},
+  ],
+  ids=['spatial', 'added', 'separate', 'features wider than blocks'],
+)
 def test_the_first_task_is_the_hypertransformers(lab, settings, unrolled_up_to):
   """To the bit, with the same variables: theta_0 = 0 stands where the HyperTransformer has zeros."""
   model, sequence = model_of(**settings), constant(draw(2))
@@ -109,12 +136,15 @@ def test_the_loop_makes_the_variables_of_the_hypertransformer(lab, unrolled_up_t
   ours = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
   with tf.Graph().as_default():
     model, sequence = model_of(**CORRECTION), constant(draw(1))
-    model.support_outputs(model.generate(Support(sequence.support_images[0], sequence.support_labels[0])))
+    model.support_outputs(
+      model.generate(Support(sequence.support_images[0], sequence.support_labels[0]))
+    )
     assert {v.op.name: v.shape.as_list() for v in tf.global_variables()} == ours
   lab.run(tf.global_variables_initializer())
 
 
 # ---- the recursion, against a loop in Python
+
 
 def unrolled(model: HyperTransformer, sequence: Sequence, scenario: str) -> tf.Tensor:
   """J, spelled out."""
@@ -125,19 +155,28 @@ def unrolled(model: HyperTransformer, sequence: Sequence, scenario: str) -> tf.T
     weights = model.generate(Support(sequence.support_images[t], labels), previous=previous)
     outputs = model.support_outputs(weights)
     previous = model.used_blocks(weights)
-    prototypes.append([tf.reduce_mean(tf.boolean_mask(outputs, tf.equal(labels, k)), 0) for k in range(K)])
+    prototypes.append(
+      [tf.reduce_mean(tf.boolean_mask(outputs, tf.equal(labels, k)), 0) for k in range(K)]
+    )
     for tau in range(1 if scenario == PIECES else t + 1):
       x = model.classify(sequence.query_images[tau], weights).logits
-      own = {TASK: prototypes[tau], CLASS: [c for task in prototypes for c in task],
-             PIECES: [sum(c) / (t + 1) for c in zip(*prototypes, strict=True)]}[scenario]
+      own = {
+        TASK: prototypes[tau],
+        CLASS: [c for task in prototypes for c in task],
+        PIECES: [sum(c) / (t + 1) for c in zip(*prototypes, strict=True)],
+      }[scenario]
       scores = tf.stack([-tf.reduce_sum((x - c) ** 2, 1) for c in own], 1)
-      terms.append(cross_entropy(scores, sequence.query_labels[tau] + (tau * K if scenario == CLASS else 0)))
+      terms.append(
+        cross_entropy(scores, sequence.query_labels[tau] + (tau * K if scenario == CLASS else 0))
+      )
   return tf.add_n(terms) / len(terms)
 
 
-@pytest.mark.parametrize(('scenario', 'settings'), [
-    (CLASS, {}), (TASK, ADDED), (PIECES, {'generator': 'separate'}), (CLASS, CORRECTION)],
-    ids=['class', 'task, added', 'pieces, separate', 'class, all added'])
+@pytest.mark.parametrize(
+  ('scenario', 'settings'),
+  [(CLASS, {}), (TASK, ADDED), (PIECES, {'generator': 'separate'}), (CLASS, CORRECTION)],
+  ids=['class', 'task, added', 'pieces, separate', 'class, all added'],
+)
 def test_loss_and_gradients_are_those_of_an_unrolled_loop(lab, scenario, settings, monkeypatch):
   monkeypatch.setattr(loops, 'UNROLLED_SCAN', 0)
   monkeypatch.setattr(loops, 'UNROLLED_MAP', 0)
@@ -151,26 +190,33 @@ def test_loss_and_gradients_are_those_of_an_unrolled_loop(lab, scenario, setting
   assert ours == pytest.approx(by_loop, rel=1e-5)
   largest = max(np.abs(g).max() for g in other)
   for variable, one, expected in zip(variables, own, other, strict=True):
-    np.testing.assert_allclose(one, expected, rtol=1e-3, atol=1e-5 * largest, err_msg=variable.op.name)
+    np.testing.assert_allclose(
+      one, expected, rtol=1e-3, atol=1e-5 * largest, err_msg=variable.op.name
+    )
 
 
 def test_the_gradient_of_the_last_task_reaches_all_generators_through_the_first(lab):
-  """Of the loss after task 3 with respect to the support images of task 1: it can only go through theta."""
+  """Of the loss after task 3 with respect to the support images of task 1: it can only go through
+  theta.
+  """
   model, places = model_of(), fed(draw(3))
   outcome = learn(model, places, TASK)
   last = [p for p, pair in enumerate(outcome.pairs) if pair == (2, 2)]
   loss = cross_entropy(tf.gather(outcome.logits, last), tf.gather(outcome.labels, last))
-  to_images, = tf.gradients(loss, [places.support_images])
+  (to_images,) = tf.gradients(loss, [places.support_images])
   variables = [v for v in tf.trainable_variables() if 'generator' in v.op.name]
   gradients = [tf.convert_to_tensor(g) for g in tf.gradients(loss, variables)]
   lab.fill()
   to_images, gradients = lab.run((to_images, gradients), feed(places, draw(3)))
   for task in range(3):
     assert np.abs(to_images[task]).max() > 1e-7
-  assert [v.op.name for v, g in zip(variables, gradients, strict=True) if not np.abs(g).max() > 0] == []
+  assert [
+    v.op.name for v, g in zip(variables, gradients, strict=True) if not np.abs(g).max() > 0
+  ] == []
 
 
 # ---- prototypes and scores
+
 
 @pytest.mark.parametrize('method', CONTINUAL_METHODS)
 @pytest.mark.parametrize('scenario', CONTINUAL_SCENARIOS)
@@ -181,32 +227,47 @@ def test_scores_by_hand(lab, scenario, method, unrolled_up_to):
   outcome = learn(model, sequence, scenario, method)
 
   def embed(images: tf.Tensor, t: int) -> tf.Tensor:
-    return model.classify(images, model.with_blocks({name: w[t] for name, w in outcome.weights.items()})).logits
+    return model.classify(
+      images, model.with_blocks({name: w[t] for name, w in outcome.weights.items()})
+    ).logits
 
-  queries = [[embed(sequence.query_images[tau], t) for tau in range(len(values.query_images))] for t in range(3)]
+  queries = [
+    [embed(sequence.query_images[tau], t) for tau in range(len(values.query_images))]
+    for t in range(3)
+  ]
   if method == MERGED:  # all made anew, each support set as a batch by itself
     supports = [[embed(sequence.support_images[tau], t) for tau in range(t + 1)] for t in range(3)]
   else:
     supports = [embed(sequence.support_images[t], t) for t in range(3)]
   lab.fill()
   logits, labels, kept, queries, supports = lab.run(
-      (outcome.logits, outcome.labels, outcome.prototypes, queries, supports))
+    (outcome.logits, outcome.labels, outcome.prototypes, queries, supports)
+  )
 
   def prototype(t: int, tau: int, k: int) -> np.ndarray:
     """c[tau, k] as known after task t."""
     outputs = supports[t][tau] if method == MERGED else supports[tau]
     return outputs[values.support_labels[tau] == k].mean(0)
 
-  assert outcome.pairs == ([(0, 0), (1, 0), (2, 0)] if scenario == PIECES else
-                           [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)])
+  assert outcome.pairs == (
+    [(0, 0), (1, 0), (2, 0)]
+    if scenario == PIECES
+    else [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+  )
   for pair, (t, tau) in enumerate(outcome.pairs):
-    own = {TASK: lambda t=t, tau=tau: [prototype(t, tau, k) for k in range(K)],
-           CLASS: lambda t=t: [prototype(t, task, k) for task in range(t + 1) for k in range(K)],
-           PIECES: lambda t=t: [np.mean([prototype(t, j, k) for j in range(t + 1)], 0) for k in range(K)]}[scenario]()
+    own = {
+      TASK: lambda t=t, tau=tau: [prototype(t, tau, k) for k in range(K)],
+      CLASS: lambda t=t: [prototype(t, task, k) for task in range(t + 1) for k in range(K)],
+      PIECES: lambda t=t: [
+        np.mean([prototype(t, j, k) for j in range(t + 1)], 0) for k in range(K)
+      ],
+    }[scenario]()
     expected = [[-np.sum((x - c) ** 2) for c in own] for x in queries[t][tau]]
-    np.testing.assert_allclose(logits[pair][:, :len(own)], expected, rtol=2e-4, atol=2e-4)
-    assert (logits[pair][:, len(own):] == UNKNOWN).all()
-    np.testing.assert_array_equal(labels[pair], values.query_labels[tau] + (tau * K if scenario == CLASS else 0))
+    np.testing.assert_allclose(logits[pair][:, : len(own)], expected, rtol=2e-4, atol=2e-4)
+    assert (logits[pair][:, len(own) :] == UNKNOWN).all()
+    np.testing.assert_array_equal(
+      labels[pair], values.query_labels[tau] + (tau * K if scenario == CLASS else 0)
+    )
   by_hand = [[prototype(2, tau, k) for k in range(K)] for tau in range(3)]
   np.testing.assert_allclose(kept, by_hand, rtol=2e-4, atol=2e-4)
 
@@ -226,7 +287,8 @@ def test_what_is_kept_of_a_task_does_not_depend_on_later_ones(lab):
   lab.fill()
   fetches = outcome.prototypes, outcome.weights, outcome.logits
   (c, weights, logits), (other_c, other_weights, other_logits) = (
-      lab.run(fetches, feed(places, values)) for values in (first, changed))
+    lab.run(fetches, feed(places, values)) for values in (first, changed)
+  )
   np.testing.assert_array_equal(c[0], other_c[0])
   np.testing.assert_array_equal(logits[0], other_logits[0])
   assert np.abs(c[1] - other_c[1]).max() > 1e-3
@@ -236,7 +298,9 @@ def test_what_is_kept_of_a_task_does_not_depend_on_later_ones(lab):
 
 
 def test_weights_carry_what_earlier_tasks_gave(lab):
-  """The second task's weights depend on the first task's support set; not so with no memory (merged of one task)."""
+  """The second task's weights depend on the first task's support set; not so with no memory (merged
+  of one task).
+  """
   first, changed = differing_in(0)
   places = fed(first)
   outcome = learn(model_of(), places)
@@ -257,13 +321,17 @@ def test_one_task_is_the_same_in_both_scenarios(lab, method):
 def test_other_names_of_the_classes_permute_the_scores(lab, method):
   """Label k becomes order[k], of the support samples and in the tables of label embeddings."""
   values, order = draw(2), np.array([2, 0, 1])
-  renamed = dataclasses.replace(values, support_labels=order[values.support_labels].astype(np.int32))
+  renamed = dataclasses.replace(
+    values, support_labels=order[values.support_labels].astype(np.int32)
+  )
   places = fed(values)
   outcome = learn(model_of(), places, TASK, method)
   v = lab.fill()
   plain = lab.run(outcome.logits, feed(places, values))
   tables = {name: value for name, value in v.items() if name.endswith('label_embeddings')}
-  lab.load({name: np.concatenate([table[np.argsort(order)], table[K:]]) for name, table in tables.items()})
+  lab.load(
+    {name: np.concatenate([table[np.argsort(order)], table[K:]]) for name, table in tables.items()}
+  )
   permuted = lab.run(outcome.logits, feed(places, renamed))
   np.testing.assert_allclose(permuted[:, :, order], plain, rtol=1e-4, atol=1e-4)
   assert np.abs(permuted - plain).max() > 1e-3
@@ -271,13 +339,23 @@ def test_other_names_of_the_classes_permute_the_scores(lab, method):
 
 # ---- the methods that it is compared with
 
+
 def test_the_merged_one_is_a_hypertransformer_of_all_support_sets(lab):
   model, sequence = model_of(), constant(draw(3))
   outcome = learn(model, sequence, CLASS, MERGED)
-  plain = [model.generate(Support(tf.reshape(sequence.support_images[:t + 1], [-1, SIDE, SIDE, 1]),
-                                  tf.reshape(sequence.support_labels[:t + 1], [-1]))).layers for t in range(3)]
+  plain = [
+    model.generate(
+      Support(
+        tf.reshape(sequence.support_images[: t + 1], [-1, SIDE, SIDE, 1]),
+        tf.reshape(sequence.support_labels[: t + 1], [-1]),
+      )
+    ).layers
+    for t in range(3)
+  ]
   lab.fill()
-  ours, plain = lab.run((outcome.weights, [{name: w.blocks for name, w in one.items()} for one in plain]))
+  ours, plain = lab.run(
+    (outcome.weights, [{name: w.blocks for name, w in one.items()} for one in plain])
+  )
   for t, expected in enumerate(plain):
     for name, blocks in expected.items():
       np.testing.assert_allclose(ours[name][t], blocks, rtol=1e-4, atol=1e-5)
@@ -288,7 +366,9 @@ def test_the_merged_one_tells_the_classes_of_all_tasks_apart(lab):
   model, sequence = model_of(support_classes=3 * K), constant(draw(2))
   outcome = learn(model, sequence, CLASS, MERGED)
   labels = tf.reshape(sequence.support_labels + K * np.arange(2, dtype=np.int32)[:, None], [-1])
-  plain = model.generate(Support(tf.reshape(sequence.support_images, [-1, SIDE, SIDE, 1]), labels)).layers
+  plain = model.generate(
+    Support(tf.reshape(sequence.support_images, [-1, SIDE, SIDE, 1]), labels)
+  ).layers
   lab.fill()
   ours, plain = lab.run((outcome.weights, {name: w.blocks for name, w in plain.items()}))
   for name, blocks in plain.items():
@@ -296,10 +376,14 @@ def test_the_merged_one_tells_the_classes_of_all_tasks_apart(lab):
 
 
 def test_the_merged_one_is_trained_on_all_its_labels(lab):
-  """In training the numbers of the classes are drawn from all; those of a class stay together, others differ."""
+  """In training the numbers of the classes are drawn from all; those of a class stay together,
+  others differ.
+  """
   labels = tf.constant([0, 1, 2, 0, 1, 2])
   model = model_of(support_classes=5 * K)
-  shown = lab.run([continual._shown_labels(labels, model, Noise(tf.constant([1, seed]))) for seed in range(40)])
+  shown = lab.run(
+    [continual._shown_labels(labels, model, Noise(tf.constant([1, seed]))) for seed in range(40)]
+  )
   assert {label for one in shown for label in one} == set(range(5 * K))
   for one in shown:
     np.testing.assert_array_equal(one[:3], one[3:])
@@ -309,12 +393,18 @@ def test_the_merged_one_is_trained_on_all_its_labels(lab):
 def test_the_merged_one_numbers_classes_in_order_without_noise(lab):
   """In the evaluator, and in the test episodes of training, whose noise is switched off."""
   labels, model = tf.constant([0, 1, 8]), model_of(support_classes=5 * K)
-  for noise in (None, Noise(tf.constant([1, 2]), 0.0), Noise(tf.constant([1, 2]), tf.constant(0.0))):
+  for noise in (
+    None,
+    Noise(tf.constant([1, 2]), 0.0),
+    Noise(tf.constant([1, 2]), tf.constant(0.0)),
+  ):
     np.testing.assert_array_equal(lab.run(continual._shown_labels(labels, model, noise)), [0, 1, 8])
 
 
 def test_the_merged_one_refuses_more_classes_than_it_has(lab):
-  with pytest.raises(InputError, match='sequences of 3 tasks have 9 classes, more than the 6 that this merged'):
+  with pytest.raises(
+    InputError, match='sequences of 3 tasks have 9 classes, more than the 6 that this merged'
+  ):
     learn(model_of(support_classes=2 * K), constant(draw(3)), CLASS, MERGED)
 
 
@@ -332,14 +422,20 @@ def test_cross_entropy_has_the_cnns_logits(lab, method):
   model, sequence = model_of(embedding_units=0), constant(draw(2, pieces=True))
   outcome = learn(model, sequence, PIECES, method, loss='cross_entropy')
   assert outcome.prototypes is None
-  expected = [model.classify(sequence.query_images[0], model.with_blocks(
-      {name: w[t] for name, w in outcome.weights.items()})).logits for t in range(2)]
+  expected = [
+    model.classify(
+      sequence.query_images[0],
+      model.with_blocks({name: w[t] for name, w in outcome.weights.items()}),
+    ).logits
+    for t in range(2)
+  ]
   lab.fill()
   ours, expected = lab.run((outcome.logits, expected))
   np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
 # ---- which queries are asked, and in which batches
+
 
 @pytest.mark.parametrize('method', CONTINUAL_METHODS)
 @pytest.mark.parametrize('scenario', CONTINUAL_SCENARIOS)
@@ -352,7 +448,7 @@ def test_the_last_task_alone_is_the_end_of_all(lab, scenario, method):
   lab.fill()
   every, last = lab.run(((every.logits, every.labels), (last.logits, last.labels)))
   for one, other in zip(every, last, strict=True):
-    np.testing.assert_allclose(other, one[-len(other):], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(other, one[-len(other) :], rtol=1e-5, atol=1e-5)
 
 
 def test_mixed_batches_have_images_of_every_task():
@@ -375,9 +471,14 @@ def test_mixed_queries_against_batches_by_hand(lab, method, unrolled_up_to):
   own = learn(model, constant(sequence), CLASS, method)
   both = sequence.query_images.reshape(-1, SIDE, SIDE, 1)
   # Images 0, 2, .. of each task, turn and turn about, then 1, 3, ..
-  order = [9 * task + number for start in (0, 1) for number in range(start, 9, 2) for task in (0, 1)]
+  order = [
+    9 * task + number for start in (0, 1) for number in range(start, 9, 2) for task in (0, 1)
+  ]
   weights = model.with_blocks({name: w[1] for name, w in outcome.weights.items()})
-  by_hand = [model.classify(tf.constant(both[order[part]]), weights).logits for part in (slice(0, 9), slice(9, 18))]
+  by_hand = [
+    model.classify(tf.constant(both[order[part]]), weights).logits
+    for part in (slice(0, 9), slice(9, 18))
+  ]
   known = tf.reshape(outcome.prototypes, [2 * K, UNITS])
   lab.fill()
   ours, plain, by_hand, known = lab.run((outcome.logits, own.logits, by_hand, known))
@@ -385,15 +486,23 @@ def test_mixed_queries_against_batches_by_hand(lab, method, unrolled_up_to):
   outputs[order] = np.concatenate(by_hand)
   scores = -((outputs[:, None] - known[None]) ** 2).sum(-1)
   np.testing.assert_allclose(ours[1:].reshape(18, 2 * K), scores, rtol=1e-4, atol=1e-4)
-  np.testing.assert_allclose(ours[0, :, :K], plain[0, :, :K], rtol=1e-5, atol=1e-5)   # one task: nothing to mix
+  np.testing.assert_allclose(
+    ours[0, :, :K], plain[0, :, :K], rtol=1e-5, atol=1e-5
+  )  # one task: nothing to mix
   assert np.abs(ours[1:] - plain[1:]).max() > 1e-2
 
 
 # ---- noise, size
 
+
 def repeated(sequence: Sequence) -> Sequence:
   """The first task, twice."""
-  return Sequence(*(np.stack([x[0], x[0]]) for x in (getattr(sequence, f.name) for f in dataclasses.fields(sequence))))
+  return Sequence(
+    *(
+      np.stack([x[0], x[0]])
+      for x in (getattr(sequence, f.name) for f in dataclasses.fields(sequence))
+    )
+  )
 
 
 @pytest.mark.parametrize('method', [PROTONET, MERGED])
@@ -406,7 +515,9 @@ def test_dropout_is_drawn_anew_for_every_task_and_query_set(lab, method):
   lab.fill()
   plain, same, noisy = lab.run((plain, same, noisy))
   np.testing.assert_array_equal(plain, same)
-  np.testing.assert_allclose(plain[1], plain[2], rtol=1e-5, atol=1e-5)  # the same queries after task 2
+  np.testing.assert_allclose(
+    plain[1], plain[2], rtol=1e-5, atol=1e-5
+  )  # the same queries after task 2
   assert np.abs(noisy[1] - noisy[2]).max() > 1e-3
   assert np.abs(noisy[1] - plain[1]).max() > 1e-3
 
@@ -436,18 +547,27 @@ def size_of_graph(num_tasks: int, method: str) -> int:
     outcome = learn(model_of(), constant(draw(num_tasks)), CLASS, method)
     tf.gradients(cross_entropy(outcome.logits, outcome.labels), tf.trainable_variables())
     definition = graph.as_graph_def()
-  return len(definition.node) + sum(len(function.node_def) for function in definition.library.function)
+  return len(definition.node) + sum(
+    len(function.node_def) for function in definition.library.function
+  )
 
 
 @pytest.mark.parametrize('method', CONTINUAL_METHODS)
 def test_the_graph_does_not_grow_with_the_number_of_tasks(method):
-  assert size_of_graph(20, method) <= size_of_graph(7, method) + 5    # beyond the few that are unrolled
+  assert (
+    size_of_graph(20, method) <= size_of_graph(7, method) + 5
+  )  # beyond the few that are unrolled
 
 
 def test_the_table_of_the_getter_is_complete(lab):
   outcome = learn(model_of(**ADDED), constant(draw(2)))
   sources: Callable[[str], set[str]] = lambda source: {  # noqa: E731
-      f'{row.layer} {row.variable}' for row in outcome.rows if row.source == source}
-  assert sources('both') == {'layer_2 conv/kernel', 'layer_3 conv/kernel', 'layer_4 logits/kernel',
-                             'layer_4 logits/bias'}
+    f'{row.layer} {row.variable}' for row in outcome.rows if row.source == source
+  }
+  assert sources('both') == {
+    'layer_2 conv/kernel',
+    'layer_3 conv/kernel',
+    'layer_4 logits/kernel',
+    'layer_4 logits/bias',
+  }
   assert 'layer_1 conv/kernel' in sources('trained')

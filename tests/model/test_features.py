@@ -21,18 +21,29 @@ def images(rng, side: int, channels: int = 2) -> np.ndarray:
   return rng.normal(size=(3, side, side, channels)).astype(np.float32)
 
 
-@pytest.mark.parametrize(('extractor', 'padding', 'side'), [
-    ('2-layer', 'valid', 7), ('2-layer', 'same', 6), ('3-layer', 'valid', 15), ('4-layer', 'same', 5),
-    ('2-layer-bn', 'valid', 7)])
+@pytest.mark.parametrize(
+  ('extractor', 'padding', 'side'),
+  [
+    ('2-layer', 'valid', 7),
+    ('2-layer', 'same', 6),
+    ('3-layer', 'valid', 15),
+    ('4-layer', 'same', 5),
+    ('2-layer-bn', 'valid', 7),
+  ],
+)
 def test_shared_features(lab, by_hand, rng, extractor, padding, side):
   x = images(rng, side)
-  s = features.shared_features(tf.constant(x), FeatureConfig(extractor, shared_dim=4, shared_padding=padding))
+  s = features.shared_features(
+    tf.constant(x), FeatureConfig(extractor, shared_dim=4, shared_padding=padding)
+  )
   v = lab.fill()
   depth = int(extractor[0])
   for number in range(1, depth + 1):
     name = f'shared_features/layer_{number}'
     stride = 2 if number < depth else 1
-    x = np.maximum(by_hand.conv(x, v[f'{name}/kernel'], stride, padding == 'same') + v[f'{name}/bias'], 0)
+    x = np.maximum(
+      by_hand.conv(x, v[f'{name}/kernel'], stride, padding == 'same') + v[f'{name}/bias'], 0
+    )
     if extractor.endswith('-bn'):
       x = by_hand.batch_norm(x, v, f'{name}/batch_norm')
   close(lab.run(s), x.mean((1, 2)))
@@ -47,60 +58,89 @@ def test_none_without_a_shared_extractor():
 def test_shared_dropout(lab, rng):
   x = tf.constant(images(rng, 7))
   config = FeatureConfig('2-layer', shared_dim=40, shared_dropout=0.5)
-  outputs = [features.shared_features(x, config, noise) for noise in (None, Noise(tf.constant([1, 2])))]
+  outputs = [
+    features.shared_features(x, config, noise) for noise in (None, Noise(tf.constant([1, 2])))
+  ]
   lab.fill()
   plain, dropped = lab.run(outputs)
   kept = dropped != 0
   close(dropped[kept], 2 * plain[kept])
   assert 0.3 < (kept[plain != 0]).mean() < 0.7
-  assert len(tf.trainable_variables()) == 4    # both uses have the same variables
+  assert len(tf.trainable_variables()) == 4  # both uses have the same variables
 
 
-@pytest.mark.parametrize(('extractor', 'side', 'number', 'sees'), [
-    ('2-layer', 6, 2, 2), ('3-layer', 14, 3, 2), ('4-layer', 28, 4, 2), ('4-layer', 6, 2, 2), ('2-layer', 2, 1, 2)])
+@pytest.mark.parametrize(
+  ('extractor', 'side', 'number', 'sees'),
+  [
+    ('2-layer', 6, 2, 2),
+    ('3-layer', 14, 3, 2),
+    ('4-layer', 28, 4, 2),
+    ('4-layer', 6, 2, 2),
+    ('2-layer', 2, 1, 2),
+  ],
+)
 def test_images_too_small_for_the_shared_extractor(extractor, side, number, sees):
   with pytest.raises(InputError) as caught:
     features.check_shared(FeatureConfig(extractor), (side, side + 5, 1))
   assert str(caught.value).startswith(
-      f'image_size={side} is too small for shared_feature_extractor={extractor} with valid padding: '
-      f'convolution {number} would see {sees} x {sees}. Use ')
+    f'image_size={side} is too small for shared_feature_extractor={extractor} with valid padding: '
+    f'convolution {number} would see {sees} x {sees}. Use '
+  )
   features.check_shared(FeatureConfig(extractor, shared_padding='same'), (side, side, 1))
 
 
-@pytest.mark.parametrize(('extractor', 'side'), [('2-layer', 7), ('3-layer', 15), ('4-layer', 31), ('none', 1)])
+@pytest.mark.parametrize(
+  ('extractor', 'side'), [('2-layer', 7), ('3-layer', 15), ('4-layer', 31), ('none', 1)]
+)
 def test_the_smallest_images_for_the_shared_extractor(extractor, side):
   features.check_shared(FeatureConfig(extractor), (side, side, 1))
   if extractor != 'none':
-    s = features.shared_features(tf.zeros([1, side, side, 1]), FeatureConfig(extractor, shared_dim=2))
+    s = features.shared_features(
+      tf.zeros([1, side, side, 1]), FeatureConfig(extractor, shared_dim=2)
+    )
     assert s.shape.as_list() == [1, 2]
 
 
-@pytest.mark.parametrize(('side', 'kernel', 'depth', 'expected'), [
-    (28, 3, 2, [(3, 2), (3, 1)]),    # 28 -> 13 -> 11
-    (7, 3, 2, [(3, 2), (3, 1)]),     # 7 -> 3 -> 1
-    (6, 3, 2, [(3, 2)]),             # 6 -> 2: the second does not fit
+@pytest.mark.parametrize(
+  ('side', 'kernel', 'depth', 'expected'),
+  [
+    (28, 3, 2, [(3, 2), (3, 1)]),  # 28 -> 13 -> 11
+    (7, 3, 2, [(3, 2), (3, 1)]),  # 7 -> 3 -> 1
+    (6, 3, 2, [(3, 2)]),  # 6 -> 2: the second does not fit
     (3, 3, 2, [(3, 2)]),
-    (2, 3, 2, [(2, 1)]),             # smaller than the kernel: its own size, stride 1
-    (1, 3, 2, [(1, 1), (1, 1)]),     # 1 -> 1, so the second fits
-    (2, 3, 1, [(2, 1)]),             # logits layer: one, stride 1
+    (2, 3, 2, [(2, 1)]),  # smaller than the kernel: its own size, stride 1
+    (1, 3, 2, [(1, 1), (1, 1)]),  # 1 -> 1, so the second fits
+    (2, 3, 1, [(2, 1)]),  # logits layer: one, stride 1
     (9, 3, 1, [(3, 1)]),
-    (4, 2, 2, [(2, 2), (2, 1)])])    # 4 -> 2 -> 1
+    (4, 2, 2, [(2, 2), (2, 1)]),
+  ],
+)  # 4 -> 2 -> 1
 def test_local_convolutions(side, kernel, depth, expected):
-  assert features.local_convolutions(side, kernel, depth) == [LocalConvolution(*one) for one in expected]
+  assert features.local_convolutions(side, kernel, depth) == [
+    LocalConvolution(*one) for one in expected
+  ]
 
 
 @pytest.mark.parametrize('nonlinear', [False, True])
-@pytest.mark.parametrize(('side', 'plan'), [(8, [(3, 2), (3, 1)]), (5, [(3, 2)]), (2, [(2, 1)]), (1, [(1, 1)] * 2)])
+@pytest.mark.parametrize(
+  ('side', 'plan'), [(8, [(3, 2), (3, 1)]), (5, [(3, 2)]), (2, [(2, 1)]), (1, [(1, 1)] * 2)]
+)
 def test_local_features(lab, by_hand, rng, side, plan, nonlinear):
-  """The mean of each convolution, before its relu by default; relu between the convolutions either way."""
+  """The mean of each convolution, before its relu by default; relu between the convolutions either
+  way.
+  """
   x = images(rng, side)
   f = features.local_features(tf.constant(x), 4, kernel_size=3, depth=2, nonlinear=nonlinear)
   v = lab.fill()
   expected = []
   for number, (_, stride) in enumerate(plan, start=1):
-    linear = by_hand.conv(x, v[f'features/layer_{number}/kernel'], stride) + v[f'features/layer_{number}/bias']
+    linear = (
+      by_hand.conv(x, v[f'features/layer_{number}/kernel'], stride)
+      + v[f'features/layer_{number}/bias']
+    )
     x = np.maximum(linear, 0)
     expected.append((x if nonlinear else linear).mean((1, 2)))
   close(lab.run(f), np.concatenate(expected, axis=1))
   assert {name: value.shape[0] for name, value in v.items() if name.endswith('kernel')} == {
-      f'features/layer_{number}/kernel': size for number, (size, _) in enumerate(plan, start=1)}
+    f'features/layer_{number}/kernel': size for number, (size, _) in enumerate(plan, start=1)
+  }

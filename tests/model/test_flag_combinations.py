@@ -1,7 +1,9 @@
-"""Every pair of values of the model's and the loss's flags, in few combinations: each builds, learns and converts.
+"""Every pair of values of the model's and the loss's flags, in few combinations: each builds,
+learns and converts.
 
-A combination is refused by its configuration or has to work: its weight blocks and logits are those of NumPy, one step
-of gradient descent is finite, and its variables survive the way to the original's names and back bit for bit.
+A combination is refused by its configuration or has to work: its weight blocks and logits are those
+of NumPy, one step of gradient descent is finite, and its variables survive the way to the
+original's names and back bit for bit.
 """
 
 from __future__ import annotations
@@ -25,49 +27,49 @@ from hypertransformer.training import optimizer, task_objective
 
 # What others need comes first: allpairspy fills combinations from the left.
 CHOICES: dict[str, list[Any]] = {
-    'image_size': [33, 24, 17],
-    'cnn_model_name': ['3-layer', '4-layer', 'maxpool-4-layer'],
-    'stride': [1, 2, 3],
-    'kernel_size': [1, 2, 3],
-    'lw_weight_allocation': ['output', 'spatial'],
-    'layerwise_generator': ['joint', 'separate'],
-    'shared_feature_extractor': ['3-layer', '2-layer', '4-layer', 'none'],
-    'add_trainable_weights': [True, False],
-    'heads': [1, 2, 3],
-    'num_labels': [5, 2, 7],
-    'default_num_channels': [3, 4],
-    'embedding_dim': [6, 9],
-    'num_layers': [1, 2],
-    'use_decoder': [False, True],
-    'cnn_activation': ['relu', 'lrelu'],
-    'cnn_dropout_rate': [0.0, 0.3],
-    'number_of_trained_cnn_layers': [0, 1, -1, -3],
-    'separate_evaluation_bn_vars': [False, True],
-    'lw_generate_bias': [False, True],
-    'lw_generate_bn': [False, True],
-    'lw_key_query_dim': [1.0, 0.4, 6.0, 12.0],
-    'lw_value_dim': [1.0, 1.5, 6.0],
-    'lw_inner_dim': [1.0, 0.3, 7.0, 0.0],
-    'transformer_activation': ['softmax', 'sigmoid'],
-    'transformer_nonlinearity': ['relu', 'gelu', 'lrelu'],
-    'transformer_skip_last_nonlinearity': [False, True],
-    'dropout_rate': [0.0, 0.2],
-    'shared_features_dim': [5, 3],
-    'shared_feature_extractor_padding': ['same', 'valid'],
-    'shared_fe_dropout': [0.0, 0.2],
-    'num_layerwise_features': ['', '0', '4'],
-    'lw_use_nonlinear_feature': [False, True],
-    'logits_feature_extractor': ['default', 'passthrough', 'mix'],
-    'fe_dropout': [0.0, 0.2],
-    'max_prob_remove_unlabeled': [0.0, 0.5],
-    'max_prob_remove_labeled': [0.0, 0.5],
-    'label_smoothing': [0.0, 0.3],
-    'l2_reg_weight': [0.0, 0.1],
-    'weight_variation_regularization': [0.0, 0.05],
-    'warmup_steps': [0, 9],
-    'warmup_heads': ['generated', 'trained'],
-    'shared_head_weight': [0.0, 0.5],
-    'pretrain_shared_feature': [False, True],
+  'image_size': [33, 24, 17],
+  'cnn_model_name': ['3-layer', '4-layer', 'maxpool-4-layer'],
+  'stride': [1, 2, 3],
+  'kernel_size': [1, 2, 3],
+  'lw_weight_allocation': ['output', 'spatial'],
+  'layerwise_generator': ['joint', 'separate'],
+  'shared_feature_extractor': ['3-layer', '2-layer', '4-layer', 'none'],
+  'add_trainable_weights': [True, False],
+  'heads': [1, 2, 3],
+  'num_labels': [5, 2, 7],
+  'default_num_channels': [3, 4],
+  'embedding_dim': [6, 9],
+  'num_layers': [1, 2],
+  'use_decoder': [False, True],
+  'cnn_activation': ['relu', 'lrelu'],
+  'cnn_dropout_rate': [0.0, 0.3],
+  'number_of_trained_cnn_layers': [0, 1, -1, -3],
+  'separate_evaluation_bn_vars': [False, True],
+  'lw_generate_bias': [False, True],
+  'lw_generate_bn': [False, True],
+  'lw_key_query_dim': [1.0, 0.4, 6.0, 12.0],
+  'lw_value_dim': [1.0, 1.5, 6.0],
+  'lw_inner_dim': [1.0, 0.3, 7.0, 0.0],
+  'transformer_activation': ['softmax', 'sigmoid'],
+  'transformer_nonlinearity': ['relu', 'gelu', 'lrelu'],
+  'transformer_skip_last_nonlinearity': [False, True],
+  'dropout_rate': [0.0, 0.2],
+  'shared_features_dim': [5, 3],
+  'shared_feature_extractor_padding': ['same', 'valid'],
+  'shared_fe_dropout': [0.0, 0.2],
+  'num_layerwise_features': ['', '0', '4'],
+  'lw_use_nonlinear_feature': [False, True],
+  'logits_feature_extractor': ['default', 'passthrough', 'mix'],
+  'fe_dropout': [0.0, 0.2],
+  'max_prob_remove_unlabeled': [0.0, 0.5],
+  'max_prob_remove_labeled': [0.0, 0.5],
+  'label_smoothing': [0.0, 0.3],
+  'l2_reg_weight': [0.0, 0.1],
+  'weight_variation_regularization': [0.0, 0.05],
+  'warmup_steps': [0, 9],
+  'warmup_heads': ['generated', 'trained'],
+  'shared_head_weight': [0.0, 0.5],
+  'pretrain_shared_feature': [False, True],
 }
 QUERIES = 6
 FIRST_CLASS, CLASSES = 3, 10
@@ -96,7 +98,10 @@ def can_be(row: list[Any]) -> bool:
 
 @functools.cache
 def combinations() -> list[dict[str, Any]]:
-  return [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()), filter_func=can_be)]
+  return [
+    dict(zip(CHOICES, row, strict=True))
+    for row in AllPairs(list(CHOICES.values()), filter_func=can_be)
+  ]
 
 
 def shown(chosen: dict[str, Any]) -> str:
@@ -112,14 +117,20 @@ def episode(rng: np.random.Generator, request: pytest.FixtureRequest) -> dict[st
   labels = np.tile(np.arange(ways), 2)
   if chosen['max_prob_remove_unlabeled'] > 0:
     labels[ways:] = ways
-  return {'support': rng.uniform(-1, 1, (2 * ways, side, side, 1)).astype(np.float32), 'labels': labels,
-          'query': rng.uniform(-1, 1, (QUERIES, side, side, 1)).astype(np.float32),
-          'query_labels': rng.integers(0, ways, QUERIES), 'classes': rng.integers(0, CLASSES, 2 * ways) + FIRST_CLASS}
+  return {
+    'support': rng.uniform(-1, 1, (2 * ways, side, side, 1)).astype(np.float32),
+    'labels': labels,
+    'query': rng.uniform(-1, 1, (QUERIES, side, side, 1)).astype(np.float32),
+    'query_labels': rng.integers(0, ways, QUERIES),
+    'classes': rng.integers(0, CLASSES, 2 * ways) + FIRST_CLASS,
+  }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
   if 'chosen' in metafunc.fixturenames:
-    metafunc.parametrize('chosen', combinations(), ids=[f'{n:02}' for n in range(len(combinations()))])
+    metafunc.parametrize(
+      'chosen', combinations(), ids=[f'{n:02}' for n in range(len(combinations()))]
+    )
 
 
 def test_the_combination(lab, hand_model, episode, chosen):
@@ -127,15 +138,26 @@ def test_the_combination(lab, hand_model, episode, chosen):
   print(shown(chosen))
   model, loss = model_of(values), from_flags.loss_config(values)
   images, query = tf.constant(episode['support']), tf.constant(episode['query'])
-  labels, classes = tf.constant(episode['labels'], tf.int32), tf.constant(episode['classes'], tf.int32)
+  labels, classes = (
+    tf.constant(episode['labels'], tf.int32),
+    tf.constant(episode['classes'], tf.int32),
+  )
   real, noise = task_objective.RealClasses(FIRST_CLASS, CLASSES), Noise(tf.constant([3, 4]))
   step = tf.train.get_or_create_global_step()
   if loss.pretrain_shared:
     ours = task_objective.build_pretraining(model, images, classes, real, loss, noise)
   else:
     mask = sample_removal.removal_mask(labels, model.config, noise)
-    ours = task_objective.build(model, Support(images, labels, mask), query, tf.constant(episode['query_labels'], tf.int32),
-                           loss, step, noise, (classes, real) if model.config.features.has_shared else None)
+    ours = task_objective.build(
+      model,
+      Support(images, labels, mask),
+      query,
+      tf.constant(episode['query_labels'], tf.int32),
+      loss,
+      step,
+      noise,
+      (classes, real) if model.config.features.has_shared else None,
+    )
     by_numpy(lab, hand_model, model, episode)
   update, _ = optimizer.minimize(ours.loss, from_flags.optimizer_config(values), step)
   lab.run(tf.global_variables_initializer())
@@ -157,10 +179,15 @@ def by_numpy(lab, hand_model, model: HyperTransformer, episode: Mapping[str, np.
   ignored = None
   if model.config.generator == 'joint':
     ignored = np.arange(len(episode['labels'])) == 1
-  support = Support(tf.constant(episode['support']), tf.constant(episode['labels'], tf.int32),
-                    None if ignored is None else tf.constant(ignored, tf.float32))
+  support = Support(
+    tf.constant(episode['support']),
+    tf.constant(episode['labels'], tf.int32),
+    None if ignored is None else tf.constant(ignored, tf.float32),
+  )
   weights = model.generate(support)
-  blocks = {name: layer.blocks for name, layer in weights.layers.items() if name.startswith('layer_')}
+  blocks = {
+    name: layer.blocks for name, layer in weights.layers.items() if name.startswith('layer_')
+  }
   logits = model.classify(tf.constant(episode['query']), weights).logits
   hand = hand_model(model.config, lab.fill())
   expected = hand.generate(episode['support'].astype(float), episode['labels'], ignored)
@@ -173,13 +200,17 @@ def by_numpy(lab, hand_model, model: HyperTransformer, episode: Mapping[str, np.
 
 def close(found: np.ndarray, expected: np.ndarray, name: str) -> None:
   """To a thousandth of the largest number: batch norms of few images multiply rounding errors."""
-  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=name)
+  np.testing.assert_allclose(
+    found, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=name
+  )
 
 
 def there_and_back(lab, model: HyperTransformer) -> None:
   variables = trained(lab)
   separate = model.config.separate_query_variables
-  if model.config.warmup_heads == 'generated' and any('head_generator' in name for name in variables):
+  if model.config.warmup_heads == 'generated' and any(
+    'head_generator' in name for name in variables
+  ):
     with pytest.raises(InputError, match='no generated warm-up heads'):
       names.export_variables(variables, separate)
     return

@@ -13,12 +13,14 @@ from hypertransformer.model.noise import Noise
 from hypertransformer.model.transformer import Widths
 from hypertransformer.settings.config import ModelConfig, TransformerConfig
 
-LAYOUT = BlockLayout('output', 3, {'conv/kernel': (1, 1, 4, 3), 'conv/bias': (3,)})    # B = 3, b = 5
-LABELS = np.array([0, 1, 2, 1, 0, 2])                                                   # K = 2: no label
+LAYOUT = BlockLayout('output', 3, {'conv/kernel': (1, 1, 4, 3), 'conv/bias': (3,)})  # B = 3, b = 5
+LABELS = np.array([0, 1, 2, 1, 0, 2])  # K = 2: no label
 IGNORED = np.array([False, True, False, False, True, False])
 
 
-def config(heads: int = 1, num_layers: int = 1, use_decoder: bool = False, **changes) -> ModelConfig:
+def config(
+  heads: int = 1, num_layers: int = 1, use_decoder: bool = False, **changes
+) -> ModelConfig:
   transformer = TransformerConfig(num_layers=num_layers, heads=heads, use_decoder=use_decoder)
   return ModelConfig(**{'num_labels': 2, 'embedding_dim': 4, 'transformer': transformer, **changes})
 
@@ -28,15 +30,21 @@ def mask(ignored: np.ndarray | None = IGNORED) -> tf.Tensor | None:
 
 
 @pytest.mark.parametrize('width', [2, 8], ids=['features narrower than blocks', 'wider'])
-@pytest.mark.parametrize(('ignored', 'settings'), [
-    (None, {'heads': 3, 'num_layers': 2}),    # 9 and 12 wide
-    (IGNORED, {'heads': 2}),                  # 9 is rounded up to 10
+@pytest.mark.parametrize(
+  ('ignored', 'settings'),
+  [
+    (None, {'heads': 3, 'num_layers': 2}),  # 9 and 12 wide
+    (IGNORED, {'heads': 2}),  # 9 is rounded up to 10
     (IGNORED, {'use_decoder': True}),
-    (None, {'generator': 'separate'})], ids=['plain', 'mask', 'decoder', 'separate'])
+    (None, {'generator': 'separate'}),
+  ],
+  ids=['plain', 'mask', 'decoder', 'separate'],
+)
 def test_blocks(lab, by_hand, rng, width, ignored, settings):
   features = rng.normal(size=(6, width)).astype(np.float32)
-  blocks = generator.generate_blocks(LAYOUT, tf.constant(features), tf.constant(LABELS), mask(ignored),
-                                     config(**settings))
+  blocks = generator.generate_blocks(
+    LAYOUT, tf.constant(features), tf.constant(LABELS), mask(ignored), config(**settings)
+  )
   v = {f'g/{name}': value for name, value in lab.fill().items()}
   expected = by_hand.blocks(features, LABELS, v, 'g', config(**settings), 5, ignored)
   assert blocks.shape.as_list() == [3, 5]
@@ -44,14 +52,24 @@ def test_blocks(lab, by_hand, rng, width, ignored, settings):
 
 
 @pytest.mark.parametrize('width', [2, 8], ids=['features narrower than blocks', 'wider'])
-@pytest.mark.parametrize('settings', [{'heads': 2}, {'use_decoder': True}, {'generator': 'separate'}])
+@pytest.mark.parametrize(
+  'settings', [{'heads': 2}, {'use_decoder': True}, {'generator': 'separate'}]
+)
 def test_weight_tokens_bring_previous_blocks_along(lab, by_hand, rng, width, settings):
   """As if the blocks stood behind the weight embeddings in their table; zeros are the same as none."""
   features, before = (rng.normal(size=size).astype(np.float32) for size in ((6, width), (3, 5)))
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    blocks = [generator.generate_blocks(LAYOUT, tf.constant(features), tf.constant(LABELS), None, config(**settings),
-                                        previous=previous)
-              for previous in (None, tf.zeros([3, 5]), tf.constant(before))]
+    blocks = [
+      generator.generate_blocks(
+        LAYOUT,
+        tf.constant(features),
+        tf.constant(LABELS),
+        None,
+        config(**settings),
+        previous=previous,
+      )
+      for previous in (None, tf.zeros([3, 5]), tf.constant(before))
+    ]
   v = {f'g/{name}': value for name, value in lab.fill().items()}
   plain, same, continued = lab.run(blocks)
   np.testing.assert_array_equal(plain, same)
@@ -65,7 +83,9 @@ def test_weight_tokens_bring_previous_blocks_along(lab, by_hand, rng, width, set
 def test_an_ignored_sample_has_no_influence(lab, rng, use_decoder):
   features = tf.placeholder(tf.float32, [6, 3])
   labels = tf.placeholder(tf.int32, [6])
-  blocks = generator.generate_blocks(LAYOUT, features, labels, mask(), config(use_decoder=use_decoder))
+  blocks = generator.generate_blocks(
+    LAYOUT, features, labels, mask(), config(use_decoder=use_decoder)
+  )
   lab.fill()
   x = rng.normal(size=(6, 3))
 
@@ -86,8 +106,12 @@ def test_an_ignored_sample_has_no_influence(lab, rng, use_decoder):
 def test_separate_has_no_mask(lab, rng):
   features = tf.constant(rng.normal(size=(6, 3)), tf.float32)
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    both = [generator.generate_blocks(LAYOUT, features, tf.constant(LABELS), m, config(generator='separate'))
-            for m in (None, mask())]
+    both = [
+      generator.generate_blocks(
+        LAYOUT, features, tf.constant(LABELS), m, config(generator='separate')
+      )
+      for m in (None, mask())
+    ]
   lab.fill()
   np.testing.assert_array_equal(*lab.run(both))
 
@@ -96,27 +120,36 @@ def test_the_order_of_support_samples_does_not_matter(lab, rng):
   features = rng.normal(size=(6, 3)).astype(np.float32)
   order = [3, 0, 5, 1, 4, 2]
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    both = [generator.generate_blocks(LAYOUT, tf.constant(f), tf.constant(y), None, config())
-            for f, y in ((features, LABELS), (features[order], LABELS[order]))]
+    both = [
+      generator.generate_blocks(LAYOUT, tf.constant(f), tf.constant(y), None, config())
+      for f, y in ((features, LABELS), (features[order], LABELS[order]))
+    ]
   lab.fill()
   np.testing.assert_allclose(*lab.run(both), rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_of_the_transformer(lab, rng):
   features = tf.constant(rng.normal(size=(6, 3)), tf.float32)
-  settings = ModelConfig(num_labels=2, embedding_dim=4,
-                         transformer=TransformerConfig(num_layers=1, heads=1, dropout_rate=0.5))
+  settings = ModelConfig(
+    num_labels=2,
+    embedding_dim=4,
+    transformer=TransformerConfig(num_layers=1, heads=1, dropout_rate=0.5),
+  )
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    blocks = [generator.generate_blocks(LAYOUT, features, tf.constant(LABELS), None, settings, noise)
-              for noise in (None, None, Noise(tf.constant([1, 2])))]
+    blocks = [
+      generator.generate_blocks(LAYOUT, features, tf.constant(LABELS), None, settings, noise)
+      for noise in (None, None, Noise(tf.constant([1, 2])))
+    ]
   lab.fill()
   plain, same, dropped = lab.run(blocks)
   np.testing.assert_array_equal(plain, same)
   assert np.abs(plain - dropped).max() > 0.01
 
 
-@pytest.mark.parametrize(('kind', 'features', 'block', 'sample', 'weight'), [
-    ('joint', 7, 5, 11, 11), ('joint', 5, 7, 11, 11), ('separate', 7, 5, 11, 9)])
+@pytest.mark.parametrize(
+  ('kind', 'features', 'block', 'sample', 'weight'),
+  [('joint', 7, 5, 11, 11), ('joint', 5, 7, 11, 11), ('separate', 7, 5, 11, 9)],
+)
 def test_token_widths(kind, features, block, sample, weight):
   widths = generator.token_widths(config(generator=kind), features, block)
   assert (widths.sample, widths.weight) == (sample, weight)
@@ -126,6 +159,6 @@ def test_token_widths(kind, features, block, sample, weight):
 
 def test_joint_rounds_up_to_the_heads_and_separate_does_not():
   assert generator.token_widths(config(heads=4), 7, 5).sample_sizes == Widths(12, 12, 12)
-  for features, block, found in ((7, 4, 11), (4, 7, 11)):    # samples or weights: either may be wrong
+  for features, block, found in ((7, 4, 11), (4, 7, 11)):  # samples or weights: either may be wrong
     with pytest.raises(InputError, match=f'heads=4 does not divide the attention width {found} '):
       generator.token_widths(config(heads=4, generator='separate'), features, block)

@@ -1,4 +1,6 @@
-"""The custom getter: where a variable lies in the weight blocks, what it is replaced by, and what is recorded."""
+"""The custom getter: where a variable lies in the weight blocks, what it is replaced by, and what
+is recorded.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,16 @@ from hypertransformer.model.blocks import BlockLayout
 from hypertransformer.model.getter import BOTH, GENERATED, TRAINED, LayerGetter, LayerWeights
 
 # Two output channels, each with a 1 x 2 kernel over 3 inputs, bias, gamma, beta: 9 numbers a block.
-OUTPUT = BlockLayout('output', 2, {
-    'conv/kernel': (1, 2, 3, 2), 'conv/bias': (2,), 'batch_norm/gamma': (2,), 'batch_norm/beta': (2,)})
+OUTPUT = BlockLayout(
+  'output',
+  2,
+  {
+    'conv/kernel': (1, 2, 3, 2),
+    'conv/bias': (2,),
+    'batch_norm/gamma': (2,),
+    'batch_norm/beta': (2,),
+  },
+)
 # Four kernel positions of [2 inputs, 3 outputs].
 SPATIAL = BlockLayout('spatial', 4, {'conv/kernel': (2, 2, 2, 3)})
 
@@ -23,8 +33,10 @@ def test_blocks_by_output_channel(lab):
   assert OUTPUT.block_size == 9
   assert [OUTPUT.columns(name) for name in OUTPUT.shapes] == [(0, 6), (6, 7), (7, 8), (8, 9)]
   for channel in range(2):
-    np.testing.assert_array_equal(parts['conv/kernel'][..., channel], blocks[channel, :6].reshape(1, 2, 3))
-  assert parts['conv/kernel'][0, 1, 2].tolist() == [5, 14]    # last number of each kernel
+    np.testing.assert_array_equal(
+      parts['conv/kernel'][..., channel], blocks[channel, :6].reshape(1, 2, 3)
+    )
+  assert parts['conv/kernel'][0, 1, 2].tolist() == [5, 14]  # last number of each kernel
   assert parts['conv/bias'].tolist() == [6, 15]
   assert parts['batch_norm/gamma'].tolist() == [7, 16]
   assert parts['batch_norm/beta'].tolist() == [8, 17]
@@ -56,11 +68,16 @@ def test_pack_is_the_inverse_of_unpack(lab, rng, layout):
   np.testing.assert_array_equal(lab.run(packed), blocks)
 
 
-def read_layer(weights: LayerWeights | None, rows: list, own_scope: str | None = None) -> dict[str, tf.Tensor]:
+def read_layer(
+  weights: LayerWeights | None, rows: list, own_scope: str | None = None
+) -> dict[str, tf.Tensor]:
   """The variables of a layer as the CNN asks for them."""
   own = LayerGetter('layer_1', 'model/cnn', weights, own_scope, rows)
-  with tf.variable_scope('model', reuse=tf.AUTO_REUSE), tf.variable_scope('cnn'), \
-       tf.variable_scope('layer_1', custom_getter=own):
+  with (
+    tf.variable_scope('model', reuse=tf.AUTO_REUSE),
+    tf.variable_scope('cnn'),
+    tf.variable_scope('layer_1', custom_getter=own),
+  ):
     with tf.variable_scope('conv'):
       kernel, bias = tf.get_variable('kernel', [2, 2, 2, 3]), tf.get_variable('bias', [3])
     with tf.variable_scope('batch_norm'):
@@ -82,8 +99,10 @@ def test_a_generated_tensor_takes_the_place_of_its_variable(lab):
   assert names() == {'model/cnn/layer_1/conv/bias', 'model/cnn/layer_1/batch_norm/gamma'}
   np.testing.assert_array_equal(lab.run(layer['kernel']).ravel(), range(24))
   assert [(row.layer, row.variable, row.shape, row.source) for row in rows] == [
-      ('layer_1', 'conv/kernel', (2, 2, 2, 3), GENERATED), ('layer_1', 'conv/bias', (3,), TRAINED),
-      ('layer_1', 'batch_norm/gamma', (3,), TRAINED)]
+    ('layer_1', 'conv/kernel', (2, 2, 2, 3), GENERATED),
+    ('layer_1', 'conv/bias', (3,), TRAINED),
+    ('layer_1', 'batch_norm/gamma', (3,), TRAINED),
+  ]
   assert rows[0].value is rows[0].generated is layer['kernel']
   assert rows[0].trained is None
   assert rows[1].generated is None
@@ -105,7 +124,9 @@ def test_a_trained_layer_has_variables_only():
   rows = []
   read_layer(None, rows)
   assert [row.source for row in rows] == [TRAINED] * 3
-  assert names() == {f'model/cnn/layer_1/{name}' for name in ('conv/kernel', 'conv/bias', 'batch_norm/gamma')}
+  assert names() == {
+    f'model/cnn/layer_1/{name}' for name in ('conv/kernel', 'conv/bias', 'batch_norm/gamma')
+  }
 
 
 @pytest.mark.parametrize('add_trained', [False, True])
@@ -126,18 +147,33 @@ def test_the_query_pass_may_have_its_own_trained_variables():
   assert support['kernel'] is not query['kernel']
   assert support['bias'] is not query['bias']
   assert rows[0].generated is rows[3].generated
-  assert names() == {f'model/{name}' for name in (
-      'cnn/layer_1/conv/kernel', 'cnn/layer_1/conv/bias', 'cnn/layer_1/batch_norm/gamma',
-      'cnn_query/layer_1/conv/kernel', 'cnn_query/layer_1/conv/bias', 'cnn_query/layer_1/batch_norm/gamma')}
+  assert names() == {
+    f'model/{name}'
+    for name in (
+      'cnn/layer_1/conv/kernel',
+      'cnn/layer_1/conv/bias',
+      'cnn/layer_1/batch_norm/gamma',
+      'cnn_query/layer_1/conv/kernel',
+      'cnn_query/layer_1/conv/bias',
+      'cnn_query/layer_1/batch_norm/gamma',
+    )
+  }
   assert [(row.variable, row.trained.op.name.split('/')[1]) for row in getter.distinct(rows)] == [
-      ('conv/kernel', 'cnn'), ('conv/bias', 'cnn'), ('batch_norm/gamma', 'cnn'),
-      ('conv/kernel', 'cnn_query'), ('conv/bias', 'cnn_query'), ('batch_norm/gamma', 'cnn_query')]
+    ('conv/kernel', 'cnn'),
+    ('conv/bias', 'cnn'),
+    ('batch_norm/gamma', 'cnn'),
+    ('conv/kernel', 'cnn_query'),
+    ('conv/bias', 'cnn_query'),
+    ('batch_norm/gamma', 'cnn_query'),
+  ]
 
 
 def test_a_variable_of_another_scope_is_a_mistake():
   own = LayerGetter('layer_1', 'model/cnn', None, None, [])
-  with tf.variable_scope('other', custom_getter=own), \
-       pytest.raises(ValueError, match='other/kernel is not a variable of model/cnn/layer_1/'):
+  with (
+    tf.variable_scope('other', custom_getter=own),
+    pytest.raises(ValueError, match='other/kernel is not a variable of model/cnn/layer_1/'),
+  ):
     tf.get_variable('kernel', [1])
 
 
@@ -146,7 +182,8 @@ def test_table():
   read_layer(spatial_weights(), rows)
   read_layer(spatial_weights(), rows)
   assert getter.table(rows) == (
-      'layer    variable          shape          source     trained variable\n'
-      'layer_1  conv/kernel       2 x 2 x 2 x 3  generated  -\n'
-      'layer_1  conv/bias         3              trained    model/cnn/layer_1/conv/bias\n'
-      'layer_1  batch_norm/gamma  3              trained    model/cnn/layer_1/batch_norm/gamma')
+    'layer    variable          shape          source     trained variable\n'
+    'layer_1  conv/kernel       2 x 2 x 2 x 3  generated  -\n'
+    'layer_1  conv/bias         3              trained    model/cnn/layer_1/conv/bias\n'
+    'layer_1  batch_norm/gamma  3              trained    model/cnn/layer_1/batch_norm/gamma'
+  )

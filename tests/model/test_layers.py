@@ -27,12 +27,25 @@ def test_dense(lab, by_hand, rng):
   v = lab.fill()
   close(lab.run(linear), by_hand.dense(x, v, 'plain'))
   close(lab.run(rectified), np.maximum(by_hand.dense(x, v, 'bent'), 0))
-  assert shapes() == {'plain/kernel': [3, 4], 'plain/bias': [4], 'bent/kernel': [3, 2], 'bent/bias': [2]}
+  assert shapes() == {
+    'plain/kernel': [3, 4],
+    'plain/bias': [4],
+    'bent/kernel': [3, 2],
+    'bent/bias': [2],
+  }
 
 
-@pytest.mark.parametrize(('side', 'size', 'stride', 'padding'), [
-    (6, 3, 1, 'VALID'), (7, 3, 2, 'VALID'), (6, 3, 2, 'SAME'), (5, 2, 2, 'SAME'), (4, 2, 1, 'SAME'),
-    (3, 3, 1, 'VALID')])
+@pytest.mark.parametrize(
+  ('side', 'size', 'stride', 'padding'),
+  [
+    (6, 3, 1, 'VALID'),
+    (7, 3, 2, 'VALID'),
+    (6, 3, 2, 'SAME'),
+    (5, 2, 2, 'SAME'),
+    (4, 2, 1, 'SAME'),
+    (3, 3, 1, 'VALID'),
+  ],
+)
 def test_conv2d(lab, by_hand, rng, side, size, stride, padding):
   x = rng.normal(size=(2, side, side + 1, 3)).astype(np.float32)
   y = layers.conv2d(tf.constant(x), 4, size, 'conv', stride, padding)
@@ -73,8 +86,10 @@ def test_initial_values_are_glorot_uniform_with_zero_bias(lab):
   layers.conv2d(tf.zeros([1, 5, 5, 20]), 30, 3, 'conv')
   layers.layer_norm(tf.zeros([1, 9]), 'norm')
   lab.run(tf.global_variables_initializer())
-  v = {variable.op.name: value for variable, value in zip(
-      tf.global_variables(), lab.run(tf.global_variables()), strict=True)}
+  v = {
+    variable.op.name: value
+    for variable, value in zip(tf.global_variables(), lab.run(tf.global_variables()), strict=True)
+  }
   for name, fans in (('dense/kernel', 300 + 100), ('conv/kernel', 9 * (20 + 30))):
     limit = math.sqrt(6 / fans)
     assert 0.98 * limit < np.abs(v[name]).max() <= limit
@@ -97,7 +112,7 @@ def test_layer_norm_has_epsilon_1e_6(lab):
   """Entries +-d have variance d^2: at d = 1e-3 the result is +-1 / sqrt(2)."""
   y = layers.layer_norm(tf.constant([[1e-3, -1e-3]]), 'norm')
   lab.run(tf.global_variables_initializer())
-  close(lab.run(y), [[0.5 ** 0.5, -0.5 ** 0.5]])
+  close(lab.run(y), [[0.5**0.5, -(0.5**0.5)]])
 
 
 def test_batch_norm(lab, by_hand, rng):
@@ -105,14 +120,14 @@ def test_batch_norm(lab, by_hand, rng):
   y = layers.batch_norm(tf.constant(x), 'norm')
   v = lab.fill()
   close(lab.run(y), by_hand.batch_norm(x, v, 'norm'))
-  assert set(v) == {'norm/gamma', 'norm/beta'}    # no moving averages
+  assert set(v) == {'norm/gamma', 'norm/beta'}  # no moving averages
 
 
 def test_batch_norm_has_epsilon_1e_3(lab):
-  d = 1e-3 ** 0.5
+  d = 1e-3**0.5
   y = layers.batch_norm(tf.reshape(tf.constant([d, -d]), [2, 1, 1, 1]), 'norm')
   lab.run(tf.global_variables_initializer())
-  close(lab.run(y).ravel(), [0.5 ** 0.5, -0.5 ** 0.5])
+  close(lab.run(y).ravel(), [0.5**0.5, -(0.5**0.5)])
 
 
 def test_dropout_is_off_without_noise_or_rate():
@@ -146,7 +161,9 @@ def test_noise_depends_on_seed_and_stream_only(lab):
     noise = Noise(tf.constant(seed))
     return [noise.uniform([1000]), noise.uniform([1000])]
 
-  (a1, a2), (b1, b2), (c1, c2), (d1, _) = lab.run([draws(seed) for seed in ([5, 6], [5, 6], [5, 7], [6, 6])])
+  (a1, a2), (b1, b2), (c1, c2), (d1, _) = lab.run(
+    [draws(seed) for seed in ([5, 6], [5, 6], [5, 7], [6, 6])]
+  )
   np.testing.assert_array_equal(a1, b1)
   np.testing.assert_array_equal(a2, b2)
   for one, other in ((a1, a2), (a1, c1), (a2, c2), (a1, d1)):

@@ -1,4 +1,6 @@
-"""Convolutions whose native kernels are known to be wrong, each in a process of its own, as they can crash it."""
+"""Convolutions whose native kernels are known to be wrong, each in a process of its own, as they
+can crash it.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,19 @@ with tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads)) as 
 
 @pytest.mark.parametrize(('isa', 'threads'), [('', 2), ('AVX2', 1), ('AVX2', 2)])
 @pytest.mark.parametrize(('side', 'stride'), [(12, 2), (10, 3)])
-def test_the_gradient_of_a_one_pixel_kernel_with_a_stride(isa: str, threads: int, side: int, stride: int) -> None:
-  environment = {**os.environ, 'PYTHONPATH': str(REPO), **({'ONEDNN_MAX_CPU_ISA': isa} if isa else {})}
-  done = subprocess.run([sys.executable, '-c', PROGRAM, str(side), str(stride), str(threads)], env=environment,
-                        capture_output=True, text=True, check=False)
+def test_the_gradient_of_a_one_pixel_kernel_with_a_stride(
+  isa: str, threads: int, side: int, stride: int
+) -> None:
+  environment = {
+    **os.environ,
+    'PYTHONPATH': str(REPO),
+    **({'ONEDNN_MAX_CPU_ISA': isa} if isa else {}),
+  }
+  done = subprocess.run(
+    [sys.executable, '-c', PROGRAM, str(side), str(stride), str(threads)],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
   assert done.returncode == 0, done.stderr[-2000:]

@@ -18,7 +18,9 @@ def test_class_means(lab, rng):
 
 
 def by_hand(x: np.ndarray, c: np.ndarray) -> np.ndarray:
-  return np.array([[[-sum((f - p) ** 2) for p in own] for f in one] for one, own in zip(x, c, strict=True)])
+  return np.array(
+    [[[-sum((f - p) ** 2) for p in own] for f in one] for one, own in zip(x, c, strict=True)]
+  )
 
 
 def test_scores_are_negative_squared_distances(lab, rng):
@@ -30,10 +32,14 @@ def test_scores_are_negative_squared_distances(lab, rng):
 def test_unknown_classes_are_never_chosen(lab, rng):
   x, c = rng.normal(size=(2, 4, 3)), rng.normal(size=(2, 5, 3))
   known = [2, 5]
-  logits = prototypes.known_scores(tf.constant(x, tf.float32), tf.constant(c, tf.float32), tf.constant(known))
+  logits = prototypes.known_scores(
+    tf.constant(x, tf.float32), tf.constant(c, tf.float32), tf.constant(known)
+  )
   scores = lab.run(logits)
   for pair, count in enumerate(known):
-    np.testing.assert_allclose(scores[pair, :, :count], by_hand(x, c)[pair, :, :count], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+      scores[pair, :, :count], by_hand(x, c)[pair, :, :count], rtol=1e-5, atol=1e-5
+    )
   assert (scores[0, :, 2:] == prototypes.UNKNOWN).all()
   assert not lab.run(tf.nn.softmax(logits))[0, :, 2:].any()
 
@@ -43,4 +49,4 @@ def test_running_means(lab, rng, num):
   c = rng.normal(size=(num, num, 2, 4)).astype(np.float32)
   means = lab.run(prototypes.running_means(tf.constant(c)))
   for t in range(num):
-    np.testing.assert_allclose(means[t], c[t, :t + 1].mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(means[t], c[t, : t + 1].mean(0), rtol=1e-5, atol=1e-6)

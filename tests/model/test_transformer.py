@@ -31,28 +31,44 @@ def draw(rng, tokens: int, width: int) -> np.ndarray:
   return rng.normal(size=(tokens, width)).astype(np.float32)
 
 
-@pytest.mark.parametrize(('dims', 'width', 'heads', 'round_up', 'expected'), [
-    ((1.0, 1.0, 1.0), 33, 4, True, (36, 36, 36)),       # golden a04
+@pytest.mark.parametrize(
+  ('dims', 'width', 'heads', 'round_up', 'expected'),
+  [
+    ((1.0, 1.0, 1.0), 33, 4, True, (36, 36, 36)),  # golden a04
     ((1.0, 1.0, 1.0), 36, 4, False, (36, 36, 36)),
-    ((0.5, 0.3, 2.0), 21, 1, False, (10, 6, 42)),       # int(frac * D)
+    ((0.5, 0.3, 2.0), 21, 1, False, (10, 6, 42)),  # int(frac * D)
     ((0.5, 0.3, 2.0), 21, 4, True, (12, 8, 44)),
-    ((8.0, 12.9, 10.0), 21, 4, True, (8, 12, 10)),      # widths are never rounded up; the inner one need not divide
-    ((1.0, 1.0, 0.0), 21, 4, True, (24, 24, 0)),        # no feed-forward part
+    (
+      (8.0, 12.9, 10.0),
+      21,
+      4,
+      True,
+      (8, 12, 10),
+    ),  # widths are never rounded up; the inner one need not divide
+    ((1.0, 1.0, 0.0), 21, 4, True, (24, 24, 0)),  # no feed-forward part
     ((1.0, 1.0, 0.04), 21, 3, False, (21, 21, 0)),
-    ((3.0, 3.5, 16.0), 10, 1, True, (30, 3, 16)),       # up to 3 a fraction, above that the width itself
-    ((1.0, 1.0, 0.5), 10, 2, False, (10, 10, 5)),       # the inner width need not divide
-])
+    ((3.0, 3.5, 16.0), 10, 1, True, (30, 3, 16)),  # up to 3 a fraction, above that the width itself
+    ((1.0, 1.0, 0.5), 10, 2, False, (10, 10, 5)),  # the inner width need not divide
+  ],
+)
 def test_widths(dims, width, heads, round_up, expected):
   sizes = transformer.widths(
-      config(key_query_dim=dims[0], value_dim=dims[1], inner_dim=dims[2], heads=heads), width, round_up)
+    config(key_query_dim=dims[0], value_dim=dims[1], inner_dim=dims[2], heads=heads),
+    width,
+    round_up,
+  )
   assert (sizes.key_query, sizes.value, sizes.inner) == expected
 
 
-@pytest.mark.parametrize(('dims', 'width', 'round_up', 'flag'), [
+@pytest.mark.parametrize(
+  ('dims', 'width', 'round_up', 'flag'),
+  [
     ((1.0, 0.5), 9, False, 'attention width 9 (lw_key_query_dim of tokens 9 wide)'),
     ((4.0, 1.0), 9, False, 'attention width 9 (lw_value_dim of tokens 9 wide)'),
     ((10.0, 1.0), 9, True, 'attention width 10 (lw_key_query_dim of tokens 9 wide)'),
-    ((1.0, 7.0), 9, True, 'attention width 7 (lw_value_dim of tokens 9 wide)')])
+    ((1.0, 7.0), 9, True, 'attention width 7 (lw_value_dim of tokens 9 wide)'),
+  ],
+)
 def test_heads_that_do_not_divide_are_refused(dims, width, round_up, flag):
   with pytest.raises(InputError) as caught:
     transformer.widths(config(key_query_dim=dims[0], value_dim=dims[1], heads=4), width, round_up)
@@ -62,7 +78,9 @@ def test_heads_that_do_not_divide_are_refused(dims, width, round_up, flag):
 @pytest.mark.parametrize('name', ['key_query_dim', 'value_dim'])
 @pytest.mark.parametrize('round_up', [False, True])
 def test_a_width_of_nothing_is_refused(name, round_up):
-  with pytest.raises(InputError, match=f'^lw_{name} of tokens 8 wide is a width of 0: choose a larger lw_{name}'):
+  with pytest.raises(
+    InputError, match=f'^lw_{name} of tokens 8 wide is a width of 0: choose a larger lw_{name}'
+  ):
     transformer.widths(config(**{name: 0.1}), 8, round_up)
 
 
@@ -72,16 +90,27 @@ def test_a_width_of_nothing_is_refused(name, round_up):
 def test_attention(lab, by_hand, rng, heads, activation, masked):
   queries, keys = draw(rng, 3, 7), draw(rng, 5, 8)
   mask = tf.constant(IGNORED, tf.float32) if masked else None
-  y = transformer.attention(tf.constant(queries), tf.constant(keys), SIZES,
-                            config(heads=heads, activation=activation), 'attention', mask)
+  y = transformer.attention(
+    tf.constant(queries),
+    tf.constant(keys),
+    SIZES,
+    config(heads=heads, activation=activation),
+    'attention',
+    mask,
+  )
   v = lab.fill()
-  expected = by_hand.attention(queries, keys, v, 'attention', heads, activation == 'sigmoid',
-                               IGNORED if masked else None)
+  expected = by_hand.attention(
+    queries, keys, v, 'attention', heads, activation == 'sigmoid', IGNORED if masked else None
+  )
   close(lab.run(y), expected)
   assert {name: value.shape for name, value in v.items()} == {
-      'attention/query/kernel': (7, 6), 'attention/query/bias': (6,),
-      'attention/key_value/kernel': (8, 10), 'attention/key_value/bias': (10,),
-      'attention/output/kernel': (4, 7), 'attention/output/bias': (7,)}
+    'attention/query/kernel': (7, 6),
+    'attention/query/bias': (6,),
+    'attention/key_value/kernel': (8, 10),
+    'attention/key_value/bias': (10,),
+    'attention/output/kernel': (4, 7),
+    'attention/output/bias': (7,),
+  }
 
 
 @pytest.mark.parametrize('heads', [1, 2])
@@ -92,8 +121,11 @@ def test_self_attention_is_one_product(lab, by_hand, rng, heads):
   v = lab.fill()
   close(lab.run(y), by_hand.attention(x, x, v, 'attention', heads))
   assert {name: value.shape for name, value in v.items()} == {
-      'attention/query_key_value/kernel': (7, 16), 'attention/query_key_value/bias': (16,),
-      'attention/output/kernel': (4, 7), 'attention/output/bias': (7,)}
+    'attention/query_key_value/kernel': (7, 16),
+    'attention/query_key_value/bias': (16,),
+    'attention/output/kernel': (4, 7),
+    'attention/output/bias': (7,),
+  }
 
 
 def test_each_projection_starts_glorot_uniform(lab):
@@ -110,19 +142,36 @@ def test_each_projection_starts_glorot_uniform(lab):
 
 
 def test_attention_of_two_tokens_on_paper(lab):
-  """Identity projections, one head of width 1: logits 2 * 2 and 2 * 0, so weights e^4 and 1 over their sum."""
-  y = transformer.attention(tf.constant([[2.0]]), tf.constant([[2.0], [0.0]]), Widths(1, 1, 1), config(heads=1), 'a')
+  """Identity projections, one head of width 1: logits 2 * 2 and 2 * 0, so weights e^4 and 1 over
+  their sum.
+  """
+  y = transformer.attention(
+    tf.constant([[2.0]]), tf.constant([[2.0], [0.0]]), Widths(1, 1, 1), config(heads=1), 'a'
+  )
   lab.fill(kernel=1.0, bias=0.0)
   close(lab.run(y), [[2 * math.exp(4) / (math.exp(4) + 1)]])
 
 
 def test_two_heads_look_at_different_keys(lab):
-  """Heads see one coordinate each, of width 1: the first attends to key 0, the second to key 1; no mixing."""
-  y = transformer.attention(tf.constant([[50.0, 50.0]]), tf.constant([[1.0, 0.0], [0.0, 1.0]]), Widths(2, 2, 1),
-                            config(heads=2), 'a')
+  """Heads see one coordinate each, of width 1: the first attends to key 0, the second to key 1; no
+  mixing.
+  """
+  y = transformer.attention(
+    tf.constant([[50.0, 50.0]]),
+    tf.constant([[1.0, 0.0], [0.0, 1.0]]),
+    Widths(2, 2, 1),
+    config(heads=2),
+    'a',
+  )
   lab.fill(bias=0.0)
   one = np.eye(2, dtype=np.float32)
-  lab.load({'a/query/kernel': one, 'a/key_value/kernel': np.concatenate([one, one], 1), 'a/output/kernel': one})
+  lab.load(
+    {
+      'a/query/kernel': one,
+      'a/key_value/kernel': np.concatenate([one, one], 1),
+      'a/output/kernel': one,
+    }
+  )
   close(lab.run(y), [[1.0, 1.0]])
 
 
@@ -132,30 +181,52 @@ def test_nonlinearity(lab, by_hand, name):
   close(lab.run(transformer.nonlinearity(name)(tf.constant(x))), by_hand.activation(name, x))
 
 
-@pytest.mark.parametrize(('nonlinearity', 'activation', 'masked', 'skip'), [
-    ('relu', 'softmax', False, False), ('gelu', 'sigmoid', True, False), ('lrelu', 'softmax', True, True)])
+@pytest.mark.parametrize(
+  ('nonlinearity', 'activation', 'masked', 'skip'),
+  [
+    ('relu', 'softmax', False, False),
+    ('gelu', 'sigmoid', True, False),
+    ('lrelu', 'softmax', True, True),
+  ],
+)
 def test_encoder(lab, by_hand, rng, nonlinearity, activation, masked, skip):
   x = draw(rng, 5, 6)
   y = transformer.encoder(
-      tf.constant(x), SIZES, config(num_layers=2, nonlinearity=nonlinearity, activation=activation,
-                                    skip_last_nonlinearity=not skip),
-      tf.constant(IGNORED, tf.float32) if masked else None, skip_last=skip)
+    tf.constant(x),
+    SIZES,
+    config(
+      num_layers=2,
+      nonlinearity=nonlinearity,
+      activation=activation,
+      skip_last_nonlinearity=not skip,
+    ),
+    tf.constant(IGNORED, tf.float32) if masked else None,
+    skip_last=skip,
+  )
   v = lab.fill()
   ignored = IGNORED if masked else None
   sigmoid = activation == 'sigmoid'
   first = by_hand.encoder_block(x, v, 'encoder_1', 2, nonlinearity, sigmoid, ignored)
-  last = by_hand.encoder_block(first, v, 'encoder_2', 2, None if skip else nonlinearity, sigmoid, ignored)
+  last = by_hand.encoder_block(
+    first, v, 'encoder_2', 2, None if skip else nonlinearity, sigmoid, ignored
+  )
   close(lab.run(y), last)
 
 
 def test_decoder(lab, by_hand, rng):
-  """Two blocks, tokens and encoder output of different widths and masks. The settings for encoders change nothing."""
+  """Two blocks, tokens and encoder output of different widths and masks. The settings for encoders
+  change nothing.
+  """
   x, encoded = draw(rng, 5, 6), draw(rng, 4, 7)
   other = np.array([False, False, True, False])
   y = transformer.decoder(
-      tf.constant(x), tf.constant(encoded), SIZES,
-      config(num_layers=2, nonlinearity='gelu', skip_last_nonlinearity=True),
-      tf.constant(IGNORED, tf.float32), tf.constant(other, tf.float32))
+    tf.constant(x),
+    tf.constant(encoded),
+    SIZES,
+    config(num_layers=2, nonlinearity='gelu', skip_last_nonlinearity=True),
+    tf.constant(IGNORED, tf.float32),
+    tf.constant(other, tf.float32),
+  )
   v = lab.fill()
   first = by_hand.decoder_block(x, encoded, v, 'decoder_1', 2, IGNORED, other)
   close(lab.run(y), by_hand.decoder_block(first, encoded, v, 'decoder_2', 2, IGNORED, other))
@@ -192,7 +263,10 @@ def test_dropout_is_on_with_noise_only(lab, rng):
     return encoded, transformer.decoder(x, encoded, SIZES, config(dropout_rate=rate), noise=noise)
 
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    cases = [outputs(rate, seed) for rate, seed in ((0.0, None), (0.5, None), (0.0, 1), (0.5, 1), (0.5, 1), (0.5, 2))]
+    cases = [
+      outputs(rate, seed)
+      for rate, seed in ((0.0, None), (0.5, None), (0.0, 1), (0.5, 1), (0.5, 1), (0.5, 2))
+    ]
   lab.fill()
   plain, *still, one, same, other = lab.run(cases)
   for part in range(2):

@@ -1,4 +1,5 @@
 """Parity of the augmentation with the recorded numbers of the original."""
+
 import json
 import pathlib
 
@@ -14,9 +15,16 @@ FULL = REPO.parent / 'shared/golden/augment.npz'
 
 
 # Enough entries for the tests of failures, and quick.
-FEW = ('in/gray28', 'in/normalised_ramp', 'out/contrast/gray28/alpha=0.1', 'out/smooth/gray28',
-       'out/negate/gray28', 'out/rotate/gray28/angle=0.3', 'out/final/gray28/to28',
-       'out/prim/to_uint8')
+FEW = (
+  'in/gray28',
+  'in/normalised_ramp',
+  'out/contrast/gray28/alpha=0.1',
+  'out/smooth/gray28',
+  'out/negate/gray28',
+  'out/rotate/gray28/angle=0.3',
+  'out/final/gray28/to28',
+  'out/prim/to_uint8',
+)
 
 
 def changed(tmp_path, change, keep=FEW):
@@ -49,9 +57,16 @@ def test_every_entry_agrees(path):
   assert max(difference for _, difference, _, _ in results) < 1e-3
 
 
-@pytest.mark.parametrize(('key', 'step'), [
-    ('out/negate/gray28', 1e-3), ('out/contrast/gray28/alpha=0.1', 2e-3),
-    ('out/smooth/gray28', np.nan), ('out/final/gray28/to28', 3e-5), ('out/prim/to_uint8', 2)])
+@pytest.mark.parametrize(
+  ('key', 'step'),
+  [
+    ('out/negate/gray28', 1e-3),
+    ('out/contrast/gray28/alpha=0.1', 2e-3),
+    ('out/smooth/gray28', np.nan),
+    ('out/final/gray28/to28', 3e-5),
+    ('out/prim/to_uint8', 2),
+  ],
+)
 def test_one_changed_number_fails(tmp_path, key, step):
   def change(arrays, _):
     arrays[key].reshape(-1)[:1] += np.asarray(step).astype(arrays[key].dtype)
@@ -99,9 +114,18 @@ def no_object(_, index):
   index['out/smooth/gray28'] = 3
 
 
-@pytest.mark.parametrize('change', [
-    drop_index_entry, drop_array, drop_input, unknown_kind, unknown_operation, unknown_variable,
-    no_object])
+@pytest.mark.parametrize(
+  'change',
+  [
+    drop_index_entry,
+    drop_array,
+    drop_input,
+    unknown_kind,
+    unknown_operation,
+    unknown_variable,
+    no_object,
+  ],
+)
 def test_an_entry_that_is_not_understood_is_not_passed(tmp_path, change):
   (failed,) = failures(changed(tmp_path, change))
   assert failed[0].startswith('out/smooth/gray28 (not compared: ')

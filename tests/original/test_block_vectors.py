@@ -1,4 +1,5 @@
 """The vectors of a block, by name and together."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,8 +15,14 @@ SCOPE = 'model/generator_2/transformer/'
 
 
 def block(stack: str, attentions: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
-  """A block of tokens 5 wide, inner layer 7 wide, its vectors by name; each holds numbers of its own."""
-  widths = {f'{attention}/{name}': width for attention, layers in attentions.items() for name, width in layers.items()}
+  """A block of tokens 5 wide, inner layer 7 wide, its vectors by name; each holds numbers of its
+  own.
+  """
+  widths = {
+    f'{attention}/{name}': width
+    for attention, layers in attentions.items()
+    for name, width in layers.items()
+  }
   widths |= {'feed_forward/inner': 7, 'feed_forward/outer': 5}
   shapes: dict[str, list[int]] = {}
   for name, width in widths.items():
@@ -23,13 +30,21 @@ def block(stack: str, attentions: dict[str, dict[str, int]]) -> dict[str, np.nda
   for norm in (*(f'{attention}_norm' for attention in attentions), 'feed_forward_norm'):
     shapes |= {f'{norm}/gamma': [5], f'{norm}/beta': [5]}
   rng = np.random.default_rng(1)
-  return {f'{SCOPE}{stack}_1/{name}': np.asarray(rng.normal(size=shape), np.float32) for name, shape in shapes.items()}
+  return {
+    f'{SCOPE}{stack}_1/{name}': np.asarray(rng.normal(size=shape), np.float32)
+    for name, shape in shapes.items()
+  }
 
 
 BLOCKS = {
-    'encoder': block('encoder', {'self_attention': {'query_key_value': 14, 'output': 5}}),
-    'decoder': block('decoder', {'self_attention': {'query_key_value': 14, 'output': 5},
-                                 'cross_attention': {'query': 4, 'key_value': 10, 'output': 5}}),
+  'encoder': block('encoder', {'self_attention': {'query_key_value': 14, 'output': 5}}),
+  'decoder': block(
+    'decoder',
+    {
+      'self_attention': {'query_key_value': 14, 'output': 5},
+      'cross_attention': {'query': 4, 'key_value': 10, 'output': 5},
+    },
+  ),
 }
 
 
@@ -38,8 +53,12 @@ def test_together_and_apart(stack: str) -> None:
   apart = {**BLOCKS[stack], 'global_step': np.array(3)}
   together = block_vectors.join(apart)
   vectors = f'{SCOPE}{stack}_1/vectors'
-  assert set(together) == {name for name in apart if not name.endswith(('bias', 'gamma', 'beta'))} | {vectors}
-  assert together[vectors].size == sum(value.size for name, value in apart.items() if value.ndim == 1)
+  assert set(together) == {
+    name for name in apart if not name.endswith(('bias', 'gamma', 'beta'))
+  } | {vectors}
+  assert together[vectors].size == sum(
+    value.size for name, value in apart.items() if value.ndim == 1
+  )
   assert block_vectors.is_together(vectors)
   again = block_vectors.separate(together)
   assert again.keys() == apart.keys()
@@ -47,8 +66,14 @@ def test_together_and_apart(stack: str) -> None:
   assert block_vectors.join(together).keys() == together.keys()
 
 
-@pytest.mark.parametrize('name', [
-    'vectors', 'model/generator_1/transformer/encoder_1/vectors/Adam', 'model/generator_1/transformer/coder_1/vectors'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    'vectors',
+    'model/generator_1/transformer/encoder_1/vectors/Adam',
+    'model/generator_1/transformer/coder_1/vectors',
+  ],
+)
 def test_other_names(name: str) -> None:
   assert not block_vectors.is_together(name)
 
@@ -60,7 +85,11 @@ def test_as_the_model_has_them(stack: str) -> None:
   with tf.Graph().as_default(), tf.Session() as session:
     x = tf.constant(np.random.default_rng(2).normal(size=[4, 5]), tf.float32)
     sizes = transformer.Widths(key_query=4, value=6, inner=7)
-    y = transformer.encoder(x, sizes, config) if stack == 'encoder' else transformer.decoder(x, x, sizes, config)
+    y = (
+      transformer.encoder(x, sizes, config)
+      if stack == 'encoder'
+      else transformer.decoder(x, x, sizes, config)
+    )
     variables = {v.op.name: v for v in tf.global_variables()}
     session.run(tf.global_variables_initializer())
     values = block_vectors.separate(session.run(variables))
@@ -77,15 +106,21 @@ def test_as_the_model_has_them(stack: str) -> None:
 def test_a_missing_vector_is_named() -> None:
   variables = dict(BLOCKS['encoder'])
   del variables[f'{SCOPE}encoder_1/feed_forward_norm/gamma']
-  with pytest.raises(errors.InputError, match=f'{SCOPE}encoder_1: there is no feed_forward_norm/gamma'):
+  with pytest.raises(
+    errors.InputError, match=f'{SCOPE}encoder_1: there is no feed_forward_norm/gamma'
+  ):
     block_vectors.join(variables)
 
 
 def test_vectors_that_cannot_be_told_apart() -> None:
   together = block_vectors.join(BLOCKS['encoder'])
   kernel = f'{SCOPE}encoder_1/feed_forward/inner/kernel'
-  with pytest.raises(errors.InputError, match=r'encoder_1/vectors has shape \(51,\), but .* make it \(52,\)'):
+  with pytest.raises(
+    errors.InputError, match=r'encoder_1/vectors has shape \(51,\), but .* make it \(52,\)'
+  ):
     block_vectors.separate({**together, kernel: np.zeros([3, 8], np.float32)})
   del together[kernel]
-  with pytest.raises(errors.InputError, match=f'encoder_1/vectors cannot be split: there is no {kernel}'):
+  with pytest.raises(
+    errors.InputError, match=f'encoder_1/vectors cannot be split: there is no {kernel}'
+  ):
     block_vectors.separate(together)

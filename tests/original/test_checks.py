@@ -17,10 +17,19 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN, SHARED = REPO / 'tests/golden', REPO.parent / 'shared/golden'
 
 SCHEDULE = {
-    'learning_rate': {'lr': 0.02, 'decay_steps': 100000.0, 'decay_rate': 0.95,
-                      'values': {'0': 0.02, '100000': 0.019, '250000': 0.01759296}},
-    'warmup': {'warmup_steps': 100, 'num_heads': 3, 'note': 'text',
-               'values': {'25': [0.25, 0.75, 0.0, 0.0], '150': [0.0, 0.0, 0.0, 1.0]}}}
+  'learning_rate': {
+    'lr': 0.02,
+    'decay_steps': 100000.0,
+    'decay_rate': 0.95,
+    'values': {'0': 0.02, '100000': 0.019, '250000': 0.01759296},
+  },
+  'warmup': {
+    'warmup_steps': 100,
+    'num_heads': 3,
+    'note': 'text',
+    'values': {'25': [0.25, 0.75, 0.0, 0.0], '150': [0.0, 0.0, 0.0, 1.0]},
+  },
+}
 
 
 def write(tmp_path: pathlib.Path, content) -> str:
@@ -35,6 +44,7 @@ def failures(results) -> dict[str, str]:
 
 # ---- model cases and augmentation
 
+
 def test_a_model_case():
   results = checks.check(str(GOLDEN / 'a22.npz'))
   assert failures(results) == {}
@@ -47,7 +57,9 @@ def test_augmentation():
   results = checks.check(str(path))
   assert failures(results) == {}
   with np.load(path) as file:
-    assert [result.key for result in results] == [key for key in file.files if key.startswith('out/')]
+    assert [result.key for result in results] == [
+      key for key in file.files if key.startswith('out/')
+    ]
 
 
 FEW = ('in/gray28', 'out/smooth/gray28', 'out/rotate/gray28/angle=0.3')
@@ -66,6 +78,7 @@ def augmentation(tmp_path: pathlib.Path, change) -> list[Comparison]:
 @pytest.mark.parametrize(('pixels', 'passes'), [(0, True), (11, True), (12, False)])
 def test_a_few_pixels_of_a_rotation_may_differ(tmp_path, pixels, passes):
   """Of 3 * 28 * 28: half a percent. By how much they differ does not matter."""
+
   def change(arrays):
     arrays['out/rotate/gray28/angle=0.3'].reshape(-1)[:pixels] += 9
 
@@ -89,9 +102,17 @@ def test_an_augmented_image_that_is_wrong_fails(tmp_path):
   assert failed[0].error == pytest.approx(2e-3, rel=0.1)
 
 
-@pytest.mark.parametrize('result', [
-    ('x', 0.0, 1e-3, True), ('x', 5.0, 0.0, True), ('x', 5.0, 1e-3, False), ('x', 0.0, 1e-3, False),
-    ('x', float('nan'), 1e-3, False), ('x', float('inf'), 0.0, False)])
+@pytest.mark.parametrize(
+  'result',
+  [
+    ('x', 0.0, 1e-3, True),
+    ('x', 5.0, 0.0, True),
+    ('x', 5.0, 1e-3, False),
+    ('x', 0.0, 1e-3, False),
+    ('x', float('nan'), 1e-3, False),
+    ('x', float('inf'), 0.0, False),
+  ],
+)
 def test_the_verdict_of_the_augmentation_check_stands(monkeypatch, result):
   monkeypatch.setattr(augmentation_cases, 'check_augment', lambda path: [result])
   (comparison,) = checks.check(str(GOLDEN / 'augment_gray28.npz'))
@@ -101,9 +122,12 @@ def test_the_verdict_of_the_augmentation_check_stands(monkeypatch, result):
 
 # ---- label permutations and schedules
 
+
 def permutations() -> dict:
-  return {f'seed={seed},classes={classes}': list(map(int, specs.shuffled_classes(classes, seed)))
-          for seed, classes in ((7, 30), (2022, 50))}
+  return {
+    f'seed={seed},classes={classes}': list(map(int, specs.shuffled_classes(classes, seed)))
+    for seed, classes in ((7, 30), (2022, 50))
+  }
 
 
 def test_label_permutations(tmp_path):
@@ -120,19 +144,30 @@ def test_two_swapped_labels_fail(tmp_path):
 
 
 def test_an_unknown_entry_is_not_compared(tmp_path):
-  assert failures(checks.check(write(tmp_path, {**permutations(), 'mean': 3}))) == {'mean': 'not compared'}
+  assert failures(checks.check(write(tmp_path, {**permutations(), 'mean': 3}))) == {
+    'mean': 'not compared'
+  }
 
 
 def test_schedules(tmp_path):
   results = checks.check(write(tmp_path, SCHEDULE))
   assert failures(results) == {}
   assert [result.key for result in results] == [
-      'learning_rate/0', 'learning_rate/100000', 'learning_rate/250000', 'warmup/25', 'warmup/150']
+    'learning_rate/0',
+    'learning_rate/100000',
+    'learning_rate/250000',
+    'warmup/25',
+    'warmup/150',
+  ]
 
 
-@pytest.mark.parametrize(('path', 'value', 'failing'), [
+@pytest.mark.parametrize(
+  ('path', 'value', 'failing'),
+  [
     (('learning_rate', 'values', '100000'), 0.01900005, 'learning_rate/100000'),
-    (('warmup', 'values', '25'), [0.25, 0.75, 0.0, 2e-6], 'warmup/25')])
+    (('warmup', 'values', '25'), [0.25, 0.75, 0.0, 2e-6], 'warmup/25'),
+  ],
+)
 def test_one_wrong_number_of_a_schedule_fails(tmp_path, path, value, failing):
   content = json.loads(json.dumps(SCHEDULE))
   content[path[0]][path[1]][path[2]] = value
@@ -147,6 +182,7 @@ def test_recorded_json(name):
 
 
 # ---- refused
+
 
 @pytest.mark.parametrize('content', ['{"a": 1}', '[]', '{}', '3', '{"learning_rate": {}}'])
 def test_json_of_no_known_kind(tmp_path, content):
@@ -181,14 +217,22 @@ def test_a_missing_file(tmp_path):
 
 # ---- the line
 
+
 def test_line_names_the_entry_nearest_to_its_limit():
   results = [Comparison('a', 1e-3, 1e-1), Comparison('b', 9e-6, 1e-5), Comparison('c', 0.0, 0.0)]
   assert checks.line('/some/where/a01.npz', results) == (
-      'a01.npz  pass  worst 9.0e-06 of 1e-05 allowed at b  (3 entries)')
+    'a01.npz  pass  worst 9.0e-06 of 1e-05 allowed at b  (3 entries)'
+  )
 
 
-@pytest.mark.parametrize('failed', [
-    Comparison('d', 2e-5, 1e-5), Comparison('d', np.inf, 0.0, 'not compared'), Comparison('d', np.nan, 1e-5)])
+@pytest.mark.parametrize(
+  'failed',
+  [
+    Comparison('d', 2e-5, 1e-5),
+    Comparison('d', np.inf, 0.0, 'not compared'),
+    Comparison('d', np.nan, 1e-5),
+  ],
+)
 def test_line_of_a_failure(failed):
   results = [Comparison('b', 9e-6, 1e-5), failed, Comparison('c', 0.0, 0.0)]
   line = checks.line('a01.npz', results)

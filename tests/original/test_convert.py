@@ -1,4 +1,5 @@
 """Conversion of checkpoint files: what is written, and that nothing half-written stays."""
+
 from __future__ import annotations
 
 import pathlib
@@ -19,10 +20,10 @@ def our_variables() -> dict[str, np.ndarray]:
   """Shared features and their head: the smallest checkpoint that differs between the sides."""
   rng = np.random.default_rng(5)
   return {
-      'global_step': np.asarray(7, np.int64),
-      'loss/shared_head/bias': rng.normal(size=[10]).astype(np.float32),
-      'loss/shared_head/kernel': rng.normal(size=[8, 10]).astype(np.float32),
-      'model/shared_features/layer_1/kernel': rng.normal(size=[3, 3, 1, 8]).astype(np.float32),
+    'global_step': np.asarray(7, np.int64),
+    'loss/shared_head/bias': rng.normal(size=[10]).astype(np.float32),
+    'loss/shared_head/kernel': rng.normal(size=[8, 10]).astype(np.float32),
+    'model/shared_features/layer_1/kernel': rng.normal(size=[3, 3, 1, 8]).astype(np.float32),
   }
 
 
@@ -55,27 +56,33 @@ def test_real_checkpoint_comes_back_exactly(tmp_path: pathlib.Path) -> None:
   source = SHARED / 'ckpt_omniglot_1shot' / 'model-401'
   imported, exported = tmp_path / 'model-402', tmp_path / 'back' / 'model-401'
   report = convert.convert('import', str(source), str(imported))
-  assert report == convert.Report(692, 120, 0, {'augmentation variable': 252,
-                                                'batch-norm moving average': 8}, 402)
+  assert report == convert.Report(
+    692, 120, 0, {'augmentation variable': 252, 'batch-norm moving average': 8}, 402
+  )
   report = convert.convert('export', str(imported), str(exported))
   assert report == convert.Report(120, 440, 8, {}, 402)
-  original = {name: value for name, value in convert.read(source).items()
-              if not name.startswith('augmentation')}
+  original = {
+    name: value
+    for name, value in convert.read(source).items()
+    if not name.startswith('augmentation')
+  }
   assert_equal(convert.read(exported), original)
 
 
 @NEEDS_SHARED
 def test_trained_checkpoint_imports(tmp_path: pathlib.Path) -> None:
-  report = convert.convert('import', str(SHARED / 'ckpt_trained/model-20000'),
-                           str(tmp_path / 'model-20001'))
+  report = convert.convert(
+    'import', str(SHARED / 'ckpt_trained/model-20000'), str(tmp_path / 'model-20001')
+  )
   variables = convert.read(tmp_path / 'model-20001')
   assert report.global_step == int(variables['global_step']) == 20001
   assert variables['global_step'].dtype == np.int64
   assert variables['model/generator_5/label_embeddings'].shape == (21, 32)
 
 
-def test_written_checkpoint_is_complete_and_restorable(tmp_path: pathlib.Path,
-                                                       ours: pathlib.Path) -> None:
+def test_written_checkpoint_is_complete_and_restorable(
+  tmp_path: pathlib.Path, ours: pathlib.Path
+) -> None:
   """By TF's own Saver, and without a `checkpoint` file or anything else beside it."""
   target = tmp_path / 'new' / 'folder' / 'model-6'
   report = convert.convert('export', str(ours), str(target))
@@ -93,9 +100,11 @@ def test_written_checkpoint_is_complete_and_restorable(tmp_path: pathlib.Path,
 
 
 def test_optimizer_variables_are_dropped_and_counted(tmp_path: pathlib.Path) -> None:
-  slots = {'loss/shared_head/bias/Adam': np.zeros(10, np.float32),
-           'loss/shared_head/bias/Adam_1': np.zeros(10, np.float32),
-           'beta1_power': np.asarray(0.9, np.float32)}
+  slots = {
+    'loss/shared_head/bias/Adam': np.zeros(10, np.float32),
+    'loss/shared_head/bias/Adam_1': np.zeros(10, np.float32),
+    'beta1_power': np.asarray(0.9, np.float32),
+  }
   convert.write(tmp_path / 'model-7', {**our_variables(), **slots})
   report = convert.convert('export', str(tmp_path / 'model-7'), str(tmp_path / 'out-7'))
   assert str(report) == '7 tensors read, 4 written; dropped 3 optimizer variables'
@@ -105,15 +114,22 @@ def test_optimizer_variables_are_dropped_and_counted(tmp_path: pathlib.Path) -> 
 
 def test_report_tells_what_was_added() -> None:
   report = convert.Report(5, 7, 2, {'optimizer variable': 1}, 3)
-  assert str(report) == ('5 tensors read, 7 written; added 2 batch-norm moving averages '
-                         '(zeros and ones); dropped 1 optimizer variable')
+  assert str(report) == (
+    '5 tensors read, 7 written; added 2 batch-norm moving averages '
+    '(zeros and ones); dropped 1 optimizer variable'
+  )
 
 
-def test_existing_output_is_kept_unless_overwritten(tmp_path: pathlib.Path,
-                                                    ours: pathlib.Path) -> None:
+def test_existing_output_is_kept_unless_overwritten(
+  tmp_path: pathlib.Path, ours: pathlib.Path
+) -> None:
   target = tmp_path / 'model-1'
-  old = ['model-1.index', 'model-1.data-00000-of-00002', 'model-1.data-00001-of-00002',
-         'model-1.meta']
+  old = [
+    'model-1.index',
+    'model-1.data-00000-of-00002',
+    'model-1.data-00001-of-00002',
+    'model-1.meta',
+  ]
   others = ['checkpoint', 'model-1.json', 'model-10.index', 'model-11.data-00000-of-00001']
   for name in old + others:
     (tmp_path / name).write_text('old')
@@ -131,8 +147,9 @@ def test_half_of_an_output_counts_as_existing(tmp_path: pathlib.Path, ours: path
     convert.convert('export', str(ours), str(tmp_path / 'model-1'))
 
 
-def test_failing_write_leaves_the_old_checkpoint(tmp_path: pathlib.Path, ours: pathlib.Path,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_write_leaves_the_old_checkpoint(
+  tmp_path: pathlib.Path, ours: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
   def fail(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
     prefix.with_name(prefix.name + '.data-00000-of-00001').write_text('half')
     raise tf.errors.ResourceExhaustedError(None, None, 'no space left')
@@ -153,8 +170,9 @@ def test_output_folder_that_cannot_be_made(tmp_path: pathlib.Path, ours: pathlib
     convert.convert('export', str(ours), str(tmp_path / 'file' / 'model-7'))
 
 
-@pytest.mark.parametrize('damage', ['no data', 'cut data', 'changed data', 'cut index',
-                                    'empty index'])
+@pytest.mark.parametrize(
+  'damage', ['no data', 'cut data', 'changed data', 'cut index', 'empty index']
+)
 def test_damaged_input(tmp_path: pathlib.Path, ours: pathlib.Path, damage: str) -> None:
   data, index = (ours.parent / name for name in files_of(ours))
   file = index if 'index' in damage else data
@@ -165,9 +183,12 @@ def test_damaged_input(tmp_path: pathlib.Path, ours: pathlib.Path, damage: str) 
     content[5] ^= 1
     file.write_bytes(content)
   else:
-    file.write_bytes(content[:0 if 'empty' in damage else len(content) // 2])
-  with pytest.raises(errors.InputError, match=rf'checkpoint {ours} cannot be read; it is '
-                     'half-written or damaged'):
+    file.write_bytes(content[: 0 if 'empty' in damage else len(content) // 2])
+  with pytest.raises(
+    errors.InputError,
+    match=rf'checkpoint {ours} cannot be read; it is '
+    'half-written or damaged',
+  ):
     convert.convert('export', str(ours), str(tmp_path / 'out-7'))
   assert file_names(tmp_path) == ['ours']
 
@@ -181,14 +202,14 @@ def test_wrong_direction_names_the_file(tmp_path: pathlib.Path, ours: pathlib.Pa
 def test_bad_arguments(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
   out, missing = str(tmp_path / 'out-7'), tmp_path / 'none-7'
   for arguments, message in [
-      (('sideways', str(ours), out), "direction 'sideways': expected import or export"),
-      (('export', str(missing), out), f'no checkpoint {missing}: there is no file {missing}.index'),
-      (('export', str(ours.parent), out), f'input checkpoint {ours.parent} is a folder; give the'),
-      (('export', str(ours) + '.index', out), f'input checkpoint {ours}.index is one file of a'),
-      (('export', str(ours), f'{tmp_path}/out/'), f'output checkpoint {tmp_path}/out/ is a folder'),
-      (('export', str(ours), out + '.data-00000-of-00001'), 'is one file of a checkpoint'),
-      (('export', '', out), 'no input checkpoint; give'),
-      (('export', str(ours), f'{ours.parent}/../ours/model-7'), 'input and output are the same'),
+    (('sideways', str(ours), out), "direction 'sideways': expected import or export"),
+    (('export', str(missing), out), f'no checkpoint {missing}: there is no file {missing}.index'),
+    (('export', str(ours.parent), out), f'input checkpoint {ours.parent} is a folder; give the'),
+    (('export', str(ours) + '.index', out), f'input checkpoint {ours}.index is one file of a'),
+    (('export', str(ours), f'{tmp_path}/out/'), f'output checkpoint {tmp_path}/out/ is a folder'),
+    (('export', str(ours), out + '.data-00000-of-00001'), 'is one file of a checkpoint'),
+    (('export', '', out), 'no input checkpoint; give'),
+    (('export', str(ours), f'{ours.parent}/../ours/model-7'), 'input and output are the same'),
   ]:
     with pytest.raises(errors.InputError, match=re.escape(message)):
       convert.convert(*arguments)

@@ -12,30 +12,52 @@ from hypertransformer.original.tolerances import LIMITS, Comparison
 
 SMALL, A01, A02, A03 = LIMITS
 KINDS = {
-    'out/weights/1': 1e-4, 'out/layer/2': 1e-4, 'out/logits': 1e-4, 'out/eval_logits': 1e-4, 'out/test_logits': 1e-4,
-    'out/head_logits/1': 1e-4, 'out/loss': 1e-5, 'out/ce': 1e-5, 'out/ce_terms': 1e-5, 'out/reg': 1e-5,
-    'out/reg_terms': 1e-5, 'out/shared_head_loss': 1e-5, 'out/shared_features': 1e-5, 'out/eval_accuracy': 1e-5}
+  'out/weights/1': 1e-4,
+  'out/layer/2': 1e-4,
+  'out/logits': 1e-4,
+  'out/eval_logits': 1e-4,
+  'out/test_logits': 1e-4,
+  'out/head_logits/1': 1e-4,
+  'out/loss': 1e-5,
+  'out/ce': 1e-5,
+  'out/ce_terms': 1e-5,
+  'out/reg': 1e-5,
+  'out/reg_terms': 1e-5,
+  'out/shared_head_loss': 1e-5,
+  'out/shared_features': 1e-5,
+  'out/eval_accuracy': 1e-5,
+}
 
 
 def array(*numbers: float) -> np.ndarray:
   return np.array(numbers, np.float32)
 
 
-@pytest.mark.parametrize(('arrays', 'expected'), [
+@pytest.mark.parametrize(
+  ('arrays', 'expected'),
+  [
     ({'in/query_images': (12, 28, 28, 1)}, SMALL),
-    ({'in/query_images': (12, 32, 32, 1)}, SMALL),               # a05
+    ({'in/query_images': (12, 32, 32, 1)}, SMALL),  # a05
     ({'in/query_images': (60, 28, 28, 1)}, A01),
     ({'in/query_images': (100, 28, 28, 1)}, A02),
     ({'in/query_images_u8': (40, 84, 84, 3)}, A03),
-    ({'in/support_images': (8, 28, 28, 1)}, SMALL),              # a22 has no query
-    ({'in/support_images': (100, 84, 84, 3), 'in/query_images': (2, 28, 28, 1)}, SMALL)])
+    ({'in/support_images': (8, 28, 28, 1)}, SMALL),  # a22 has no query
+    ({'in/support_images': (100, 84, 84, 3), 'in/query_images': (2, 28, 28, 1)}, SMALL),
+  ],
+)
 def test_limits_go_by_the_pixels_of_the_query(arrays, expected):
-  assert tolerances.limits({key: np.zeros(shape, np.uint8) for key, shape in arrays.items()}) is expected
+  assert (
+    tolerances.limits({key: np.zeros(shape, np.uint8) for key, shape in arrays.items()}) is expected
+  )
 
 
 def test_limits_of_the_readme():
   assert [(row.scaled, row.loss, row.grad_elem, row.grad_all) for row in LIMITS] == [
-      (1e-4, 1e-5, 2e-4, 2e-4), (5e-4, 5e-5, 1e-3, 1e-3), (5e-4, 5e-5, 3e-2, 1e-2), (5e-4, 5e-5, 3e-2, 2e-2)]
+    (1e-4, 1e-5, 2e-4, 2e-4),
+    (5e-4, 5e-5, 1e-3, 1e-3),
+    (5e-4, 5e-5, 3e-2, 1e-2),
+    (5e-4, 5e-5, 3e-2, 2e-2),
+  ]
 
 
 def test_a_case_without_images_has_no_limits():
@@ -67,16 +89,27 @@ def test_warmup_weights_are_compared_absolutely():
 
 
 def test_a_summary_is_judged_like_its_output():
-  assert tolerances.compare('summaries/loss/loss', array(1), array(1), A01, like='out/loss').allowed == 5e-5
+  assert (
+    tolerances.compare('summaries/loss/loss', array(1), array(1), A01, like='out/loss').allowed
+    == 5e-5
+  )
 
 
 def test_where_zero_is_expected_the_error_is_absolute():
-  assert tolerances.compare('out/reg', array(1e-6, 0), array(0, 0), SMALL).error == pytest.approx(1e-6)
+  assert tolerances.compare('out/reg', array(1e-6, 0), array(0, 0), SMALL).error == pytest.approx(
+    1e-6
+  )
   assert tolerances.compare('out/reg', array(), array(), SMALL).passed
 
 
-@pytest.mark.parametrize(('ours', 'note'), [
-    (array(1), 'shape (1,), expected (2,)'), (array(1, np.nan), 'not finite'), (array(np.inf, 1), 'not finite')])
+@pytest.mark.parametrize(
+  ('ours', 'note'),
+  [
+    (array(1), 'shape (1,), expected (2,)'),
+    (array(1, np.nan), 'not finite'),
+    (array(np.inf, 1), 'not finite'),
+  ],
+)
 def test_other_shapes_and_no_numbers_fail(ours, note):
   result = tolerances.compare('out/logits', ours, array(1, 2), SMALL)
   assert (result.passed, result.severity, result.note) == (False, math.inf, note)
@@ -85,9 +118,9 @@ def test_other_shapes_and_no_numbers_fail(ours, note):
 
 def test_gradients_are_scaled_by_the_largest_of_the_case():
   expected = {'a': array(100, 0), 'b': array(1e-3)}
-  ours = {'a': array(100, 0), 'b': array(2e-3)}    # wrong by 1e-3, which is nothing beside 100
+  ours = {'a': array(100, 0), 'b': array(2e-3)}  # wrong by 1e-3, which is nothing beside 100
   assert all(result.passed for result in tolerances.compare_gradients(expected, ours, SMALL))
-  ours['b'] = array(0.031)                         # 3e-4 of 100
+  ours['b'] = array(0.031)  # 3e-4 of 100
   a, b, together = tolerances.compare_gradients(expected, ours, SMALL)
   assert (a.key, a.error, b.key, together.key) == ('grad/a', 0.0, 'grad/b', 'grad/ (all together)')
   assert b.error == pytest.approx(3e-4, rel=1e-4)
@@ -96,7 +129,9 @@ def test_gradients_are_scaled_by_the_largest_of_the_case():
 
 
 def test_all_gradients_together_by_relative_norm():
-  """Every entry off by 1.5e-4 of its size: none too far on its own, nor together; twice that in the larger entries."""
+  """Every entry off by 1.5e-4 of its size: none too far on its own, nor together; twice that in the
+  larger entries.
+  """
   expected = {'a': array(3, 4), 'b': array(12)}
   ours = {name: x * np.float32(1.00015) for name, x in expected.items()}
   *single, together = tolerances.compare_gradients(expected, ours, SMALL)
@@ -104,10 +139,15 @@ def test_all_gradients_together_by_relative_norm():
   assert all(result.passed for result in (*single, together))
 
 
-@pytest.mark.parametrize('ours', [{'a': array(1)}, {'a': array(1), 'b': array(1, 1)}], ids=['missing', 'shape'])
+@pytest.mark.parametrize(
+  'ours', [{'a': array(1)}, {'a': array(1), 'b': array(1, 1)}], ids=['missing', 'shape']
+)
 def test_a_gradient_that_is_missing_or_of_another_shape_is_not_compared(ours):
-  failed = [result for result in tolerances.compare_gradients({'a': array(1), 'b': array(1)}, ours, SMALL)
-            if not result.passed]
+  failed = [
+    result
+    for result in tolerances.compare_gradients({'a': array(1), 'b': array(1)}, ours, SMALL)
+    if not result.passed
+  ]
   assert [str(result) for result in failed] == ['grad/b: not compared']
 
 

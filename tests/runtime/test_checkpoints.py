@@ -58,9 +58,16 @@ def data(folder: pathlib.Path, step: int) -> pathlib.Path:
 
 
 def test_find_sorts_by_step_and_takes_nothing_else(folder: pathlib.Path) -> None:
-  for name in ('model-11.data-00000-of-00001', 'model-x.index', 'other-5.index', 'model-7.index.part'):
+  for name in (
+    'model-11.data-00000-of-00001',
+    'model-x.index',
+    'other-5.index',
+    'model-7.index.part',
+  ):
     (folder / name).touch()
-  assert checkpoints.find(str(folder)) == {step: str(folder / f'model-{step}') for step in (2, 9, 10)}
+  assert checkpoints.find(str(folder)) == {
+    step: str(folder / f'model-{step}') for step in (2, 9, 10)
+  }
   assert checkpoints.find(str(folder / 'missing')) == {}
 
 
@@ -69,13 +76,18 @@ def test_a_path_that_tensorflow_takes_for_a_pattern(folder: pathlib.Path) -> Non
   odd = folder.with_name('run [1]')
   shutil.copytree(folder, odd)
   assert checkpoints.unreadable(str(odd / 'model-2')) != ''
-  with pytest.raises(InputError, match=r"^train_log_dir is '.*': TensorFlow cannot read checkpoints from a path with "
-                                       r'\[ in it; use another path\.$'):
+  with pytest.raises(
+    InputError,
+    match=r"^train_log_dir is '.*': TensorFlow cannot read checkpoints from a path with "
+    r'\[ in it; use another path\.$',
+  ):
     checkpoints.require_plain(str(odd), 'train_log_dir')
   checkpoints.require_plain(str(folder), 'train_log_dir')
 
 
-def test_newest_is_the_highest_step_not_the_last_saved(folder: pathlib.Path, warnings: list[str]) -> None:
+def test_newest_is_the_highest_step_not_the_last_saved(
+  folder: pathlib.Path, warnings: list[str]
+) -> None:
   assert checkpoints.newest(str(folder)) == str(folder / 'model-10')
   assert not warnings
 
@@ -99,12 +111,14 @@ def flipped_bytes(folder: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize('damage', [empty_index, cut_data, no_data, flipped_bytes])
-def test_a_damaged_newest_is_skipped_with_a_warning(folder: pathlib.Path, warnings: list[str], damage: Any) -> None:
+def test_a_damaged_newest_is_skipped_with_a_warning(
+  folder: pathlib.Path, warnings: list[str], damage: Any
+) -> None:
   assert checkpoints.unreadable(str(folder / 'model-10')) == ''
   damage(folder)
   assert checkpoints.unreadable(str(folder / 'model-10')) != ''
   assert checkpoints.newest(str(folder)) == str(folder / 'model-9')
-  warning, = warnings
+  (warning,) = warnings
   assert str(folder / 'model-10') in warning
   assert 'going on with the one before' in warning
 
@@ -170,8 +184,10 @@ def test_global_step_of_what_has_none(tmp_path: pathlib.Path) -> None:
 @pytest.fixture
 def variables() -> dict[str, tf.Variable]:
   with tf.Graph().as_default():
-    return {name: tf.get_variable(name, shape) for name, shape in (
-        ('a', [6000]), ('scope/b', [2, 3]), ('scope/c', [1]))}
+    return {
+      name: tf.get_variable(name, shape)
+      for name, shape in (('a', [6000]), ('scope/b', [2, 3]), ('scope/c', [1]))
+    }
 
 
 def test_compare(folder: pathlib.Path, variables: dict[str, tf.Variable]) -> None:
@@ -198,12 +214,17 @@ def test_require_match_names_the_variables(folder: pathlib.Path) -> None:
 def test_require_nothing_lost(tmp_path: pathlib.Path) -> None:
   """Of the model; an optimizer's variables may go."""
   with tf.Graph().as_default(), tf.Session() as session:
-    kept, _, _ = (tf.get_variable(name, [1]) for name in ('model/a', 'model/b/kernel', 'beta1_power'))
+    kept, _, _ = (
+      tf.get_variable(name, [1]) for name in ('model/a', 'model/b/kernel', 'beta1_power')
+    )
     session.run(tf.global_variables_initializer())
     tf.train.Saver().save(session, str(tmp_path / 'x'), write_meta_graph=False)
     checkpoints.require_nothing_lost(str(tmp_path / 'x'), tf.global_variables()[:2])
-    with pytest.raises(InputError, match=r'checkpoint .*/x has 1 variables that the model of these flags lacks, such '
-                                         r'as model/b/kernel: they would be lost\. Use the flags it was trained with'):
+    with pytest.raises(
+      InputError,
+      match=r'checkpoint .*/x has 1 variables that the model of these flags lacks, such '
+      r'as model/b/kernel: they would be lost\. Use the flags it was trained with',
+    ):
       checkpoints.require_nothing_lost(str(tmp_path / 'x'), [kept])
 
 
@@ -219,12 +240,18 @@ def test_flags_json_holds_every_value(tmp_path: pathlib.Path) -> None:
 def test_flags_json_missing_or_broken(tmp_path: pathlib.Path) -> None:
   assert flags_file.read_flags(str(tmp_path)) is None
   (tmp_path / 'flags.json').write_text('{"seed": ')
-  with pytest.raises(InputError, match=r'flags\.json cannot be read as JSON .*: correct it or delete it'):
+  with pytest.raises(
+    InputError, match=r'flags\.json cannot be read as JSON .*: correct it or delete it'
+  ):
     flags_file.read_flags(str(tmp_path))
 
 
 def test_a_run_of_an_older_version_with_another_loss_is_not_resumed(tmp_path: pathlib.Path) -> None:
-  values = flags.defaults() | {'label_smoothing': 0.1, 'shared_head_weight': 1.0, 'shared_feature_extractor': '2-layer'}
+  values = flags.defaults() | {
+    'label_smoothing': 0.1,
+    'shared_head_weight': 1.0,
+    'shared_feature_extractor': '2-layer',
+  }
   (tmp_path / 'flags.json').write_text(json.dumps(values))
   with pytest.raises(InputError, match=r'the real-class head had none, and has it\. Train anew'):
     flags_file.require_same_model(str(tmp_path), values)
@@ -238,7 +265,9 @@ def test_require_same_model(tmp_path: pathlib.Path) -> None:
   flags_file.write_flags(str(tmp_path), values)
   flags_file.require_same_model(str(tmp_path), values | {'learning_rate': 7.0, 'train_steps': 1})
   with pytest.raises(InputError) as error:
-    flags_file.require_same_model(str(tmp_path), values | {'embedding_dim': 9, 'cnn_model_name': '4-layer'})
-  assert "--embedding_dim was 8, is 9" in str(error.value)
+    flags_file.require_same_model(
+      str(tmp_path), values | {'embedding_dim': 9, 'cnn_model_name': '4-layer'}
+    )
+  assert '--embedding_dim was 8, is 9' in str(error.value)
   assert "--cnn_model_name was '3-layer', is '4-layer'" in str(error.value)
   assert str(tmp_path) in str(error.value)

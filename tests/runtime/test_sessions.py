@@ -26,7 +26,9 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
   """The devices that TensorFlow reports as its GPUs: none."""
   found: list[str] = []
-  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: found if kind == 'GPU' else ['cpu'])
+  monkeypatch.setattr(
+    tf.config, 'list_physical_devices', lambda kind: found if kind == 'GPU' else ['cpu']
+  )
   return found
 
 
@@ -38,7 +40,9 @@ def executor(graph: tf.Graph) -> str:
   return sessions.config(graph).experimental.executor_type
 
 
-def test_one_thread_handles_the_nodes_of_a_graph_without_loops(graph: tf.Graph, gpus: list[str]) -> None:
+def test_one_thread_handles_the_nodes_of_a_graph_without_loops(
+  graph: tf.Graph, gpus: list[str]
+) -> None:
   del gpus
   product = 2.0 * tf.constant(3.0)
   assert executor(graph) == SINGLE
@@ -46,8 +50,9 @@ def test_one_thread_handles_the_nodes_of_a_graph_without_loops(graph: tf.Graph, 
     assert session.run(product) == 6.0
 
 
-def test_of_several_cores_each_runs_a_kernel_at_a_time(graph: tf.Graph, gpus: list[str],
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_cores_each_runs_a_kernel_at_a_time(
+  graph: tf.Graph, gpus: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
   del gpus
   monkeypatch.setattr(cores, 'available', lambda: 2)
   product = 2.0 * tf.constant(3.0)
@@ -57,7 +62,9 @@ def test_of_several_cores_each_runs_a_kernel_at_a_time(graph: tf.Graph, gpus: li
 
 
 @pytest.mark.parametrize('new_loops', [True, False])
-def test_a_graph_with_a_loop_is_left_to_the_usual_executor(graph: tf.Graph, gpus: list[str], new_loops: bool) -> None:
+def test_a_graph_with_a_loop_is_left_to_the_usual_executor(
+  graph: tf.Graph, gpus: list[str], new_loops: bool
+) -> None:
   del gpus
   before = tf.control_flow_v2_enabled()
   (tf.enable_control_flow_v2 if new_loops else tf.disable_control_flow_v2)()
@@ -70,7 +77,9 @@ def test_a_graph_with_a_loop_is_left_to_the_usual_executor(graph: tf.Graph, gpus
     assert session.run(looped) == 192.0
 
 
-def test_variables_of_tensorflow_1_are_left_to_the_usual_executor(graph: tf.Graph, gpus: list[str]) -> None:
+def test_variables_of_tensorflow_1_are_left_to_the_usual_executor(
+  graph: tf.Graph, gpus: list[str]
+) -> None:
   del gpus
   variable = tf.get_variable('v', [], initializer=tf.ones_initializer(), use_resource=False)
   assert executor(graph) == ''

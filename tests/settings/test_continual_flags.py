@@ -25,82 +25,157 @@ def test_without_a_scenario_it_is_the_hypertransformer():
 
 def test_the_defaults_of_a_scenario():
   assert from_flags.continual_config(values(**CLASS)) == config.ContinualConfig(
-      'class_incremental', 'continual_hypertransformer', 3, 5, 'prototypical', 'all')
+    'class_incremental', 'continual_hypertransformer', 3, 5, 'prototypical', 'all'
+  )
   assert config.ContinualConfig('class_incremental') == from_flags.continual_config(values(**CLASS))
 
 
 def test_every_flag_arrives():
-  v = values(**LOGITS, continual_method='merged_hypertransformer', num_tasks=7, eval_num_tasks=9,
-             continual_loss_terms='last')
+  v = values(
+    **LOGITS,
+    continual_method='merged_hypertransformer',
+    num_tasks=7,
+    eval_num_tasks=9,
+    continual_loss_terms='last',
+  )
   assert from_flags.continual_config(v) == config.ContinualConfig(
-      'mini_batch', 'merged_hypertransformer', 7, 9, 'cross_entropy', 'last')
+    'mini_batch', 'merged_hypertransformer', 7, 9, 'cross_entropy', 'last'
+  )
 
 
-@pytest.mark.parametrize(('changes', 'units'), [(CLASS, 32), ({**CLASS, 'embedding_units': 6}, 6), (LOGITS, 0)])
+@pytest.mark.parametrize(
+  ('changes', 'units'), [(CLASS, 32), ({**CLASS, 'embedding_units': 6}, 6), (LOGITS, 0)]
+)
 def test_outputs_of_the_cnn(changes, units):
   assert from_flags.model_config(values(**changes)).embedding_units == units
 
 
-@pytest.mark.parametrize(('changes', 'classes'), [
-    (CLASS, 0), (MERGED, 20), ({**MERGED, 'num_tasks': 7}, 28), ({**MERGED, **PIECES}, 0)])
+@pytest.mark.parametrize(
+  ('changes', 'classes'),
+  [(CLASS, 0), (MERGED, 20), ({**MERGED, 'num_tasks': 7}, 28), ({**MERGED, **PIECES}, 0)],
+)
 def test_classes_that_a_support_set_has(changes, classes):
   """num_labels = 4 of each of the longest sequence's tasks; 0: those of one task."""
   assert from_flags.model_config(values(**changes)).support_classes == classes
 
 
-@pytest.mark.parametrize(('old', 'new', 'changed'), [
+@pytest.mark.parametrize(
+  ('old', 'new', 'changed'),
+  [
     (CLASS, {**CLASS, 'num_tasks': 9, 'eval_num_tasks': 2, 'continual_loss_terms': 'last'}, []),
-    (CLASS, {'continual_scenario': 'task_incremental'}, []),    # the same model, another loss
-    ({}, {'continual_method': 'constant_protonet'}, []),        # refused elsewhere
-    (CLASS, {**CLASS, 'embedding_units': 32}, []),              # its default
+    (CLASS, {'continual_scenario': 'task_incremental'}, []),  # the same model, another loss
+    ({}, {'continual_method': 'constant_protonet'}, []),  # refused elsewhere
+    (CLASS, {**CLASS, 'embedding_units': 32}, []),  # its default
     ({}, CLASS, ["--continual_scenario was 'none', is 'class_incremental'"]),
     (CLASS, {**CLASS, 'embedding_units': 16}, ['--embedding_units was 0, is 16']),
-    (CLASS, {**CLASS, 'continual_method': 'constant_protonet'},
-     ["--continual_method was 'continual_hypertransformer', is 'constant_protonet'"]),
-    ({**MERGED, 'num_tasks': 2, 'eval_num_tasks': 6}, {**MERGED, 'num_tasks': 6, 'eval_num_tasks': 4}, []),
-    (MERGED, {**MERGED, 'eval_num_tasks': 6}, [
+    (
+      CLASS,
+      {**CLASS, 'continual_method': 'constant_protonet'},
+      ["--continual_method was 'continual_hypertransformer', is 'constant_protonet'"],
+    ),
+    (
+      {**MERGED, 'num_tasks': 2, 'eval_num_tasks': 6},
+      {**MERGED, 'num_tasks': 6, 'eval_num_tasks': 4},
+      [],
+    ),
+    (
+      MERGED,
+      {**MERGED, 'eval_num_tasks': 6},
+      [
         'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
         'continual_scenario=class_incremental of up to 6 tasks (the larger of --num_tasks and '
-        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)']),
-    (MERGED, {**MERGED, **PIECES}, [
+        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)'
+      ],
+    ),
+    (
+      MERGED,
+      {**MERGED, **PIECES},
+      [
         'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
         'continual_scenario=mini_batch of up to 5 tasks (the larger of --num_tasks and '
-        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)']),
+        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)'
+      ],
+    ),
     (PIECES, LOGITS, ["--continual_loss was 'prototypical', is 'cross_entropy'"]),
-    ({'add_trainable_weights': True}, {'add_trainable_weights': True, 'generated_weight_scale': 0.1},
-     ['--generated_weight_scale was 1.0, is 0.1'])])
+    (
+      {'add_trainable_weights': True},
+      {'add_trainable_weights': True, 'generated_weight_scale': 0.1},
+      ['--generated_weight_scale was 1.0, is 0.1'],
+    ),
+  ],
+)
 def test_what_makes_another_model(old, new, changed):
   assert changes.model_flag_changes(values(**old), values(**new)) == changed
 
 
 def test_a_run_from_before_these_flags_goes_on():
-  old = {name: value for name, value in values().items()
-         if name not in {flag.name for flag in flag_table.CONTINUAL_FLAGS}}
+  old = {
+    name: value
+    for name, value in values().items()
+    if name not in {flag.name for flag in flag_table.CONTINUAL_FLAGS}
+  }
   assert changes.model_flag_changes(old, values()) == []
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'continual_method': 'constant_protonet'},
-     'continual_method=constant_protonet is for sequences of tasks: set --continual_scenario, or leave it at contin'),
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (
+      {'continual_method': 'constant_protonet'},
+      'continual_method=constant_protonet is for sequences of tasks: set --continual_scenario, or leave it at contin',
+    ),
     ({'embedding_units': 8}, 'embedding_units=8 is for sequences of tasks'),
     ({'continual_loss': 'cross_entropy'}, 'continual_loss=cross_entropy is for sequences of tasks'),
     ({'mixed_queries': True}, 'mixed_queries=True is for sequences of tasks'),
     ({'continual_loss_terms': 'last'}, 'continual_loss_terms=last is for sequences of tasks'),
-    ({**CLASS, 'warmup_steps': 5}, r'warmup_steps=5 does not go with continual_scenario=class_incremental \(warm-up'),
-    ({**CLASS, 'pretrain_shared_feature': True}, 'pretrain_shared_feature=True does not go with continual_scenario'),
-    ({**CLASS, 'shared_head_weight': 0.5}, 'shared_head_weight=0.5 does not go with continual_scenario'),
-    ({**CLASS, 'separate_evaluation_bn_vars': True}, 'separate_evaluation_bn_vars=True does not go with continual_sc'),
+    (
+      {**CLASS, 'warmup_steps': 5},
+      r'warmup_steps=5 does not go with continual_scenario=class_incremental \(warm-up',
+    ),
+    (
+      {**CLASS, 'pretrain_shared_feature': True},
+      'pretrain_shared_feature=True does not go with continual_scenario',
+    ),
+    (
+      {**CLASS, 'shared_head_weight': 0.5},
+      'shared_head_weight=0.5 does not go with continual_scenario',
+    ),
+    (
+      {**CLASS, 'separate_evaluation_bn_vars': True},
+      'separate_evaluation_bn_vars=True does not go with continual_sc',
+    ),
     ({**CLASS, 'l2_reg_weight': 0.1}, 'l2_reg_weight=0.1 does not go with continual_scenario'),
-    ({**CLASS, 'weight_variation_regularization': 0.1}, 'weight_variation_regularization=0.1 does not go with contin'),
-    ({**CLASS, 'unlabeled_samples_per_class': 1}, 'unlabeled_samples_per_class=1 does not go with continual_scenario'),
-    ({**CLASS, 'max_prob_remove_labeled': 0.1}, 'max_prob_remove_labeled=0.1 does not go with continual_scenario'),
-    ({**CLASS, 'max_prob_remove_unlabeled': 0.1}, 'max_prob_remove_unlabeled=0.1 does not go with continual_scenario'),
-    ({**CLASS, 'continual_loss': 'cross_entropy'}, 'continual_loss=cross_entropy does not go with continual_scenario'),
-    ({**LOGITS, 'embedding_units': 8}, 'embedding_units=8 does not go with continual_loss=cross_entropy'),
-    ({**CLASS, 'continual_method': 'constant_protonet', 'restore_shared_features_from': 'x'},
-     'restore_shared_features_from=x does not go with continual_method=constant_protonet'),
+    (
+      {**CLASS, 'weight_variation_regularization': 0.1},
+      'weight_variation_regularization=0.1 does not go with contin',
+    ),
+    (
+      {**CLASS, 'unlabeled_samples_per_class': 1},
+      'unlabeled_samples_per_class=1 does not go with continual_scenario',
+    ),
+    (
+      {**CLASS, 'max_prob_remove_labeled': 0.1},
+      'max_prob_remove_labeled=0.1 does not go with continual_scenario',
+    ),
+    (
+      {**CLASS, 'max_prob_remove_unlabeled': 0.1},
+      'max_prob_remove_unlabeled=0.1 does not go with continual_scenario',
+    ),
+    (
+      {**CLASS, 'continual_loss': 'cross_entropy'},
+      'continual_loss=cross_entropy does not go with continual_scenario',
+    ),
+    (
+      {**LOGITS, 'embedding_units': 8},
+      'embedding_units=8 does not go with continual_loss=cross_entropy',
+    ),
+    (
+      {**CLASS, 'continual_method': 'constant_protonet', 'restore_shared_features_from': 'x'},
+      'restore_shared_features_from=x does not go with continual_method=constant_protonet',
+    ),
     ({**CLASS, 'num_tasks': 0}, 'num_tasks is 0; it must be positive'),
-])
+  ],
+)
 def test_refused(changes, message):
   with pytest.raises(InputError, match=message):
     from_flags.continual_config(values(**changes))

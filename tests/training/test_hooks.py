@@ -21,8 +21,10 @@ from hypertransformer.training import hooks
 
 @dataclasses.dataclass
 class Counter:
-  """A graph that counts steps. doubled: 2 * step; test: the step again, whenever it is run with True fed to `testing`,
-  else -1; looked: how often."""
+  """A graph that counts steps. doubled: 2 * step; test: the step again, whenever it is run with
+  True fed to `testing`, else -1; looked: how often.
+  """
+
   step: tf.Tensor
   step_done: tf.Tensor
   doubled: tf.Tensor
@@ -53,17 +55,29 @@ def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], step
   return last
 
 
-def report(counter: Counter, folder: pathlib.Path, train_steps: int, every: int, histograms_every: int,
-           ) -> tuple[hooks.ReportHook, tf.summary.FileWriter]:
+def report(
+  counter: Counter, folder: pathlib.Path, train_steps: int, every: int, histograms_every: int
+) -> tuple[hooks.ReportHook, tf.summary.FileWriter]:
   writer = tf.summary.FileWriter(str(folder))
-  histogram = summaries.histogram_summary({'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])})
-  return hooks.ReportHook(counter.step_done, {'loss/loss': counter.doubled}, counter.testing,
-                          {'accuracy/test_accuracy': counter.test}, histogram, writer, train_steps, every,
-                          histograms_every), writer
+  histogram = summaries.histogram_summary(
+    {'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])}
+  )
+  return hooks.ReportHook(
+    counter.step_done,
+    {'loss/loss': counter.doubled},
+    counter.testing,
+    {'accuracy/test_accuracy': counter.test},
+    histogram,
+    writer,
+    train_steps,
+    every,
+    histograms_every,
+  ), writer
 
 
-def test_scalars_are_means_since_the_last_record(counter: Counter, tmp_path: pathlib.Path,
-                                                 read_events: Callable[[pathlib.Path], Any]) -> None:
+def test_scalars_are_means_since_the_last_record(
+  counter: Counter, tmp_path: pathlib.Path, read_events: Callable[[pathlib.Path], Any]
+) -> None:
   hook, writer = report(counter, tmp_path, train_steps=7, every=3, histograms_every=6)
   run(counter, [hook], 7)
   writer.close()
@@ -96,8 +110,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
   return said
 
 
-def test_progress_lines(counter: Counter, tmp_path: pathlib.Path, lines: list[str],
-                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_lines(
+  counter: Counter, tmp_path: pathlib.Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
   """A line when 10 s have gone by, of the means since the last line, and one at the end."""
   hook, _ = report(counter, tmp_path, train_steps=12, every=2, histograms_every=100)
   clock = [100.0]
@@ -109,15 +124,25 @@ def test_progress_lines(counter: Counter, tmp_path: pathlib.Path, lines: list[st
 
   run(counter, [hook, Tick()], 12)
   assert lines == [
-      # From step 1 on: 5 steps in 10 s, and 6 left. Loss: the mean of 2 * (1..6).
-      'step 6 of 12  loss 7.000  test 400.0 %  0.5 steps/s  12 s left',
-      'step 12 of 12  loss 19.000  test 1000.0 %  0.5 steps/s  0 s left']
+    # From step 1 on: 5 steps in 10 s, and 6 left. Loss: the mean of 2 * (1..6).
+    'step 6 of 12  loss 7.000  test 400.0 %  0.5 steps/s  12 s left',
+    'step 12 of 12  loss 19.000  test 1000.0 %  0.5 steps/s  0 s left',
+  ]
 
 
-@pytest.mark.parametrize(('means', 'text'), [
-    ({'loss/loss': 1.25, 'accuracy/accuracy': 0.5, 'accuracy/test_accuracy': 0.25},
-     'loss 1.250  accuracy 50.0 %  test 25.0 %'),
-    ({'loss/shared_head_loss': 2.0, 'accuracy/shared_head_accuracy': 0.125}, 'loss 2.000  real classes 12.5 %')])
+@pytest.mark.parametrize(
+  ('means', 'text'),
+  [
+    (
+      {'loss/loss': 1.25, 'accuracy/accuracy': 0.5, 'accuracy/test_accuracy': 0.25},
+      'loss 1.250  accuracy 50.0 %  test 25.0 %',
+    ),
+    (
+      {'loss/shared_head_loss': 2.0, 'accuracy/shared_head_accuracy': 0.125},
+      'loss 2.000  real classes 12.5 %',
+    ),
+  ],
+)
 def test_describe(means: dict[str, float], text: str) -> None:
   assert hooks.describe(means) == text
 
@@ -143,7 +168,9 @@ class Stream:
 
 @pytest.mark.parametrize('together', [1, 4])
 @pytest.mark.parametrize('with_test', [True, False])
-def test_streams_start_at_the_restored_step(tmp_path: pathlib.Path, with_test: bool, together: int) -> None:
+def test_streams_start_at_the_restored_step(
+  tmp_path: pathlib.Path, with_test: bool, together: int
+) -> None:
   with tf.Graph().as_default():
     step = tf.train.get_or_create_global_step()
     streams = [Stream(together), Stream(together)]
@@ -152,13 +179,14 @@ def test_streams_start_at_the_restored_step(tmp_path: pathlib.Path, with_test: b
       session.run([step.initializer, streams[1].begun.initializer])
       session.run(step.assign(250))
       hook.after_create_session(session, tf.train.Coordinator())
-      begun = [250 * together, 2 * together][:1 + with_test]
-      assert session.run([stream.begun for stream in streams][:1 + with_test]) == begun
+      begun = [250 * together, 2 * together][: 1 + with_test]
+      assert session.run([stream.begun for stream in streams][: 1 + with_test]) == begun
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
 def test_the_guard_keeps_variables_that_are_not_finite_from_being_saved(
-    counter: Counter, tmp_path: pathlib.Path, lines: list[str], bad: float) -> None:
+  counter: Counter, tmp_path: pathlib.Path, lines: list[str], bad: float
+) -> None:
   weights = tf.get_variable('weights', initializer=np.zeros(3, np.float32))
   spoil = tf.assign(weights, [0.0, bad, 0.0])
 
@@ -169,11 +197,19 @@ def test_the_guard_keeps_variables_that_are_not_finite_from_being_saved(
       if run_context.session.run(counter.step) == 2:
         run_context.session.run(spoil)
 
-  saver = tf.train.CheckpointSaverHook(str(tmp_path), save_steps=1, checkpoint_basename='model',
-                                       saver=tf.train.Saver(), listeners=[hooks.FiniteGuard()])
+  saver = tf.train.CheckpointSaverHook(
+    str(tmp_path),
+    save_steps=1,
+    checkpoint_basename='model',
+    saver=tf.train.Saver(),
+    listeners=[hooks.FiniteGuard()],
+  )
   with pytest.raises(tf.train.NanLossDuringTrainingError):
     run(counter, [Spoil(), saver], 5)
-  assert sorted(path.name for path in tmp_path.glob('*.index')) == ['model-0.index', 'model-1.index']
+  assert sorted(path.name for path in tmp_path.glob('*.index')) == [
+    'model-0.index',
+    'model-1.index',
+  ]
   assert lines == ['Variables are not finite after step 2: no checkpoint is written.']
 
 
@@ -190,7 +226,9 @@ class Kill(tf.train.SessionRunHook):
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_run_after_the_step(counter: Counter, lines: list[str], number: signal.Signals) -> None:
+def test_a_signal_ends_the_run_after_the_step(
+  counter: Counter, lines: list[str], number: signal.Signals
+) -> None:
   before = signal.getsignal(number)
   with hooks.SignalHook() as signals:
     assert signal.getsignal(number) != before
@@ -201,7 +239,9 @@ def test_a_signal_ends_the_run_after_the_step(counter: Counter, lines: list[str]
   assert lines == [f'{number.name}: saving a checkpoint and ending after this step.']
 
 
-def test_a_signal_before_the_session_ends_the_run_after_its_first_step(counter: Counter, lines: list[str]) -> None:
+def test_a_signal_before_the_session_ends_the_run_after_its_first_step(
+  counter: Counter, lines: list[str]
+) -> None:
   with hooks.SignalHook() as signals:
     os.kill(os.getpid(), signal.SIGTERM)
     assert run(counter, [signals], 100) == 1

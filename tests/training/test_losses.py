@@ -17,41 +17,58 @@ from hypertransformer.training import losses
 RECORDED = pathlib.Path(__file__).resolve().parents[3] / 'shared/golden/schedule.json'
 
 # golden/schedule.json: base 0.02, decay 0.95 per 100,000 steps; 3 heads over 100 steps.
-LEARNING_RATES = {0: 0.019999999552965164, 1: 0.01999998837709427, 99999: 0.019000008702278137,
-                  100000: 0.01899999938905239, 250000: 0.017592962831258774}
+LEARNING_RATES = {
+  0: 0.019999999552965164,
+  1: 0.01999998837709427,
+  99999: 0.019000008702278137,
+  100000: 0.01899999938905239,
+  250000: 0.017592962831258774,
+}
 WARMUP = {
-    0: [1.0, 0.0, 0.0, 0.0], 10: [0.699999988079071, 0.30000001192092896, 0.0, 0.0], 25: [0.25, 0.75, 0.0, 0.0],
-    40: [0.0, 0.7999999523162842, 0.20000004768371582, 0.0], 60: [0.0, 0.19999992847442627, 0.8000000715255737, 0.0],
-    75: [0.0, 0.0, 0.7499998807907104, 0.25], 90: [0.0, 0.0, 0.2999998927116394, 0.699999988079071],
-    100: [0.0, 0.0, 0.0, 1.0], 150: [0.0, 0.0, 0.0, 1.0]}
+  0: [1.0, 0.0, 0.0, 0.0],
+  10: [0.699999988079071, 0.30000001192092896, 0.0, 0.0],
+  25: [0.25, 0.75, 0.0, 0.0],
+  40: [0.0, 0.7999999523162842, 0.20000004768371582, 0.0],
+  60: [0.0, 0.19999992847442627, 0.8000000715255737, 0.0],
+  75: [0.0, 0.0, 0.7499998807907104, 0.25],
+  90: [0.0, 0.0, 0.2999998927116394, 0.699999988079071],
+  100: [0.0, 0.0, 0.0, 1.0],
+  150: [0.0, 0.0, 0.0, 1.0],
+}
 
 
 @pytest.fixture
 def run():
   """Evaluates tensors in a graph of the test's own, with freshly initialised variables."""
   with tf.Graph().as_default(), tf.Session() as session:
+
     def evaluate(fetches):
       session.run(tf.global_variables_initializer())
       return session.run(fetches)
+
     yield evaluate
 
 
 def int64(value: int) -> tf.Tensor:
-  return tf.constant(value, tf.int64)    # as the global step
+  return tf.constant(value, tf.int64)  # as the global step
 
 
 def test_the_recorded_numbers_are_these():
   if not RECORDED.exists():
     pytest.skip(f'{RECORDED} is not here')
   recorded = json.loads(RECORDED.read_text())
-  assert {int(step): rate for step, rate in recorded['learning_rate']['values'].items()} == LEARNING_RATES
+  assert {
+    int(step): rate for step, rate in recorded['learning_rate']['values'].items()
+  } == LEARNING_RATES
   assert {int(step): weights for step, weights in recorded['warmup']['values'].items()} == WARMUP
 
 
 def test_learning_rate(run):
   ours = run([losses.learning_rate(0.02, 1e5, 0.95, int64(step)) for step in LEARNING_RATES])
   np.testing.assert_allclose(ours, list(LEARNING_RATES.values()), rtol=1e-6)
-  np.testing.assert_allclose(ours, [0.02 * 0.95 ** (step / 1e5) for step in LEARNING_RATES], rtol=1e-6)
+  np.testing.assert_allclose(
+    ours, [0.02 * 0.95 ** (step / 1e5) for step in LEARNING_RATES], rtol=1e-6
+  )
 
 
 def test_learning_rate_without_decay(run):
@@ -63,8 +80,17 @@ def test_warmup_weights(run):
   np.testing.assert_allclose(ours, list(WARMUP.values()), atol=1e-6)
 
 
-@pytest.mark.parametrize(('step', 'expected'), [
-    (0, [1, 0, 0]), (5, [0.75, 0.25, 0]), (20, [0, 1, 0]), (30, [0, 0.5, 0.5]), (40, [0, 0, 1]), (10 ** 6, [0, 0, 1])])
+@pytest.mark.parametrize(
+  ('step', 'expected'),
+  [
+    (0, [1, 0, 0]),
+    (5, [0.75, 0.25, 0]),
+    (20, [0, 1, 0]),
+    (30, [0, 0.5, 0.5]),
+    (40, [0, 0, 1]),
+    (10**6, [0, 0, 1]),
+  ],
+)
 def test_warmup_of_two_heads_on_paper(run, step, expected):
   """S = 40 / 2 steps a stage: head 1 fades, head 2 peaks at S, the true loss grows from S to 2 S."""
   np.testing.assert_allclose(run(losses.warmup_weights(int64(step), 40, 2)), expected, atol=1e-6)
@@ -90,16 +116,25 @@ def test_cross_entropy(run, smoothing):
 def test_unknown_classes_have_no_part_in_the_cross_entropy(run):
   """As if they were not there, with smoothing too: 2 of 3 classes are known to the first pair."""
   unknown = -1e9
-  logits = tf.constant([[[1.0, 2.0, unknown], [0.5, -1.0, unknown]], [[1.0, 2.0, 3.0], [0.0, 1.0, 0.5]]])
+  logits = tf.constant(
+    [[[1.0, 2.0, unknown], [0.5, -1.0, unknown]], [[1.0, 2.0, 3.0], [0.0, 1.0, 0.5]]]
+  )
   labels = tf.constant([[0, 1], [2, 0]])
   ours = run(losses.cross_entropy(logits, labels, 0.2, unknown))
-  parts = run([losses.cross_entropy(logits[0, :, :2], labels[0], 0.2), losses.cross_entropy(logits[1], labels[1], 0.2)])
+  parts = run(
+    [
+      losses.cross_entropy(logits[0, :, :2], labels[0], 0.2),
+      losses.cross_entropy(logits[1], labels[1], 0.2),
+    ]
+  )
   assert ours == pytest.approx(np.mean(parts), rel=1e-6)
   assert run(accuracy.hits(logits, labels)).tolist() == [[0, 0], [1, 0]]
 
 
 def test_cross_entropy_of_equal_logits_is_log_k(run):
-  assert run(losses.cross_entropy(tf.zeros([5, 7]), tf.zeros([5], tf.int32))) == pytest.approx(math.log(7))
+  assert run(losses.cross_entropy(tf.zeros([5, 7]), tf.zeros([5], tf.int32))) == pytest.approx(
+    math.log(7)
+  )
 
 
 @pytest.mark.parametrize('dtype', [tf.int32, tf.int64])
@@ -128,7 +163,9 @@ def test_shared_head(run):
   losses.shared_head(tf.constant(features), tf.constant(classes), 5, 4)
   variables = tf.trainable_variables()
   assert {v.op.name: v.shape.as_list() for v in variables} == {
-      'loss/shared_head/kernel': [2, 4], 'loss/shared_head/bias': [4]}
+    'loss/shared_head/kernel': [2, 4],
+    'loss/shared_head/bias': [4],
+  }
   (kernel, bias), loss, accuracy = run((variables, head.loss, head.accuracy))
   logits = features @ kernel + bias
   picked = logits[range(3), classes - 5] - np.log(np.exp(logits).sum(1))
@@ -142,13 +179,20 @@ def test_the_shared_head_has_label_smoothing(run):
   head = losses.shared_head(features, tf.constant([5, 7]), 5, 4, label_smoothing=0.3)
   with tf.variable_scope('loss', reuse=True), tf.variable_scope('shared_head'):
     logits = tf.matmul(features, tf.get_variable('kernel')) + tf.get_variable('bias')
-  smoothed, plain, expected = run((head.loss, losses.shared_head(features, tf.constant([5, 7]), 5, 4).loss,
-                                   losses.cross_entropy(logits, tf.constant([0, 2]), 0.3)))
+  smoothed, plain, expected = run(
+    (
+      head.loss,
+      losses.shared_head(features, tf.constant([5, 7]), 5, 4).loss,
+      losses.cross_entropy(logits, tf.constant([0, 2]), 0.3),
+    )
+  )
   assert smoothed == pytest.approx(expected, rel=1e-6)
   assert abs(smoothed - plain) > 1e-4
 
 
-@pytest.mark.parametrize(('settings', 'needed'), [
-    ({}, False), ({'shared_head_weight': 0.5}, True), ({'pretrain_shared': True}, True)])
+@pytest.mark.parametrize(
+  ('settings', 'needed'),
+  [({}, False), ({'shared_head_weight': 0.5}, True), ({'pretrain_shared': True}, True)],
+)
 def test_when_the_shared_head_is_needed(settings, needed):
   assert losses.needs_shared_head(LossConfig(**settings)) == needed

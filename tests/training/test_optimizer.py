@@ -17,10 +17,12 @@ def session():
 
 
 def train(session, config: OptimizerConfig, steps: int, only_first: bool = False):
-  """Minimises x^2 + 3 y from x = 2, y = 5; returns (x, y, global step, learning rate) after each step."""
+  """Minimises x^2 + 3 y from x = 2, y = 5; returns (x, y, global step, learning rate) after each
+  step.
+  """
   x, y = tf.get_variable('x', initializer=2.0), tf.get_variable('y', initializer=5.0)
   step = tf.train.get_or_create_global_step()
-  train_op, rate = optimizer.minimize(x ** 2 + 3 * y, config, step, [x] if only_first else None)
+  train_op, rate = optimizer.minimize(x**2 + 3 * y, config, step, [x] if only_first else None)
   session.run(tf.global_variables_initializer())
   history = [session.run((x, y, step, rate))]
   for _ in range(steps):
@@ -32,7 +34,9 @@ def train(session, config: OptimizerConfig, steps: int, only_first: bool = False
 def test_sgd(session):
   """x <- x - rate * 2 x, y <- y - 3 rate, with rates 0.1, 0.05, 0.025."""
   history = train(session, OptimizerConfig('sgd', 0.1, decay_steps=1.0, decay_rate=0.5), 2)
-  np.testing.assert_allclose(history, [[2, 5, 0, 0.1], [1.6, 4.7, 1, 0.05], [1.44, 4.55, 2, 0.025]], rtol=1e-6)
+  np.testing.assert_allclose(
+    history, [[2, 5, 0, 0.1], [1.6, 4.7, 1, 0.05], [1.44, 4.55, 2, 0.025]], rtol=1e-6
+  )
 
 
 def test_momentum(session):
@@ -43,7 +47,9 @@ def test_momentum(session):
 
 
 def test_adam(session):
-  """The first steps are of the size of the rate, whatever the gradient's: constant gradients keep it."""
+  """The first steps are of the size of the rate, whatever the gradient's: constant gradients keep
+  it.
+  """
   history = train(session, OptimizerConfig('adam', 0.1), 2)
   np.testing.assert_allclose(history[:2, 0], [2, 1.9], rtol=1e-5)
   np.testing.assert_allclose(history[:, 1], [5, 4.9, 4.8], rtol=1e-5)

@@ -29,16 +29,27 @@ def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope='module')
-def pretrained(tmp_path_factory: pytest.TempPathFactory, make_values: Callable[..., Any],
-               run_training: RunTraining) -> pathlib.Path:
+def pretrained(
+  tmp_path_factory: pytest.TempPathFactory,
+  make_values: Callable[..., Any],
+  run_training: RunTraining,
+) -> pathlib.Path:
   """A run of pretrain_shared_feature: 2 steps."""
   folder = tmp_path_factory.mktemp('pretrained')
-  assert run_training(make_values(**SHARED, pretrain_shared_feature=True, train_log_dir=str(folder), seed=4)) == 2
+  assert (
+    run_training(
+      make_values(**SHARED, pretrain_shared_feature=True, train_log_dir=str(folder), seed=4)
+    )
+    == 2
+  )
   return folder
 
 
-def test_pretraining_trains_the_shared_features(pretrained: pathlib.Path, read_variables: ReadVariables,
-                                                read_events: Callable[[pathlib.Path], Any]) -> None:
+def test_pretraining_trains_the_shared_features(
+  pretrained: pathlib.Path,
+  read_variables: ReadVariables,
+  read_events: Callable[[pathlib.Path], Any],
+) -> None:
   first, last = (read_variables(str(pretrained / f'model-{step}')) for step in (0, 2))
   shared = [name for name in first if name.startswith('model/')]
   assert shared
@@ -46,27 +57,45 @@ def test_pretraining_trains_the_shared_features(pretrained: pathlib.Path, read_v
   assert any(not np.array_equal(first[name], last[name]) for name in shared)
   # golden: pretrain_shared_feature, and the learning rate
   assert set(read_events(pretrained / 'train').scalars) == {
-      'loss/shared_head_loss', 'accuracy/shared_head_accuracy', 'learning_rate'}
+    'loss/shared_head_loss',
+    'accuracy/shared_head_accuracy',
+    'learning_rate',
+  }
 
 
 def test_a_run_starts_from_pretrained_shared_features(
-    pretrained: pathlib.Path, make_values: Callable[..., Any], run_training: RunTraining,
-    read_variables: ReadVariables, tmp_path: pathlib.Path) -> None:
+  pretrained: pathlib.Path,
+  make_values: Callable[..., Any],
+  run_training: RunTraining,
+  read_variables: ReadVariables,
+  tmp_path: pathlib.Path,
+) -> None:
   """Given the folder; the newest checkpoint there counts. When resumed, it is not needed any more."""
-  values = make_values(**SHARED, restore_shared_features_from=str(pretrained), train_log_dir=str(tmp_path), seed=5)
+  values = make_values(
+    **SHARED, restore_shared_features_from=str(pretrained), train_log_dir=str(tmp_path), seed=5
+  )
   assert run_training(values | {'train_steps': 1}) == 1
-  first, given = read_variables(str(tmp_path / 'model-0')), read_variables(str(pretrained / 'model-2'))
-  shared = {name: value for name, value in first.items() if name.startswith('model/shared_features/')}
+  first, given = (
+    read_variables(str(tmp_path / 'model-0')),
+    read_variables(str(pretrained / 'model-2')),
+  )
+  shared = {
+    name: value for name, value in first.items() if name.startswith('model/shared_features/')
+  }
   assert len(shared) == 4
   for name, value in shared.items():
     np.testing.assert_array_equal(value, given[name])
   head = first['loss/shared_head/kernel']
   assert not np.array_equal(head, given['loss/shared_head/kernel']), 'the features alone'
-  start = loop._starting_point(from_flags.run_config(values | {'restore_shared_features_from': '/gone'}), values)
+  start = loop._starting_point(
+    from_flags.run_config(values | {'restore_shared_features_from': '/gone'}), values
+  )
   assert start == loop.Start(str(tmp_path / 'model-1'), None)
   # Pre-training in its folder would drop all the rest of the model.
   (tmp_path / 'flags.json').unlink()
-  with pytest.raises(InputError, match=r'model-1 has \d+ variables that the model of these flags lacks'):
+  with pytest.raises(
+    InputError, match=r'model-1 has \d+ variables that the model of these flags lacks'
+  ):
     run_training(values | {'pretrain_shared_feature': True})
 
 
@@ -78,24 +107,48 @@ def damaged(pretrained: pathlib.Path, tmp_path: pathlib.Path) -> str:
   return str(tmp_path / 'model-2')
 
 
-@pytest.mark.parametrize(('given', 'message'), [
-    (lambda pretrained, empty: str(pretrained / 'model-9'),
-     r'restore_shared_features_from=.*/model-9 is not there \(.*model-2\): give its path'),
-    (lambda pretrained, empty: str(empty), r'restore_shared_features_from=.* holds no readable checkpoint'),
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    (
+      lambda pretrained, empty: str(pretrained / 'model-9'),
+      r'restore_shared_features_from=.*/model-9 is not there \(.*model-2\): give its path',
+    ),
+    (
+      lambda pretrained, empty: str(empty),
+      r'restore_shared_features_from=.* holds no readable checkpoint',
+    ),
     (damaged, r'restore_shared_features_from=.*/model-2 cannot be read, half-written or damaged'),
-    (lambda pretrained, empty: str(empty / 'a*'), r'restore_shared_features_from is .* in it; use another path')])
+    (
+      lambda pretrained, empty: str(empty / 'a*'),
+      r'restore_shared_features_from is .* in it; use another path',
+    ),
+  ],
+)
 def test_shared_features_that_cannot_be_had(
-    pretrained: pathlib.Path, make_values: Callable[..., Any], run_training: RunTraining, tmp_path: pathlib.Path,
-    no_building: None, given: Callable[[pathlib.Path, pathlib.Path], str], message: str) -> None:
+  pretrained: pathlib.Path,
+  make_values: Callable[..., Any],
+  run_training: RunTraining,
+  tmp_path: pathlib.Path,
+  no_building: None,
+  given: Callable[[pathlib.Path, pathlib.Path], str],
+  message: str,
+) -> None:
   (tmp_path / 'from').mkdir()
   prefix = given(pretrained, tmp_path / 'from')
   with pytest.raises(InputError, match=message):
-    run_training(make_values(**SHARED, restore_shared_features_from=prefix, train_log_dir=str(tmp_path / 'logs')))
+    run_training(
+      make_values(
+        **SHARED, restore_shared_features_from=prefix, train_log_dir=str(tmp_path / 'logs')
+      )
+    )
 
 
 def test_shared_features_that_do_not_fit(pretrained: pathlib.Path) -> None:
   with tf.Graph().as_default():
     tf.get_variable('model/shared_features/conv_1/kernel', [7, 7])
     tf.get_variable('model/other', [1])
-    with pytest.raises(InputError, match=r'checkpoint .*/model-2 does not fit .*model/shared_features/conv_1/kernel'):
+    with pytest.raises(
+      InputError, match=r'checkpoint .*/model-2 does not fit .*model/shared_features/conv_1/kernel'
+    ):
       loop._shared_features_init(str(pretrained / 'model-2'))

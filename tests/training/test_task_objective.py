@@ -1,4 +1,6 @@
-"""How the loss is put together, with a stand-in for the model, and that its parts belong to the right graph."""
+"""How the loss is put together, with a stand-in for the model, and that its parts belong to the
+right graph.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,16 @@ def ce(lead: float) -> float:
 
 @pytest.fixture(autouse=True)
 def session():
-  quick = tf.ConfigProto()    # graphs run a few times: optimising them takes longer
+  quick = tf.ConfigProto()  # graphs run a few times: optimising them takes longer
   quick.graph_options.rewrite_options.disable_meta_optimizer = True
   with tf.Graph().as_default(), tf.Session(config=quick) as own:
     yield own
 
 
 class StandIn:
-  """A model whose outputs are constants. Its one tensor is generated 2 + trained 1; features only if asked for."""
+  """A model whose outputs are constants. Its one tensor is generated 2 + trained 1; features only
+  if asked for.
+  """
 
   def __init__(self, heads: tuple[str, ...] = (), shared: bool = False) -> None:
     self.heads, self.calls = heads, []
@@ -67,8 +71,16 @@ class StandIn:
 
 def build(model, step: int = 0, noise=None, head=None, **settings):
   support = Support(tf.zeros([2, 4, 4, 1]), tf.constant(LABELS))
-  return task_objective.build(model, support, tf.zeros([2, 4, 4, 1]), tf.constant(LABELS), LossConfig(**settings),
-                         tf.constant(step, tf.int64), noise, head)
+  return task_objective.build(
+    model,
+    support,
+    tf.zeros([2, 4, 4, 1]),
+    tf.constant(LABELS),
+    LossConfig(**settings),
+    tf.constant(step, tf.int64),
+    noise,
+    head,
+  )
 
 
 def real_head():
@@ -91,19 +103,23 @@ def test_the_plain_loss_is_the_cross_entropy(session):
 
 def test_label_smoothing(session):
   """Of the target, 0.1 / 2 moves to the other label, which is less likely by a factor of e^2."""
-  assert run(session, build(StandIn(), label_smoothing=0.1).loss) == pytest.approx(ce(2.0) + 0.05 * 2.0, rel=1e-5)
+  assert run(session, build(StandIn(), label_smoothing=0.1).loss) == pytest.approx(
+    ce(2.0) + 0.05 * 2.0, rel=1e-5
+  )
 
 
 def test_regularisation_is_added_once(session):
   ours = build(StandIn(), l2_weight=0.1, variation_weight=0.01)
   loss, regularization, ce_value = run(session, (ours.loss, ours.regularization, ours.ce))
-  assert regularization == pytest.approx(0.1 * 3.0 ** 2 + 0.01 * 2.0 ** 2 / 1.0, rel=1e-5)
+  assert regularization == pytest.approx(0.1 * 3.0**2 + 0.01 * 2.0**2 / 1.0, rel=1e-5)
   assert ce_value == pytest.approx(ce(2.0), rel=1e-6)
   assert loss == pytest.approx(ce_value + regularization, rel=1e-6)
-  assert len(ours.rows) == 2    # both uses are on record
+  assert len(ours.rows) == 2  # both uses are on record
 
 
-@pytest.mark.parametrize(('step', 'weights'), [(0, [1, 0, 0]), (30, [0, 0.5, 0.5]), (500, [0, 0, 1])])
+@pytest.mark.parametrize(
+  ('step', 'weights'), [(0, [1, 0, 0]), (30, [0, 0.5, 0.5]), (500, [0, 0, 1])]
+)
 def test_warm_up(session, step, weights):
   ours = build(StandIn(heads=('head_1', 'head_2')), step, warmup_steps=40)
   terms, ce_value, loss, mix = run(session, (ours.terms, ours.ce, ours.loss, ours.warmup_weights))
@@ -119,7 +135,9 @@ def test_shared_head(session, weight):
   loss, head_loss = run(session, (ours.loss, ours.shared_head.loss))
   assert head_loss > 0.1
   assert loss == pytest.approx(ce(2.0) + weight * head_loss, rel=1e-5)
-  (gradient,) = tf.gradients(ours.loss, [v for v in tf.trainable_variables() if 'shared_head/kernel' in v.name])
+  (gradient,) = tf.gradients(
+    ours.loss, [v for v in tf.trainable_variables() if 'shared_head/kernel' in v.name]
+  )
   assert (gradient is not None) == (weight > 0)
 
 
@@ -132,19 +150,33 @@ def test_no_shared_head_without_shared_features_or_without_being_asked(shared, a
 def test_noise_reaches_both_passes():
   model, noise = StandIn(), Noise(tf.constant([1, 2]))
   build(model, noise=noise)
-  assert [(name, given) for name, _, given in model.calls] == [('generate', noise), ('classify', noise)]
+  assert [(name, given) for name, _, given in model.calls] == [
+    ('generate', noise),
+    ('classify', noise),
+  ]
 
 
 def test_pretraining_is_the_shared_head_alone(session):
-  config = ModelConfig(num_labels=2, kernel_size=2, channels=2, features=FeatureConfig('2-layer', shared_dim=3))
+  config = ModelConfig(
+    num_labels=2, kernel_size=2, channels=2, features=FeatureConfig('2-layer', shared_dim=3)
+  )
   model = HyperTransformer(config, (8, 8, 1))
   noise = Noise(tf.constant([1, 2]))
-  ours = task_objective.build_pretraining(model, tf.ones([2, 8, 8, 1]), tf.constant([7, 9]), RealClasses(7, 3),
-                                     LossConfig(pretrain_shared=True), noise)
+  ours = task_objective.build_pretraining(
+    model,
+    tf.ones([2, 8, 8, 1]),
+    tf.constant([7, 9]),
+    RealClasses(7, 3),
+    LossConfig(pretrain_shared=True),
+    noise,
+  )
   assert ours.loss is ours.shared_head.loss
   assert ours.rows == []
   assert (ours.ce, ours.weights, ours.classified, ours.regularization) == (None, None, None, None)
-  assert {v.op.name.split('/')[1] for v in tf.trainable_variables()} == {'shared_features', 'shared_head'}
+  assert {v.op.name.split('/')[1] for v in tf.trainable_variables()} == {
+    'shared_features',
+    'shared_head',
+  }
   assert all(gradient is not None for gradient in tf.gradients(ours.loss, tf.trainable_variables()))
   assert math.isfinite(run(session, ours.loss))
 
@@ -152,15 +184,27 @@ def test_pretraining_is_the_shared_head_alone(session):
 def test_a_real_model_learns_its_episode(session):
   """Gradient descent on one episode lowers every part of the loss that is asked for."""
   config = ModelConfig(
-      num_labels=2, kernel_size=2, channels=2, embedding_dim=4, warmup_heads='trained', add_trainable_weights=True,
-      transformer=TransformerConfig(1, 1), features=FeatureConfig('2-layer', shared_dim=3))
+    num_labels=2,
+    kernel_size=2,
+    channels=2,
+    embedding_dim=4,
+    warmup_heads='trained',
+    add_trainable_weights=True,
+    transformer=TransformerConfig(1, 1),
+    features=FeatureConfig('2-layer', shared_dim=3),
+  )
   images = tf.constant(np.random.default_rng(3).uniform(-1, 1, (4, 9, 9, 1)), tf.float32)
   tf.set_random_seed(3)
   labels = tf.constant([0, 1, 0, 1])
   ours = task_objective.build(
-      HyperTransformer(config, (9, 9, 1)), Support(images, labels), images, labels,
-      LossConfig(warmup_steps=10, l2_weight=1e-3, variation_weight=1e-3, shared_head_weight=0.1),
-      tf.constant(5, tf.int64), head=(tf.constant([7, 9, 7, 9]), RealClasses(7, 3)))
+    HyperTransformer(config, (9, 9, 1)),
+    Support(images, labels),
+    images,
+    labels,
+    LossConfig(warmup_steps=10, l2_weight=1e-3, variation_weight=1e-3, shared_head_weight=0.1),
+    tf.constant(5, tf.int64),
+    head=(tf.constant([7, 9, 7, 9]), RealClasses(7, 3)),
+  )
   train = tf.train.GradientDescentOptimizer(0.02).minimize(ours.loss)
   assert len(ours.variation_terms) == 3
   assert len(ours.l2_terms) == 6

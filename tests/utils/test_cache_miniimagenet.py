@@ -1,4 +1,5 @@
 """utils/cache_miniimagenet.py as a command."""
+
 from __future__ import annotations
 
 import os
@@ -34,7 +35,11 @@ def files(tmp_path: pathlib.Path) -> pathlib.Path:
   folder = tmp_path / 'in'
   folder.mkdir()
   images = np.zeros((4, 4, 4, 3), np.uint8) + np.arange(4, dtype=np.uint8)[:, None, None, None]
-  for split, classes in (('train', {'a': [3, 0], 'b': [1, 2]}), ('val', {'a': [0, 1]}), ('test', {'a': [2, 3]})):
+  for split, classes in (
+    ('train', {'a': [3, 0], 'b': [1, 2]}),
+    ('val', {'a': [0, 1]}),
+    ('test', {'a': [2, 3]}),
+  ):
     content = {'image_data': images, 'class_dict': classes}
     (folder / f'mini-imagenet-cache-{split}.pkl').write_bytes(pickle.dumps(content, 2))
   return folder
@@ -45,20 +50,28 @@ def test_converts(files: pathlib.Path, tmp_path: pathlib.Path) -> None:
   done = _run(*flags, small=True)
   path = tmp_path / 'out' / 'miniimagenet.npy'
   assert done.returncode == 0, done.stderr
-  assert done.stdout == (f'wrote {path}: uint8 4 x 2 x 4 x 4 x 3, 0.0 MB '
-                         '(train 2 classes, val 1 classes, test 1 classes)\n')
+  assert done.stdout == (
+    f'wrote {path}: uint8 4 x 2 x 4 x 4 x 3, 0.0 MB '
+    '(train 2 classes, val 1 classes, test 1 classes)\n'
+  )
   assert np.load(path)[:, :, 0, 0, 0].tolist() == [[3, 0], [1, 2], [0, 1], [2, 3]]
   again = _run(*flags, small=True)
   assert again.returncode == 2
-  assert again.stderr == f'error: {path} exists already; remove it or give --overwrite to replace it\n'
+  assert (
+    again.stderr == f'error: {path} exists already; remove it or give --overwrite to replace it\n'
+  )
   assert _run(*flags, '--overwrite', small=True).returncode == 0
 
 
-def test_incomplete_files_end_with_one_line_and_status_2(files: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_incomplete_files_end_with_one_line_and_status_2(
+  files: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   done = _run(f'--input_path={files}', f'--output_path={tmp_path / "out"}')
   assert done.returncode == 2
-  assert done.stderr == (f"error: {files}/mini-imagenet-cache-train.pkl: 'image_data' is uint8 [4, 4, 4, 3]; expected "
-                         'uint8 [n, 84, 84, 3]\n')
+  assert done.stderr == (
+    f"error: {files}/mini-imagenet-cache-train.pkl: 'image_data' is uint8 [4, 4, 4, 3]; expected "
+    'uint8 [n, 84, 84, 3]\n'
+  )
   assert done.stdout == ''
   assert os.listdir(tmp_path / 'out') == []
 
@@ -66,5 +79,7 @@ def test_incomplete_files_end_with_one_line_and_status_2(files: pathlib.Path, tm
 def test_missing_input(tmp_path: pathlib.Path) -> None:
   done = _run(f'--input_path={tmp_path / "none"}', f'--output_path={tmp_path / "out"}')
   assert done.returncode == 2
-  assert done.stderr.startswith(f'error: {tmp_path / "none"} cannot be read as a folder (No such file or directory)')
+  assert done.stderr.startswith(
+    f'error: {tmp_path / "none"} cannot be read as a folder (No such file or directory)'
+  )
   assert os.listdir(tmp_path) == []

@@ -1,4 +1,5 @@
 """utils/cache_omniglot.py as a command."""
+
 from __future__ import annotations
 
 import os
@@ -15,8 +16,13 @@ GOLDEN = ROOT.parent / 'shared' / 'golden' / 'omniglot_sample.npz'
 
 
 def _run(*flags: str) -> subprocess.CompletedProcess[str]:
-  return subprocess.run([sys.executable, str(ROOT / 'utils' / 'cache_omniglot.py'), *flags],
-                        capture_output=True, text=True, check=False, timeout=300)
+  return subprocess.run(
+    [sys.executable, str(ROOT / 'utils' / 'cache_omniglot.py'), *flags],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=300,
+  )
 
 
 def test_bad_input_ends_with_one_line_and_status_2(tmp_path: pathlib.Path) -> None:

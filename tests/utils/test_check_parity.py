@@ -20,8 +20,14 @@ CASE = REPO / 'tests/golden/a22.npz'
 
 
 def run(*paths: pathlib.Path) -> subprocess.CompletedProcess[str]:
-  return subprocess.run([sys.executable, str(SCRIPT), *map(str, paths)], capture_output=True, text=True, timeout=180,
-                        check=False, cwd='/')
+  return subprocess.run(
+    [sys.executable, str(SCRIPT), *map(str, paths)],
+    capture_output=True,
+    text=True,
+    timeout=180,
+    check=False,
+    cwd='/',
+  )
 
 
 def wrong_copy(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -42,14 +48,30 @@ def script():
   return module
 
 
-@pytest.mark.parametrize(('errors', 'status', 'lines'), [
+@pytest.mark.parametrize(
+  ('errors', 'status', 'lines'),
+  [
     ([None, model_cases.NotComparable('other variables')], 1, ['b  FAIL  other variables']),
-    ([ZeroDivisionError('x / 0'), None], 1, ['a  FAIL  cannot be compared: ZeroDivisionError: x / 0']),
-    ([InputError('no file'), ZeroDivisionError('x / 0')], 2,
-     ['a  FAIL  no file', 'b  FAIL  cannot be compared: ZeroDivisionError: x / 0']),
-    ([model_cases.NotComparable('other variables'), InputError('no file')], 2,
-     ['a  FAIL  other variables', 'b  FAIL  no file'])])
-def test_what_is_wrong_with_one_file_does_not_stop_the_others(script, monkeypatch, capsys, errors, status, lines):
+    (
+      [ZeroDivisionError('x / 0'), None],
+      1,
+      ['a  FAIL  cannot be compared: ZeroDivisionError: x / 0'],
+    ),
+    (
+      [InputError('no file'), ZeroDivisionError('x / 0')],
+      2,
+      ['a  FAIL  no file', 'b  FAIL  cannot be compared: ZeroDivisionError: x / 0'],
+    ),
+    (
+      [model_cases.NotComparable('other variables'), InputError('no file')],
+      2,
+      ['a  FAIL  other variables', 'b  FAIL  no file'],
+    ),
+  ],
+)
+def test_what_is_wrong_with_one_file_does_not_stop_the_others(
+  script, monkeypatch, capsys, errors, status, lines
+):
   def check(path):
     error = errors['ab'.index(path)]
     if error is not None:
@@ -68,7 +90,7 @@ def test_without_files_it_tells_its_usage(script, capsys):
   assert 'python utils/check_parity.py ../shared/golden/a*.npz' in printed.err
 
 
-@pytest.mark.slow    # starts TensorFlow three times
+@pytest.mark.slow  # starts TensorFlow three times
 def test_exit_status_and_lines(tmp_path):
   good = run(CASE)
   assert good.returncode == 0, good.stderr
@@ -81,12 +103,17 @@ def test_exit_status_and_lines(tmp_path):
   assert bad.returncode == 1, bad.stderr
   lines = bad.stdout.splitlines()
   assert lines[0] == 'wrong.npz  FAIL  worst inf of 0e+00 allowed at out/extra_0  (23 entries)'
-  assert lines[1:] == [*(f'    out/extra_{number}: not compared' for number in range(3)), line]    # three of the five
+  assert lines[1:] == [
+    *(f'    out/extra_{number}: not compared' for number in range(3)),
+    line,
+  ]  # three of the five
 
   missing = tmp_path / 'a99.npz'
-  unreadable = run(missing, wrong, CASE)    # the others are checked all the same
+  unreadable = run(missing, wrong, CASE)  # the others are checked all the same
   assert unreadable.returncode == 2
   assert 'Traceback' not in unreadable.stderr
   first, *others = unreadable.stdout.splitlines()
-  assert first.startswith(f'a99.npz  FAIL  {missing} is not there; expected a file of golden numbers')
+  assert first.startswith(
+    f'a99.npz  FAIL  {missing} is not there; expected a file of golden numbers'
+  )
   assert others == lines

@@ -1,4 +1,5 @@
 """The entry point as a user runs it; the conversion itself is tested in tests/original."""
+
 from __future__ import annotations
 
 import pathlib
@@ -14,22 +15,34 @@ SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'convert_checkpoint.py'
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-  return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True,
-                        timeout=120, check=False)
+  return subprocess.run(
+    [sys.executable, str(SCRIPT), *arguments],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
+  )
 
 
-@pytest.mark.slow    # starts TensorFlow twice
+@pytest.mark.slow  # starts TensorFlow twice
 def test_import_then_refusal(tmp_path: pathlib.Path) -> None:
   source, target = tmp_path / 'theirs' / 'model-4', tmp_path / 'model-4'
   bias: np.ndarray = np.arange(6, dtype=np.float32)
-  convert.write(source, {'global_step': np.asarray(5, np.int64), 'loss/shared_head/fc/bias': bias,
-                         'augmentation/alpha': np.asarray(0.5, np.float32)})
+  convert.write(
+    source,
+    {
+      'global_step': np.asarray(5, np.int64),
+      'loss/shared_head/fc/bias': bias,
+      'augmentation/alpha': np.asarray(0.5, np.float32),
+    },
+  )
   flags = ('--direction=import', f'--input_checkpoint={source}', f'--output_checkpoint={target}')
 
   done = run(*flags)
   assert done.returncode == 0, done.stderr
-  assert done.stdout == (f'{source} -> {target}: 3 tensors read, 2 written; '
-                         'dropped 1 augmentation variable\n')
+  assert done.stdout == (
+    f'{source} -> {target}: 3 tensors read, 2 written; dropped 1 augmentation variable\n'
+  )
   assert 'note: model-4 holds global_step 5, not 4.' in done.stderr
   np.testing.assert_array_equal(convert.read(target)['loss/shared_head/bias'], bias)
 

@@ -13,8 +13,13 @@ SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'inspect_data.py'
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-  return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False,
-                        timeout=300)
+  return subprocess.run(
+    [sys.executable, str(SCRIPT), *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=300,
+  )
 
 
 def test_report_and_contact_sheet(data_folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -34,15 +39,30 @@ def test_report_and_contact_sheet(data_folder: pathlib.Path, tmp_path: pathlib.P
 
 
 def test_nothing_is_written_unasked(data_folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
-  done = subprocess.run([sys.executable, str(SCRIPT), 'tiny', f'--data_numpy_dir={data_folder}',
-                         '--splits=a=tiny:0-9,b=tiny:10-29'], cwd=tmp_path, capture_output=True, text=True, check=True)
+  done = subprocess.run(
+    [
+      sys.executable,
+      str(SCRIPT),
+      'tiny',
+      f'--data_numpy_dir={data_folder}',
+      '--splits=a=tiny:0-9,b=tiny:10-29',
+    ],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
   assert 'a=tiny:0-9: 10 classes of at least 8 images' in done.stdout
   assert os.listdir(tmp_path) == []
 
 
 def test_bad_input_ends_with_one_line_and_status_2(data_folder: pathlib.Path) -> None:
-  for arguments, found in ((['omniglot'], "dataset 'omniglot' is not there"), ([], '0 names are given'),
-                           (['tiny', 'tiny'], '2 names are given'), (['tiny', '--splits=x'], "'x' has no presets")):
+  for arguments, found in (
+    (['omniglot'], "dataset 'omniglot' is not there"),
+    ([], '0 names are given'),
+    (['tiny', 'tiny'], '2 names are given'),
+    (['tiny', '--splits=x'], "'x' has no presets"),
+  ):
     done = _run(*arguments, f'--data_numpy_dir={data_folder}')
     assert done.returncode == 2
     assert done.stderr.startswith('error: ')

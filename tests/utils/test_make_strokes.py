@@ -1,4 +1,5 @@
 """utils/make_strokes.py as a command."""
+
 from __future__ import annotations
 
 import os
@@ -14,8 +15,9 @@ SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'make_strokes.py'
 
 
 def _run(*flags: str) -> subprocess.CompletedProcess[str]:
-  return subprocess.run([sys.executable, str(SCRIPT), *flags], capture_output=True, text=True,
-                        check=False, timeout=300)
+  return subprocess.run(
+    [sys.executable, str(SCRIPT), *flags], capture_output=True, text=True, check=False, timeout=300
+  )
 
 
 def test_writes_the_dataset(tmp_path: pathlib.Path) -> None:
