@@ -28,7 +28,8 @@ from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.learners import trained
 from hypertransformer.learners.engine import Blocks, Engine
 from hypertransformer.settings import from_flags
-from hypertransformer.settings.config import CONTINUAL_METHODS, EpisodeConfig
+from hypertransformer.settings.config import CONTINUAL_METHODS
+from hypertransformer.settings.data_config import EpisodeConfig
 
 FOLDER = flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'folder with the dataset')
 DATASET = flags.DEFINE_string('dataset', 'omniglot:1200-1622', 'NAME:LABELS of unseen classes')

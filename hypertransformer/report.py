@@ -14,7 +14,8 @@ from hypertransformer.evaluation import pixel_baseline, sequence_table
 from hypertransformer.evaluation.estimates import mean_and_ci95, percent
 from hypertransformer.evaluation.presets import Preset, presets_from
 from hypertransformer.evaluation.results import ResultFile, kind
-from hypertransformer.settings.config import EpisodeConfig, Settings
+from hypertransformer.settings.config import Settings
+from hypertransformer.settings.data_config import EpisodeConfig
 
 BASELINE_TASKS = 200
 COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'

@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation
 from hypertransformer.episodes.sampling import EpisodeSampler
-from hypertransformer.settings.config import AugmentationConfig
+from hypertransformer.settings.data_config import AugmentationConfig
 
 # There is no Python control flow on tensors to rewrite, and looking for it takes seconds.
 _as_it_is = tf.autograph.experimental.do_not_convert

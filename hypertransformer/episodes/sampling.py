@@ -8,7 +8,7 @@ import numpy as np
 
 from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.errors import InputError
-from hypertransformer.settings.config import EpisodeConfig
+from hypertransformer.settings.data_config import EpisodeConfig
 
 LARGEST_SEED = 2**31
 

@@ -13,7 +13,8 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import require
-from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
+from hypertransformer.settings.config import ContinualConfig
+from hypertransformer.settings.data_config import EpisodeConfig
 
 
 @dataclasses.dataclass(frozen=True)

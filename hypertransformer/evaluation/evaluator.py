@@ -19,12 +19,9 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import sessions
-from hypertransformer.settings.config import (
-  AugmentationConfig,
-  EpisodeConfig,
-  EvalConfig,
-  ModelConfig,
-)
+from hypertransformer.settings.config import EvalConfig
+from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 FIRST_STREAM = 2  # streams 0 and 1 of a seed are training's
 

@@ -9,7 +9,7 @@ from hypertransformer.datasets import specs
 from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.errors import InputError
-from hypertransformer.settings.config import DataConfig
+from hypertransformer.settings.data_config import DataConfig
 
 
 @dataclasses.dataclass(frozen=True)

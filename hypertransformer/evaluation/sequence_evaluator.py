@@ -21,13 +21,9 @@ from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.model import accuracy
 from hypertransformer.model.continual import learn_sequence
 from hypertransformer.runtime import summaries
-from hypertransformer.settings.config import (
-  AugmentationConfig,
-  ContinualConfig,
-  EpisodeConfig,
-  EvalConfig,
-  ModelConfig,
-)
+from hypertransformer.settings.config import ContinualConfig, EvalConfig
+from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)

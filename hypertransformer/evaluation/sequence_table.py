@@ -13,7 +13,7 @@ from typing import Any
 from hypertransformer.evaluation.estimates import percent
 from hypertransformer.evaluation.results import forgetting_text, kind
 from hypertransformer.files import writing
-from hypertransformer.settings.config import EpisodeConfig
+from hypertransformer.settings.data_config import EpisodeConfig
 
 Line = dict[str, Any]
 COLUMNS = (

@@ -18,12 +18,9 @@ from hypertransformer.evaluation.presets import Preset
 from hypertransformer.model import accuracy
 from hypertransformer.model.hypertransformer import Support
 from hypertransformer.runtime import summaries
-from hypertransformer.settings.config import (
-  AugmentationConfig,
-  EpisodeConfig,
-  EvalConfig,
-  ModelConfig,
-)
+from hypertransformer.settings.config import EvalConfig
+from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,8 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags_file, from_flags
-from hypertransformer.settings.config import ContinualConfig, ModelConfig
+from hypertransformer.settings.config import ContinualConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 # The first of these variables that a checkpoint has convolves the image itself: [k, k, C,
 # channels].

@@ -12,7 +12,7 @@ from hypertransformer import errors
 from hypertransformer.model import layers
 from hypertransformer.model.blocks import BlockLayout, Shape
 from hypertransformer.model.noise import Noise, dropout
-from hypertransformer.settings.config import ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 LEAKY_SLOPE = 0.01
 

@@ -10,7 +10,7 @@ from hypertransformer import errors
 from hypertransformer.model import layers
 from hypertransformer.model.blocks import Shape
 from hypertransformer.model.noise import Noise, dropout
-from hypertransformer.settings.config import FeatureConfig
+from hypertransformer.settings.model_config import FeatureConfig
 
 SHARED_KERNEL = 3
 

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.model import tokens, transformer
 from hypertransformer.model.blocks import BlockLayout
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 
 def generate_blocks(

@@ -20,7 +20,7 @@ from hypertransformer.model import cnn, features, generator
 from hypertransformer.model.blocks import Shape
 from hypertransformer.model.getter import LayerGetter, LayerWeights, Row
 from hypertransformer.model.noise import Noise, dropout
-from hypertransformer.settings.config import ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 SCOPE = 'model'
 LOGITS_FEATURE_KERNEL = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 
 def removal_mask(labels: tf.Tensor, config: ModelConfig, noise: Noise) -> tf.Tensor | None:

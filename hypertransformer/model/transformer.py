@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.model import block_vectors, layers
 from hypertransformer.model.noise import Noise, dropout
-from hypertransformer.settings.config import TransformerConfig
+from hypertransformer.settings.model_config import TransformerConfig
 
 MASKED_LOGIT = 1e8
 LARGEST_FRACTION = 3.0  # a larger size is the width itself

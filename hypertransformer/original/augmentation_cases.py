@@ -17,7 +17,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes import augmentation, image_ops, photographic
 from hypertransformer.errors import InputError
 from hypertransformer.original.tolerances import BAD_NPZ
-from hypertransformer.settings import config
+from hypertransformer.settings import data_config
 
 # (key, largest absolute difference, allowed difference, passed)
 Result = tuple[str, float, float, bool]
@@ -187,10 +187,10 @@ def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
   )
 
 
-def _config(params: Params) -> config.AugmentationConfig:
+def _config(params: Params) -> data_config.AugmentationConfig:
   """The configuration recorded under the original's names."""
   names = {'rotate_by_90': 'random_rotate_by_90'}
-  return config.AugmentationConfig(
+  return data_config.AugmentationConfig(
     **{names.get(name, name): value for name, value in params.items()}
   )
 

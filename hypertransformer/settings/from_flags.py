@@ -5,9 +5,18 @@ its name.
 from __future__ import annotations
 
 from hypertransformer.errors import require
-from hypertransformer.settings import config, continual_flags
-from hypertransformer.settings.config import AugmentationConfig, Settings
+from hypertransformer.settings import continual_flags
+from hypertransformer.settings.config import (
+  ContinualConfig,
+  EvalConfig,
+  LossConfig,
+  OptimizerConfig,
+  RunConfig,
+  Settings,
+)
+from hypertransformer.settings.data_config import AugmentationConfig, DataConfig, EpisodeConfig
 from hypertransformer.settings.flags import Values, defaults
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 
 
 def settings_from(v: Values) -> Settings:
@@ -30,9 +39,9 @@ def settings_from(v: Values) -> Settings:
   )
 
 
-def model_config(v: Values) -> config.ModelConfig:
+def model_config(v: Values) -> ModelConfig:
   """The model. Raises InputError for combinations that make no sense."""
-  transformer = config.TransformerConfig(
+  transformer = TransformerConfig(
     num_layers=v['num_layers'],
     heads=v['heads'],
     key_query_dim=v['lw_key_query_dim'],
@@ -44,7 +53,7 @@ def model_config(v: Values) -> config.ModelConfig:
     dropout_rate=v['dropout_rate'],
     skip_last_nonlinearity=v['transformer_skip_last_nonlinearity'],
   )
-  features = config.FeatureConfig(
+  features = FeatureConfig(
     shared_extractor=v['shared_feature_extractor'],
     shared_dim=v['shared_features_dim'],
     shared_padding=v['shared_feature_extractor_padding'],
@@ -54,7 +63,7 @@ def model_config(v: Values) -> config.ModelConfig:
     logits_extractor=v['logits_feature_extractor'],
     dropout=v['fe_dropout'],
   )
-  return config.ModelConfig(
+  return ModelConfig(
     num_labels=v['num_labels'],
     cnn_name=v['cnn_model_name'],
     kernel_size=v['kernel_size'],
@@ -81,14 +90,14 @@ def model_config(v: Values) -> config.ModelConfig:
   )
 
 
-def continual_config(v: Values) -> config.ContinualConfig | None:
+def continual_config(v: Values) -> ContinualConfig | None:
   """How sequences of tasks are learned; None for the ordinary HyperTransformer. Raises InputError
   for flags that do not go with it.
   """
   continual_flags.check(v, defaults())
   if v['continual_scenario'] == 'none':
     return None
-  return config.ContinualConfig(
+  return ContinualConfig(
     scenario=v['continual_scenario'],
     method=v['continual_method'],
     train_length=v['num_tasks'],
@@ -108,7 +117,7 @@ def _layerwise(text: str) -> int | None:
   return int(text) if text else None
 
 
-def loss_config(v: Values) -> config.LossConfig:
+def loss_config(v: Values) -> LossConfig:
   """The loss. Raises InputError where it asks for shared features that there are not."""
   for name, wanted in (
     ('pretrain_shared_feature', v['pretrain_shared_feature']),
@@ -124,7 +133,7 @@ def loss_config(v: Values) -> config.LossConfig:
     f'weight_variation_regularization={v["weight_variation_regularization"]} compares generated with '
     'added trained weights: set --add_trainable_weights.',
   )
-  return config.LossConfig(
+  return LossConfig(
     label_smoothing=v['label_smoothing'],
     l2_weight=v['l2_reg_weight'],
     variation_weight=v['weight_variation_regularization'],
@@ -134,9 +143,9 @@ def loss_config(v: Values) -> config.LossConfig:
   )
 
 
-def optimizer_config(v: Values) -> config.OptimizerConfig:
+def optimizer_config(v: Values) -> OptimizerConfig:
   """The update rule."""
-  return config.OptimizerConfig(
+  return OptimizerConfig(
     name=v['optimizer'],
     learning_rate=v['learning_rate'],
     decay_steps=v['learning_rate_decay_steps'],
@@ -145,9 +154,9 @@ def optimizer_config(v: Values) -> config.OptimizerConfig:
   )
 
 
-def episode_config(v: Values) -> config.EpisodeConfig:
+def episode_config(v: Values) -> EpisodeConfig:
   """The episodes of training and of the test set beside it."""
-  return config.EpisodeConfig(
+  return EpisodeConfig(
     num_labels=v['num_labels'],
     support_samples=v['samples_transformer'],
     query_samples=v['samples_cnn'],
@@ -198,9 +207,9 @@ def test_augmentation(v: Values) -> AugmentationConfig:
   )
 
 
-def data_config(v: Values) -> config.DataConfig:
+def data_config(v: Values) -> DataConfig:
   """Which images are read."""
-  return config.DataConfig(
+  return DataConfig(
     folder=v['data_numpy_dir'],
     tfds_folder=v['data_dir'],
     train_dataset=v['train_dataset'],
@@ -213,9 +222,9 @@ def data_config(v: Values) -> config.DataConfig:
   )
 
 
-def run_config(v: Values) -> config.RunConfig:
+def run_config(v: Values) -> RunConfig:
   """Where the run writes, how long it is, where it starts."""
-  run = config.RunConfig(
+  run = RunConfig(
     log_dir=v['train_log_dir'],
     train_steps=v['train_steps'],
     steps_between_saves=v['steps_between_saves'],
@@ -231,9 +240,9 @@ def run_config(v: Values) -> config.RunConfig:
   return run
 
 
-def eval_config(v: Values) -> config.EvalConfig:
+def eval_config(v: Values) -> EvalConfig:
   """The evaluator."""
-  return config.EvalConfig(
+  return EvalConfig(
     num_episodes=v['num_task_evals'],
     num_batches=v['num_eval_batches'],
     batch_size=v['eval_batch_size'],

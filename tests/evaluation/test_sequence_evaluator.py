@@ -21,7 +21,8 @@ from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.settings import from_flags
-from hypertransformer.settings.config import ContinualConfig, ModelConfig
+from hypertransformer.settings.config import ContinualConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 WAYS, SHOTS, QUERIES, TASKS, SEQUENCES, SEED = 3, 2, 9, 3, 4, 11
 DATASETS = {'val': 'tiny:20-29', 'all': 'tiny:0-29'}

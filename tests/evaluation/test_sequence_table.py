@@ -15,7 +15,8 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation import sequence_table
 from hypertransformer.evaluation.results import Result
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
-from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
+from hypertransformer.settings.config import ContinualConfig
+from hypertransformer.settings.data_config import EpisodeConfig
 
 EPISODES = EpisodeConfig(num_labels=5, support_samples=5, balanced=True)
 

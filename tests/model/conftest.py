@@ -15,7 +15,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.original import block_vectors
-from hypertransformer.settings.config import ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 Arrays = Mapping[str, np.ndarray]
 

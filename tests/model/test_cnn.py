@@ -10,7 +10,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import cnn
 from hypertransformer.model.cnn import LayerPlan
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 
 def outputs(config: ModelConfig, side: int, channels: int = 1) -> list[tuple[int, ...]]:

@@ -15,14 +15,8 @@ from hypertransformer.model import continual, loops, sequence_queries
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.noise import Noise
 from hypertransformer.model.prototypes import UNKNOWN
-from hypertransformer.settings.config import (
-  CONTINUAL_METHODS,
-  CONTINUAL_SCENARIOS,
-  ContinualConfig,
-  FeatureConfig,
-  ModelConfig,
-  TransformerConfig,
-)
+from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS, ContinualConfig
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 
 SIDE, K, UNITS = 8, 3, 4
 CHT, PROTONET, MERGED = CONTINUAL_METHODS

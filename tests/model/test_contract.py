@@ -12,8 +12,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.generator import token_widths
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.settings import config as configs
-from hypertransformer.settings.config import FeatureConfig, ModelConfig, TransformerConfig
+from hypertransformer.settings import model_config
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.training import losses
 
 K, SUPPORT, QUERIES, SIDE, CHANNELS = 3, 6, 5, 16, 2
@@ -58,7 +58,7 @@ COMBINATIONS = [
 
 
 def test_every_pair_of_choices_occurs():
-  factors = (GENERATORS, ALLOCATIONS, configs.CNN_NAMES, DECODERS)
+  factors = (GENERATORS, ALLOCATIONS, model_config.CNN_NAMES, DECODERS)
   for (i, some), (j, others) in itertools.combinations(enumerate(factors), 2):
     assert {(row[i], row[j]) for row in COMBINATIONS} == set(itertools.product(some, others))
 

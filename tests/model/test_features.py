@@ -10,7 +10,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import features
 from hypertransformer.model.features import LocalConvolution
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import FeatureConfig
+from hypertransformer.settings.model_config import FeatureConfig
 
 
 def close(ours, expected):

@@ -11,7 +11,7 @@ from hypertransformer.model import generator
 from hypertransformer.model.blocks import BlockLayout
 from hypertransformer.model.noise import Noise
 from hypertransformer.model.transformer import Widths
-from hypertransformer.settings.config import ModelConfig, TransformerConfig
+from hypertransformer.settings.model_config import ModelConfig, TransformerConfig
 
 LAYOUT = BlockLayout('output', 3, {'conv/kernel': (1, 1, 4, 3), 'conv/bias': (3,)})  # B = 3, b = 5
 LABELS = np.array([0, 1, 2, 1, 0, 2])  # K = 2: no label

@@ -16,7 +16,7 @@ from hypertransformer.model import accuracy, getter
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.noise import Noise
 from hypertransformer.original import block_vectors
-from hypertransformer.settings.config import FeatureConfig, ModelConfig, TransformerConfig
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.training import losses
 
 SIDE, K = 12, 3

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import sample_removal
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 STEPS, SAMPLES = 1500, 40
 LABELS = np.array([0, 1, 2, 3] * (SAMPLES // 4))  # K = 3: every fourth sample has no label

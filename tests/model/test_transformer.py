@@ -13,7 +13,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import transformer
 from hypertransformer.model.noise import Noise
 from hypertransformer.model.transformer import Widths
-from hypertransformer.settings.config import TransformerConfig
+from hypertransformer.settings.model_config import TransformerConfig
 
 SIZES = Widths(key_query=6, value=4, inner=5)
 IGNORED = np.array([False, True, False, False, True])

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.model import transformer
 from hypertransformer.original import block_vectors
-from hypertransformer.settings.config import TransformerConfig
+from hypertransformer.settings.model_config import TransformerConfig
 
 SCOPE = 'model/generator_2/transformer/'
 

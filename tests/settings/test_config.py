@@ -9,15 +9,13 @@ import pytest
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import (
   ContinualConfig,
-  EpisodeConfig,
   EvalConfig,
-  FeatureConfig,
   LossConfig,
-  ModelConfig,
   OptimizerConfig,
   RunConfig,
-  TransformerConfig,
 )
+from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 
 REFUSED = [
   (

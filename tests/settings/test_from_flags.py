@@ -10,8 +10,16 @@ import pytest
 from absl import flags as absl_flags
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import changes, config, flag_table, flags, from_flags
-from hypertransformer.settings.config import AugmentationConfig
+from hypertransformer.settings import (
+  changes,
+  config,
+  data_config,
+  flag_table,
+  flags,
+  from_flags,
+  model_config,
+)
+from hypertransformer.settings.data_config import AugmentationConfig
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SPEC = REPO.parent / 'shared/spec/flags.json'
@@ -149,10 +157,10 @@ def test_flags_without_effect_are_named_in_one_warning(caplog):
 
 def test_configs_of_the_defaults_are_the_default_configs():
   v = values()
-  assert from_flags.model_config(v) == config.ModelConfig()
+  assert from_flags.model_config(v) == model_config.ModelConfig()
   assert from_flags.loss_config(v) == config.LossConfig()
   assert from_flags.optimizer_config(v) == config.OptimizerConfig()
-  assert from_flags.episode_config(v) == config.EpisodeConfig()
+  assert from_flags.episode_config(v) == data_config.EpisodeConfig()
   assert from_flags.eval_config(v) == config.EvalConfig()
   assert from_flags.run_config(v) == config.RunConfig('/tmp/experiment')
 
@@ -199,7 +207,7 @@ def test_every_model_flag_arrives():
       fe_dropout=0.6,
     )
   )
-  assert model == config.ModelConfig(
+  assert model == model_config.ModelConfig(
     num_labels=5,
     cnn_name='maxpool-4-layer',
     kernel_size=5,
@@ -219,7 +227,7 @@ def test_every_model_flag_arrives():
     warmup_heads='trained',
     generator='joint',
     generated_weight_scale=0.5,
-    transformer=config.TransformerConfig(
+    transformer=model_config.TransformerConfig(
       num_layers=2,
       heads=3,
       key_query_dim=0.5,
@@ -231,7 +239,7 @@ def test_every_model_flag_arrives():
       use_decoder=True,
       dropout_rate=0.4,
     ),
-    features=config.FeatureConfig(
+    features=model_config.FeatureConfig(
       shared_extractor='4-layer',
       shared_dim=11,
       shared_padding='same',
@@ -281,7 +289,7 @@ def test_every_flag_of_loss_run_and_evaluation_arrives():
   assert from_flags.loss_config(v) == config.LossConfig(0.1, 0.2, 0.3, 40, 0.5, True)
   assert from_flags.optimizer_config(v) == config.OptimizerConfig('adam', 0.6, 7.0, 0.8, 2.0)
   assert from_flags.run_config(v) == config.RunConfig('here', 9, 10, 'there', 11)
-  assert from_flags.episode_config(v) == config.EpisodeConfig(5, 25, 12, True, 3, True)
+  assert from_flags.episode_config(v) == data_config.EpisodeConfig(5, 25, 12, True, 3, True)
   assert from_flags.eval_config(v) == config.EvalConfig(13, 14, 15, True, 'model-9', 16.0)
 
 

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.getter import BOTH, GENERATED, TRAINED, Row
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.settings.config import ModelConfig, TransformerConfig
+from hypertransformer.settings.model_config import ModelConfig, TransformerConfig
 from hypertransformer.training import regularization
 
 

@@ -26,8 +26,8 @@ from hypertransformer.settings.config import (
   CONTINUAL_SCENARIOS,
   ContinualConfig,
   LossConfig,
-  ModelConfig,
 )
+from hypertransformer.settings.model_config import ModelConfig
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import loop, sequence_objective
 from hypertransformer.training.setup import check, setup_from

@@ -18,12 +18,8 @@ from hypertransformer.model.hypertransformer import (
   Support,
 )
 from hypertransformer.model.noise import Noise
-from hypertransformer.settings.config import (
-  FeatureConfig,
-  LossConfig,
-  ModelConfig,
-  TransformerConfig,
-)
+from hypertransformer.settings.config import LossConfig
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.training import task_objective
 from hypertransformer.training.task_objective import RealClasses
 
