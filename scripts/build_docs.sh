@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the pages of docs/ into site/ (open site/index.html); a broken link is an error. Sets up .venv.
+# Builds the pages of docs/ into site/ (open site/index.html); a broken link is an error.
+# Sets up .venv.
 # Further arguments go to mkdocs, such as --site-dir=FOLDER.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

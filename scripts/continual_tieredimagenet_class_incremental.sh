@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# tieredImageNet, sequences of 5-way 1-shot tasks, a CNN of 4 x 8 channels with 32 outputs; class_incremental:
+# tieredImageNet, sequences of 5-way 1-shot tasks, a CNN of 4 x 8 channels with 32 outputs;
+#   class_incremental:
 #   queries are classified among the classes of all tasks so far (25 after the fifth).
-# Trained on sequences of 3, evaluated on 5. Method: arXiv 2301.04584; these settings are ours, no code was published.
-# Measured: nothing on tieredImageNet, which was not at hand; the Omniglot runs are in README, The continual method.
-# Usage: ./scripts/continual_tieredimagenet_class_incremental.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs [further flags]
-#   The baselines: --continual_method=constant_protonet or merged_hypertransformer, each with its own --train_log_dir.
-#   Evaluator beside it: ./scripts/evaluate.sh continual_tieredimagenet_class_incremental with the same flags.
+# Trained on sequences of 3, evaluated on 5. Method: arXiv 2301.04584; these settings are ours, no
+#   code was published.
+# Measured: nothing on tieredImageNet, which was not at hand; the Omniglot runs are in README, The
+#   continual method.
+# Usage: ./scripts/continual_tieredimagenet_class_incremental.sh --data_numpy_dir=./data_numpy_dir
+#   --train_log_dir=./logs [further flags]
+#   The baselines: --continual_method=constant_protonet or merged_hypertransformer, each with its
+#   own --train_log_dir.
+#   Evaluator beside it: ./scripts/evaluate.sh continual_tieredimagenet_class_incremental with the
+#   same flags.
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/run.sh" "${HYPERTRANSFORMER_PROGRAM:-train}" \
   --continual_scenario=class_incremental \

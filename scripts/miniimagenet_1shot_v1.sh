@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # miniImageNet, 5-way 1-shot, a CNN of 4 x 16 channels.
 # Paper: arXiv 2201.04182, miniImageNet 5-way 1-shot: 55.1 %.
-# Measured: not run yet on the real data (see README, Measured numbers).
-# Usage: ./scripts/miniimagenet_1shot_v1.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs [further flags]
-#   Evaluator beside it: ./scripts/evaluate.sh miniimagenet_1shot_v1 --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
+# Measured: not run yet on the real data (see docs/results.md).
+# Usage: ./scripts/miniimagenet_1shot_v1.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
+#   [further flags]
+#   Evaluator beside it: ./scripts/evaluate.sh miniimagenet_1shot_v1
+#   --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/run.sh" "${HYPERTRANSFORMER_PROGRAM:-train}" \
   --num_layerwise_features=16 \

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Sets up .venv and runs everything that is checked: lint, types, all tests. Further arguments go to pytest
-# (such as -m "not slow", or a file); CI runs this without any.
+# Sets up .venv and runs everything that is checked: lint, format, types, all tests, documents.
+# Further arguments go to pytest (such as -m "not slow", or a file); CI runs this without any.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash scripts/setup_venv.sh dev
 .venv/bin/ruff check .
+.venv/bin/ruff format --check .
 .venv/bin/mypy
+bash scripts/build_docs.sh --quiet
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} PYTHONPATH="$root"
 .venv/bin/python -m pytest -n 2 --dist worksteal "$@"

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Makes the virtual environment .venv of this checkout and installs the package into it: setup_venv.sh [dev]
-# $PYTHON is the Python to make it with (3.10 or newer), default python3. Does nothing when it is there already.
+# Makes the virtual environment .venv of this checkout and installs the package into it:
+#   setup_venv.sh [dev|docs]
+# $PYTHON is the Python to make it with (3.10 or newer), default python3. Does nothing when it is
+#   there already.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 extra=${1:-}
@@ -8,10 +10,12 @@ done_mark="$root/.venv/installed${extra:+-$extra}"
 if [ -f "$done_mark" ] && [ "$done_mark" -nt "$root/setup.py" ]; then exit 0; fi
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
-  echo "error: $python is $("$python" --version 2>&1); Python 3.10 or newer is needed: set PYTHON to one." >&2
+  echo "error: $python is $("$python" --version 2>&1); Python 3.10 or newer is needed:" \
+    "set PYTHON to one." >&2
   exit 2
 }
 echo "Setting up $root/.venv (TensorFlow is a large download: a few minutes)"
 [ -x "$root/.venv/bin/python" ] || "$python" -m venv "$root/.venv"
-"$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
+"$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  --editable "$root${extra:+[$extra]}"
 touch "$done_mark"

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # tieredImageNet, 5-way 1-shot, a CNN of 4 x 8 channels.
 # Paper: arXiv 2201.04182, tieredImageNet 5-way 1-shot: 56.3 %.
-# Measured: not run yet on the real data (see README, Measured numbers).
-# Usage: ./scripts/tieredimagenet_1shot_v1.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs [further flags]
-#   Evaluator beside it: ./scripts/evaluate.sh tieredimagenet_1shot_v1 --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
+# Measured: not run yet on the real data (see docs/results.md).
+# Usage: ./scripts/tieredimagenet_1shot_v1.sh --data_numpy_dir=./data_numpy_dir
+#   --train_log_dir=./logs [further flags]
+#   Evaluator beside it: ./scripts/evaluate.sh tieredimagenet_1shot_v1
+#   --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/run.sh" "${HYPERTRANSFORMER_PROGRAM:-train}" \
   --num_layerwise_features=8 \

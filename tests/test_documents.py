@@ -1,0 +1,128 @@
+"""What README and docs/ say: commands that exist, flags that exist, links that lead somewhere."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hypertransformer.settings import flag_table
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+FLAGS = {flag.name for flag in flag_table.ALL_FLAGS}
+# Of absl and of bash's built-ins; programs that are not ours.
+OTHERS = {'cp', 'tensorboard', 'pip', '.', 'git', 'taskset', 'export', 'cd', 'mkdir', 'ls', 'unzip'}
+README = (ROOT / 'README.md').read_text()
+
+
+def commands(text: str) -> list[list[str]]:
+  """The commands in the blocks of shell code, as words, without prompts, output and comments."""
+  found = []
+  for block in re.findall(r'```shell\n(.*?)```', text, re.DOTALL):
+    for line in block.replace('\\\n', ' ').splitlines():
+      if line and line[0] not in ' #':
+        found.append(shlex.split(line, comments=True))
+  return found
+
+
+def flags_of(program: str) -> set[str]:
+  """The flags that a command defines itself, read from its source."""
+  text = (ROOT / program).read_text()
+  return set(re.findall(r"DEFINE_\w+\(\s*'(\w+)'", text)) | set(
+    re.findall(r"flags\.declare_key_flag\('(\w+)'", text)
+  )
+
+
+def unknown(words: list[str]) -> list[str]:
+  """What of a command does not exist."""
+  while words and (re.fullmatch(r'\w+=\S*', words[0]) or words[0] in ('taskset', '-c', '1', '0')):
+    words = words[1:]
+  if not words or words[0] in OTHERS:
+    return []
+  known, missing = FLAGS, []
+  if words[0].startswith('--'):
+    pass  # flags alone, for the training or the evaluator
+  elif words[0] in ('python', '.venv/bin/python') and words[1] == '-m':
+    if words[2].startswith('hypertransformer.'):
+      path = ROOT / (words[2].replace('.', '/') + '.py')
+      missing = [] if path.exists() else [words[2]]
+    else:
+      return []
+  elif words[0] in ('python', '.venv/bin/python'):
+    path = ROOT / words[1]
+    missing = [] if path.exists() else [words[1]]
+    if path.exists():
+      known = flags_of(words[1]) | (FLAGS if words[1].startswith('benchmarks/') else set())
+  else:
+    missing = [] if (ROOT / words[0]).exists() else [words[0]]
+    if words[0].endswith(('evaluate.sh', 'report.sh')) and len(words) > 1:
+      missing += [] if (ROOT / 'scripts' / f'{words[1]}.sh').exists() else [words[1]]
+    if words[0].endswith(('run_tests.sh', 'build_docs.sh', 'setup_venv.sh')):
+      return missing
+  names = [match[2] for word in words if (match := re.match(r'--(no)?(\w+)', word))]
+  return missing + [f'--{name}' for name in names if name not in known | {'help'}]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_exists_with_its_flags(page: pathlib.Path) -> None:
+  assert {
+    ' '.join(words): unknown(words) for words in commands(page.read_text()) if unknown(words)
+  } == {}
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+  text = '```shell\n./scripts/omniglot_1shot_v1.sh --train_stepz=3\npython utils/no.py --x=1\n```\n'
+  assert [unknown(words) for words in commands(text)] == [['--train_stepz'], ['utils/no.py', '--x']]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_inside_the_repository_leads_somewhere(page: pathlib.Path) -> None:
+  links = re.findall(r'\]\(([^)#:\s]+)(?:#[^)]*)?\)', page.read_text())
+  assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_readme_is_of_one_screenful_and_in_order() -> None:
+  assert len(README.splitlines()) <= 160
+  headings = re.findall(r'^## (.*)', README, re.MULTILINE)
+  assert headings == [
+    'Two commands',
+    'The published runs',
+    'Using a trained model',
+    'Your own data',
+    'The continual method',
+    'Differences from the original',
+    'Limits',
+    'More',
+  ]
+
+
+@pytest.mark.slow
+def test_the_commands_for_own_data_work(tmp_path: pathlib.Path) -> None:
+  """As README gives them, on generated pictures of 11 classes, but for the length of training."""
+  photos, rng = tmp_path / 'photos', np.random.default_rng(3)
+  for number in range(11):
+    folder = photos / ('train' if number < 6 else 'test') / f'class {number}'
+    folder.mkdir(parents=True)
+    base = rng.integers(0, 200, (32, 32, 3))
+    for sample in range(20):
+      pixels = (base + rng.integers(0, 56, base.shape)).astype(np.uint8)
+      Image.fromarray(pixels).save(folder / f'{sample}.png')
+  section = README.split('## Your own data')[1].split('\n## ')[0]
+  (tmp_path / 'data_numpy_dir').mkdir()
+  for words in commands(section):
+    words = [word.replace('~/photos', str(photos)) for word in words]
+    script = [str(ROOT / word) if word.startswith('utils/') else word for word in words[1:]]
+    extra = ['--train_steps=2'] if words[1] == '-m' else []
+    done = subprocess.run(
+      [sys.executable, *script, *extra], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+  assert (tmp_path / 'photos.png').exists()
+  assert (tmp_path / 'logs/mine/model-2.index').exists()
