@@ -12,7 +12,8 @@ bash scripts/setup_venv.sh
 unset PYTHON
 data=data_numpy_dir
 logs=logs/quickstart
-[ -f "$data/strokes.npy" ] || .venv/bin/python utils/make_strokes.py --output_path="$data/strokes.npy"
+[ -f "$data/strokes.npy" ] ||
+  .venv/bin/python utils/make_strokes.py --output_path="$data/strokes.npy"
 flags=(
   --data_numpy_dir="$data" --train_log_dir="$logs" --train_steps=6000 --steps_between_saves=2000
   --train_dataset=strokes:0-1149 --test_dataset=strokes:1200-1622 --eval_datasets=strokes
@@ -20,7 +21,8 @@ flags=(
   --smooth_probability=0.0 --contrast_probability=0.0
   --cnn_model_name=maxpool-4-layer --default_num_channels=8 --stride=1 --lw_weight_allocation=output
   --embedding_dim=16 --num_layers=2 --heads=2 --num_layerwise_features=8
-  --shared_feature_extractor=4-layer --shared_features_dim=32 --shared_feature_extractor_padding=same
+  --shared_feature_extractor=4-layer --shared_features_dim=32
+  --shared_feature_extractor_padding=same
   --learning_rate=0.02
   --num_task_evals=200 --num_eval_batches=4 --eval_batch_size=50 "$@"
 )

@@ -6,7 +6,8 @@ set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
 [ -n "${PYTHON:-}" ] || [ -x "$python" ] || python=python3
-export PYTHONSAFEPATH=1  # the code of this checkout, also from within another one (Python 3.11 and newer)
+# The code of this checkout, also from within another one (Python 3.11 and newer).
+export PYTHONSAFEPATH=1
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 program=$1
 shift
