@@ -1,13 +1,21 @@
-"""HyperTransformer: a transformer that writes the weights of a small CNN for each few-shot task.
+"""HyperTransformer: a transformer writes the weights of a small CNN for each few-shot task.
 
-Where to look (data flows in this order):
-  flags.py, config.py   what a run is
-  episodes/             arrays -> an episode of support and query images
-  model/                support images -> tokens -> weight blocks -> CNN -> query logits
-  run/                  losses, optimizer, the monitored training loop
-  evaluate/             the checkpoint evaluator
-  learners/             trained models for other programs
-  original/            names and numbers of the original implementation (parity)
+The rooms of the package, in the order in which data flows:
+  settings/    what a run is: its flags, and the configurations that their values become
+  files/       reads files of strangers safely, and writes files whole or not at all
+  datasets/    finds and reads the data files: images by class
+  converters/  makes data files, from downloads, folders of images or drawn characters
+  episodes/    images by class -> episodes: a support set and a query set, changed at random
+  model/       support images -> tokens -> weight blocks -> CNN -> logits of the query images
+  training/    logits -> loss -> update of the variables, again and again
+  evaluation/  the accuracy of every checkpoint, over many tasks
+  runtime/     what training and evaluation stand on: sessions, checkpoints and summaries
+  learners/    trained models for other programs: learn from images, then predict labels
+  original/    the original's checkpoints and recorded numbers, converted and compared
+
+The programs that one starts lie beside the rooms: train.py, evaluate_model.py and report.py. The
+method is described in docs/spec/model.md, data.md and continual.md. "The original" is the code of
+google-research/hypertransformer.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""What all commands share: bad input ends in one message and status 2. Without TensorFlow."""
+"""What all programs share: after bad input they end with one message and exit status 2.
+
+TensorFlow is not imported here, as some programs do without it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from hypertransformer.errors import InputError
 
 
 def run(program: Callable[[], None]) -> None:
-  """Parses the absl flags, which are all that may be given, and runs the program."""
+  """Parses the command line, which may hold nothing but flags, and runs the program.
+
+  An InputError of the program, or an argument that is not a flag, ends the process with one message
+  on stderr and exit status 2.
+  """
   app.run(lambda argv: _main(program, argv))
 
 
@@ -28,12 +35,14 @@ def _main(program: Callable[[], None], argv: Sequence[str]) -> None:
 
 
 def leave_out_keras() -> None:
-  """For a program of ours, before TensorFlow is imported: keeps it from importing Keras, which
-  costs 0.8 s of CPU and 48 MB (benchmarks/RESULTS.md) and which we do not use. Not for a library:
-  its user may want tf.keras.
+  """Keeps TensorFlow from importing Keras, if called before TensorFlow itself is imported.
 
-  Asked for the legacy Keras, TensorFlow looks for the package tf_keras; without that there is no
-  Keras. A setting of the environment is kept.
+  Keras costs 0.8 s of CPU and 48 MB at the start (docs/performance.md), and we do not use it. Only
+  programs call this. A library must not, because its user may want tf.keras.
+
+  How it works: when TensorFlow is asked for the legacy Keras, it looks for the package tf_keras and
+  goes on without Keras if that is not installed. If the environment variable TF_USE_LEGACY_KERAS is
+  set already, it is left as it is.
   """
   if importlib.util.find_spec('tf_keras') is None:
     os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
@@ -41,7 +50,7 @@ def leave_out_keras() -> None:
 
 @contextlib.contextmanager
 def exit_on_bad_input() -> Iterator[None]:
-  """Prints an InputError in one message on stderr and exits with status 2."""
+  """Turns an InputError of the block into one message on stderr and exit status 2."""
   try:
     yield
   except InputError as error:

@@ -1,4 +1,4 @@
-"""The processor cores this process may use."""
+"""How many processor cores this process may use."""
 
 from __future__ import annotations
 
@@ -6,5 +6,9 @@ import os
 
 
 def available() -> int:
-  """How many: those the process is pinned to (taskset, cpusets), where the system tells."""
+  """Returns the number of cores that this process may use.
+
+  Where the system tells to which cores the process is pinned (taskset, cpusets), these are counted;
+  elsewhere, all cores of the machine.
+  """
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

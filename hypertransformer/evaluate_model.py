@@ -1,9 +1,11 @@
-"""Evaluates the checkpoints of a run: `python -m hypertransformer.evaluate_model` with the flags of
-its training. With --continual_scenario on sequences of --eval_num_tasks tasks, else on independent
-tasks.
+"""Evaluates every checkpoint of a run, as soon as it appears.
 
-Runs beside the training and ends with it; see --eval_datasets, --eval_once, --eval_checkpoint,
---eval_timeout_secs.
+  python -m hypertransformer.evaluate_model [the flags of the training]
+
+Checkpoints are evaluated on single tasks, or, with --continual_scenario, on sequences of
+--eval_num_tasks tasks. The program runs beside the training, or after it, and ends with the
+checkpoint of step --train_steps. --eval_datasets, --eval_once, --eval_checkpoint and
+--eval_timeout_secs say which classes and checkpoints are evaluated and when it ends otherwise.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ from hypertransformer.settings.config import Settings
 
 
 def with_one_batch(settings: Settings) -> Settings:
-  """The settings of an evaluation: each task of a sequence has one query batch."""
+  """Returns the settings with one query batch per task, if sequences of tasks are evaluated.
+
+  Settings for single tasks are returned as they are.
+  """
   evaluation = settings.evaluation
   if settings.continual is None:
     return settings
@@ -46,9 +51,17 @@ def with_one_batch(settings: Settings) -> Settings:
 
 
 def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
-  """The evaluator of tasks, or of sequences of tasks. Raises InputError."""
+  """Builds the evaluator of single tasks or, with a continual scenario, that of sequences.
+
+  Args:
+    settings: of the run that is evaluated.
+    presets: the named groups of classes on which it is evaluated.
+
+  Raises:
+    InputError: the model cannot be built, or a preset has too few classes or images.
+  """
   seed = secrets.randbits(62) if settings.run.seed is None else settings.run.seed
-  of_both = (
+  arguments = (
     settings.model,
     settings.episodes,
     settings.test_augmentation,
@@ -58,12 +71,16 @@ def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
     seed,
   )
   if settings.continual is None:
-    return TaskEvaluator(*of_both)
-  return SequenceEvaluator(*of_both, settings.continual)
+    return TaskEvaluator(*arguments)
+  return SequenceEvaluator(*arguments, settings.continual)
 
 
 def main(settings: Settings) -> None:
-  """Evaluates. Raises InputError."""
+  """Evaluates checkpoints until the last one is done, or a signal ends it.
+
+  Raises:
+    InputError: the settings, the data or a checkpoint that was asked for cannot be used.
+  """
   if settings.loss.pretrain_shared:
     raise InputError(
       'pretrain_shared_feature trains no CNN: there is nothing to evaluate. Evaluate the run that '
@@ -82,7 +99,7 @@ def main(settings: Settings) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-  """Makes SIGTERM end the evaluator like Ctrl-C."""
+  """Handles SIGTERM, so that it ends the evaluator in the same way as Ctrl-C."""
   del number, frame
   raise KeyboardInterrupt
 

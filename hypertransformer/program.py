@@ -1,5 +1,6 @@
-"""A program on the flags of a run, such as training: logging, TensorFlow's mode, and errors as one
-line.
+"""Starts a program that takes the flags of a run: training, evaluation or the report.
+
+It reads the flags, and sets up logging and TensorFlow before the program begins.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from hypertransformer.settings.config import Settings
 
 
 def run(program: Callable[[Settings], None]) -> None:
-  """Defines the flags, parses them and runs `program` on the settings that they make.
+  """Defines and parses the flags of a run, and calls `program` with the settings that they make.
 
-  The exit status is 0 when it is done, and 2 for bad input, which is told in one line on stderr.
+  After bad input the process prints one message on stderr and ends with exit status 2.
   """
   flags.define()
-  for flag in flag_table.ALL_FLAGS:  # so that --help lists them
+  for flag in flag_table.ALL_FLAGS:  # --help lists only flags that are key flags of the program
     absl_flags.FLAGS.register_key_flag_for_module(sys.argv[0], absl_flags.FLAGS[flag.name])
   command.run(lambda: _main(program))
 
 
 def _main(program: Callable[[Settings], None]) -> None:
   logging.set_verbosity(logging.INFO)
-  tf.get_logger().propagate = False  # its own handler prints already
-  tf.logging.set_verbosity(tf.logging.ERROR)  # its warnings are about TF1 being TF1
+  tf.get_logger().propagate = False  # TensorFlow's own handler prints its messages already
+  tf.logging.set_verbosity(tf.logging.ERROR)  # warnings would only say that TF1 is deprecated
   tf.disable_eager_execution()
   settings = from_flags.settings_from(flags.values())
   sessions.use_kernel_threads(settings.run.kernel_threads)

@@ -1,4 +1,9 @@
-"""Telling a person how far long work is."""
+"""Tells a person how far long work is: its speed, and the time that is left.
+
+`Rate` measures the speed. `Progress` and `EvaluationLine` report it, a line every few seconds: the
+former on stderr, while data files are made or read; the latter in the log, while a checkpoint is
+evaluated. The line of training is in training/hooks.py.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,11 @@ from typing import TextIO
 
 from absl import logging
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES = 10.0  # of the lines in the log
 
 
 def duration(seconds: float) -> str:
-  """45 -> '45 s', 3700 -> '1 h 01 min', 200000 -> '2 d 7 h'."""
+  """Writes a time in its two largest units: 45 -> '45 s', 3700 -> '1 h 01 min'."""
   seconds = round(seconds)
   if seconds < 60:
     return f'{seconds} s'
@@ -25,20 +30,45 @@ def duration(seconds: float) -> str:
   return f'{minutes // 1440} d {minutes // 60 % 24} h'
 
 
-class Rate:
-  """Steps per second since the last mark, and the time left at the speed of the whole run."""
+def _now() -> float:
+  return time.monotonic()
 
-  def __init__(self, done: int, total: int) -> None:
+
+class Rate:
+  """Measures the speed of long work between marks, and the time that is left."""
+
+  def __init__(self, done: int, total: int, clock: Callable[[], float] = _now) -> None:
+    """Starts the clock.
+
+    Args:
+      done: units of work that are finished already.
+      total: units of work at the end.
+      clock: gives seconds from an arbitrary start; never goes backwards.
+    """
     self._total = total
-    self._start = self._last = (done, time.monotonic())
+    self._clock = clock
+    self._start = self._last = (done, clock())
 
   @property
   def seconds_since_mark(self) -> float:
-    return time.monotonic() - self._last[1]
+    """The seconds since the last mark, or since the start."""
+    return self._clock() - self._last[1]
 
   def mark(self, done: int) -> tuple[float, float]:
-    """(steps per second since the last mark, seconds left)."""
-    now = time.monotonic()
+    """Sets a mark where `done` units are finished.
+
+    Returns:
+      The units per second since the last mark, and the seconds that are left if the work goes on at
+      its mean speed since the start (0 if nothing is done yet).
+    """
+    return self._mark(done, self._clock())
+
+  def mark_after(self, seconds: float, done: int) -> tuple[float, float] | None:
+    """Does the same as `mark` if the last mark is that many seconds old; otherwise returns None."""
+    now = self._clock()
+    return self._mark(done, now) if now - self._last[1] >= seconds else None
+
+  def _mark(self, done: int, now: float) -> tuple[float, float]:
     recent = (done - self._last[0]) / max(now - self._last[1], 1e-9)
     overall = (done - self._start[0]) / max(now - self._start[1], 1e-9)
     self._last = (done, now)
@@ -46,7 +76,7 @@ class Rate:
 
 
 class Progress:
-  """Lines such as `omniglot: 12000 of 32460 drawings, 2650/s, 8 s left`, every few seconds."""
+  """Prints a line such as `omniglot: 12000 of 32460 drawings, 2650/s, 8 s left` now and then."""
 
   def __init__(
     self,
@@ -55,7 +85,7 @@ class Progress:
     unit: str,
     every: float = 3.0,
     stream: TextIO | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = _now,
   ) -> None:
     """Starts the clock.
 
@@ -63,43 +93,52 @@ class Progress:
       what: the name each line starts with.
       total: how many units there are.
       unit: their name, in the plural.
-      every: seconds between two lines.
+      every: the least number of seconds between two lines.
       stream: where the lines go; None is stderr.
-      clock: seconds from an arbitrary start, never backwards.
+      clock: gives seconds from an arbitrary start; never goes backwards.
     """
     self._what, self._total, self._unit = what, total, unit
-    self._every, self._stream, self._clock = every, stream, clock
-    self._start = self._last = clock()
+    self._every, self._stream = every, stream
+    self._rate = Rate(0, total, clock)
 
   def update(self, done: int) -> None:
-    """Says that `done` units are finished; prints when the last line is old enough."""
-    now = self._clock()
-    if now - self._last < self._every or done < 1:
+    """Is told that `done` units are finished, and prints a line if the last one is old enough."""
+    if done < 1 or (speed := self._rate.mark_after(self._every, done)) is None:
       return
-    self._last = now
-    rate = done / (now - self._start)
-    left = (self._total - done) / rate
+    rate, left = speed
     print(
-      f'{self._what}: {done} of {self._total} {self._unit}, {rate:.0f}/s, {left:.0f} s left',
+      f'{self._what}: {done} of {self._total} {self._unit}, {rate:.0f}/s, {duration(left)} left',
       file=self._stream or sys.stderr,
       flush=True,
     )
 
 
 class EvaluationLine:
-  """Logs a line every few seconds while tasks, or sequences of tasks, are evaluated."""
+  """Logs a line every few seconds while a checkpoint is evaluated on tasks or on sequences."""
 
   def __init__(self, preset: str, step: int, total: int, unit: str) -> None:
-    """step: of the checkpoint; total: how many episodes there are; unit: their name, in the plural."""
+    """Starts the clock.
+
+    Args:
+      preset: the name of the classes on which the checkpoint is evaluated, such as 'val'.
+      step: the training step of the checkpoint.
+      total: how many tasks, or sequences of tasks, will be evaluated.
+      unit: their name, in the plural.
+    """
     self._name = f'step {step}  {preset}'
     self._total = total
     self._unit = unit
     self._rate = Rate(0, total)
 
   def __call__(self, done: int, mean: float) -> None:
-    """done: episodes evaluated; mean: their accuracy so far, 0..1."""
-    if self._rate.seconds_since_mark >= SECONDS_BETWEEN_LINES:
-      rate, left = self._rate.mark(done)
+    """Is told how far the evaluation is, and logs a line if the last one is old enough.
+
+    Args:
+      done: how many tasks, or sequences of tasks, are evaluated.
+      mean: their mean accuracy so far, between 0 and 1.
+    """
+    if (speed := self._rate.mark_after(SECONDS_BETWEEN_LINES, done)) is not None:
+      rate, left = speed
       logging.info(
         '%s  %d of %d %s  accuracy %.1f %%  %.1f %s/s  %s left',
         self._name,

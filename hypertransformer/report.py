@@ -1,5 +1,9 @@
-"""Prints what the evaluator found, next to chance and a pixel nearest-neighbour baseline:
-`python -m hypertransformer.report` with the flags of the training."""
+"""Prints a table of what the evaluator found, beside chance and a simple baseline.
+
+  python -m hypertransformer.report [the flags of the training]
+
+The baseline gives a query image the label of the support image whose pixels are nearest.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,18 @@ from hypertransformer.evaluation.results import ResultFile, kind
 from hypertransformer.settings.config import Settings
 from hypertransformer.settings.data_config import EpisodeConfig
 
-BASELINE_TASKS = 200
+BASELINE_TASKS = 200  # on which the baseline is measured, for each preset
 COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'
 
 
 def main(settings: Settings) -> None:
-  """Prints the newest evaluated checkpoint of each preset: a row, or a table of each kind of
-  sequences of tasks. Raises InputError without results.
+  """Prints the results of the newest evaluated checkpoint of each preset.
+
+  Single tasks have a row for each preset. Sequences of tasks have a table for each preset and each
+  kind of sequence (its scenario, its length, and whether its batches of queries are mixed).
+
+  Raises:
+    InputError: nothing has been evaluated yet.
   """
   path = pathlib.Path(settings.run.log_dir) / 'eval' / 'results.jsonl'
   lines = ResultFile(path).read()
@@ -47,12 +56,12 @@ def main(settings: Settings) -> None:
 
 
 def _print_tasks(found: list[tuple[Preset, dict[str, Any]]], episodes: EpisodeConfig) -> None:
-  """A row for each preset."""
+  """Prints a row for each preset, and nothing if there is no result for single tasks."""
   if not found:
     return
   print(
-    f'\n{episodes.num_labels}-way, {episodes.support_samples} support images; 95 % intervals over tasks; '
-    'accuracy* leaves out query images that are support images'
+    f'\n{episodes.num_labels}-way, {episodes.support_samples} support images; 95 % intervals over '
+    'tasks; accuracy* leaves out query images that are support images'
   )
   print(COLUMNS.format('classes', 'step', 'chance', 'nearest pixels*', 'accuracy', 'accuracy*'))
   for preset, line in found:

@@ -1,8 +1,13 @@
-"""Trains a HyperTransformer: `python -m hypertransformer.train --data_numpy_dir=...
---train_log_dir=...`
+"""Trains a HyperTransformer, or a Continual HyperTransformer.
 
-The same command resumes a run. scripts/ holds the published settings. Exit status: 0 done, or ended
-by SIGTERM or Ctrl-C with a checkpoint; 1 the loss is no number any more; 2 bad input.
+  python -m hypertransformer.train --data_numpy_dir=... --train_log_dir=... [further flags]
+
+The same command resumes a run that was stopped. scripts/ holds the published settings. The exit
+status is
+
+  0  when training is done, or when SIGTERM or Ctrl-C ended it, after it saved a checkpoint
+  1  when the loss became NaN
+  2  for bad input
 """
 
 from __future__ import annotations
@@ -24,13 +29,17 @@ from hypertransformer.training.setup import setup_from
 
 
 def main(settings: Settings) -> None:
-  """Trains. Raises InputError."""
+  """Trains the model of these settings, from its newest checkpoint on if there is one.
+
+  Raises:
+    InputError: the settings, the data or the checkpoints cannot be used.
+  """
   try:
     loop.train(setup_from(settings), settings)
   except tf.train.NanLossDuringTrainingError:
     logging.error(
-      'The loss is no longer a number. The last good checkpoint in %s is kept; lower --learning_rate and '
-      'run the same command to go on from it.',
+      'The loss is no longer a number. The last good checkpoint in %s is kept; lower '
+      '--learning_rate and run the same command to go on from it.',
       settings.run.log_dir,
     )
     sys.exit(1)

@@ -1,3 +1,4 @@
-"""All that a run is made of: flags, and the frozen dataclasses that their values become. Without
-TensorFlow.
+"""What a run is made of: its flags, and the frozen dataclasses that their values become.
+
+Nothing here imports TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""What a change of flags means: another model, or an evaluation whose numbers cannot be compared."""
+"""Tells what a change of flags means: another model, or numbers that cannot be compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from hypertransformer.settings import continual_flags, flag_table
 from hypertransformer.settings.flags import Values, defaults
 
-# Flags that do not change what an evaluation finds, beside those of training and its loss.
+# Flags that do not change what an evaluation finds, besides those of the run and of its loss.
 WITHOUT_EFFECT_ON_EVALUATION = (
   'data_dir',
   'data_numpy_dir',
@@ -22,8 +22,14 @@ WITHOUT_EFFECT_ON_EVALUATION = (
 
 
 def model_flag_changes(old: Values, new: Values) -> list[str]:
-  """Says '--name was A, is B' for every flag whose change makes another model. Both map flag names
-  to values.
+  """Lists the changes of flags that make another model.
+
+  Args:
+    old: flag values by name, of the run so far; flags that it did not know yet may be missing.
+    new: flag values by name, as they are now.
+
+  Returns:
+    For each such flag '--name was A, is B'; empty if the model is the same.
   """
   before, now = _effective(old), _effective(new)
   changes = [
@@ -40,8 +46,9 @@ def model_flag_changes(old: Values, new: Values) -> list[str]:
 
 
 def changed_model_flags(values: Values) -> dict[str, Any]:
-  """The flags that shape the model and differ from their defaults: what a model of these values is
-  recognised by.
+  """Returns the flags, by name, that shape the model and differ from their defaults.
+
+  People recognise by them which model it is.
   """
   unchanged = defaults()
   return {
@@ -52,7 +59,7 @@ def changed_model_flags(values: Values) -> dict[str, Any]:
 
 
 def evaluation_flags(values: Values) -> dict[str, Any]:
-  """The flags on which the numbers of an evaluation depend."""
+  """Returns the flags, by name, on which the numbers of an evaluation depend."""
   irrelevant = {
     flag.name for flag in (*flag_table.RUN_FLAGS, *flag_table.LOSS_FLAGS) if not flag.model
   }
@@ -61,8 +68,9 @@ def evaluation_flags(values: Values) -> dict[str, Any]:
 
 
 def _effective(v: Values) -> dict[str, Any]:
-  """The flag values as the model sees them: of --warmup_steps only whether there are heads, and so
-  on.
+  """Returns the flag values as far as the model depends on them.
+
+  Of --warmup_steps, for example, only whether there are any: the model then has warm-up heads.
   """
   v = {**defaults(), **v}
   warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'

@@ -1,11 +1,17 @@
-"""What a run is made of: frozen dataclasses that check themselves. Nothing here knows about flags.
+"""What a run is made of: frozen dataclasses that check themselves when they are made.
 
-Letters used throughout the package:
-  K   classes of an episode ("way"), num_labels
-  Ns  support images, Nq  query images
-  E   embedding size,  D  token width
-  B   weight blocks of a CNN layer,  b  numbers in one block
-  F   features of a support sample
+`Settings` holds all of them. Those of the model and of the data are in model_config.py and
+data_config.py. How flags become settings is in from_flags.py; here only error messages name flags.
+
+Letters used throughout the package (those of docs/spec/model.md and docs/spec/continual.md):
+  K        classes of one task, or episode ("way")
+  Ns, Nq   support images and query images of one task, over all its classes
+  H, W, C  height, width and channels of an image, in pixels and numbers per pixel
+  E        numbers in one embedding of a label or of a weight block
+  B, b     weight blocks of a CNN layer, and numbers in one block
+  F        features of one support image, as the generator of one layer sees them
+  D        numbers in one token
+  T        tasks of a sequence
 """
 
 from __future__ import annotations
@@ -27,7 +33,22 @@ CONTINUAL_LOSS_TERMS = ('all', 'last')
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-  """The training loss (spec/model.md sections 1 and 5)."""
+  """What training minimises (docs/spec/model.md, sections 1 and 5).
+
+  Attributes:
+    label_smoothing: share of each target that is spread evenly over all classes, 0 <= share < 1.
+    l2_weight: weight of the sum of squares of the CNN's kernels.
+    variation_weight: weight of sum(generated^2) / sum(trained^2), for tensors of the convolutions
+      that are the sum of a generated and a trained part.
+    warmup_steps: steps over which the loss moves from the warm-up heads on inner layers to the
+      final logits; 0 if there are no heads.
+    shared_head_weight: weight of the loss of the real-class head, which predicts from the shared
+      features which class of the dataset a support image belongs to.
+    pretrain_shared: whether the shared features and that head are trained alone, without a CNN.
+
+  Raises:
+    InputError: a field is out of range.
+  """
 
   label_smoothing: float = 0.0
   l2_weight: float = 0.0
@@ -49,10 +70,20 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """Gradient descent with learning_rate * decay_rate ** (step / decay_steps).
+  """How gradients change the trained variables (docs/spec/model.md, section 1).
 
-  gradient_norm_clip: all gradients together are scaled down to this length where they are longer;
-    0: never.
+  The learning rate after so many steps is learning_rate * decay_rate ** (step / decay_steps).
+
+  Attributes:
+    name: the update rule: 'sgd', 'momentum' or 'adam'.
+    learning_rate: the learning rate at step 0.
+    decay_steps: steps after which the learning rate has been multiplied by decay_rate once.
+    decay_rate: factor of the learning rate; 1 leaves it constant.
+    gradient_norm_clip: largest L2 norm of the gradient over all variables; a longer gradient is
+      scaled down to it. 0 means that there is no limit.
+
+  Raises:
+    InputError: a field is out of range.
   """
 
   name: str = 'sgd'
@@ -74,14 +105,24 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ContinualConfig:
-  """How a sequence of tasks is learned (docs/spec/continual.md).
+  """How a sequence of tasks is learned (docs/spec/continual.md, sections 1 to 3).
 
-  Attributes: scenario: task_incremental, class_incremental or mini_batch. method: the Continual
-    HyperTransformer or a baseline. train_length: tasks of a sequence in training (in mini_batch:
-    pieces of one support set). eval_length: the same in evaluation. loss: prototypical or
-    cross_entropy. loss_terms: 'all' asks queries after every task, 'last' only after the last one.
-    mixed_queries: class_incremental only: a batch of queries has images of all tasks so far, not of
-    one task.
+  Attributes:
+    scenario: 'task_incremental' (queries are classified among the classes of their own task),
+      'class_incremental' (among those of all tasks so far) or 'mini_batch' (the "tasks" are pieces
+      of one support set).
+    method: the Continual HyperTransformer, or one of the baselines in CONTINUAL_METHODS.
+    train_length: T in training, the tasks of a sequence (in mini_batch: pieces of a support set).
+    eval_length: T in evaluation.
+    loss: 'prototypical' (scores are distances to prototypes) or, in mini_batch only,
+      'cross_entropy' (the CNN gives K logits).
+    loss_terms: 'all' if queries are asked after every task of a training sequence, 'last' if only
+      after the last one.
+    mixed_queries: whether a batch of queries has images of all tasks so far and not of one task;
+      class_incremental only.
+
+  Raises:
+    InputError: a field is out of range, or two do not go together.
   """
 
   scenario: str
@@ -100,36 +141,41 @@ class ContinualConfig:
     positive(self, train_length='num_tasks', eval_length='eval_num_tasks')
     require(
       not self.mixed_queries or self.scenario == 'class_incremental',
-      f'mixed_queries does not go with continual_scenario={self.scenario}: it is for class_incremental, where '
-      'queries do not come with their task.',
+      f'mixed_queries does not go with continual_scenario={self.scenario}: it is for '
+      'class_incremental, where queries do not come with their task.',
     )
     require(
       self.prototypical or self.scenario == 'mini_batch',
-      f'continual_loss=cross_entropy does not go with continual_scenario={self.scenario} (classes change from '
-      'task to task, the CNN has one output per class of one task): use prototypical, or mini_batch.',
+      f'continual_loss=cross_entropy does not go with continual_scenario={self.scenario} (classes '
+      'change from task to task, the CNN has one output per class of one task): use prototypical, '
+      'or mini_batch.',
     )
     require(
       self.prototypical or self.method != 'constant_protonet',
-      'continual_loss=cross_entropy does not go with continual_method=constant_protonet: without prototypes it '
-      'learns nothing from a support set. Use continual_loss=prototypical.',
+      'continual_loss=cross_entropy does not go with continual_method=constant_protonet: without '
+      'prototypes it learns nothing from a support set. Use continual_loss=prototypical.',
     )
 
   @property
   def prototypical(self) -> bool:
+    """Whether queries are classified by their distances to prototypes, and not by logits."""
     return self.loss == 'prototypical'
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-  """How checkpoints are evaluated.
+  """How checkpoints are evaluated. A preset is a named group of classes.
 
   Attributes:
-    num_episodes: tasks (with a continual scenario: sequences of tasks) per checkpoint and preset.
+    num_episodes: tasks per checkpoint and preset; with a continual scenario, sequences of tasks.
     num_batches: query batches per task.
-    batch_size: images per query batch.
-    once: evaluate the newest checkpoint only.
-    checkpoint: evaluate this one only (a path without ending); '' for all that come.
+    batch_size: images in one query batch, over all classes.
+    once: whether only the newest checkpoint is evaluated.
+    checkpoint: path, without ending, of the only checkpoint to evaluate; '' for all that appear.
     timeout_secs: seconds without a new checkpoint after which the evaluator ends; 0 waits for ever.
+
+  Raises:
+    InputError: a field is out of range.
   """
 
   num_episodes: int = 512
@@ -154,13 +200,21 @@ class EvalConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-  """One run: where it writes, how long it trains, where it starts.
+  """Where a run writes, how long it trains, and where it starts.
 
-  Attributes: log_dir: the folder of checkpoints and summaries. train_steps: updates in all.
-    steps_between_saves: updates between two checkpoints. restore_shared_from: a checkpoint, or its
-    folder, from which a new run takes its shared features; '' for none. seed: makes the run repeat;
-    None: one is drawn. episodes_per_step: episodes whose mean loss one update makes smaller.
-    kernel_threads: threads of one operation on a CPU; 0: one per core.
+  Attributes:
+    log_dir: folder of the checkpoints and summaries.
+    train_steps: updates of the variables in all.
+    steps_between_saves: updates between two checkpoints.
+    restore_shared_from: a checkpoint, or the folder of one, from which a new run takes its shared
+      features; '' if they start at random.
+    seed: number that makes a run repeatable; None for the seed of the run that goes on, or for one
+      drawn at random.
+    episodes_per_step: episodes whose mean loss one update minimises.
+    kernel_threads: CPU threads that share one operation; 0 for one per core.
+
+  Raises:
+    InputError: a field is out of range, or log_dir is empty.
   """
 
   log_dir: str
@@ -186,11 +240,22 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """All that a run is made of; made once, by from_flags.settings_from, and handed down in parts.
+  """All that a run is made of.
+
+  A program makes it once, by from_flags.settings_from, and hands its parts down.
 
   Attributes:
-    continual: None for the ordinary HyperTransformer.
-    flag_values: every flag by name, for flags.json only.
+    model: the HyperTransformer and the CNN that it generates.
+    loss: what training minimises.
+    optimizer: how gradients change the variables.
+    episodes: how the episodes of training are drawn, and those of the test set beside it.
+    train_augmentation: how the images of training episodes are changed at random.
+    test_augmentation: the same for test episodes and for the tasks of the evaluator.
+    continual: how sequences of tasks are learned; None if tasks are learned one by one.
+    data: which images are read.
+    run: where the run writes, how long it trains, and where it starts.
+    evaluation: how checkpoints are evaluated.
+    flag_values: the value of every flag by its name; only for writing and comparing flags.json.
   """
 
   model: ModelConfig

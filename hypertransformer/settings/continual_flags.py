@@ -1,4 +1,7 @@
-"""What flags of a continual run (--continual_scenario) go with which others."""
+"""The flags of sequences of tasks (--continual_scenario): which others they go with.
+
+Also what the values of several of them together mean for the model.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from hypertransformer import errors
 
 DEFAULT_EMBEDDING_UNITS = 32
 
-# Flags that say nothing without a scenario.
+# Flags that have no meaning without a scenario.
 NEED_SCENARIO = (
   'continual_method',
   'continual_loss',
@@ -18,7 +21,7 @@ NEED_SCENARIO = (
   'embedding_units',
 )
 
-# (flag, the only value that goes with a scenario, why)
+# Flags that do not go with a scenario: (flag, the only value that does, why).
 REFUSED = (
   ('warmup_steps', 0, 'warm-up heads are logits of one task'),
   (
@@ -42,14 +45,27 @@ REFUSED = (
 
 
 def embedding_units(v: Mapping[str, Any]) -> int:
-  """--embedding_units with its default: 32 for prototypes, 0 (the CNN has logits) without them."""
+  """Returns U, the outputs of a CNN whose queries are classified by prototypes.
+
+  Args:
+    v: flag values by name. An --embedding_units of 0 there stands for the default.
+
+  Returns:
+    U, or 0 if there are no prototypes: the CNN then gives logits.
+  """
   prototypical = v['continual_scenario'] != 'none' and v['continual_loss'] == 'prototypical'
   return v['embedding_units'] or (DEFAULT_EMBEDDING_UNITS if prototypical else 0)
 
 
 def support_classes(v: Mapping[str, Any]) -> int:
-  """Classes whose support samples a generator sees at once: in the merged HyperTransformer those of
-  all tasks of the longest sequence it is to take, otherwise 0, which stands for those of one task.
+  """Returns how many classes the images of one support set can have.
+
+  For the merged HyperTransformer, which sees the support sets of several tasks at once, these are
+  the classes of the longest sequence in training or evaluation. Otherwise 0 is returned, which
+  stands for the classes of one task.
+
+  Args:
+    v: flag values by name.
   """
   together = v['continual_method'] == 'merged_hypertransformer' and v['continual_scenario'] in (
     'task_incremental',
@@ -59,8 +75,14 @@ def support_classes(v: Mapping[str, Any]) -> int:
 
 
 def support_classes_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-  """What of the two makes merged HyperTransformers for other numbers of classes, in one line; [] if
-  nothing does.
+  """Explains why a merged HyperTransformer is another model because its `support_classes` changed.
+
+  Args:
+    old: all flag values by name, of the run so far.
+    new: all flag values by name, as they are now.
+
+  Returns:
+    One line of text; an empty list if the number of classes is the same.
   """
   if support_classes(old) == support_classes(new):
     return []
@@ -77,7 +99,15 @@ def support_classes_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> l
 
 
 def check(v: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-  """Raises InputError for flags that do not go with --continual_scenario, or not without it."""
+  """Checks that the flags go with the value of --continual_scenario.
+
+  Args:
+    v: flag values by name.
+    defaults: the default of every flag by name.
+
+  Raises:
+    InputError: a flag needs a scenario and there is none, or does not go with the scenario.
+  """
   scenario = v['continual_scenario']
   if scenario == 'none':
     for name in NEED_SCENARIO:
@@ -95,8 +125,8 @@ def check(v: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     )
   errors.require(
     v['continual_loss'] == 'prototypical' or v['embedding_units'] == 0,
-    f'embedding_units={v["embedding_units"]} does not go with continual_loss=cross_entropy, whose CNN has '
-    'num_labels logits: leave it at 0.',
+    f'embedding_units={v["embedding_units"]} does not go with continual_loss=cross_entropy, whose '
+    'CNN has num_labels logits: leave it at 0.',
   )
   errors.require(
     v['continual_method'] != 'constant_protonet' or not v['restore_shared_features_from'],

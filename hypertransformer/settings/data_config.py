@@ -1,4 +1,4 @@
-"""Which images a run reads, how episodes are drawn from them, and how images are changed at random."""
+"""Which images a run reads, how episodes are drawn, and how images are changed at random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ from hypertransformer.settings.checks import not_negative, positive
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeConfig:
-  """How an episode is drawn (spec/data.md section 3). samples: images in all, not per class."""
+  """How an episode is drawn (docs/spec/data.md, section 3).
+
+  Attributes:
+    num_labels: K, the classes of an episode.
+    support_samples: Ns, the support images over all classes (not of each class).
+    query_samples: Nq, the query images over all classes.
+    balanced: whether every class has the same number of images, as far as it divides, in the
+      support set and in the query set. The two sets are then drawn independently.
+    unlabeled_per_class: support images of each class whose label is hidden.
+    disjoint_query: whether no query image may be a support image of its episode.
+
+  Raises:
+    InputError: a field is out of range, or two do not go together.
+  """
 
   num_labels: int = 4
   support_samples: int = 32
@@ -30,8 +43,8 @@ class EpisodeConfig:
     not_negative(self, unlabeled_per_class='unlabeled_samples_per_class')
     require(
       self.unlabeled_per_class == 0 or self.balanced,
-      f'unlabeled_samples_per_class={self.unlabeled_per_class} needs --balanced_batches: without it '
-      'a class may have no support sample left.',
+      f'unlabeled_samples_per_class={self.unlabeled_per_class} needs --balanced_batches: without '
+      'it a class may have no support sample left.',
     )
     per_class = self.support_samples // self.num_labels
     require(
@@ -43,16 +56,28 @@ class EpisodeConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationConfig:
-  """Which augmentations there are, and how often each is on.
+  """How the images of an episode are changed at random (docs/spec/data.md, section 4).
 
-  An operation of probability 0 is never built. `angle_range` is in degrees: angles are uniform in
-  [-angle_range, angle_range). `random_rotate_by_90` turns by 0 to 3 quarter turns, always.
-  `per_label` draws a setting per class instead of per episode (new classes by rotation).
-  `photographic` is the flag apply_image_augmentations, `photographic_individually` the flag
-  augment_images_individually.
+  A change whose probability is 0 has no operations in the graph.
+
+  Attributes:
+    rotation_probability: probability of a rotation by a random angle.
+    smooth_probability: probability of smoothing by the mean of 3 x 3 pixels.
+    contrast_probability: probability of a change of contrast.
+    resize_probability: probability of shrinking, with zeros around the smaller image.
+    negate_probability: probability of the negative of the image.
+    roll_probability: probability of a cyclic shift.
+    angle_range: a rotation is by an angle from [-angle_range, angle_range), in degrees.
+    random_rotate_by_90: whether images are turned by 0, 1, 2 or 3 quarter turns, each time.
+    per_label: whether random settings are drawn for each class of an episode and not once for the
+      whole episode; rotated characters then make new classes.
+    photographic: whether flip, hue, brightness, contrast and crop are changed as well (the flag
+      apply_image_augmentations).
+    photographic_individually: whether these are drawn for each image, and not once for the support
+      set and once for the query set (the flag augment_images_individually).
 
   Raises:
-    InputError: a probability outside [0, 1] or an angle range that is negative or not finite.
+    InputError: a probability is outside [0, 1], or the angle range is negative or not finite.
   """
 
   rotation_probability: float = 0.0
@@ -79,7 +104,7 @@ class AugmentationConfig:
 
   @property
   def needs_floats(self) -> bool:
-    """Whether an operation is configured that computes new colours (all but turns by 90)."""
+    """Whether one of the changes that have a probability is on: these need images as floats."""
     return any(
       getattr(self, field.name) > 0.0
       for field in dataclasses.fields(self)
@@ -92,15 +117,17 @@ class DataConfig:
   """Which images a run reads.
 
   Attributes:
-    folder: the folder with NAME.npy or NAME/ of each dataset (--data_numpy_dir).
-    tfds_folder: the folder of tensorflow_datasets, None for its default.
-    train_dataset: 'name' or 'name:0-9,20' of the training episodes.
-    test_dataset: the same of the test episodes beside training.
-    test_split: the split of tensorflow_datasets for test and evaluation.
-    eval_datasets: the evaluator's presets, as in the flag; '' for the two datasets above.
-    shuffle_labels_seed: permutes the classes of every dataset; 0 leaves them.
-    use_labels: how many classes a dataset that is given without labels has.
-    image_size: height and width of images as the CNN sees them, pixels.
+    folder: folder that holds NAME.npy or NAME/ for each dataset (--data_numpy_dir).
+    tfds_folder: folder of the package tensorflow_datasets; None for its default.
+    train_dataset: dataset and classes of the training episodes: 'name' or 'name:0-9,20'.
+    test_dataset: the same for the test episodes beside training.
+    test_split: split of a dataset of tensorflow_datasets that test and evaluation read.
+    eval_datasets: presets of the evaluator, written as in the flag; '' for the two datasets above.
+    shuffle_labels_seed: seed of a permutation of the classes of every dataset; 0 leaves them in
+      order.
+    use_labels: how many classes, the first ones, are taken of a dataset whose name comes without
+      class numbers.
+    image_size: height and width of the images as the CNN sees them, in pixels.
   """
 
   folder: str

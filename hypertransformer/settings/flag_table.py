@@ -1,6 +1,6 @@
-"""The table of flags: name, type, default, help, closed set.
+"""The table of all flags: name, type, default, help text and allowed values.
 
-Names, types, defaults and closed sets of the first 89 are the original's.
+The first 89 are the original's; their names, types, defaults and allowed values are the same there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,16 @@ from hypertransformer.settings import config, continual_flags
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-  """One flag. kind: int, float, bool, str; choices: its closed set. model: a change of it makes
-  another model (or other classes of training and test), so a run cannot be resumed with it.
+  """One flag of the command line.
+
+  Attributes:
+    name: the name, without dashes.
+    kind: the type of its value: int, float, bool or str.
+    default: the value if the flag is not given.
+    help: the text that --help shows.
+    choices: the only values that are allowed; () if there is no such list.
+    model: whether another value makes another model (or mixes the classes of training and test), so
+      that a run cannot be resumed with it.
   """
 
   name: str
@@ -25,335 +33,601 @@ class Flag:
   model: bool = False
 
 
-def _group(*flags_in_group: Flag) -> tuple[Flag, ...]:
-  return flags_in_group
-
-
 def _model(
   name: str, kind: type, default: Any, help_text: str, choices: tuple[str, ...] = ()
 ) -> Flag:
+  """A flag whose change makes another model."""
   return Flag(name, kind, default, help_text, choices, model=True)
 
 
-EPISODE_FLAGS = _group(
-  _model('num_labels', int, 4, 'K: classes of an episode ("way")'),
-  Flag('samples_transformer', int, 32, 'Ns: support images of an episode, over all classes'),
-  Flag('samples_cnn', int, 128, 'Nq: query images of an episode, over all classes'),
+EPISODE_FLAGS = (
+  _model('num_labels', int, 4, 'K: classes of one task ("way")'),
+  Flag('samples_transformer', int, 32, 'Ns: support images of one task, over all its classes'),
+  Flag('samples_cnn', int, 128, 'Nq: query images of one task in training, over all its classes'),
   Flag(
-    'balanced_batches', bool, False, 'the same number of support (query) images for every class'
+    'balanced_batches',
+    bool,
+    False,
+    'give every class of a task the same number of support images, and of query images',
   ),
-  Flag('unlabeled_samples_per_class', int, 0, 'support images of each class whose label is hidden'),
   Flag(
-    'use_labels', int, 8, 'classes of a dataset that is given without labels: the first so many'
+    'unlabeled_samples_per_class',
+    int,
+    0,
+    'support images of each class whose label is hidden from the model',
   ),
-  Flag('num_sample_repeats', int, 1, 'without effect (as in the original)'),
+  Flag(
+    'use_labels',
+    int,
+    8,
+    'classes that are used of a dataset whose flag names no classes: the first so many',
+  ),
+  Flag('num_sample_repeats', int, 1, 'has no effect, as in the original'),
 )
 
-DATA_FLAGS = _group(
-  Flag('data_numpy_dir', str, '', 'folder with NAME.npy or NAME/ of each dataset'),
+DATA_FLAGS = (
+  Flag(
+    'data_numpy_dir',
+    str,
+    '',
+    'folder that holds the data: the file NAME.npy or the folder NAME/ for each dataset',
+  ),
   Flag(
     'data_dir',
     str,
     None,
-    'folder of tensorflow_datasets, for names not in --data_numpy_dir; empty: its default',
+    'folder of the package tensorflow_datasets, which is asked for datasets that are not in '
+    '--data_numpy_dir; empty: the default of that package',
   ),
-  Flag('train_dataset', str, 'emnist', 'NAME or NAME:0-9,20,30-39 (class labels)'),
-  Flag('test_dataset', str, 'emnist:8-61', 'the same, for the test episodes beside training'),
+  Flag(
+    'train_dataset',
+    str,
+    'emnist',
+    'dataset of the training tasks, and which of its classes: NAME or NAME:0-9,20,30-39',
+  ),
+  Flag(
+    'test_dataset',
+    str,
+    'emnist:8-61',
+    'dataset and classes of the test tasks beside training, written in the same way',
+  ),
   Flag(
     'test_split',
     str,
     'train',
-    'split of tensorflow_datasets for --test_dataset and --eval_datasets',
+    'split of a dataset of tensorflow_datasets that --test_dataset and --eval_datasets read',
   ),
   _model(
-    'shuffle_labels_seed', int, 0, '> 0: permute the classes of every dataset with this seed first'
+    'shuffle_labels_seed',
+    int,
+    0,
+    'seed of a permutation of the classes of every dataset, made before classes are chosen by '
+    'number; 0: no permutation',
   ),
-  _model('image_size', int, 28, 'height and width of images as the CNN sees them, pixels'),
-)
-
-AUGMENTATION_FLAGS = _group(
-  Flag('rotation_probability', float, 0.0, 'probability of a rotation by up to --angle_range'),
-  Flag('boundary_probability', float, 0.0, 'without effect (as in the original)'),
-  Flag('smooth_probability', float, 0.5, 'probability of a 3x3 mean filter'),
-  Flag('contrast_probability', float, 0.5, 'probability of a change of contrast'),
-  Flag('resize_probability', float, 0.0, 'probability of a shrinking to 70..100 %'),
-  Flag('negate_probability', float, 0.0, 'probability of a negative'),
-  Flag('roll_probability', float, 0.0, 'probability of a cyclic shift by up to 30 %'),
-  Flag('angle_range', float, 180.0, 'largest angle of a rotation, degrees'),
-  Flag('random_rotate_by_90', bool, False, 'rotate by 0, 90, 180 or 270 degrees'),
-  Flag(
-    'per_label_augmentation', bool, False, 'one random setting per class instead of one per episode'
-  ),
-  Flag(
-    'apply_image_augmentations', bool, False, 'flip, hue, brightness, contrast and crop in training'
-  ),
-  Flag('augment_images_individually', bool, False, 'those drawn per image, not per batch'),
-  Flag('test_rotation_probability', float, -1.0, 'for the test set; -1: as in training'),
-  Flag('test_smooth_probability', float, -1.0, 'for the test set; -1: as in training'),
-  Flag('test_contrast_probability', float, -1.0, 'for the test set; -1: as in training'),
-  Flag('test_resize_probability', float, -1.0, 'for the test set; -1: as in training'),
-  Flag('test_negate_probability', float, -1.0, 'for the test set; -1: as in training'),
-  Flag('test_roll_probability', float, -1.0, 'for the test set; -1: as in training'),
-  Flag('test_angle_range', float, -1.0, 'for the test set; -1: as in training'),
-  Flag('test_random_rotate_by_90', bool, False, 'for the test set'),
-  Flag('test_per_label_augmentation', bool, False, 'for the test set'),
-)
-
-CNN_FLAGS = _group(
-  _model('cnn_model_name', str, '3-layer', 'the CNN: 3-layer, 4-layer or maxpool-4-layer'),
-  _model('kernel_size', int, 3, 'kernel size of its convolutions'),
-  _model('stride', int, 2, 'stride of its convolutions'),
-  _model('default_num_channels', int, 16, 'channels of its convolutions'),
   _model(
-    'cnn_activation', str, 'relu', 'activation of its convolutions', choices=('relu', 'lrelu')
+    'image_size',
+    int,
+    28,
+    'height and width of the images as the CNN sees them, in pixels; images of another size are '
+    'resized',
   ),
-  Flag('cnn_dropout_rate', float, 0.0, 'dropout before the logits, query pass of training only'),
+)
+
+AUGMENTATION_FLAGS = (
+  Flag(
+    'rotation_probability',
+    float,
+    0.0,
+    'probability that the images of a task are rotated, by up to --angle_range',
+  ),
+  Flag('boundary_probability', float, 0.0, 'has no effect, as in the original'),
+  Flag(
+    'smooth_probability',
+    float,
+    0.5,
+    'probability that the images of a task are smoothed by a mean over 3 x 3 pixels',
+  ),
+  Flag(
+    'contrast_probability',
+    float,
+    0.5,
+    'probability that the contrast of the images of a task is changed',
+  ),
+  Flag(
+    'resize_probability',
+    float,
+    0.0,
+    'probability that the images of a task are shrunk to 70 to 100 % of their size',
+  ),
+  Flag(
+    'negate_probability',
+    float,
+    0.0,
+    'probability that the images of a task become negatives (255 - value)',
+  ),
+  Flag(
+    'roll_probability',
+    float,
+    0.0,
+    'probability that the images of a task are shifted cyclically, by up to 30 % of their size',
+  ),
+  Flag('angle_range', float, 180.0, 'largest angle of a rotation, to either side, in degrees'),
+  Flag(
+    'random_rotate_by_90',
+    bool,
+    False,
+    'rotate the images of each task by 0, 90, 180 or 270 degrees',
+  ),
+  Flag(
+    'per_label_augmentation',
+    bool,
+    False,
+    'draw the random changes for each class of a task, not once for the whole task; rotated '
+    'characters then make new classes',
+  ),
+  Flag(
+    'apply_image_augmentations',
+    bool,
+    False,
+    'change photographs in training: flip, hue, brightness, contrast and crop',
+  ),
+  Flag(
+    'augment_images_individually',
+    bool,
+    False,
+    'with --apply_image_augmentations: draw these changes for each image, not once for all '
+    'support images and once for all query images',
+  ),
+  Flag(
+    'test_rotation_probability',
+    float,
+    -1.0,
+    '--rotation_probability for the images of the test set (test tasks beside training, and '
+    'evaluation); -1: as in training',
+  ),
+  Flag(
+    'test_smooth_probability',
+    float,
+    -1.0,
+    '--smooth_probability for the images of the test set (test tasks beside training, and '
+    'evaluation); -1: as in training',
+  ),
+  Flag(
+    'test_contrast_probability',
+    float,
+    -1.0,
+    '--contrast_probability for the images of the test set (test tasks beside training, and '
+    'evaluation); -1: as in training',
+  ),
+  Flag(
+    'test_resize_probability',
+    float,
+    -1.0,
+    '--resize_probability for the images of the test set (test tasks beside training, and '
+    'evaluation); -1: as in training',
+  ),
+  Flag(
+    'test_negate_probability',
+    float,
+    -1.0,
+    '--negate_probability for the images of the test set (test tasks beside training, and '
+    'evaluation); -1: as in training',
+  ),
+  Flag(
+    'test_roll_probability',
+    float,
+    -1.0,
+    '--roll_probability for the images of the test set (test tasks beside training, and '
+    'evaluation); -1: as in training',
+  ),
+  Flag(
+    'test_angle_range',
+    float,
+    -1.0,
+    '--angle_range for the images of the test set (test tasks beside training, and evaluation); '
+    '-1: as in training',
+  ),
+  Flag(
+    'test_random_rotate_by_90',
+    bool,
+    False,
+    '--random_rotate_by_90 for the images of the test set (test tasks beside training, and '
+    'evaluation); not taken from training',
+  ),
+  Flag(
+    'test_per_label_augmentation',
+    bool,
+    False,
+    '--per_label_augmentation for the images of the test set (test tasks beside training, and '
+    'evaluation); not taken from training',
+  ),
+)
+
+CNN_FLAGS = (
+  _model(
+    'cnn_model_name',
+    str,
+    '3-layer',
+    'the CNN that is generated: 3-layer, 4-layer or maxpool-4-layer',
+  ),
+  _model('kernel_size', int, 3, "side of the kernels of the CNN's convolutions, in pixels"),
+  _model('stride', int, 2, "stride of the CNN's convolutions, in pixels"),
+  _model('default_num_channels', int, 16, "output channels of each of the CNN's convolutions"),
+  _model(
+    'cnn_activation',
+    str,
+    'relu',
+    "activation of the CNN's convolutions; lrelu is leaky relu",
+    choices=('relu', 'lrelu'),
+  ),
+  Flag(
+    'cnn_dropout_rate',
+    float,
+    0.0,
+    "share of the input of the CNN's logits layer that is dropped, for query images in training "
+    'only',
+  ),
   _model(
     'number_of_trained_cnn_layers',
     int,
     0,
-    'n > 0: the first n convolutions are trained variables; n < 0: the last',
+    'n > 0: the first n convolutions have trained weights and are not generated; n < 0: the '
+    'last -n; 0: all are generated',
   ),
-  _model('add_trainable_weights', bool, False, 'weight = generated + trained variable'),
+  _model(
+    'add_trainable_weights',
+    bool,
+    False,
+    'add a trained variable to every generated tensor: weight = trained + generated',
+  ),
   _model(
     'separate_evaluation_bn_vars',
     bool,
     False,
-    'the query pass has trained CNN variables of its own',
+    'give the CNN that classifies query images trained variables of its own (such as the scales '
+    'and offsets of batch norm), apart from those used for support images',
   ),
 )
 
-GENERATOR_FLAGS = _group(
+GENERATOR_FLAGS = (
   _model(
     'layerwise_generator',
     str,
     'joint',
-    'joint: one sequence; separate: samples to the encoder, weights to the decoder',
+    'transformer that writes the weights of a layer; joint: samples and weights are one '
+    'sequence of tokens; separate: samples go to the encoder, weights to the decoder',
     choices=('joint', 'separate'),
   ),
   _model(
     'lw_weight_allocation',
     str,
     'spatial',
-    'what one weight block holds: a kernel position or an output channel',
+    'what one weight block of a convolution holds; spatial: the weights of one kernel position; '
+    'output: the kernel of one output channel',
     choices=('spatial', 'output'),
   ),
   _model(
-    'lw_generate_bias', bool, False, 'generate the biases of convolutions (output allocation)'
+    'lw_generate_bias',
+    bool,
+    False,
+    'generate biases for the convolutions, which have none otherwise; needs '
+    '--lw_weight_allocation=output',
   ),
   _model(
-    'lw_generate_bn', bool, False, 'generate gamma and beta of batch norms (output allocation)'
+    'lw_generate_bn',
+    bool,
+    False,
+    'generate the scales and offsets of the batch norms, which are trained otherwise; needs '
+    '--lw_weight_allocation=output',
   ),
-  _model('embedding_dim', int, 8, 'E: size of label and weight embeddings'),
-  _model('num_layers', int, 4, 'transformer blocks'),
-  _model('heads', int, 4, 'attention heads'),
+  _model(
+    'embedding_dim', int, 8, 'E: numbers in the embedding of a label and in that of a weight block'
+  ),
+  _model(
+    'num_layers',
+    int,
+    4,
+    'blocks of the transformer (as many again for its decoder, if there is one)',
+  ),
+  _model('heads', int, 4, "heads of the transformer's attention"),
   _model(
     'lw_key_query_dim',
     float,
     1.0,
-    'width of queries and keys: a fraction of the token width if <= 3',
+    "width of the attention's queries and keys, all heads together; up to 3: a fraction of the "
+    'token width D; above: the width itself',
   ),
-  _model('lw_value_dim', float, 1.0, 'width of values, likewise'),
-  _model('lw_inner_dim', float, 1.0, 'inner width of feed-forward layers, likewise; 0: none'),
+  _model('lw_value_dim', float, 1.0, "width of the attention's values, given in the same way"),
   _model(
-    'transformer_activation', str, 'softmax', 'attention weights', choices=('softmax', 'sigmoid')
+    'lw_inner_dim',
+    float,
+    1.0,
+    "width of the inner layer of the transformer's feed-forward parts, given in the same way; "
+    '0: no feed-forward parts',
+  ),
+  _model(
+    'transformer_activation',
+    str,
+    'softmax',
+    "what turns the attention's logits into attention weights",
+    choices=('softmax', 'sigmoid'),
   ),
   _model(
     'transformer_nonlinearity',
     str,
     'relu',
-    'of feed-forward layers',
+    "nonlinearity of the transformer's feed-forward parts; lrelu is leaky relu",
     choices=('gelu', 'relu', 'lrelu'),
   ),
   _model(
     'transformer_skip_last_nonlinearity',
     bool,
     False,
-    'none in the last encoder block; without effect with a decoder or the separate generator',
+    'leave the nonlinearity out of the last encoder block; no effect with --use_decoder or '
+    '--layerwise_generator=separate',
   ),
-  _model('use_decoder', bool, False, 'encoder and decoder, not the encoder alone'),
-  Flag('dropout_rate', float, 0.0, 'dropout of the transformer'),
-  Flag('query_key_dim', int, 256, 'without effect (as in the original): see --lw_key_query_dim'),
-  Flag('value_dim', int, 256, 'without effect (as in the original): see --lw_value_dim'),
-  Flag('internal_dim', int, 512, 'without effect (as in the original): see --lw_inner_dim'),
+  _model('use_decoder', bool, False, 'put a decoder behind the encoder of the joint generator'),
+  Flag('dropout_rate', float, 0.0, 'dropout inside the transformer, in training only'),
+  Flag('query_key_dim', int, 256, 'has no effect, as in the original; use --lw_key_query_dim'),
+  Flag('value_dim', int, 256, 'has no effect, as in the original; use --lw_value_dim'),
+  Flag('internal_dim', int, 512, 'has no effect, as in the original; use --lw_inner_dim'),
 )
 
-FEATURE_FLAGS = _group(
+FEATURE_FLAGS = (
   _model(
     'shared_feature_extractor',
     str,
     'none',
-    'convolutions read off each support image once',
+    'convolutions that compute features of each support image once, for the generators of all '
+    'layers; none: no such features',
     choices=('none', '2-layer', '3-layer', '4-layer'),
   ),
-  _model('shared_features_dim', int, 32, 'its channels'),
   _model(
-    'shared_feature_extractor_padding', str, 'valid', 'its padding', choices=('valid', 'same')
+    'shared_features_dim',
+    int,
+    32,
+    'channels of --shared_feature_extractor, which is the number of its features',
   ),
-  Flag('shared_fe_dropout', float, 0.0, 'dropout of the shared features'),
+  _model(
+    'shared_feature_extractor_padding',
+    str,
+    'valid',
+    'padding of the convolutions of --shared_feature_extractor',
+    choices=('valid', 'same'),
+  ),
+  Flag(
+    'shared_fe_dropout',
+    float,
+    0.0,
+    'dropout of the features of --shared_feature_extractor, in training only',
+  ),
   _model(
     'num_layerwise_features',
     str,
     '',
-    'channels of the local convolutions of each layer; empty: the larger '
-    'of its input and output channels, of a logits layer the input channels; 0: none',
+    "channels of the convolutions that compute a layer's own features of the support images "
+    "from the activations that enter the layer; 0: none; empty: the larger of the layer's input "
+    'and output channels (logits layer: its input channels)',
   ),
   _model(
-    'lw_use_nonlinear_feature', bool, False, "features of the logits layer from relu'd activations"
+    'lw_use_nonlinear_feature',
+    bool,
+    False,
+    'take the features for the logits layer after a relu, not before it',
   ),
   _model(
     'logits_feature_extractor',
     str,
     'default',
-    'features of the logits layer: convolution, flattened activations, or both',
+    'what the generator of the logits layer sees of the support images; default: features from '
+    'a convolution; passthrough: the flattened activations; mix: both; the last two need '
+    '--cnn_model_name=maxpool-4-layer',
     choices=('default', 'passthrough', 'mix'),
   ),
-  Flag('fe_dropout', float, 0.0, 'dropout of the local features'),
+  Flag(
+    'fe_dropout',
+    float,
+    0.0,
+    "dropout of a layer's own features (--num_layerwise_features), in training only",
+  ),
   Flag(
     'max_prob_remove_unlabeled',
     float,
     0.0,
-    'hide unlabelled support samples with a probability of up to this',
+    'largest probability with which a training step hides support images that have no label; '
+    'each step draws its own probability below it',
   ),
-  Flag(
-    'max_prob_remove_labeled',
-    float,
-    0.0,
-    'hide labelled support samples with a probability of up to this',
-  ),
+  Flag('max_prob_remove_labeled', float, 0.0, 'the same for support images that have a label'),
 )
 
-LOSS_FLAGS = _group(
-  Flag('label_smoothing', float, 0.0, 'label smoothing of the cross-entropy'),
-  Flag('l2_reg_weight', float, 0.0, 'weight of sum(kernel^2) of the CNN'),
+LOSS_FLAGS = (
+  Flag(
+    'label_smoothing',
+    float,
+    0.0,
+    'share of the target of every cross-entropy that is spread evenly over all classes',
+  ),
+  Flag(
+    'l2_reg_weight', float, 0.0, "weight of the regularisation sum(kernel^2) over the CNN's kernels"
+  ),
   Flag(
     'weight_variation_regularization',
     float,
     0.0,
-    'weight of sum(generated^2) / sum(trained^2), with --add_trainable_weights',
+    'weight of the regularisation sum(generated^2) / sum(trained^2) of the convolutions; needs '
+    '--add_trainable_weights',
   ),
   _model(
     'warmup_steps',
     int,
     0,
-    '> 0: train logits heads on the inner layers first, sliding over so many steps',
+    '> 0: give the inner layers logits of their own (warm-up heads), and move the loss from '
+    'these to the final logits over so many steps; 0: no warm-up',
   ),
-  Flag('shared_head_weight', float, 0.0, 'weight of the real-class loss on the shared features'),
+  Flag(
+    'shared_head_weight',
+    float,
+    0.0,
+    "weight of a second loss: the shared features predict each support image's class in the "
+    'dataset (the real-class head)',
+  ),
   Flag(
     'pretrain_shared_feature',
     bool,
     False,
-    'train the shared feature extractor alone, by the real-class loss',
+    'train only the shared features and the real-class head; no CNN is generated',
   ),
   Flag(
     'restore_shared_features_from',
     str,
     '',
-    'checkpoint (or its folder) to start the shared features from',
+    'checkpoint (its path without ending, or its folder) whose shared features a new run starts '
+    'from',
   ),
 )
 
-RUN_FLAGS = _group(
-  Flag('train_log_dir', str, '/tmp/experiment', 'folder of checkpoints and summaries'),
-  Flag('train_steps', int, 10_000, 'updates in all'),
-  Flag('steps_between_saves', int, 50_000, 'updates between checkpoints'),
+RUN_FLAGS = (
+  Flag(
+    'train_log_dir', str, '/tmp/experiment', 'folder of the checkpoints and summaries of the run'
+  ),
+  Flag('train_steps', int, 10_000, 'updates of the variables in all, also if the run is resumed'),
+  Flag('steps_between_saves', int, 50_000, 'updates between two checkpoints'),
   Flag('learning_rate', float, 0.001, 'learning rate at step 0'),
   Flag(
-    'learning_rate_decay_steps', float, 10_000.0, 'steps per factor of --learning_rate_decay_rate'
+    'learning_rate_decay_steps',
+    float,
+    10_000.0,
+    'steps after which the learning rate has been multiplied by --learning_rate_decay_rate '
+    'once; it falls smoothly',
   ),
-  Flag('learning_rate_decay_rate', float, 1.0, 'factor of the learning rate'),
+  Flag(
+    'learning_rate_decay_rate',
+    float,
+    1.0,
+    'factor of the learning rate per --learning_rate_decay_steps; 1: constant',
+  ),
 )
 
-EVALUATION_FLAGS = _group(
+EVALUATION_FLAGS = (
   Flag(
     'eval_datasets',
     str,
     '',
-    'omniglot, strokes, miniimagenet or tieredimagenet (their presets train, '
-    'val, test), or PRESET=NAME:0-9,... , comma separated; empty: the train and the test dataset',
+    'classes to evaluate on, separated by commas: PRESET=NAME:0-9,20 gives a group of classes a '
+    'name; omniglot, strokes, miniimagenet or tieredimagenet alone stands for its presets '
+    'train, val and test; empty: --train_dataset and --test_dataset',
   ),
-  Flag('num_task_evals', int, 512, 'tasks per checkpoint and preset'),
-  Flag('num_eval_batches', int, 16, 'query batches per task'),
-  Flag('eval_batch_size', int, 200, 'query images per query batch'),
+  Flag(
+    'num_task_evals',
+    int,
+    512,
+    'tasks (with --continual_scenario: sequences of tasks) on which a checkpoint is evaluated, '
+    'for each preset',
+  ),
+  Flag('num_eval_batches', int, 16, 'query batches of one task in evaluation'),
+  Flag('eval_batch_size', int, 200, 'images of one query batch in evaluation, over all classes'),
 )
 
 # Not in the original.
-OWN_FLAGS = _group(
-  Flag('seed', int, None, 'makes a run repeat; without it, runs differ'),
-  _model('optimizer', str, 'sgd', 'the update rule', choices=('sgd', 'momentum', 'adam')),
-  Flag('disjoint_query', bool, False, 'no query image is a support image of its episode'),
+OWN_FLAGS = (
+  Flag('seed', int, None, 'number that makes a run repeatable; without it, runs differ'),
+  _model(
+    'optimizer',
+    str,
+    'sgd',
+    'update rule of the trained variables; the original has sgd only',
+    choices=('sgd', 'momentum', 'adam'),
+  ),
+  Flag(
+    'disjoint_query',
+    bool,
+    False,
+    'draw query images only from those that are not in the support set',
+  ),
   _model(
     'warmup_heads',
     str,
     'generated',
-    'heads of --warmup_steps: generated, or trained as in the original',
+    'what the warm-up heads (--warmup_steps) are; generated: like every logits layer; trained: '
+    'plain trained layers, as in the original',
     choices=('generated', 'trained'),
   ),
-  Flag(
-    'episodes_per_step', int, 1, 'episodes whose mean loss one step makes smaller (a meta-batch)'
-  ),
+  Flag('episodes_per_step', int, 1, 'tasks whose mean loss one update minimises (a meta-batch)'),
   Flag(
     'kernel_threads',
     int,
     1,
-    'threads of one operation on a CPU; 0: one per core. Small operations are slower on several',
+    'CPU threads that share one operation; 0: one per core; small operations are slower on several',
   ),
   Flag('eval_once', bool, False, 'evaluate the newest checkpoint and exit'),
   Flag('eval_checkpoint', str, '', 'evaluate this checkpoint (its path without .index) and exit'),
   Flag(
-    'eval_timeout_secs', float, 0.0, 'exit when there is no new checkpoint for so long; 0: never'
+    'eval_timeout_secs',
+    float,
+    0.0,
+    'exit when no new checkpoint has appeared for so many seconds; 0: wait for ever',
   ),
 )
 
 # Not in the original either: the Continual HyperTransformer, and what it needs.
-CONTINUAL_FLAGS = _group(
+CONTINUAL_FLAGS = (
   _model(
     'continual_scenario',
     str,
     'none',
-    'none: the HyperTransformer; otherwise sequences of tasks are learned',
+    'learn sequences of tasks; task_incremental: queries are classified among the classes of '
+    'their own task; class_incremental: among those of all tasks so far; mini_batch: the tasks '
+    'are pieces of one support set; none: single tasks',
     choices=('none', *config.CONTINUAL_SCENARIOS),
   ),
   _model(
     'continual_method',
     str,
     'continual_hypertransformer',
-    'what learns them: also two baselines',
+    'what learns the sequences: the Continual HyperTransformer, or a baseline '
+    '(constant_protonet: one trained CNN for all tasks; merged_hypertransformer: sees all '
+    'support sets so far at once)',
     choices=config.CONTINUAL_METHODS,
   ),
-  Flag('num_tasks', int, 3, 'tasks of a training sequence (mini_batch: pieces of a support set)'),
+  Flag(
+    'num_tasks', int, 3, 'T in training: tasks of a sequence (mini_batch: pieces of a support set)'
+  ),
   Flag(
     'eval_num_tasks',
     int,
     5,
-    'tasks of a sequence in evaluation (merged_hypertransformer: as in training)',
+    'T in evaluation: tasks of a sequence; may be larger than --num_tasks '
+    '(merged_hypertransformer: also give it in training)',
   ),
   _model(
     'continual_loss',
     str,
     'prototypical',
-    'by distances to prototypes, or (mini_batch only) from logits',
+    'how queries of a sequence are classified; prototypical: by their distances to the '
+    'prototypes of the classes; cross_entropy: by logits of the CNN (mini_batch only)',
     choices=config.CONTINUAL_LOSSES,
   ),
   Flag(
     'continual_loss_terms',
     str,
     'all',
-    'queries after every task, or after the last only',
+    'when queries count in the loss of a training sequence; all: after every task; last: after '
+    'the last task only',
     choices=config.CONTINUAL_LOSS_TERMS,
   ),
   Flag(
     'mixed_queries',
     bool,
     False,
-    'class_incremental: batches of queries have images of all tasks so far, so that '
-    'batch norm tells nothing of the task',
+    'class_incremental only: give every batch of queries images of all tasks so far, not of one '
+    'task, so that the statistics of batch norm do not tell the task',
   ),
   _model(
     'embedding_units',
     int,
     0,
-    f'outputs of the CNN with prototypes; 0: {continual_flags.DEFAULT_EMBEDDING_UNITS}',
+    'U: outputs of the CNN if queries are classified by prototypes; 0: '
+    f'{continual_flags.DEFAULT_EMBEDDING_UNITS}',
   ),
   _model(
     'generated_weight_scale',
@@ -365,7 +639,8 @@ CONTINUAL_FLAGS = _group(
     'gradient_norm_clip',
     float,
     0.0,
-    'longest gradient, over all variables; longer ones are scaled down; 0: any',
+    'largest length (L2 norm) of the gradient over all variables; a longer one is scaled down; '
+    '0: no limit',
   ),
 )
 

@@ -1,4 +1,4 @@
-"""The flags on the command line: their definition, their defaults, and their values."""
+"""Flags and the command line: defining them, their defaults, and reading their values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from absl import flags, logging
 
 from hypertransformer.settings.flag_table import ALL_FLAGS, WITHOUT_EFFECT
 
-Values = Mapping[str, Any]
+Values = Mapping[str, Any]  # the value of every flag by its name, without dashes
 
 
 def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-  """Defines every flag."""
+  """Defines every flag of the table, on absl's command line unless another is given."""
   makers = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -30,13 +30,14 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def defaults() -> dict[str, Any]:
-  """{flag name: default value}."""
+  """Returns the default value of every flag by its name."""
   return {flag.name: flag.default for flag in ALL_FLAGS}
 
 
 def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
-  """{flag name: value}, with one warning that names flags that were changed although they have no
-  effect.
+  """Returns the value of every flag by its name.
+
+  One warning names all flags that are set although they have no effect.
   """
   result = {flag.name: flag_values[flag.name].value for flag in ALL_FLAGS}
   unchanged = defaults()

@@ -1,5 +1,6 @@
-"""flags.json beside the checkpoints: the flag values that a run was started with, written, read and
-compared.
+"""flags.json, the file beside the checkpoints that tells which flags a run was started with.
+
+It is written, read, and compared with the flags of today.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ FLAGS_FILE = 'flags.json'
 
 
 def read_flags(folder: str) -> dict[str, Any] | None:
-  """The content of flags.json in the folder, as it is; None if there is no such file. Raises
-  InputError if it is not JSON.
+  """Reads flags.json of a folder, without any check of its content.
+
+  Returns:
+    What the file holds; None if there is no such file.
+
+  Raises:
+    InputError: the file cannot be read as JSON.
   """
   path = pathlib.Path(folder) / FLAGS_FILE
   try:
@@ -32,8 +38,9 @@ def read_flags(folder: str) -> dict[str, Any] | None:
 
 
 def write_flags(folder: str, values: flags.Values) -> None:
-  """Writes flag values and the version of this package to flags.json, which is there whole or not
-  at all.
+  """Writes flag values, and the version of this package, to flags.json of a folder.
+
+  The file appears when it is complete: a crash leaves the old one, or none.
   """
   path = pathlib.Path(folder) / FLAGS_FILE
   aside = path.with_suffix('.json.part')
@@ -42,10 +49,10 @@ def write_flags(folder: str, values: flags.Values) -> None:
 
 
 def write_evaluation_flags(folder: str, values: flags.Values) -> bool:
-  """Writes to flags.json in the folder of evaluations what their numbers depend on.
+  """Writes the flags on which the numbers of an evaluation depend to flags.json of its folder.
 
-  Returns whether an earlier evaluator left the same there, so that its results are those of this
-  one.
+  Returns:
+    Whether an earlier evaluator wrote the same flags there, so that its results stay valid.
   """
   settings = changes.evaluation_flags(values)
   before = read_flags(folder) or {}
@@ -54,14 +61,18 @@ def write_evaluation_flags(folder: str, values: flags.Values) -> bool:
 
 
 def seed_of(folder: str) -> int | None:
-  """The seed of the run in the folder; None if there is none, or nobody wrote it down."""
+  """Returns the seed of the run in the folder; None if there is no run, or no seed written down."""
   return (read_flags(folder) or {}).get('seed')
 
 
 def require_same_model(folder: str, values: flags.Values) -> None:
-  """Raises InputError unless training in the folder can go on with these flags: the run in it was
-  started with flags that make another model, or by a version of this package that made another
-  model of them.
+  """Checks that these flags make the same model as the run in the folder, which is to go on.
+
+  A folder without flags.json passes.
+
+  Raises:
+    InputError: the run was started with flags that make another model, or by a version of this
+      package that made another model of the same flags.
   """
   old = read_flags(folder)
   if old is None:
@@ -76,10 +87,14 @@ def require_same_model(folder: str, values: flags.Values) -> None:
 
 
 def why_not_evaluated(folder: str, values: flags.Values) -> str:
-  """Why checkpoints of the run in the folder cannot be evaluated with these flags; '' if they can.
+  """Says why checkpoints of the run in the folder cannot be evaluated with these flags.
 
-  Raises InputError if flags.json cannot be read, or the run is one of an older version that is
-  another model now.
+  Returns:
+    The reason; '' if they can be evaluated, or if there is no flags.json to tell.
+
+  Raises:
+    InputError: flags.json cannot be read, or the run was made by a version of this package that
+      made another model of the same flags.
   """
   old = read_flags(folder)
   if old is None:
@@ -90,18 +105,20 @@ def why_not_evaluated(folder: str, values: flags.Values) -> str:
 
 
 def read_model_flags(folder: str) -> dict[str, Any]:
-  """All flag values of the run in the folder, with defaults for flags that are younger than its
-  flags.json.
+  """Reads and checks all flag values of the run in the folder.
 
-  Raises InputError if flags.json is missing or damaged, or the run is one of an older version that
-  is another model now.
+  Flags that did not exist yet when flags.json was written have their defaults.
+
+  Raises:
+    InputError: flags.json is missing or damaged, or the run was made by a version of this package
+      that made another model of the same flags.
   """
   path = os.path.join(folder, FLAGS_FILE)
   found = read_flags(folder)
   if found is None:
     raise InputError(
-      f'{path} is missing: it says which model the checkpoint is of. Copy it from the training folder '
-      'together with the checkpoint.'
+      f'{path} is missing: it says which model the checkpoint is of. Copy it from the training '
+      'folder together with the checkpoint.'
     )
   if not isinstance(found, dict):
     raise InputError(f'{path} holds no flag values: copy it anew from the training folder.')
@@ -112,8 +129,8 @@ def read_model_flags(folder: str) -> dict[str, Any]:
   ]
   if wrong:
     raise InputError(
-      f'{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no value of that flag: copy the file anew '
-      'from the training folder.'
+      f'{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no value of that flag: copy the file '
+      'anew from the training folder.'
     )
   values = flags.defaults() | found
   older_runs.require_today(folder, values, training=False)
@@ -121,6 +138,7 @@ def read_model_flags(folder: str) -> dict[str, Any]:
 
 
 def _fits(flag: flag_table.Flag, value: Any) -> bool:
+  """Whether the flag can have this value, by its type and its allowed values."""
   if value is None:
     return flag.default is None
   if flag.choices and value not in flag.choices:

@@ -1,5 +1,8 @@
-"""From flag values to the frozen `Settings` of a run: the only place where a flag is asked for by
-its name.
+"""Turns flag values into the frozen `Settings` of a run.
+
+Each configuration of config.py, model_config.py and data_config.py has a function here. They all
+take `v`, the value of every flag by its name, and raise InputError if a value is out of range or
+values do not go together.
 """
 
 from __future__ import annotations
@@ -20,8 +23,13 @@ from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, T
 
 
 def settings_from(v: Values) -> Settings:
-  """All settings of a run. v: every flag's value by name. Raises InputError for values that make no
-  sense.
+  """Makes all settings of a run.
+
+  Args:
+    v: the value of every flag by its name.
+
+  Raises:
+    InputError: a value is out of range, or values do not go together.
   """
   continual = continual_config(v)
   return Settings(
@@ -40,7 +48,7 @@ def settings_from(v: Values) -> Settings:
 
 
 def model_config(v: Values) -> ModelConfig:
-  """The model. Raises InputError for combinations that make no sense."""
+  """Makes the settings of the HyperTransformer and of the CNN that it generates."""
   transformer = TransformerConfig(
     num_layers=v['num_layers'],
     heads=v['heads'],
@@ -91,9 +99,7 @@ def model_config(v: Values) -> ModelConfig:
 
 
 def continual_config(v: Values) -> ContinualConfig | None:
-  """How sequences of tasks are learned; None for the ordinary HyperTransformer. Raises InputError
-  for flags that do not go with it.
-  """
+  """Makes the settings of sequences of tasks; None if tasks are learned one by one."""
   continual_flags.check(v, defaults())
   if v['continual_scenario'] == 'none':
     return None
@@ -109,7 +115,7 @@ def continual_config(v: Values) -> ContinualConfig | None:
 
 
 def _layerwise(text: str) -> int | None:
-  """--num_layerwise_features: '' -> None, else a whole number."""
+  """Reads --num_layerwise_features: a whole number, or None for '', which means the default."""
   require(
     text == '' or (text.isascii() and text.isdigit()),
     f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more.',
@@ -118,7 +124,7 @@ def _layerwise(text: str) -> int | None:
 
 
 def loss_config(v: Values) -> LossConfig:
-  """The loss. Raises InputError where it asks for shared features that there are not."""
+  """Makes the settings of the loss, after checking that the model has what the loss needs."""
   for name, wanted in (
     ('pretrain_shared_feature', v['pretrain_shared_feature']),
     ('shared_head_weight', v['shared_head_weight'] > 0),
@@ -126,12 +132,13 @@ def loss_config(v: Values) -> LossConfig:
   ):
     require(
       not wanted or v['shared_feature_extractor'] != 'none',
-      f'{name}={v[name]} needs shared features: set --shared_feature_extractor (2-layer .. 4-layer).',
+      f'{name}={v[name]} needs shared features: set --shared_feature_extractor (2-layer .. '
+      '4-layer).',
     )
   require(
     v['weight_variation_regularization'] == 0 or v['add_trainable_weights'],
-    f'weight_variation_regularization={v["weight_variation_regularization"]} compares generated with '
-    'added trained weights: set --add_trainable_weights.',
+    f'weight_variation_regularization={v["weight_variation_regularization"]} compares generated '
+    'with added trained weights: set --add_trainable_weights.',
   )
   return LossConfig(
     label_smoothing=v['label_smoothing'],
@@ -144,7 +151,7 @@ def loss_config(v: Values) -> LossConfig:
 
 
 def optimizer_config(v: Values) -> OptimizerConfig:
-  """The update rule."""
+  """Makes the settings of the update rule and of its learning rate."""
   return OptimizerConfig(
     name=v['optimizer'],
     learning_rate=v['learning_rate'],
@@ -155,7 +162,7 @@ def optimizer_config(v: Values) -> OptimizerConfig:
 
 
 def episode_config(v: Values) -> EpisodeConfig:
-  """The episodes of training and of the test set beside it."""
+  """Makes the settings by which episodes are drawn, for training and for the test set."""
   return EpisodeConfig(
     num_labels=v['num_labels'],
     support_samples=v['samples_transformer'],
@@ -166,6 +173,8 @@ def episode_config(v: Values) -> EpisodeConfig:
   )
 
 
+# Flags of training that the test set has too, with 'test_' before the name; -1 there means "as in
+# training".
 AUGMENTATIONS = (
   'rotation_probability',
   'smooth_probability',
@@ -178,7 +187,7 @@ AUGMENTATIONS = (
 
 
 def train_augmentation(v: Values) -> AugmentationConfig:
-  """Augmentation of training episodes."""
+  """Makes the settings by which the images of training episodes are changed at random."""
   return AugmentationConfig(
     **{name: v[name] for name in AUGMENTATIONS},
     random_rotate_by_90=v['random_rotate_by_90'],
@@ -189,8 +198,9 @@ def train_augmentation(v: Values) -> AugmentationConfig:
 
 
 def test_augmentation(v: Values) -> AugmentationConfig:
-  """Augmentation of test episodes and of the evaluator's tasks: the test_* flags, -1 = as in
-  training.
+  """Makes the settings by which images of the test set are changed at random.
+
+  They act on the test episodes beside training and on all tasks of the evaluator.
   """
   chosen = {
     name: v[f'test_{name}'] if v[f'test_{name}'] != -1 else v[name] for name in AUGMENTATIONS
@@ -208,7 +218,7 @@ def test_augmentation(v: Values) -> AugmentationConfig:
 
 
 def data_config(v: Values) -> DataConfig:
-  """Which images are read."""
+  """Makes the settings that say which images are read."""
   return DataConfig(
     folder=v['data_numpy_dir'],
     tfds_folder=v['data_dir'],
@@ -223,7 +233,7 @@ def data_config(v: Values) -> DataConfig:
 
 
 def run_config(v: Values) -> RunConfig:
-  """Where the run writes, how long it is, where it starts."""
+  """Makes the settings that say where a run writes, how long it trains, and where it starts."""
   run = RunConfig(
     log_dir=v['train_log_dir'],
     train_steps=v['train_steps'],
@@ -235,13 +245,14 @@ def run_config(v: Values) -> RunConfig:
   )
   require(
     run.episodes_per_step == 1 or v['continual_scenario'] == 'none',
-    f'episodes_per_step={run.episodes_per_step} does not go with --continual_scenario: leave it at 1.',
+    f'episodes_per_step={run.episodes_per_step} does not go with --continual_scenario: leave it '
+    'at 1.',
   )
   return run
 
 
 def eval_config(v: Values) -> EvalConfig:
-  """The evaluator."""
+  """Makes the settings of the evaluator."""
   return EvalConfig(
     num_episodes=v['num_task_evals'],
     num_batches=v['num_eval_batches'],

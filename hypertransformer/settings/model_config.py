@@ -1,4 +1,7 @@
-"""What the HyperTransformer and the CNN that it generates are made of."""
+"""What the HyperTransformer and the CNN that it generates are made of.
+
+The letters K, Ns, E, F, D, B and b are explained in config.py.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,26 @@ SHARED_EXTRACTORS = (
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-  """Sizes and kinds of the transformer (spec/model.md section 3).
+  """The transformer of a generator (docs/spec/model.md, sections 2 and 3).
 
-  key_query_dim, value_dim, inner_dim: a fraction of the token width D when <= 3, else the width
-  itself. An inner width
-  of 0: no feed-forward parts. skip_last_nonlinearity: of an encoder without a decoder behind it;
-    otherwise no effect.
+  A width (*_dim) counts all heads together. A value of at most 3 is a fraction of the token width
+  D; a larger value is the width itself.
+
+  Attributes:
+    num_layers: blocks of the encoder, and as many of the decoder if there is one.
+    heads: parallel parts of every attention.
+    key_query_dim: width of the queries and of the keys.
+    value_dim: width of the values.
+    inner_dim: width of the inner layer of the feed-forward parts; 0 if there are no such parts.
+    activation: what makes attention weights of the attention's logits: 'softmax' or 'sigmoid'.
+    nonlinearity: of the feed-forward parts: 'relu', 'gelu' or 'lrelu' (leaky relu).
+    skip_last_nonlinearity: whether the last encoder block has no nonlinearity; without effect if
+      there is a decoder.
+    use_decoder: whether a decoder follows the encoder; the separate generator always has one.
+    dropout_rate: share of numbers that is dropped in every block, in training only.
+
+  Raises:
+    InputError: a field is out of range.
   """
 
   num_layers: int = 4
@@ -56,12 +73,27 @@ class TransformerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureConfig:
-  """What is read off a support image (spec/model.md section 4).
+  """Which features of a support image the generators see (docs/spec/model.md, section 4).
 
-  shared_extractor: '-bn' variants (spec/model.md section 4) have no flag, as in the original:
-    library use only.
-  layerwise: channels of the local convolutions; None = the larger of a convolution's input and
-  output channels, the input channels of a logits layer; 0 = none.
+  Shared features are computed once from the image, for all generators. Local features belong to
+  one CNN layer and are computed from the activations that enter it.
+
+  Attributes:
+    shared_extractor: the convolutions that compute the shared features, or 'none'. The variants
+      '-bn', with a batch norm, can only be chosen in Python; as in the original, no flag does.
+    shared_dim: channels of these convolutions, and so the number of shared features.
+    shared_padding: their padding, 'valid' or 'same'.
+    shared_dropout: share of the shared features that is dropped in training.
+    layerwise: channels of the convolutions that compute local features; 0 if there are none. None
+      takes, for a convolution of the CNN, the larger of its input and output channels, and for a
+      logits layer its input channels.
+    nonlinear: whether the features of a logits layer are taken after the relu and not before.
+    logits_extractor: what the generator of the final logits layer sees of its input: local features
+      ('default'), the flattened activations ('passthrough'), or both ('mix').
+    dropout: share of the local features that is dropped in training.
+
+  Raises:
+    InputError: a field is out of range, or there would be no features at all.
   """
 
   shared_extractor: str = 'none'
@@ -81,7 +113,8 @@ class FeatureConfig:
     one_of('logits_feature_extractor', self.logits_extractor, ('default', 'passthrough', 'mix'))
     require(
       self.layerwise is None or self.layerwise >= 0,
-      f'num_layerwise_features is {self.layerwise}; it must be 0 or more (or empty for the default).',
+      f'num_layerwise_features is {self.layerwise}; it must be 0 or more (or empty for the '
+      'default).',
     )
     require(
       self.has_shared or self.layerwise != 0,
@@ -91,18 +124,50 @@ class FeatureConfig:
 
   @property
   def has_shared(self) -> bool:
+    """Whether there are shared features."""
     return self.shared_extractor != 'none'
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The HyperTransformer and the CNN it generates (spec/model.md sections 2-5).
+  """The HyperTransformer and the CNN that it generates (docs/spec/model.md, sections 2 to 5).
 
-  embedding_units: outputs of the CNN where they are an embedding (spec/continual.md); 0: they are
-    num_labels logits.
-  generated_weight_scale: with add_trainable_weights, weight = trained + scale * generated.
-  support_classes: classes that the samples of a support set can have; 0: num_labels. More in the
-  merged HyperTransformer, which sees the support sets of several tasks at once.
+  Attributes:
+    num_labels: K, the classes of a task.
+    cnn_name: the CNN, one of CNN_NAMES.
+    kernel_size: side of the kernels of the CNN's convolutions, in pixels.
+    stride: stride of these convolutions, in pixels.
+    channels: output channels of each of them.
+    cnn_activation: their activation, 'relu' or 'lrelu' (leaky relu).
+    trained_layers: n > 0: the first n convolutions have trained variables and no generator; n < 0:
+      the last -n; 0: all convolutions are generated.
+    allocation: what a weight block of a convolution holds: the weights of one kernel position
+      ('spatial'), or the kernel of one output channel ('output').
+    generate_bias: whether the biases of convolutions are generated; otherwise they have none.
+    generate_bn: whether the scales and offsets of batch norms are generated; otherwise they are
+      trained.
+    add_trainable_weights: whether every generated tensor is added to a trained variable.
+    separate_query_variables: whether the CNN that classifies query images has trained variables of
+      its own, apart from those that the support images meet.
+    cnn_dropout_rate: share of the input of a logits layer that is dropped, when query images are
+      classified in training.
+    warmup_heads: extra logits layers on inner layers: 'none', 'generated' or 'trained'.
+    generator: 'joint' (samples and weights are one sequence of tokens) or 'separate' (samples go to
+      the encoder, weights to the decoder).
+    embedding_dim: E, the numbers of a label embedding and of a weight embedding.
+    max_prob_remove_labeled: the largest probability with which a training step hides a labelled
+      support image from the generators.
+    max_prob_remove_unlabeled: the same for support images without a label.
+    embedding_units: U, outputs of the CNN if they are an embedding (docs/spec/continual.md,
+      section 1); 0 if they are K logits.
+    generated_weight_scale: with add_trainable_weights, weight = trained + this * generated.
+    support_classes: classes that the images of a support set can have; 0 means num_labels. It is
+      larger for the merged HyperTransformer, which sees the support sets of several tasks at once.
+    transformer: the transformer of each generator.
+    features: what the generators see of a support image.
+
+  Raises:
+    InputError: a field is out of range, or two do not go together.
   """
 
   num_labels: int = 4
@@ -149,7 +214,8 @@ class ModelConfig:
     )
     require(
       self.support_classes == 0 or self.support_classes >= self.num_labels,
-      f'support_classes is {self.support_classes}; it must be 0 or at least num_labels={self.num_labels}.',
+      f'support_classes is {self.support_classes}; it must be 0 or at least '
+      f'num_labels={self.num_labels}.',
     )
     one_of('cnn_model_name', self.cnn_name, CNN_NAMES)
     one_of('cnn_activation', self.cnn_activation, ('relu', 'lrelu'))
@@ -180,8 +246,8 @@ class ModelConfig:
     )
     require(
       self.generated_weight_scale == 1.0 or self.add_trainable_weights,
-      f'generated_weight_scale={self.generated_weight_scale} is for generated weights that are added to trained '
-      'ones: set --add_trainable_weights.',
+      f'generated_weight_scale={self.generated_weight_scale} is for generated weights that are '
+      'added to trained ones: set --add_trainable_weights.',
     )
     require(
       self.features.logits_extractor == 'default' or self.cnn_name == 'maxpool-4-layer',
