@@ -1,6 +1,6 @@
-"""Random augmentation of an episode: one setting for the episode, or one per class.
+"""Random changes of the images of an episode, alike for the whole episode or for each class.
 
-Everything random is a pure function of seed tensors. Source: spec/data.md section 4.
+See docs/spec/data.md, section 4. All that is random is a pure function of seeds given as tensors.
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ MAX_ROLL = 0.3  # fraction of the image size
 
 
 def check(config: AugmentationConfig, image_shape: tuple[int, int, int]) -> None:
-  """Raises InputError, before any graph is built, for images (H, W, C) that the configured changes
-  cannot take.
+  """Checks that images can take the changes that are configured, before any graph is built.
+
+  Args:
+    config: Which changes there are.
+    image_shape: Height, width and channels of the images, (H, W, C).
+
+  Raises:
+    InputError: Quarter turns of images that are not square, or photographic changes of images with
+      neither one nor three channels.
   """
   height, width, channels = image_shape
   if config.random_rotate_by_90:
@@ -31,11 +38,23 @@ def check(config: AugmentationConfig, image_shape: tuple[int, int, int]) -> None
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationPlan:
-  """Random settings, each a tensor [n], n groups (`draw_plan`) or n images (`for_images`).
+  """The random settings of n images, or of n groups of images that are changed alike.
 
-  Switches (bool): `rotate`, `roll`, `resize`, `contrast`, `smooth`, `negate`. Settings: `quarters`
-  int32 0..3; `radians`; `roll_x`, `roll_y` fractions of the size; `size` and `alpha` in [-1, 1),
-  see image_ops.resize_and_pad and image_ops.contrast.
+  Every attribute is a tensor [n].
+
+  Attributes:
+    quarters: int32, how many quarter turns to make, 0 to 3.
+    rotate: bool, whether to rotate.
+    radians: The angle of the rotation.
+    roll: bool, whether to shift cyclically.
+    roll_x: The shift along the rows' axis, as a fraction of the height; see image_ops.roll.
+    roll_y: The shift along the columns' axis, as a fraction of the width.
+    resize: bool, whether to shrink.
+    size: How much, in [-1, 1); see image_ops.resize_and_pad.
+    contrast: bool, whether to change the contrast.
+    alpha: How much, in [-1, 1); see image_ops.contrast.
+    smooth: bool, whether to smooth.
+    negate: bool, whether to make a negative.
   """
 
   quarters: tf.Tensor
@@ -52,7 +71,7 @@ class AugmentationPlan:
   negate: tf.Tensor
 
   def for_images(self, groups: tf.Tensor) -> AugmentationPlan:
-    """The plan of images whose settings are at index `groups` (integers [n]) of this plan."""
+    """Returns the plan of images from one of groups: image i belongs to group `groups[i]`."""
     return AugmentationPlan(
       **{
         field.name: tf.gather(getattr(self, field.name), groups)
@@ -64,13 +83,13 @@ class AugmentationPlan:
 def draw_plan(
   config: AugmentationConfig, num_groups: int | tf.Tensor, seed: tf.Tensor
 ) -> AugmentationPlan:
-  """Draws the settings of `num_groups` groups of images.
+  """Draws the settings of groups of images.
 
   Args:
-    config: probabilities and ranges.
-    num_groups: how many; group g gets the same settings however many groups are drawn.
-    seed: integer [2]; the plan is a pure function of it. Every variable has a seed of its own,
-      split off this one.
+    config: Probabilities and ranges.
+    num_groups: How many groups there are. A group gets the same settings however many are drawn.
+    seed: Integers [2]. The plan is a pure function of it: each attribute has a seed of its own,
+      which is split off this one.
 
   Returns:
     A plan of tensors [num_groups].
@@ -102,18 +121,20 @@ def draw_plan(
 
 
 def apply_plan(config: AugmentationConfig, plan: AugmentationPlan, images: tf.Tensor) -> tf.Tensor:
-  """Applies the configured operations in the order of the original.
+  """Changes images as a plan says, in the order of the original.
 
   Args:
-    config: operations of probability 0 are left out of the graph.
-    plan: settings per image, tensors [n].
-    images: uint8 or float32 [n, H, W, C], 0..255.
+    config: Which changes there are. Those of probability 0 are left out of the graph.
+    plan: Settings for each image, tensors [n].
+    images: uint8 or float32 [n, H, W, C], from 0 to 255.
 
   Returns:
-    [n, H, W, C], 0..255: float32, or the given dtype when nothing but turns by 90 is configured.
+    [n, H, W, C], from 0 to 255. The values are float32, or of the given type if nothing but quarter
+    turns is configured.
 
   Raises:
-    InputError: unknown image size; turns by 90 of images that are not square.
+    InputError: The size of the images is not known, or they are to make quarter turns and are not
+      square.
   """
   if config.random_rotate_by_90:
     images = image_ops.rot90(images, plan.quarters)
@@ -137,7 +158,7 @@ def apply_plan(config: AugmentationConfig, plan: AugmentationPlan, images: tf.Te
 def _switched(
   on: tf.Tensor, operation: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tf.Tensor:
-  """`operation` on the images whose switch is on; not computed at all when none is."""
+  """Applies `operation` to the images whose switch is on; computes nothing if none is."""
 
   def some() -> tf.Tensor:
     # The TF1 form takes whole images by a vector of switches; broadcasting is far slower.
@@ -150,20 +171,21 @@ def _switched(
 def augment(
   images: tf.Tensor, groups: tf.Tensor, config: AugmentationConfig, image_size: int, seed: tf.Tensor
 ) -> tf.Tensor:
-  """Changes and normalises the images of an episode, all but `photograph`.
+  """Changes and normalises the images of an episode; only photographic changes are left to do.
 
   Args:
-    images: uint8 [n, H, W, C], support and query together: they are changed alike.
-    groups: integers [n], position of each image's class in the episode; used with `per_label`.
-    config: what to do.
-    image_size: side of the result in pixels.
-    seed: integer [2].
+    images: uint8 [n, H, W, C], support and query images together, as they are changed alike.
+    groups: Integers [n], the position of each image's class in the episode. With config.per_label
+      each class has settings of its own.
+    config: Which changes there are.
+    image_size: Side of the resulting images in pixels.
+    seed: Integers [2].
 
   Returns:
-    float32 [n, image_size, image_size, C], normalised (image / 128 - 1).
+    float32 [n, image_size, image_size, C], normalised to value / 128 - 1.
 
   Raises:
-    InputError: see `apply_plan`.
+    InputError: See `apply_plan`.
   """
   if not config.per_label:
     groups = tf.zeros_like(groups)
@@ -174,12 +196,15 @@ def augment(
 
 
 def photograph(images: tf.Tensor, config: AugmentationConfig, seed: tf.Tensor) -> tf.Tensor:
-  """The photographic changes, if configured, of one part (support or query) of an episode.
+  """Applies the photographic changes, if configured, to the support or the query set of an episode.
 
   Args:
-    images: normalised, [n, S, S, C].
-    config: what to do.
-    seed: integer [2], of this part only: photographs of one class differ.
+    images: Normalised float32 [n, S, S, C].
+    config: Which changes there are.
+    seed: Integers [2]. The two sets have a seed each, so their photographs differ.
+
+  Returns:
+    float32 [n, S, S, C].
   """
   if not config.photographic:
     return images

@@ -1,8 +1,8 @@
-"""Image operations of the augmentation, vectorised over images with one setting per image.
+"""The image operations of the augmentation, for many images at a time with a setting for each.
 
-Images are [n, H, W, C]; a parameter is a tensor [n]. H, W and C must be known when the graph is
-built.
-Numbers are those of the original (spec/data.md section 4, golden/augment.npz); colours are 0..255.
+Images are [n, H, W, C], with colours from 0 to 255, and a setting is a tensor [n]. H, W and C must
+be known when the graph is built. The numbers are those of the original (docs/spec/data.md, section
+4; a test compares them with its golden numbers).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 
-# Keeps an image of one colour at 0 instead of 0/0 and is small enough not to be seen otherwise.
+# Makes 0 of an image of one colour, in place of 0 / 0; too small to be seen in any other image.
 STRETCH_EPSILON = 1e-7
 
 
 def static_size(images: tf.Tensor) -> tuple[int, int]:
-  """(H, W) of images [n, H, W, C].
+  """Returns (H, W) of images [n, H, W, C].
 
   Raises:
-    InputError: not four axes, or H, W or C unknown at graph construction.
+    InputError: The images have not four axes, or H, W or C is not known when the graph is built.
   """
   shape = images.shape
   if shape.rank != 4 or None in shape.as_list()[1:]:
@@ -31,7 +31,7 @@ def static_size(images: tf.Tensor) -> tuple[int, int]:
 
 
 def require_square(height: int, width: int) -> None:
-  """Raises InputError for images that cannot be turned by 90 degrees."""
+  """Raises InputError for images that change their shape when they are turned by 90 degrees."""
   if height != width:
     raise InputError(
       f'images of {height} x {width} pixels cannot be turned by 90 degrees and keep their shape; '
@@ -41,20 +41,24 @@ def require_square(height: int, width: int) -> None:
 
 
 def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-  """Turns every image counter-clockwise by `times` [n] (integers) quarter turns; any dtype.
+  """Turns each image counter-clockwise by quarter turns.
+
+  Args:
+    images: [n, H, W, C], any type.
+    times: Integers [n], how many quarter turns each image makes.
 
   Raises:
-    InputError: the images are not square.
+    InputError: The images are not square.
   """
   height, width = static_size(images)
   require_square(height, width)
-  if images.shape[3] == 1:  # reversing the last axis but one is slow
+  if images.shape[3] == 1:  # without it, `reverse` works on the last axis, which is faster
     return tf.expand_dims(_rot90(tf.squeeze(images, 3), times), 3)
   return _rot90(images, times)
 
 
 def _rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-  """images [n, side, side, ...]."""
+  """Does the work of `rot90` for images [n, side, side, ...]."""
   # The TF1 form of tf.where takes whole images by a vector of switches.
   times = tf.floormod(times, 4)
   transposed = tf.transpose(images, [0, 2, 1, *range(3, images.shape.rank)])
@@ -64,14 +68,14 @@ def _rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
 
 
 def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
-  """Rotates about the image centre, counter-clockwise: nearest neighbour, zeros from outside.
+  """Rotates each image counter-clockwise about its centre: nearest pixel, zeros from outside.
 
   Args:
-    images: [n, H, W, C] uint8 or float32.
+    images: uint8 or float32 [n, H, W, C].
     radians: float32 [n].
 
   Returns:
-    Images of the same shape and dtype.
+    Images of the same shape and type.
   """
   height, width = static_size(images)
   cos, sin = tf.cos(radians), tf.sin(radians)
@@ -93,12 +97,12 @@ def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
 
 
 def roll(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-  """Shifts cyclically by int(x * H) rows and int(y * W) columns (truncated towards zero).
+  """Shifts each image cyclically by int(x * H) rows and int(y * W) columns, cut towards 0.
 
   Args:
-    images: [n, H, W, C], any dtype.
-    x: float32 [n], fraction of axis 1 (the original calls this axis x).
-    y: float32 [n], fraction of axis 2.
+    images: [n, H, W, C], any type.
+    x: float32 [n], a fraction of the height (the original calls this axis x).
+    y: float32 [n], a fraction of the width.
   """
   for axis, fraction in ((1, x), (2, y)):
     size = static_size(images)[axis - 1]
@@ -109,11 +113,14 @@ def roll(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def resize_and_pad(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-  """Shrinks by 0.85 + 0.15 * scale (legacy bilinear) and pads with zeros about the centre.
+  """Shrinks each image by the factor 0.85 + 0.15 * scale and puts zeros around it.
+
+  The filter is TF1's old bilinear one (docs/spec/data.md, section 4).
 
   Args:
     images: float32 [n, H, W, C].
-    scale: float32 [n] in [-1, 1): new sizes int(H * (0.85 + 0.15 * scale)), and so for W.
+    scale: float32 [n] in [-1, 1). The new height is int(H * (0.85 + 0.15 * scale)), and so is the
+      width.
 
   Returns:
     float32 [n, H, W, C].
@@ -123,7 +130,7 @@ def resize_and_pad(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
 
 def _resize_axis(images: tf.Tensor, scale: tf.Tensor, axis: int) -> tf.Tensor:
-  """`resize_and_pad` along one axis; bilinear interpolation is separable."""
+  """Does the work of `resize_and_pad` along one axis; bilinear interpolation is separable."""
   size = static_size(images)[axis - 1]
   new_size = tf.cast(float(size) * (0.85 + 0.15 * scale), tf.int32)
   new_size = tf.maximum(new_size, 1)[:, tf.newaxis]
@@ -141,11 +148,13 @@ def _resize_axis(images: tf.Tensor, scale: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def contrast(images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
-  """tanh((1.5 + alpha) * (image - mean) / 128), stretched to 0..255 per image and channel.
+  """Sends colours through a tanh curve and stretches them to 0..255 per image and channel.
+
+  The curve is tanh((1.5 + alpha) * (colour - mean) / 128), with the mean of the image and channel.
 
   Args:
     images: float32 [n, H, W, C].
-    alpha: float32 [n] in [-1, 1): strengths 0.5 to 2.5.
+    alpha: float32 [n] in [-1, 1), so that the strength 1.5 + alpha is 0.5 to 2.5.
 
   Returns:
     float32 [n, H, W, C]; an image of one colour becomes 0.
@@ -155,7 +164,7 @@ def contrast(images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
 
 
 def smooth(images: tf.Tensor) -> tf.Tensor:
-  """3 x 3 mean with zeros around the image, stretched to 0..255 per image and channel."""
+  """Takes the mean of 3 x 3 pixels, with zeros outside, and stretches it as `contrast` does."""
   padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
   # Sums of slices: several times faster on the CPU than pooling or convolution.
   columns = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
@@ -163,23 +172,25 @@ def smooth(images: tf.Tensor) -> tf.Tensor:
 
 
 def negate(images: tf.Tensor) -> tf.Tensor:
-  """255 - image."""
+  """Makes negatives: 255 - colour."""
   return 255.0 - images
 
 
 def _stretch(images: tf.Tensor) -> tf.Tensor:
-  """Maps the smallest value of every image and channel to 0 and the largest to 255."""
+  """Maps the smallest value of each image and channel to 0 and the largest to 255."""
   smallest = tf.reduce_min(images, axis=[1, 2], keepdims=True)
   largest = tf.reduce_max(images, axis=[1, 2], keepdims=True)
   return 255.0 * (images - smallest) / (largest - smallest + STRETCH_EPSILON)
 
 
 def normalise(images: tf.Tensor, image_size: int) -> tf.Tensor:
-  """Resizes (legacy bilinear) where the size differs, then image / 128 - 1.
+  """Resizes images if they have another size, and scales colours to colour / 128 - 1.
+
+  The filter is TF1's old bilinear one (docs/spec/data.md, section 4).
 
   Args:
-    images: uint8 or float32 [n, H, W, C], 0..255.
-    image_size: side of the result in pixels.
+    images: uint8 or float32 [n, H, W, C], from 0 to 255.
+    image_size: Side of the resulting images in pixels.
 
   Returns:
     float32 [n, image_size, image_size, C] in [-1, 0.9921875].

@@ -1,7 +1,7 @@
-"""Photographic augmentation of normalised images: flip, hue, brightness, contrast, square crop.
+"""Photographic changes of normalised images: flip, hue, brightness, contrast and a square crop.
 
-The original's `apply_image_augmentations` (spec/data.md section 4), for training on RGB images;
-grey images go through it without the hue shift.
+They are what the flag apply_image_augmentations stands for (docs/spec/data.md, section 4,
+"Photographs"). They are meant for RGB images; grey ones have no change of hue.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ _LAST_EDGE = 1.0 - 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class PhotographicDraw:
-  """Random settings, each a tensor [draws]: one draw for a batch or one per image.
+  """Random settings of photographic changes: one draw for a whole batch, or one for each image.
 
-  `flip` is bool; `hue` and `brightness` are shifts, `contrast` a factor; `boxes` [draws, 4] holds
-  y1, x1, y2, x2 as fractions of the image.
+  Attributes:
+    flip: bool [draws], whether to mirror left and right.
+    hue: float32 [draws], how far to turn the hue, as a fraction of a full turn.
+    brightness: float32 [draws], what to add, as a fraction of full brightness.
+    contrast: float32 [draws], the factor of the contrast.
+    boxes: float32 [draws, 4], the crop: y1, x1, y2, x2 as fractions of the image.
   """
 
   flip: tf.Tensor
@@ -38,7 +42,12 @@ class PhotographicDraw:
 
 
 def draw_photographic(num_draws: int | tf.Tensor, seed: tf.Tensor) -> PhotographicDraw:
-  """Settings for `num_draws` images (1: one for a whole batch), a pure function of `seed` [2]."""
+  """Draws settings, as a pure function of the seed.
+
+  Args:
+    num_draws: How many settings; 1 for a whole batch.
+    seed: Integers [2].
+  """
   seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 7)))
 
   def uniform(low: float, high: float) -> tf.Tensor:
@@ -54,43 +63,60 @@ def draw_photographic(num_draws: int | tf.Tensor, seed: tf.Tensor) -> Photograph
 
 
 def _square_boxes(side: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-  """Boxes [n, 4] of `side` whose free play is divided as y and x (0: top left, 1: bottom right)."""
+  """Places square boxes in images.
+
+  Args:
+    side: float32 [n], the sides of the boxes as fractions of the image.
+    y: float32 [n], where a box is between the top (0) and the bottom (1).
+    x: float32 [n], the same from left to right.
+
+  Returns:
+    float32 [n, 4]: y1, x1, y2, x2 as fractions of the image.
+  """
   top, left = y * (1.0 - side), x * (1.0 - side)
   return tf.minimum(tf.stack([top, left, top + side, left + side], axis=1), _LAST_EDGE)
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
-  """Normalised float32 images back to uint8 colours: (image + 1) * 128, truncated."""
+  """Turns normalised float32 images back into uint8: (value + 1) * 128, cut to whole numbers."""
   return tf.saturate_cast((images + 1.0) * 128.0, tf.uint8)
 
 
 def flip_left_right(images: tf.Tensor) -> tf.Tensor:
-  """Mirrors images [..., H, W, C]."""
+  """Mirrors images [..., H, W, C] left and right."""
   return tf.reverse(images, axis=[-2])
 
 
 def shift_hue(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-  """Turns the hue of uint8 RGB images by a scalar fraction of a turn."""
+  """Turns the hue of uint8 RGB images by a fraction of a full turn, a scalar."""
   return tf.image.adjust_hue(images, delta)
 
 
 def shift_brightness(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-  """Adds a scalar fraction of full brightness to uint8 images, saturating."""
+  """Adds a fraction of full brightness, a scalar, to uint8 images, and keeps them within 0..255."""
   return tf.image.adjust_brightness(images, delta)
 
 
 def scale_contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-  """Scales uint8 images by a scalar about the mean of each image and channel."""
+  """Scales uint8 images by a scalar factor about the mean of each image and channel."""
   return tf.image.adjust_contrast(images, factor)
 
 
 def crop(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-  """Cuts boxes [n or 1, 4] (y1, x1, y2, x2, fractions) out of images [n, H, W, C], as H x W."""
+  """Cuts boxes out of images and resizes them to the size of the images.
+
+  Args:
+    images: [n, H, W, C].
+    boxes: float32 [n, 4], or [1, 4] for all images: y1, x1, y2, x2 as fractions of the image.
+
+  Returns:
+    float32 [n, H, W, C].
+  """
   return crop_to(images, boxes, image_ops.static_size(images))
 
 
 def crop_to(images: tf.Tensor, boxes: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-  """`crop` to another (height, width); float32 [n, height, width, C]."""
+  """Does the same as `crop`, but resizes to another (height, width)."""
   count = tf.shape(images)[0]
   boxes = tf.broadcast_to(boxes, [count, 4])
   return tf.image.crop_and_resize(images, boxes, box_indices=tf.range(count), crop_size=size)
@@ -108,18 +134,18 @@ def require_channels(channels: int) -> None:
 def augment_photographic(
   images: tf.Tensor, seed: tf.Tensor, individually: bool = False
 ) -> tf.Tensor:
-  """Flips, changes colours and crops normalised images at random.
+  """Flips normalised images, changes their colours and crops them, all at random.
 
   Args:
-    images: float32 [n, H, W, C] in [-1, 0.9921875], C = 3 (RGB) or 1 (grey: no hue shift).
-    seed: integer [2]; the result is a pure function of the images and the seed.
-    individually: one draw per image instead of one for all of them.
+    images: float32 [n, H, W, C] in [-1, 0.9921875], with C = 3 (RGB) or 1 (grey, no change of hue).
+    seed: Integers [2]. The result is a pure function of the images and the seed.
+    individually: Whether each image has settings of its own, and not all the same ones.
 
   Returns:
     float32 [n, H, W, C].
 
   Raises:
-    InputError: neither one nor three channels.
+    InputError: There is neither one channel nor three.
   """
   require_channels(images.shape[-1])
   draw = draw_photographic(tf.shape(images)[0] if individually else 1, seed)
@@ -129,12 +155,15 @@ def augment_photographic(
 
 
 def _change_all(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
-  """Flip and colours by the only draw there is."""
+  """Flips images and changes their colours by the only draw there is."""
   return _change(images, draw.flip[0], draw.hue[0], draw.brightness[0], draw.contrast[0])
 
 
 def _change_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
-  """Flip and colours by one draw per image; tf.image's colour changes take scalars only."""
+  """Flips images and changes their colours, each by its own draw.
+
+  They go one by one, since the functions of tf.image take scalars only.
+  """
   settings = (images, draw.flip, draw.hue, draw.brightness, draw.contrast)
   changed = tf.map_fn(lambda one: _change(*one), settings, fn_output_signature=tf.uint8)
   return tf.ensure_shape(changed, images.shape)
@@ -143,7 +172,7 @@ def _change_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
 def _change(
   images: tf.Tensor, flip: tf.Tensor, hue: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor
 ) -> tf.Tensor:
-  """Flip, hue (RGB only), brightness and contrast of uint8 images [..., H, W, C] by scalars."""
+  """Flips uint8 images [..., H, W, C] and changes their hue (RGB only), brightness and contrast."""
   images = tf.cond(flip, lambda: flip_left_right(images), lambda: tf.identity(images))
   if images.shape[-1] == 3:
     images = shift_hue(images, hue)

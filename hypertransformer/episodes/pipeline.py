@@ -1,7 +1,7 @@
-"""The tf.data pipeline: drawing, reading and augmenting episodes, ahead of the training step.
+"""The tf.data pipeline: it draws, reads and augments episodes ahead of the training step.
 
-A few episodes at a time are drawn and read (NumPy, in a thread of tf.data); pixels are uint8 until
-the last stage of the pipeline makes floats of one episode.
+A few episodes at a time are drawn and read with NumPy, in a thread of tf.data. Pixels are uint8
+until the last stage of the pipeline, which makes float32 of one episode at a time.
 """
 
 from __future__ import annotations
@@ -16,23 +16,29 @@ from hypertransformer.episodes import augmentation
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.settings.data_config import AugmentationConfig
 
-# There is no Python control flow on tensors to rewrite, and looking for it takes seconds.
+# Keeps AutoGraph away: there is no Python control flow on tensors to rewrite, and the search for it
+# takes seconds.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
-AT_A_TIME = 8  # episodes per call of Python, if small: its fixed cost is worth spreading
-PREFETCHED = 4
+AT_A_TIME = 8  # episodes that one call of Python draws, as a call has a fixed cost
+PREFETCHED = 4  # episodes that wait for the training step
 LAST_EPISODE = 2**62
-LARGE_BYTES = 1 << 25  # of pixels, above which fewer episodes wait in memory
+LARGE_BYTES = 1 << 25  # if AT_A_TIME or PREFETCHED episodes have more pixels than this, fewer wait
 
 
 @dataclasses.dataclass(frozen=True)
 class Episode:
-  """One episode as tensors.
+  """One episode as tensors. Images are S x S pixels of C channels, value / 128 - 1.
 
-  support_images float32 [Ns, S, S, C], query_images [Nq, S, S, C], in [-1, 0.992] (uint8 / 128 -
-  1); support_labels int32 [Ns] in 0..K, K = no label; query_labels int32 [Nq] in 0..K-1;
-  support_classes, query_classes int32: real class numbers; query_in_support bool [Nq]: whether the
-  query image is a support image too; seed int64 [2]: for dropout and sample removal.
+  Attributes:
+    support_images: float32 [Ns, S, S, C], from -1 to 0.992.
+    support_labels: int32 [Ns], 0 to K - 1, or K for a label that is hidden.
+    support_classes: int32 [Ns], the number of each image's class in the dataset.
+    query_images: float32 [Nq, S, S, C]; in evaluation all query batches, one behind the other.
+    query_labels: int32 [Nq], 0 to K - 1.
+    query_classes: int32 [Nq], the number of each image's class in the dataset.
+    query_in_support: bool [Nq], whether the query image is a support image as well.
+    seed: int64 [2], for dropout and for hiding support samples.
   """
 
   support_images: tf.Tensor
@@ -47,11 +53,14 @@ class Episode:
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeStream:
-  """An endless stream of episodes. Run `initializer` with `first` fed: the number of the episode to
-  begin with.
+  """An endless stream of episodes.
 
-  together: how many episodes `next` takes. If more than one, its tensors have them as their first
-    axis.
+  Attributes:
+    iterator: The iterator of the tf.data pipeline.
+    initializer: The op to run before the first episode is taken, with `first` fed.
+    first: Placeholder, the number of the episode to begin with.
+    together: How many episodes `next` takes. If these are more than one, they are the first axis of
+      its tensors.
   """
 
   iterator: tf.data.Iterator
@@ -60,7 +69,7 @@ class EpisodeStream:
   together: int = 1
 
   def next(self) -> Episode:
-    """The op that takes the next episode (or episodes)."""
+    """Builds the op that takes the next episode, or the next `together` episodes."""
     return Episode(**self.iterator.get_next())
 
 
@@ -71,7 +80,15 @@ def stream(
   name: str,
   together: int = 1,
 ) -> EpisodeStream:
-  """A stream in the current graph. name: of its ops. together: see EpisodeStream."""
+  """Builds a stream of episodes in the current graph.
+
+  Args:
+    sampler: Draws the episodes.
+    augment: How images are changed at random.
+    image_size: S, the side of images in pixels.
+    name: Name scope of the ops.
+    together: How many episodes are taken at a time, see `EpisodeStream`.
+  """
   size = sampler.images_per_episode * int(np.prod(sampler.class_set.arrays.image_shape))
   at_a_time = int(np.clip(LARGE_BYTES // size, 1, AT_A_TIME))
   with tf.name_scope(name):
@@ -90,31 +107,38 @@ def stream(
 
 
 def switchable(streams: list[EpisodeStream]) -> tuple[Episode, tf.Tensor, list[tf.Tensor]]:
-  """One episode from any of several streams of equal shapes.
+  """Builds an episode that comes from any one of several streams of equal shapes.
 
-  Returns (the episode, the placeholder to feed, what to feed it with for each stream: run these
-  first).
+  Returns:
+    The episode, a string placeholder that chooses the stream, and for each stream the tensor whose
+    value chooses it (run these first).
   """
   handle = tf.placeholder(tf.string, [], 'stream')
   return _of_handle(handle, streams[0]), handle, [each.iterator.string_handle() for each in streams]
 
 
 def either(first: tf.Tensor, one: EpisodeStream, other: EpisodeStream) -> Episode:
-  """An episode of `one` in a run where `first` (bool) is true, otherwise of `other`; the shapes are
-  equal.
+  """Builds an episode that comes from one of two streams of equal shapes.
+
+  Args:
+    first: bool []. Where it is true in a run, the episode comes from `one`, otherwise from `other`.
+    one: A stream.
+    other: The other one.
   """
   handle = tf.where(first, one.iterator.string_handle(), other.iterator.string_handle())
   return _of_handle(handle, one)
 
 
 def _of_handle(handle: tf.Tensor, like: EpisodeStream) -> Episode:
+  """Builds the op that takes an episode from the stream with this string handle."""
   types, shapes = tf.data.get_output_types(like.iterator), tf.data.get_output_shapes(like.iterator)
   return Episode(**tf.data.Iterator.from_string_handle(handle, types, shapes).get_next())
 
 
 def _options() -> tf.data.Options:
-  """No autotuning: there is nothing to tune, and closing a session would wait up to a minute for
-  its thread.
+  """Turns autotuning off.
+
+  There is nothing to tune, and to close a session would take up to a minute, until its thread ends.
   """
   options = tf.data.Options()
   options.autotune.enabled = False
@@ -122,14 +146,14 @@ def _options() -> tf.data.Options:
 
 
 def _chunk(sampler: EpisodeSampler, start: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
-  """Episodes start .. start + count - 1, one behind the other."""
+  """Draws and reads `count` episodes, from number `start` on, as tensors [count, ...]."""
   signature = _signature(sampler, count)
 
   def read(index: int) -> list[np.ndarray]:
     drawn = [_read(sampler, int(index) + number) for number in range(count)]
     return [np.stack([one[key] for one in drawn]) for key in signature]
 
-  tensors = tf.numpy_function(read, [start], [spec.dtype for spec in signature.values()])
+  tensors = tf.numpy_function(read, [start], [each.dtype for each in signature.values()])
   return {
     key: tf.ensure_shape(tensor, signature[key].shape)
     for key, tensor in zip(signature, tensors, strict=True)
@@ -137,7 +161,7 @@ def _chunk(sampler: EpisodeSampler, start: tf.Tensor, count: int) -> dict[str, t
 
 
 def _read(sampler: EpisodeSampler, index: int) -> dict[str, np.ndarray]:
-  """Draws an episode and reads its images (uint8)."""
+  """Draws an episode and reads its images, uint8, support before query."""
   draw = sampler.draw(index)
   return {
     'images': sampler.class_set.arrays.gather(np.concatenate([draw.support_rows, draw.query_rows])),
@@ -152,6 +176,7 @@ def _read(sampler: EpisodeSampler, index: int) -> dict[str, np.ndarray]:
 
 
 def _signature(sampler: EpisodeSampler, at_a_time: int) -> dict[str, Any]:
+  """The shapes and types of what `_chunk` gives."""
   image = sampler.class_set.arrays.image_shape
   support = sampler.config.support_samples
   query = sampler.config.query_samples * sampler.query_batches
@@ -171,7 +196,10 @@ def _signature(sampler: EpisodeSampler, at_a_time: int) -> dict[str, Any]:
 def _finish(
   drawn: dict[str, tf.Tensor], config: AugmentationConfig, image_size: int
 ) -> dict[str, tf.Tensor]:
-  """Augments and normalises: support and query by one plan, photographs each by its own."""
+  """Augments and normalises the images of an episode.
+
+  Support and query images share a plan, but have photographic changes of their own.
+  """
   positions = drawn.pop('support_positions')
   images = augmentation.augment(
     drawn.pop('images'),

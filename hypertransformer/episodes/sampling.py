@@ -1,4 +1,7 @@
-"""Which images an episode is made of (spec/data.md section 3). Numbers only: no pixel is read here."""
+"""Draws which images an episode is made of. These are numbers only; no pixel is read here.
+
+See docs/spec/data.md, section 3.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,20 @@ LARGEST_SEED = 2**31
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-  """One episode by numbers. n = Ns for the support, query batches * Nq for the query.
+  """One episode, given by numbers.
 
-  rows [n]: rows of ClassArrays.images; positions [n]: place of the image's class in the episode,
-  0..K-1;
-  support_labels [Ns]: the positions, or K where the label is hidden; in_support [n of query]:
-  whether the query image is one of the support images; seed [2]: for everything random that follows
-  (augmentation, dropout).
+  There are Ns support images, and Nq query images for each of the query batches, which come one
+  behind the other.
+
+  Attributes:
+    classes: [K], the number of each class of the episode in the dataset, by its position.
+    support_rows: [Ns], the rows of the support images in ClassArrays.images.
+    support_positions: [Ns], the position of each image's class in the episode, 0 to K - 1.
+    support_labels: [Ns], the same as the position, or K where the label is hidden.
+    query_rows: [query batches * Nq], the rows of the query images.
+    query_positions: [query batches * Nq], the position of each image's class, which is its label.
+    in_support: bool [query batches * Nq], whether the query image is a support image as well.
+    seed: [2], for all that is random later on: augmentation, dropout, hiding of samples.
   """
 
   classes: np.ndarray
@@ -35,16 +45,27 @@ class Draw:
 
 
 class EpisodeSampler:
-  """Draws episodes. Episode i of a stream is a pure function of (seed, stream, i): a resumed run
-  goes on exactly where it was, and episodes can be drawn ahead by any thread.
+  """Draws the episodes of a stream.
+
+  Episode number i is a pure function of the seed, the stream and i. A run that is stopped and
+  started again therefore goes on with the next episodes, and any thread can draw episodes ahead.
   """
 
   def __init__(
     self, class_set: ClassSet, config: EpisodeConfig, seed: int, stream: int, query_batches: int = 1
   ) -> None:
-    """query_batches: batches of config.query_samples query images per episode, drawn one by one.
+    """Makes the sampler of one stream.
 
-    Raises InputError where the data has too few classes or too few samples per class.
+    Args:
+      class_set: The classes that episodes are drawn from.
+      config: How an episode is drawn.
+      seed: Seed of the run, 0 or more.
+      stream: Number of the stream, such as one for training and one for testing.
+      query_batches: How many batches of config.query_samples query images an episode has; they are
+        drawn one by one.
+
+    Raises:
+      InputError: There are too few classes, or a class has too few images, or the seed is negative.
     """
     self.class_set = class_set
     self.config = config
@@ -56,10 +77,11 @@ class EpisodeSampler:
 
   @property
   def images_per_episode(self) -> int:
+    """How many images an episode has, those of all query batches included."""
     return self.config.support_samples + self.query_batches * self.config.query_samples
 
   def draw(self, index: int) -> Draw:
-    """Episode number `index`."""
+    """Draws the episode with this number."""
     rng = np.random.default_rng([*self._seed, index])
     chosen = rng.permutation(self.class_set.classes)[: self.config.num_labels]
     sizes = self.class_set.arrays.sizes[chosen]
@@ -72,7 +94,7 @@ class EpisodeSampler:
   def _balanced(
     self, rng: np.random.Generator, sizes: np.ndarray
   ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Support and query batches [n, 2] of (position, sample), drawn apart from each other."""
+    """Draws the support set and each query batch by themselves: [n, 2] of (position, sample)."""
     config = self.config
     free = np.arange(sizes.max()) < sizes[:, None]
     support = _batch(rng, free, config.support_samples)
@@ -84,8 +106,9 @@ class EpisodeSampler:
   def _unbalanced(
     self, rng: np.random.Generator, sizes: np.ndarray
   ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """One batch of Ns + Nq cut in two: class counts vary by chance. Each further query batch is cut
-    off the end of another such batch.
+    """Cuts a batch of Ns + Nq images in two, so that the counts of the classes vary by chance.
+
+    Each further query batch is the end of another such batch. All are [n, 2] of (position, sample).
     """
     config = self.config
     free = np.arange(sizes.max()) < sizes[:, None]
@@ -101,6 +124,7 @@ class EpisodeSampler:
   def _numbers(
     self, rng: np.random.Generator, chosen: np.ndarray, support: np.ndarray, query: np.ndarray
   ) -> Draw:
+    """Looks up rows and labels for support and query images given as (position, sample), [n, 2]."""
     starts = self.class_set.arrays.starts[chosen]
     support_rows = starts[support[:, 0]] + support[:, 1]
     query_rows = starts[query[:, 0]] + query[:, 1]
@@ -122,14 +146,22 @@ class EpisodeSampler:
 
 
 def _batch(rng: np.random.Generator, free: np.ndarray, count: int) -> np.ndarray:
-  """int64 [count, 2] of (position, sample), shuffled: count // K samples of each class without
-  replacement, the first count % K classes one more.
+  """Draws a batch of images, in random order.
 
-  free: bool [K, largest class], the samples of each class that may be drawn.
+  Each class gives count // K different samples, and each of the first count % K classes one more.
+
+  Args:
+    rng: Source of random numbers.
+    free: bool [K, size of the largest class], the samples of each class that may be drawn.
+    count: How many images to draw.
+
+  Returns:
+    int64 [count, 2] of (position of the class, sample of the class).
   """
   each, more = divmod(count, len(free))
   wanted = np.full(len(free), each) + (np.arange(len(free)) < more)
-  # The smallest of random keys are a random choice; a sample that is not free comes last.
+  # The samples with the smallest random keys are a random choice. Those that are not free have
+  # the largest key, and come last.
   order = np.where(free, rng.random(free.shape), 2.0).argsort(axis=1)[:, : each + 1]
   position, rank = np.nonzero(
     np.arange(order.shape[1]) < np.minimum(wanted, free.sum(axis=1))[:, None]
@@ -138,12 +170,12 @@ def _batch(rng: np.random.Generator, free: np.ndarray, count: int) -> np.ndarray
 
 
 def _contained(pairs: np.ndarray, others: np.ndarray) -> np.ndarray:
-  """bool [n]: which of the pairs [n, 2] are among the others [m, 2]."""
+  """Says which of the pairs [n, 2] are among the others [m, 2]; bool [n]."""
   return (pairs[:, None] == others[None]).all(-1).any(-1)
 
 
 def _first_of_each(positions: np.ndarray, count: int) -> np.ndarray:
-  """bool [n]: whether this is one of the first `count` images of its class."""
+  """Says for each image whether it is one of the first `count` of its class; bool [n]."""
   hidden: np.ndarray = np.zeros(len(positions), bool)
   for position in np.unique(positions) if count else ():
     hidden[np.flatnonzero(positions == position)[:count]] = True
@@ -151,6 +183,7 @@ def _first_of_each(positions: np.ndarray, count: int) -> np.ndarray:
 
 
 def _check(class_set: ClassSet, config: EpisodeConfig) -> None:
+  """Raises InputError if there are too few classes, or too few images in one of them."""
   classes, sizes = class_set.classes, class_set.arrays.sizes[class_set.classes]
   if len(classes) < config.num_labels:
     raise InputError(
@@ -169,6 +202,12 @@ def _check(class_set: ClassSet, config: EpisodeConfig) -> None:
 
 
 def _per_class(config: EpisodeConfig, together: bool) -> int:
+  """How many different images an episode may need of one class.
+
+  Args:
+    config: How an episode is drawn.
+    together: Whether support and query must have different images, so that their numbers add up.
+  """
   if not config.balanced:
     return -(-(config.support_samples + config.query_samples) // config.num_labels)
   parts = [

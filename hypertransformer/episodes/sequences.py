@@ -1,7 +1,7 @@
-"""Sequences of tasks for continual learning (spec/continual.md): one large episode, cut into tasks.
+"""Sequences of tasks for continual learning: each is one large episode, cut into tasks.
 
-The classes of the tasks are disjoint (our choice: the paper does not say); in the mini-batch
-scenario one support set is cut into pieces of the same classes.
+See docs/spec/continual.md, section 2, "Drawing a sequence". The tasks have no class in common (our
+choice). In the scenario mini_batch, a support set is cut into pieces with the same classes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,15 @@ from hypertransformer.settings.data_config import EpisodeConfig
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-  """T tasks (mini_batch: T pieces of a support set, and one query set).
+  """A sequence of T tasks, or in mini_batch T pieces of one support set and one query set.
 
-  support_images float32 [T, Ns, S, S, C], support_labels int32 [T, Ns], query_images [T, Nq, S, S,
-  C], query_labels int32 [T, Nq] (mini_batch: [1, Nq, ...]). Labels are those within a task, 0..K-1.
+  Labels are those within a task, 0 to K - 1.
+
+  Attributes:
+    support_images: float32 [T, Ns, S, S, C].
+    support_labels: int32 [T, Ns].
+    query_images: float32 [T, Nq, S, S, C]; in mini_batch [1, Nq, S, S, C].
+    query_labels: int32 [T, Nq]; in mini_batch [1, Nq].
   """
 
   support_images: tf.Tensor
@@ -32,10 +37,18 @@ class Sequence:
 
 
 def episode_config(
-  episodes: EpisodeConfig, continual: ContinualConfig, num_tasks: int
+  episodes: EpisodeConfig, continual: ContinualConfig, length: int
 ) -> EpisodeConfig:
-  """The episode that a sequence is cut from; `episodes` is one task. Raises InputError where tasks
-  would differ.
+  """Says how to draw the episode that a sequence is cut from.
+
+  Args:
+    episodes: How one task is drawn.
+    continual: The scenario.
+    length: T, tasks of a sequence.
+
+  Raises:
+    InputError: The tasks could not be equal in size, labels are to be hidden, or there are too few
+      query images to mix those of all tasks.
   """
   k = episodes.num_labels
   with_scenario = f'with continual_scenario={continual.scenario}'
@@ -59,17 +72,18 @@ def episode_config(
       f'needs the same number of samples, so use a multiple of {k}.',
     )
   require(
-    not continual.mixed_queries or episodes.query_samples >= num_tasks,
-    f'mixed_queries with {num_tasks} tasks needs as many query images of each: there are '
-    f'{episodes.query_samples} (samples_cnn, in evaluation eval_batch_size). Ask for more, or for fewer tasks.',
+    not continual.mixed_queries or episodes.query_samples >= length,
+    f'mixed_queries with {length} tasks needs as many query images of each: there are '
+    f'{episodes.query_samples} (samples_cnn, in evaluation eval_batch_size). Ask for more, or for '
+    'fewer tasks.',
   )
   if continual.scenario == 'mini_batch':
-    return dataclasses.replace(episodes, support_samples=num_tasks * episodes.support_samples)
+    return dataclasses.replace(episodes, support_samples=length * episodes.support_samples)
   return dataclasses.replace(
     episodes,
-    num_labels=num_tasks * k,
-    support_samples=num_tasks * episodes.support_samples,
-    query_samples=num_tasks * episodes.query_samples,
+    num_labels=length * k,
+    support_samples=length * episodes.support_samples,
+    query_samples=length * episodes.query_samples,
   )
 
 
@@ -77,43 +91,59 @@ def require_classes(
   class_set: ClassSet,
   episodes: EpisodeConfig,
   continual: ContinualConfig,
-  num_tasks: int,
+  length: int,
   flag: str = 'num_tasks',
 ) -> None:
-  """Raises InputError if the dataset has too few classes for the sequences of num_tasks tasks.
-  flag: its name.
+  """Checks that a dataset has enough classes for sequences.
+
+  Args:
+    class_set: The dataset.
+    episodes: How one task is drawn.
+    continual: The scenario.
+    length: T, tasks of a sequence.
+    flag: Name of the flag that sets the length, for the message.
+
+  Raises:
+    InputError: There are too few classes, or a reason that `episode_config` gives.
   """
-  needed = episode_config(episodes, continual, num_tasks).num_labels
+  needed = episode_config(episodes, continual, length).num_labels
   found = len(class_set.classes)
   require(
     found >= needed or continual.scenario == 'mini_batch',
-    f'dataset {class_set.name!r} is used with {found} classes, but a sequence of {flag}={num_tasks} tasks of '
-    f'num_labels={episodes.num_labels} classes needs {needed}: give more labels, or fewer tasks (--{flag}).',
+    f'dataset {class_set.name!r} is used with {found} classes, but a sequence of {flag}={length} '
+    f'tasks of num_labels={episodes.num_labels} classes needs {needed}: give more labels, or fewer '
+    f'tasks (--{flag}).',
   )
 
 
 def from_episode(
-  episode: Episode, continual: ContinualConfig, num_labels: int, num_tasks: int
+  episode: Episode, continual: ContinualConfig, num_labels: int, length: int
 ) -> Sequence:
-  """Cuts an episode of `episode_config` into tasks; images keep their order within a task.
+  """Cuts an episode into the tasks of a sequence; images keep their order within a task.
 
-  Task of an image: label // K, and its label there: label % K. mini_batch: the j-th support image
-  of a class belongs to piece j // (Ns / K).
+  An image with the label y belongs to task y // K, where its label is y % K. In mini_batch, the
+  j-th support image of a class belongs to piece j // (Ns / K).
+
+  Args:
+    episode: An episode that was drawn as `episode_config` says.
+    continual: The scenario.
+    num_labels: K, classes of one task.
+    length: T, tasks of a sequence.
   """
   labels = episode.support_labels
   if continual.scenario == 'mini_batch':
-    shots = labels.shape[0] // (num_tasks * num_labels)
+    shots = labels.shape[0] // (length * num_labels)
     task, query_sets = _rank_in_class(labels, num_labels) // shots, 1
   else:
-    task, query_sets = labels // num_labels, num_tasks
-  support = _split(episode.support_images, labels % num_labels, task, num_tasks)
+    task, query_sets = labels // num_labels, length
+  support = _split(episode.support_images, labels % num_labels, task, length)
   query_task = episode.query_labels // num_labels  # mini_batch: 0
   query = _split(episode.query_images, episode.query_labels % num_labels, query_task, query_sets)
   return Sequence(*support, *query)
 
 
 def _rank_in_class(labels: tf.Tensor, num_labels: int) -> tf.Tensor:
-  """labels int [n] -> int32 [n]: how many images of the same class come before each."""
+  """Counts for each of the labels [n] how many images before it have the same label; int32 [n]."""
   before = tf.cumsum(tf.one_hot(labels, num_labels, dtype=tf.int32), axis=0, exclusive=True)
   return tf.gather(before, labels, axis=1, batch_dims=1)
 
@@ -121,8 +151,16 @@ def _rank_in_class(labels: tf.Tensor, num_labels: int) -> tf.Tensor:
 def _split(
   images: tf.Tensor, labels: tf.Tensor, task: tf.Tensor, count: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """images [count * n, ...], labels and task int [count * n] -> [count, n, ...] and [count, n] by
-  task.
+  """Groups images by their task.
+
+  Args:
+    images: [count * n, ...].
+    labels: Integers [count * n].
+    task: Integers [count * n], the task of each image.
+    count: How many tasks there are (in mini_batch one for the queries).
+
+  Returns:
+    Images [count, n, ...] and labels [count, n].
   """
   order = tf.argsort(task, stable=True)
   each = labels.shape[0] // count

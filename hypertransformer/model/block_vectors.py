@@ -1,8 +1,8 @@
-"""The vectors of a transformer block (biases, scales and offsets of norms) as parts of one
-variable.
+"""Keeps all biases, scales and offsets of a transformer block in one TensorFlow variable.
 
-Every variable has its price: ops that build, initialise, save and restore it, and in each step ops
-that read and update it. A block has eight vectors or more, of a few hundred numbers each.
+Every variable costs time: ops that build, initialise, save and restore it, and ops that read and
+update it in each step. A block has eight such vectors or more, of only a few hundred numbers each,
+so they are parts of one variable (docs/spec/model.md, section 7, "Vectors of a block").
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+# The vectors of a block, by their names within its scope, in the order in which they are stored.
 ENCODER = (
   'self_attention/query_key_value/bias',
   'self_attention/output/bias',
@@ -36,18 +37,25 @@ DECODER = (
 
 
 def without_feed_forward(names: Sequence[str]) -> tuple[str, ...]:
-  """Those of ENCODER or DECODER that a block without a feed-forward part has."""
+  """Leaves out of ENCODER or DECODER what a block without a feed-forward part does not have."""
   return tuple(name for name in names if not name.startswith('feed_forward'))
 
 
 @contextlib.contextmanager
 def together(name: str, widths: Mapping[str, int]) -> Iterator[None]:
-  """The variable scope `name`, in which the vectors of `widths` are parts, in this order, of its
-  variable `vectors`.
+  """Opens the variable scope of a transformer block, whose vectors are parts of one variable.
 
-  widths: by name in the scope; a name that ends in gamma starts at one, others at zero.
-  tf.get_variable gives each vector once. Raises ValueError for a vector of another width, or if one
-  is left over at the end.
+  Inside the scope, tf.get_variable gives a slice of the variable `vectors` for each name in
+  `widths`, once. Every other variable is made as usual.
+
+  Args:
+    name: Name of the scope.
+    widths: How many numbers each vector has, by its name within the scope, in the order in which
+      the vectors are stored. A vector whose name ends in "/gamma" starts at 1, every other one at
+      0.
+
+  Raises:
+    ValueError: A vector is asked for with another width, or one of them is never asked for.
   """
   start: list[np.ndarray] = [
     np.full(width, part.endswith('/gamma'), np.float32) for part, width in widths.items()

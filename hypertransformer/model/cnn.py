@@ -1,5 +1,6 @@
-"""The generated CNN (spec/model.md section 5): the table of CNNs, the plan of each layer, and what
-a layer computes.
+"""The CNN whose weights are generated: which layers it has, and what each of them computes.
+
+See docs/spec/model.md, section 5.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ LEAKY_SLOPE = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-  """convolutions: how many; padding of each; pool: 2x2 max-pooling behind each; flatten: what the
-  logits see, all activations or their spatial mean; strided: --stride applies.
+  """What a value of the flag cnn_model_name stands for.
+
+  Attributes:
+    convolutions: How many convolutional layers there are.
+    padding: Padding of every convolution, "VALID" or "SAME".
+    pool: Whether max-pooling of 2 x 2 pixels, with stride 2, follows each convolution.
+    flatten: Whether the logits layer sees all activations, flattened. Otherwise it sees their mean
+      over all pixels.
   """
 
   convolutions: int
@@ -38,10 +45,18 @@ ARCHITECTURES = {
 
 @dataclasses.dataclass(frozen=True)
 class LayerPlan:
-  """One layer before anything is built: shapes, and which of its variables are generated.
+  """Describes one layer of the CNN before any tensor is built.
 
-  name: 'layer_1', or 'head_1' for a warm-up head; generator: its variable scope.
-  input_shape, output_shape: (h, w, c), or (outputs,) for logits. layout: None = trained only.
+  Attributes:
+    name: "layer_1", "layer_2" and so on, or "head_1" and so on for a warm-up head.
+    generator: Variable scope of the layer's generator, such as "generator_1".
+    is_logits: Whether this is a dense layer at an end of the CNN. Otherwise it is a convolution.
+    input_shape: Shape of what enters the layer for one image, (h, w, c).
+    output_shape: Shape of what leaves it, (h, w, c), or (outputs,) for a logits layer.
+    layout: The layout of the layer's weight blocks; None if the layer is trained and not generated.
+    flatten: Whether a logits layer sees all activations, flattened, and not their spatial mean.
+    pool: Whether max-pooling follows a convolution.
+    padding: Padding of a convolution, "VALID" or "SAME".
   """
 
   name: str
@@ -56,7 +71,16 @@ class LayerPlan:
 
 
 def plan_layers(config: ModelConfig, image_shape: Shape) -> list[LayerPlan]:
-  """The CNN's layers, the logits layer last. Raises InputError for an image that is too small."""
+  """Plans all layers of the CNN, the logits layer last.
+
+  Args:
+    config: The model's settings.
+    image_shape: Height, width and channels of the images, (H, W, C).
+
+  Raises:
+    InputError: The images are too small for the convolutions, or more convolutions are to be
+      trained than there are.
+  """
   architecture = ARCHITECTURES[config.cnn_name]
   trained = _trained_layers(config.trained_layers, architecture.convolutions)
   plans: list[LayerPlan] = []
@@ -72,16 +96,24 @@ def plan_layers(config: ModelConfig, image_shape: Shape) -> list[LayerPlan]:
       f'generator_{number}',
       config.embedding_units or config.num_labels,
       shape,
-      architecture.flatten,
-      True,
+      flatten=architecture.flatten,
+      generated=True,
     )
   )
   return plans
 
 
 def plan_heads(config: ModelConfig, plans: list[LayerPlan]) -> list[LayerPlan]:
-  """Warm-up heads: a logits layer on the spatial mean of every convolution's output but the last
-  one's.
+  """Plans the warm-up heads: a logits layer on the output of each convolution except the last.
+
+  A head sees the mean of that output over all pixels.
+
+  Args:
+    config: The model's settings.
+    plans: The layers of the CNN, as `plan_layers` gives them.
+
+  Returns:
+    One plan per head; none if the settings have no warm-up heads.
   """
   if config.warmup_heads == 'none':
     return []
@@ -91,16 +123,23 @@ def plan_heads(config: ModelConfig, plans: list[LayerPlan]) -> list[LayerPlan]:
       f'head_generator_{number}',
       config.num_labels,
       plan.output_shape,
-      False,
-      config.warmup_heads == 'generated',
+      flatten=False,
+      generated=config.warmup_heads == 'generated',
     )
     for number, plan in enumerate(plans[:-2], start=1)
   ]
 
 
 def _trained_layers(count: int, convolutions: int) -> range:
-  """Numbers of the convolutions that are ordinary trained layers: the first `count`, or the last
-  `-count`.
+  """Numbers the convolutions that are trained and not generated, counted from 1.
+
+  Args:
+    count: The flag number_of_trained_cnn_layers: the first `count` convolutions, or the last
+      `-count` if it is negative.
+    convolutions: How many convolutions the CNN has.
+
+  Raises:
+    InputError: There are fewer convolutions.
   """
   if abs(count) > convolutions:
     raise errors.InputError(
@@ -116,9 +155,10 @@ def _plan_convolution(
   side_out = [_side_out(config, architecture, side) for side in shape[:2]]
   if min(side_out) < 1:
     raise errors.InputError(
-      f'image_size is too small for cnn_model_name={config.cnn_name} with kernel_size={config.kernel_size} and '
-      f'stride={config.stride}: convolution {number} would see {shape[0]} x {shape[1]}. '
-      'Use larger images, a smaller stride, or a CNN with fewer layers.'
+      f'image_size is too small for cnn_model_name={config.cnn_name} with '
+      f'kernel_size={config.kernel_size} and stride={config.stride}: convolution {number} would '
+      f'see {shape[0]} x {shape[1]}. Use larger images, a smaller stride, or a CNN with fewer '
+      'layers.'
     )
   layout = None if trained else _convolution_layout(config, shape[2])
   return LayerPlan(
@@ -134,6 +174,7 @@ def _plan_convolution(
 
 
 def _side_out(config: ModelConfig, architecture: Architecture, side: int) -> int:
+  """How many pixels high (or wide) the output of a convolutional layer is; 0 if nothing is left."""
   if architecture.padding == 'VALID':
     side -= config.kernel_size - 1
   side = -(-side // config.stride) if side > 0 else 0
@@ -165,12 +206,21 @@ def _plan_logits(
 
 
 def activation(name: str) -> layers.Activation:
-  """relu, or leaky relu with slope 0.01."""
+  """Returns relu, or for "lrelu" leaky relu with slope 0.01."""
   return tf.nn.relu if name == 'relu' else lambda x: tf.nn.leaky_relu(x, alpha=LEAKY_SLOPE)
 
 
 def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-  """x [n, h, w, c] -> [n, h', w', channels]: convolution -> activation -> max-pool -> batch norm."""
+  """Computes a convolutional layer: convolution, activation, max-pooling if any, batch norm.
+
+  Args:
+    plan: The layer.
+    x: Activations [n, h, w, c].
+    config: The model's settings.
+
+  Returns:
+    Activations [n, h', w', channels].
+  """
   x = layers.conv2d(
     x,
     config.channels,
@@ -180,16 +230,26 @@ def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor
     plan.padding,
     use_bias=config.generate_bias,
   )
-  if (
-    plan.pool
-  ):  # before the activation, which is monotone: the same numbers for a quarter of the work
+  if plan.pool:
+    # Before the activation, not after it: as that is monotone, the numbers are the same, for a
+    # quarter of the work.
     x = tf.nn.max_pool2d(x, 2, 2, 'VALID')
   x = activation(config.cnn_activation)(x)
   return layers.batch_norm(x, 'batch_norm')
 
 
 def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: Noise | None) -> tf.Tensor:
-  """x [n, h, w, c] -> [n, outputs]: dense on the flattened activations or on their spatial mean."""
+  """Computes a logits layer: a dense layer on the flattened activations or on their spatial mean.
+
+  Args:
+    plan: The layer.
+    x: Activations [n, h, w, c].
+    config: The model's settings.
+    noise: Random numbers for the dropout of the dense layer's inputs; None for no dropout.
+
+  Returns:
+    [n, outputs].
+  """
   x = (
     tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
     if plan.flatten

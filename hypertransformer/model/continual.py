@@ -1,14 +1,18 @@
-"""The Continual HyperTransformer (arXiv 2301.04584; spec/continual.md), and the methods it is
-compared with.
+"""Learns sequences of tasks: the Continual HyperTransformer and the methods compared with it.
 
-    theta_t = H(S_t, theta_{t-1})                          t = 1..T, theta_0 = 0 (our choice)
-    c[t, k] = mean of f(x; theta_t) over class k of S_t    the prototypes; kept, never computed again
-    scores of x after task t = -|f(x; theta_t) - c|^2      over the prototypes of the scenario
+The method (arXiv 2301.04584; docs/spec/continual.md, section 1) is, for t = 1..T:
 
-What the paper leaves open and we chose: theta_0, disjoint classes, prototypes of a mini-batch
-sequence averaged over its pieces, its cross-entropy variant. H is the HyperTransformer
-(hypertransformer.py), whose weight tokens bring theta_{t-1} along. Beyond a few tasks the recursion
-is one loop in the graph, which then does not grow with T.
+    theta_0 = 0                                        our choice
+    theta_t = H(S_t, theta_(t-1))                      the weights after task t
+    c[t, k] = mean of f(x; theta_t) over class k of S_t
+    score of x after task t = -|f(x; theta_t) - c|^2   for the prototypes c of the scenario
+
+H is the HyperTransformer (hypertransformer.py), whose weight tokens carry theta_(t-1). Prototypes
+are kept and never computed again. Section 6 of the specification lists what the paper says and what
+we chose. The specification counts tasks from 1, the code counts them from 0.
+
+Short sequences are unrolled in the graph; longer ones are a loop in it (loops.py), so that the
+graph does not grow with T.
 """
 
 from __future__ import annotations
@@ -25,22 +29,28 @@ from hypertransformer.model.blocks import Blocks
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
 from hypertransformer.model.noise import Noise
-from hypertransformer.model.sequence_queries import outputs_of, scores_of
+from hypertransformer.model.sequence_queries import pair_outputs, pair_scores
 from hypertransformer.settings.config import ContinualConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What a sequence of T tasks led to.
+  """What became of a sequence of T tasks: what was learned, and the answers to its queries.
 
-  pairs: (t, tau), both from 0: queries of task tau after task t; by t, then tau; tau <= t
-  (mini_batch: tau = 0 only). logits [P, Nq, C], labels int32 [P, Nq]: class_incremental: C = T * K,
-  label = tau * K + k; otherwise C = K.
-  weights: blocks after each task [T, B, b] by layer name, trained parts included; {} for the
-    constant ProtoNet.
-  prototypes: [T, K, U] as known after the last task; None without prototypes.
-  rows: what the getter gave to the support pass. Their tensors may belong to a loop: use names,
-    shapes, sources only.
+  There are P pairs (t, tau). A pair stands for the queries of task tau, asked when the tasks up to
+  t have been learned. C is the number of classes to choose from: T * K in class_incremental, K in
+  the other scenarios.
+
+  Attributes:
+    pairs: All pairs (t, tau), both counted from 0, tau <= t, sorted by t and then by tau. In
+      mini_batch there is one query set only, so tau is 0.
+    logits: The scores, float32 [P, Nq, C].
+    labels: int32 [P, Nq]. In class_incremental class k of task tau has the label tau * K + k.
+    weights: The weight blocks after each task, [T, B, b], by layer name, with trained parts added.
+      Empty for the constant ProtoNet.
+    prototypes: [T, K, U] as they are after the last task; None if the CNN gives logits itself.
+    rows: What the getter gave out in the support passes. Their tensors may belong to the inside of
+      a loop, so only names, shapes and sources may be used.
   """
 
   pairs: list[tuple[int, int]]
@@ -53,8 +63,13 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class _Memory:
-  """What is left of the support sets. weights: blocks after each task [T, B, b]; prototypes [T, T,
-  K, U]: of task tau as known after task t (without meaning for tau > t).
+  """What is left of the support sets when the sequence has been learned.
+
+  Attributes:
+    weights: The weight blocks after each task, [T, B, b], by layer name.
+    prototypes: [T, T, K, U]. Entry [t, tau] holds the prototypes of task tau as they are after task
+      t; entries with tau > t have no meaning.
+    rows: What the getter gave out in the support passes.
   """
 
   weights: Blocks
@@ -68,8 +83,16 @@ def learn_task(
   noise: Noise | None = None,
   before: Blocks | None = None,
 ) -> tuple[CnnWeights, tf.Tensor]:
-  """theta_t = H(S_t, theta_{t-1}) and the mean output [K, outputs] of each class. before: the
-  blocks theta_{t-1}; None stands for zeros.
+  """Learns one more task: its weights theta_t = H(S_t, theta_(t-1)), and its prototypes.
+
+  Args:
+    model: The HyperTransformer H.
+    support: The support set S_t.
+    noise: Random numbers of a training step; None in evaluation.
+    before: The weight blocks theta_(t-1), [B, b], by layer name; None stands for zeros.
+
+  Returns:
+    The weights theta_t, and the mean output [K, outputs] of each class.
   """
   weights = model.generate(support, noise, before)
   return weights, prototypes.class_means(
@@ -78,7 +101,7 @@ def learn_task(
 
 
 def embed_task(model: HyperTransformer, support: Support) -> tuple[CnnWeights, tf.Tensor]:
-  """The same of the constant ProtoNet, whose CNN is trained and generates nothing."""
+  """Does what `learn_task` does for the constant ProtoNet, whose CNN is trained, not generated."""
   weights = model.with_blocks({})
   classified = model.classify(support.images, weights)
   means = prototypes.class_means(classified.logits, support.labels, model.config.num_labels)
@@ -92,12 +115,18 @@ def learn_sequence(
   noise: Noise | None = None,
   last_only: bool = False,
 ) -> Outcome:
-  """Learns the tasks one after the other and classifies the queries of those learned so far after
-  each, or after the last only.
+  """Learns the tasks of a sequence one after the other, and classifies its query images.
 
-  noise: given in training, None in evaluation (no dropout).
+  The queries of all tasks so far are asked after each task, or after the last one only.
+
+  Args:
+    model: The HyperTransformer.
+    sequence: The support and query images of T tasks.
+    config: The scenario, and the method that learns.
+    noise: Random numbers of a training step; None in evaluation, where nothing is dropped.
+    last_only: Ask queries after the last task only.
   """
-  num_tasks = sequence.support_images.shape[0]
+  length = sequence.support_images.shape[0]
   learn = {
     'continual_hypertransformer': _learn_continually,
     'merged_hypertransformer': _learn_merged,
@@ -107,32 +136,32 @@ def learn_sequence(
     memory = learn(model, sequence, None if noise is None else noise.fold(0))
   pairs = [
     (t, tau)
-    for t in range(num_tasks - 1 if last_only else 0, num_tasks)
+    for t in range(length - 1 if last_only else 0, length)
     for tau in range(1 if config.scenario == 'mini_batch' else t + 1)
   ]
-  after, of = np.array(pairs, np.int32).T
+  after, asked = np.array(pairs, np.int32).T  # t and tau of every pair
   with tf.name_scope('query'):
-    outputs = outputs_of(
+    outputs = pair_outputs(
       model,
       memory.weights,
       sequence.query_images,
       after,
-      of,
+      asked,
       None if noise is None else noise.fold(1),
       config.mixed_queries,
     )
-  labels = tf.gather(sequence.query_labels, of)
+  labels = tf.gather(sequence.query_labels, asked)
   if config.scenario == 'class_incremental':
-    labels += (of * model.config.num_labels)[:, None]
+    labels += (asked * model.config.num_labels)[:, None]
   if not config.prototypical:
     return Outcome(pairs, outputs, labels, memory.weights, None, memory.rows)
-  logits = scores_of(outputs, memory.prototypes, after, of, config.scenario)
+  logits = pair_scores(outputs, memory.prototypes, after, asked, config.scenario)
   return Outcome(pairs, logits, labels, memory.weights, memory.prototypes[-1], memory.rows)
 
 
 def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
-  """theta_t from the support set of task t and theta_{t-1}."""
-  num_tasks, num_labels = sequence.support_images.shape[0], model.config.num_labels
+  """Learns with the Continual HyperTransformer: theta_t from S_t and theta_(t-1)."""
+  length, num_labels = sequence.support_images.shape[0], model.config.num_labels
   rows: list[Row] = []
 
   def step(
@@ -146,72 +175,88 @@ def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise
     return model.used_blocks(weights), means
 
   start = _no_weights(model), tf.zeros([num_labels, *model.plans[-1].output_shape])
-  tasks = sequence.support_images, sequence.support_labels, tf.range(num_tasks)
+  tasks = sequence.support_images, sequence.support_labels, tf.range(length)
   weights, kept = loops.scan(step, tasks, start)
   return _Memory(weights, _never_recomputed(kept), rows)
 
 
 def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
-  """theta_t from the support sets of tasks 1..t, all seen at once: an upper bound, not continual.
+  """Learns with the merged HyperTransformer: theta_t from the support sets of tasks 1..t at once.
 
-  All prototypes are made anew.
+  This is an upper limit to compare with, and not continual (docs/spec/continual.md, section 3). All
+  prototypes are made anew after each task.
+
+  Raises:
+    InputError: The sequence has more classes than the generators can tell apart.
   """
-  num_tasks, each = sequence.support_labels.shape.as_list()
+  length, each = sequence.support_labels.shape.as_list()
   images = tf.reshape(sequence.support_images, [-1, *sequence.support_images.shape[2:]])
   labels = tf.reshape(sequence.support_labels, [-1])
   if model.config.support_classes:
     require(
-      num_tasks * model.config.num_labels <= model.config.support_classes,
-      f'sequences of {num_tasks} tasks have {num_tasks * model.config.num_labels} classes, more than the '
-      f'{model.config.support_classes} that this merged HyperTransformer tells apart: train one with so many '
-      '(--num_tasks, --eval_num_tasks).',
+      length * model.config.num_labels <= model.config.support_classes,
+      f'sequences of {length} tasks have {length * model.config.num_labels} classes, more than '
+      f'the {model.config.support_classes} that this merged HyperTransformer tells apart: train '
+      'one with so many (--num_tasks, --eval_num_tasks).',
     )
-    labels = _shown_labels(
-      labels + model.config.num_labels * np.repeat(np.arange(num_tasks, dtype=np.int32), each),
+    labels = sequence_class_numbers(
+      labels + model.config.num_labels * np.repeat(np.arange(length, dtype=np.int32), each),
       model,
       noise,
     )
   rows: list[Row] = []
 
   def step(before: Blocks, number: tf.Tensor) -> Blocks:
-    del before
+    del before  # nothing but the support sets is carried on
     seen = (number + 1) * each
     weights = model.generate(
       Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number)
     )
-    model.support_outputs(weights)  # the last layer's blocks are known when it has used them
+    model.support_outputs(weights)  # makes what `used_blocks` needs of the last layer
     rows.extend(weights.rows)
     return model.used_blocks(weights)
 
-  weights = loops.scan(step, tf.range(num_tasks), _no_weights(model))
+  weights = loops.scan(step, tf.range(length), _no_weights(model))
   return _Memory(weights, _made_anew(model, weights, sequence), rows)
 
 
 def _made_anew(model: HyperTransformer, weights: Blocks, sequence: Sequence) -> tf.Tensor:
-  """Prototypes [T, T, K, U] of the tasks seen by the CNN after each: a support set is a batch by
-  itself, with its own statistics, as a query set is.
+  """Computes the prototypes [T, T, K, U] of all tasks so far with the weights after each task.
+
+  Each support set is a batch of its own, with its own statistics, as each query set is.
   """
-  num_tasks, num_labels = sequence.support_labels.shape[0], model.config.num_labels
-  after, of = np.tril_indices(num_tasks)
-  outputs = outputs_of(model, weights, sequence.support_images, after, of, None)
+  length, num_labels = sequence.support_labels.shape[0], model.config.num_labels
+  after, asked = np.tril_indices(length)
+  outputs = pair_outputs(model, weights, sequence.support_images, after, asked, None)
   labels = (
-    tf.gather(sequence.support_labels, of)
-    + num_labels * np.arange(len(of), dtype=np.int32)[:, None]
+    tf.gather(sequence.support_labels, asked)
+    + num_labels * np.arange(len(asked), dtype=np.int32)[:, None]
   )
   means = prototypes.class_means(
-    tf.reshape(outputs, [-1, outputs.shape[-1]]), tf.reshape(labels, [-1]), len(of) * num_labels
+    tf.reshape(outputs, [-1, outputs.shape[-1]]), tf.reshape(labels, [-1]), len(asked) * num_labels
   )
   return tf.scatter_nd(
-    np.stack([after, of], 1),
-    tf.reshape(means, [len(of), num_labels, -1]),
-    [num_tasks, num_tasks, num_labels, outputs.shape[-1]],
+    np.stack([after, asked], 1),
+    tf.reshape(means, [len(asked), num_labels, -1]),
+    [length, length, num_labels, outputs.shape[-1]],
   )
 
 
-def _shown_labels(labels: tf.Tensor, model: HyperTransformer, noise: Noise | None) -> tf.Tensor:
-  """The classes of all tasks by numbers of their own. In training they are drawn from all that the
-  generator has, so that it knows them all however short the sequences are; without noise they are
-  0, 1, ...
+def sequence_class_numbers(
+  labels: tf.Tensor, model: HyperTransformer, noise: Noise | None
+) -> tf.Tensor:
+  """Chooses the numbers by which the generators of the merged HyperTransformer know the classes.
+
+  In training they are drawn at random from all that the generators have, so that short sequences
+  train them all. Without noise, or with noise that is off, classes keep their numbers in `labels`.
+
+  Args:
+    labels: Integers [n]; class k of task tau, both counted from 0, is tau * K + k.
+    model: The merged HyperTransformer.
+    noise: Random numbers of a training step; None in evaluation.
+
+  Returns:
+    Integers [n].
   """
   if noise is None:
     return labels
@@ -223,8 +268,8 @@ def _shown_labels(labels: tf.Tensor, model: HyperTransformer, noise: Noise | Non
 def _learn_prototypes_only(
   model: HyperTransformer, sequence: Sequence, noise: Noise | None
 ) -> _Memory:
-  """One trained CNN for all tasks: ProtoNet."""
-  del noise  # of the support pass there is none but the generators'
+  """Learns with the constant ProtoNet: one trained CNN for all tasks, and a prototype per class."""
+  del noise  # in a support pass only generators use it, and there are none
   rows: list[Row] = []
 
   def means(task: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -237,7 +282,7 @@ def _learn_prototypes_only(
 
 
 def _no_weights(model: HyperTransformer) -> Blocks:
-  """theta_0."""
+  """Makes theta_0: weight blocks of zeros for every generated layer."""
   return {
     plan.name: tf.zeros([plan.layout.num_blocks, plan.layout.block_size])
     for plan in model.plans
@@ -246,5 +291,5 @@ def _no_weights(model: HyperTransformer) -> Blocks:
 
 
 def _never_recomputed(kept: tf.Tensor) -> tf.Tensor:
-  """Prototypes [T, K, U] of each task -> [T, T, K, U]: the same after every later task."""
+  """Repeats prototypes [T, K, U] to [T, T, K, U]: they are the same after every later task."""
   return tf.tile(kept[None], [kept.shape[0], 1, 1, 1])

@@ -1,4 +1,4 @@
-"""What the transformer sees of a support image (spec/model.md section 4)."""
+"""Features: what a layer's generator sees of each support image (docs/spec/model.md, section 4)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from hypertransformer.model.blocks import Shape
 from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.model_config import FeatureConfig
 
-SHARED_KERNEL = 3
+SHARED_KERNEL = 3  # side of the shared extractor's kernels, in pixels
 
 
 def shared_convolutions(extractor: str) -> int:
-  """'4-layer' or '4-layer-bn' -> 4."""
+  """Returns how many convolutions a shared extractor has: 4 for "4-layer" and "4-layer-bn"."""
   return int(extractor[0])
 
 
 def shared_features(
   images: tf.Tensor, config: FeatureConfig, noise: Noise | None = None
 ) -> tf.Tensor | None:
-  """images [Ns, H, W, C] -> [Ns, shared_dim], or None without a shared extractor."""
+  """Computes the shared features, which every generator sees, from the images themselves.
+
+  Args:
+    images: float32 [Ns, H, W, C].
+    config: The settings of the extractor.
+    noise: Random numbers for its dropout; None for no dropout.
+
+  Returns:
+    [Ns, shared_dim], or None if the settings have no shared extractor.
+  """
   if not config.has_shared:
     return None
   x = images
@@ -42,7 +51,11 @@ def shared_features(
 
 
 def check_shared(config: FeatureConfig, image_shape: Shape) -> None:
-  """Raises InputError if the shared extractor's convolutions do not fit the image (H, W, C)."""
+  """Checks that the shared extractor's convolutions fit images of the shape (H, W, C).
+
+  Raises:
+    InputError: The images are too small.
+  """
   side = min(image_shape[:2])
   if not config.has_shared or config.shared_padding == 'same':
     return
@@ -50,27 +63,33 @@ def check_shared(config: FeatureConfig, image_shape: Shape) -> None:
   for number in range(1, depth + 1):
     if side < SHARED_KERNEL:
       raise errors.InputError(
-        f'image_size={min(image_shape[:2])} is too small for shared_feature_extractor={config.shared_extractor} with '
-        f'valid padding: convolution {number} would see {side} x {side}. Use '
-        '--shared_feature_extractor_padding=same, fewer layers, or larger images.'
+        f'image_size={min(image_shape[:2])} is too small for '
+        f'shared_feature_extractor={config.shared_extractor} with valid padding: convolution '
+        f'{number} would see {side} x {side}. Use --shared_feature_extractor_padding=same, fewer '
+        'layers, or larger images.'
       )
     side = (side - SHARED_KERNEL) // (2 if number < depth else 1) + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalConvolution:
-  """kernel_size and stride, pixels."""
+  """The side of the kernel of a local convolution, and its stride, both in pixels."""
 
   kernel_size: int
   stride: int
 
 
 def local_convolutions(side: int, kernel_size: int, depth: int) -> list[LocalConvolution]:
-  """The local convolutions on activations of side x side pixels: stride 2 for all but the last of
-  `depth`.
+  """Plans the convolutions that compute the local features of a layer.
 
-  An input smaller than the kernel takes a kernel of its own size and stride 1; a convolution that
-  no longer fits is left out.
+  The last of them has the stride 1, the others 2. If the activations are smaller than the kernel,
+  kernels have the side of the activations, and the stride 1. A convolution whose input has become
+  smaller than its kernel is left out.
+
+  Args:
+    side: The shorter side of the activations, in pixels.
+    kernel_size: The side of the kernels that is wanted, in pixels.
+    depth: How many convolutions are wanted.
   """
   stride = 2 if side >= kernel_size else 1
   kernel_size = min(kernel_size, side)
@@ -86,8 +105,17 @@ def local_convolutions(side: int, kernel_size: int, depth: int) -> list[LocalCon
 def local_features(
   activations: tf.Tensor, channels: int, kernel_size: int, depth: int, nonlinear: bool
 ) -> tf.Tensor:
-  """activations [Ns, h, w, c] -> [Ns, channels * convolutions]: the spatial mean of each
-  convolution.
+  """Computes the local features of a layer: for each convolution the spatial mean of its output.
+
+  Args:
+    activations: What enters the layer, [Ns, h, w, c].
+    channels: How many channels each convolution has.
+    kernel_size: The side of the kernels that is wanted, in pixels.
+    depth: How many convolutions are wanted, see `local_convolutions`.
+    nonlinear: Whether the mean is taken after the relu and not before it.
+
+  Returns:
+    [Ns, channels * number of convolutions].
   """
   means = []
   x = activations
@@ -95,6 +123,7 @@ def local_features(
   with tf.variable_scope('features'):
     for number, one in enumerate(plan, start=1):
       if number == len(plan) and one.stride == 1 and not nonlinear:
+        # Nothing else is needed of this convolution.
         means.append(layers.conv2d_mean(x, channels, one.kernel_size, f'layer_{number}'))
         break
       x = layers.conv2d(x, channels, one.kernel_size, f'layer_{number}', one.stride)

@@ -1,5 +1,6 @@
-"""Generators: support features and labels -> the weight blocks of one CNN layer (spec/model.md
-section 2).
+"""The generator of a CNN layer, a transformer from support samples to weight blocks.
+
+See docs/spec/model.md, section 2.
 """
 
 from __future__ import annotations
@@ -23,27 +24,43 @@ def generate_blocks(
   noise: Noise | None = None,
   previous: tf.Tensor | None = None,
 ) -> tf.Tensor:
-  """features [Ns, F], labels int [Ns] (K = no label), mask float [Ns] (1 = ignore) or None ->
-  blocks [B, b].
+  """Generates the weight blocks [B, b] of one CNN layer.
 
-  previous: blocks [B, b] that the weight tokens bring along (spec/continual.md); None: zeros.
+  The generator's variables belong to the variable scope that is open.
+
+  Args:
+    layout: The layout of the blocks, with B and b.
+    features: float32 [Ns, F].
+    labels: Integers [Ns]. K, or config.support_classes where that is set, means "no label".
+    mask: float32 [Ns], 1 for a sample to ignore and 0 for one to use; None to use all.
+    config: The model's settings.
+    noise: Random numbers for the transformer's dropout; None for no dropout.
+    previous: Weight blocks [B, b] after the task before, which the weight tokens carry
+      (docs/spec/continual.md, section 1); None stands for zeros.
   """
-  labels_table = tokens.label_embeddings(
+  label_table = tokens.label_embeddings(
     config.support_classes or config.num_labels, config.embedding_dim
   )
-  weights = tokens.weight_embeddings(layout.num_blocks, config.embedding_dim)
+  weight_tokens = tokens.weight_embeddings(layout.num_blocks, config.embedding_dim)
   if previous is not None:
-    weights = tf.concat([weights, previous], axis=-1)
+    weight_tokens = tf.concat([weight_tokens, previous], axis=-1)
   widths = token_widths(config, features.shape[-1], layout.block_size)
   generate = _joint if config.generator == 'joint' else _separate
   with tf.variable_scope('transformer'):
-    output = generate(labels_table, weights, widths, features, labels, mask, config, noise)
+    output = generate(label_table, weight_tokens, widths, features, labels, mask, config, noise)
   return tokens.decode_blocks(output, layout.num_blocks, config.embedding_dim, layout.block_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenWidths:
-  """Widths of sample and weight tokens, and the transformer's sizes for each."""
+  """How wide tokens are, and the sizes of the transformer's layers that follow from this.
+
+  Attributes:
+    sample: How many numbers the token of a support sample has.
+    weight: How many numbers the token of a weight block has.
+    sample_sizes: Layers of the blocks that sample tokens go through.
+    weight_sizes: Layers of the decoder blocks that weight tokens go through.
+  """
 
   sample: int
   weight: int
@@ -52,9 +69,19 @@ class TokenWidths:
 
 
 def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> TokenWidths:
-  """joint: all tokens have D = E + max(b, F). separate: samples E + F, weights E + b. Raises
-  InputError where the heads do not divide an attention width of the separate generator; the joint
-  one rounds up.
+  """Works out the widths of a generator's tokens.
+
+  The joint generator has one width for all tokens, D = E + max(b, F). With the separate one, sample
+  tokens are E + F wide and weight tokens E + b.
+
+  Args:
+    config: The model's settings.
+    feature_width: F, features of a support image.
+    block_size: b, numbers in one weight block.
+
+  Raises:
+    InputError: The heads do not divide the width of an attention, or it comes to 0. (The joint
+      generator rounds up widths that are given as fractions, so that the heads divide them.)
   """
   sample, weight = config.embedding_dim + feature_width, config.embedding_dim + block_size
   joint = config.generator == 'joint'
@@ -69,8 +96,8 @@ def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> To
 
 
 def _joint(
-  labels_table: tf.Tensor,
-  weights: tf.Tensor,
+  label_table: tf.Tensor,
+  weight_tokens: tf.Tensor,
   widths: TokenWidths,
   features: tf.Tensor,
   labels: tf.Tensor,
@@ -78,16 +105,16 @@ def _joint(
   config: ModelConfig,
   noise: Noise | None,
 ) -> tf.Tensor:
-  """One sequence of B weight tokens and Ns sample tokens."""
+  """Sends one sequence of B weight tokens and Ns sample tokens through the transformer."""
   sequence = tf.concat(
     [
-      tokens.pad_to(weights, widths.weight),
-      tokens.encode_samples(labels, features, labels_table, widths.sample),
+      tokens.pad_to(weight_tokens, widths.weight),
+      tokens.encode_samples(labels, features, label_table, widths.sample),
     ],
     axis=0,
   )
   if mask is not None:
-    mask = tf.concat([tf.zeros([weights.shape[0]]), mask], axis=0)
+    mask = tf.concat([tf.zeros([weight_tokens.shape[0]]), mask], axis=0)
   if not config.transformer.use_decoder:
     return transformer.encoder(
       sequence,
@@ -104,8 +131,8 @@ def _joint(
 
 
 def _separate(
-  labels_table: tf.Tensor,
-  weights: tf.Tensor,
+  label_table: tf.Tensor,
+  weight_tokens: tf.Tensor,
   widths: TokenWidths,
   features: tf.Tensor,
   labels: tf.Tensor,
@@ -113,9 +140,11 @@ def _separate(
   config: ModelConfig,
   noise: Noise | None,
 ) -> tf.Tensor:
-  """Samples go to the encoder, weight tokens to the decoder; the mask is not used."""
+  """Sends sample tokens through the encoder and weight tokens through the decoder, with no mask."""
   del mask
-  samples = tokens.encode_samples(labels, features, labels_table, widths.sample)
+  samples = tokens.encode_samples(labels, features, label_table, widths.sample)
   encoded = transformer.encoder(samples, widths.sample_sizes, config.transformer, noise=noise)
-  weights = tokens.pad_to(weights, widths.weight)
-  return transformer.decoder(weights, encoded, widths.weight_sizes, config.transformer, noise=noise)
+  weight_tokens = tokens.pad_to(weight_tokens, widths.weight)
+  return transformer.decoder(
+    weight_tokens, encoded, widths.weight_sizes, config.transformer, noise=noise
+  )

@@ -1,9 +1,12 @@
-"""The heart of the design: a custom variable getter that swaps CNN variables for generated tensors.
+"""The custom getter that gives the CNN generated tensors in place of variables.
 
-The CNN (cnn.py) is written with tf.get_variable like any other. Under a scope whose custom getter
-is a `LayerGetter`, a variable that has a place in the layer's weight blocks comes back as the
-generated tensor (or generated + trained); every other variable is an ordinary trained one. What
-came from where is recorded, a row for each use, and is printed at the start of training (`table`).
+This is the heart of the design (docs/spec/model.md, section 5, "The mechanism"). The CNN (cnn.py)
+is written with tf.get_variable, like any other network. It runs in a variable scope whose custom
+getter is a `LayerGetter`. When it asks for a variable that has a place in the layer's weight
+blocks, it gets the generated tensor, or the sum of that and a trained variable. Every other
+variable is an ordinary trained one.
+
+What came from where is recorded, one `Row` for each use. `table` prints it when training starts.
 """
 
 from __future__ import annotations
@@ -16,16 +19,22 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.blocks import BlockLayout, Shape
 
+# Where the tensor came from that the CNN used for a variable, see Row.source.
 GENERATED, TRAINED, BOTH = 'generated', 'trained', 'both'
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One variable of the CNN as one pass used it.
+  """Records that a pass of the CNN used one of its variables.
 
-  layer: 'layer_1'; variable: 'conv/kernel'; source: generated, trained, or both (their sum); value:
-    the tensor used;
-  generated: the generated part or None; trained: the variable or None, under its full name.
+  Attributes:
+    layer: Name of the layer, such as "layer_1".
+    variable: Name of the variable within the layer, such as "conv/kernel".
+    shape: Its shape.
+    source: GENERATED, TRAINED, or BOTH for the sum of the two.
+    value: The tensor that the CNN used.
+    generated: The generated tensor, or None.
+    trained: The trained variable, or None. Its own name is the full one.
   """
 
   layer: str
@@ -38,13 +47,19 @@ class Row:
 
 
 class LayerWeights:
-  """The generated tensors of one CNN layer for one support set.
+  """The generated tensors of one CNN layer, for one support set.
 
-  blocks: [B, b]. add_trained: every generated tensor is a correction to a trained variable of its
-    shape.
+  Every use of a variable gives the same tensors.
   """
 
   def __init__(self, layout: BlockLayout, blocks: tf.Tensor, add_trained: bool) -> None:
+    """Makes the tensors of a layer from its weight blocks.
+
+    Args:
+      layout: The layout of the blocks.
+      blocks: [B, b].
+      add_trained: Whether a trained variable of the same shape is added to each generated tensor.
+    """
     self.layout = layout
     self.blocks = blocks
     self._add_trained = add_trained
@@ -52,15 +67,22 @@ class LayerWeights:
     self._sums: dict[str, tuple[tf.Tensor, tf.Variable]] = {}
 
   def has(self, variable: str) -> bool:
+    """Says whether a variable of the layer, such as "conv/kernel", is generated."""
     return variable in self.layout.shapes
 
   def get(
     self, variable: str, trained_name: str, make_trained: Callable[[], tf.Variable]
   ) -> tuple[str, tf.Tensor, tf.Tensor, tf.Variable | None]:
-    """(source, value, generated part, trained part); the same tensors at every use.
+    """Gives the tensor that stands for a variable, and what it is made of.
 
-    trained_name: of the variable that is added, where one is: the support and the query pass can
-      have their own.
+    Args:
+      variable: Name of the variable within the layer.
+      trained_name: Full name of the trained variable that is added, if one is. The support pass and
+        the query pass may have one each.
+      make_trained: Makes that variable.
+
+    Returns:
+      Source, value, generated part and trained part, as in `Row`.
     """
     if variable not in self._generated:
       self._generated[variable] = self.layout.unpack(variable, self.blocks)
@@ -75,16 +97,7 @@ class LayerWeights:
 
 
 class LayerGetter:
-  """A custom getter for the variables of one CNN layer in one pass: `tf.variable_scope(...,
-  custom_getter=this)`.
-
-  layer: its name, 'layer_1'. scope: the full name of the variable scope that holds the CNN's
-    layers.
-  weights: the layer's generated tensors, None for a trained layer. own_scope: if given, trained
-  variables, also those that are added to generated tensors, live there instead of in `scope` (the
-  query pass's own, --separate_evaluation_bn_vars).
-  rows: a list that receives one Row per variable.
-  """
+  """The custom getter of one CNN layer in one pass, to be given to tf.variable_scope."""
 
   def __init__(
     self,
@@ -94,6 +107,16 @@ class LayerGetter:
     own_scope: str | None,
     rows: list[Row],
   ) -> None:
+    """Makes the getter of a layer.
+
+    Args:
+      layer: Name of the layer, such as "layer_1".
+      scope: Full name of the variable scope that holds the CNN's layers.
+      weights: The layer's generated tensors; None for a trained layer.
+      own_scope: If given, trained variables are there and not in `scope`, also those that are added
+        to generated tensors. The query pass has such a scope with --separate_evaluation_bn_vars.
+      rows: A list to which one `Row` is added for every variable that is asked for.
+    """
     self._layer = layer
     self._prefix = f'{scope}/{layer}/'
     self._weights = weights
@@ -103,6 +126,11 @@ class LayerGetter:
   def __call__(
     self, getter: Callable[..., tf.Variable], name: str, *args: Any, **kwargs: Any
   ) -> tf.Tensor:
+    """Gives the CNN the tensor for the variable of this full name, and records it.
+
+    Raises:
+      ValueError: The variable is not one of this layer.
+    """
     variable = name[len(self._prefix) :]
     if not name.startswith(self._prefix):
       raise ValueError(f'{name} is not a variable of {self._prefix}')
@@ -121,7 +149,7 @@ class LayerGetter:
 
 
 def distinct(rows: Iterable[Row]) -> list[Row]:
-  """The rows without repetition: each tensor that a CNN used once, in order of first use."""
+  """Removes repetitions: leaves a row for each tensor that a CNN used, in order of first use."""
   seen: dict[Any, Row] = {}
   for row in rows:
     seen.setdefault((row.layer, row.variable) if row.trained is None else row.trained.name, row)
@@ -129,7 +157,10 @@ def distinct(rows: Iterable[Row]) -> list[Row]:
 
 
 def table(rows: Iterable[Row]) -> str:
-  """The getter's work as text: layer, variable, shape, source, and the trained variable's name."""
+  """Lays rows out as a text table, one line for each tensor that a CNN used.
+
+  Its columns are layer, variable, shape, source and the name of the trained variable.
+  """
   lines = [('layer', 'variable', 'shape', 'source', 'trained variable')]
   for row in distinct(rows):
     shape = ' x '.join(map(str, row.shape))

@@ -1,10 +1,13 @@
-"""The HyperTransformer (arXiv 2201.04182, section 3; spec/model.md section 1), step by step:
+"""The HyperTransformer for a single task, after section 3 of arXiv 2201.04182.
 
-z = support images; s = shared features
-for each layer l of the CNN:
-    w_l = generator_l(features_l(z), s, labels)     weight blocks
-    z   = cnn_layer_l(z; w_l)                       the next layer sees this one's activations
-logits = cnn(query images; w_1 .. w_L)
+See docs/spec/model.md, section 1. In short:
+
+    z = support images
+    s = shared features of the support images
+    for each layer l of the CNN:
+        w_l = generator_l(features_l(z), s, labels)    its weight blocks
+        z   = layer_l(z; w_l)                          what the next layer sees
+    logits = cnn(query images; w_1, ..., w_L)
 """
 
 from __future__ import annotations
@@ -22,14 +25,18 @@ from hypertransformer.model.getter import LayerGetter, LayerWeights, Row
 from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.model_config import ModelConfig
 
-SCOPE = 'model'
-LOGITS_FEATURE_KERNEL = 3
+SCOPE = 'model'  # of all variables
+LOGITS_FEATURE_KERNEL = 3  # side of the kernel of a logits layer's local features, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-  """images float32 [Ns, H, W, C] in [-1, 1); labels int [Ns], the last (K, or support_classes) = no
-  label; mask float [Ns], 1 = ignore, or None.
+  """The support set of a task.
+
+  Attributes:
+    images: float32 [Ns, H, W, C], from -1 to 1.
+    labels: Integers [Ns]. K, or config.support_classes where that is set, means "no label".
+    mask: float32 [Ns], 1 for a sample that the generators must ignore; None to use all.
   """
 
   images: tf.Tensor
@@ -39,13 +46,14 @@ class Support:
 
 @dataclasses.dataclass(frozen=True)
 class CnnWeights:
-  """Everything a support set gave: what the query pass needs, and what losses and summaries look
-  at.
+  """All that was computed from a support set: what queries need, and what losses look at.
 
-  layers: generated tensors by layer name ('layer_1', 'head_1'); a trained layer has none.
-  shared_features: [Ns, shared_dim] or None. rows: what the getter gave to the support pass.
-    last_inputs
-  [Ns, h, w, c]: what enters the last layer in the support pass.
+  Attributes:
+    layers: The generated tensors by layer name ("layer_1", "head_1"); trained layers have none.
+    shared_features: [Ns, shared_dim], or None without a shared extractor.
+    rows: What the getter gave out in the support pass.
+    last_inputs: What enters the last layer in the support pass, [Ns, h, w, c]; None for a CNN that
+      was made from given blocks.
   """
 
   layers: dict[str, LayerWeights]
@@ -56,8 +64,13 @@ class CnnWeights:
 
 @dataclasses.dataclass(frozen=True)
 class Classified:
-  """logits [Nq, K], or [Nq, embedding_units]; head_logits: those of each warm-up head; activations
-  by layer name; the getter's rows.
+  """What the CNN computed for a batch of n images.
+
+  Attributes:
+    logits: [n, K], or [n, embedding_units] if the CNN ends in an embedding.
+    head_logits: Logits [n, K] of each warm-up head.
+    activations: Output of each layer, by its name.
+    rows: What the getter gave out in this pass.
   """
 
   logits: tf.Tensor
@@ -67,22 +80,40 @@ class Classified:
 
 
 class HyperTransformer:
-  """Generates a CNN from a support set and runs it. All variables live under `model/` and are
-  shared by all calls.
+  """The model: it generates a CNN from a support set, and runs that CNN on images.
+
+  All its variables are under `model/`. Every call uses the same ones, and so does every other model
+  in the same graph.
+
+  Attributes:
+    config: The model's settings.
+    plans: The layers of the CNN, the logits layer last.
+    heads: The warm-up heads.
   """
 
   def __init__(self, config: ModelConfig, image_shape: Shape) -> None:
-    """image_shape: (H, W, C) as the CNN sees it. Raises InputError if the CNN cannot take it."""
+    """Plans the CNN and checks that everything fits; no tensor is built yet.
+
+    Args:
+      config: The model's settings.
+      image_shape: Height, width and channels of the images, (H, W, C).
+
+    Raises:
+      InputError: The images are too small for the CNN or for the shared extractor, or the heads do
+        not divide a width of the transformer.
+    """
     self.config = config
     self.plans = cnn.plan_layers(config, image_shape)
     self.heads = cnn.plan_heads(config, self.plans)
     features.check_shared(config.features, image_shape)
     for plan in (*self.plans, *self.heads):
       if plan.layout is not None:
-        generator.token_widths(config, self._feature_width(plan), plan.layout.block_size)
+        generator.token_widths(config, self.feature_width(plan), plan.layout.block_size)
 
   def shared_features(self, images: tf.Tensor, noise: Noise | None = None) -> tf.Tensor | None:
-    """images [n, H, W, C] -> [n, shared_dim], or None without a shared extractor."""
+    """Computes the shared features [n, shared_dim] of images [n, H, W, C]; None without an
+    extractor.
+    """
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       return features.shared_features(images, self.config.features, noise)
 
@@ -92,9 +123,13 @@ class HyperTransformer:
     noise: Noise | None = None,
     previous: Mapping[str, tf.Tensor] | None = None,
   ) -> CnnWeights:
-    """The CNN of one support set. noise: given in training, None in evaluation (no dropout).
-    previous: blocks [B, b] by layer name, from which it is to go on (spec/continual.md); None is
-    the same as zeros.
+    """Generates the CNN for a support set, layer after layer.
+
+    Args:
+      support: The support set.
+      noise: Random numbers of a training step; None in evaluation, where nothing is dropped.
+      previous: Weight blocks [B, b] by layer name from which to go on (docs/spec/continual.md,
+        section 1); None stands for zeros.
     """
     weights = CnnWeights({}, self.shared_features(support.images, noise), [])
     z = support.images
@@ -109,14 +144,16 @@ class HyperTransformer:
       self._generate_layer(last, z, support, weights, noise, previous)
     weights = dataclasses.replace(weights, last_inputs=z)
     if self.config.add_trainable_weights and self.config.separate_query_variables:
-      # The support pass has trained variables of its own for the logits too: the L2 regularisation
-      # is over them.
+      # The support pass has trained variables of its own for the logits, too: the L2 regularisation
+      # counts them.
       self.support_outputs(weights)
     return weights
 
   def support_outputs(self, weights: CnnWeights) -> tf.Tensor:
-    """[Ns, outputs]: the whole CNN on the support images that `generate` made it from, without
-    dropout.
+    """Runs the last layer of the support pass that `generate` began, without dropout.
+
+    Returns:
+      [Ns, outputs], what the whole CNN gives for the support images.
     """
     last = self.plans[-1]
     with (
@@ -126,8 +163,12 @@ class HyperTransformer:
       return cnn.logits(last, weights.last_inputs, self.config, None)
 
   def used_blocks(self, weights: CnnWeights) -> dict[str, tf.Tensor]:
-    """[B, b] by layer name: the blocks of the tensors that the query pass uses, trained parts
-    included.
+    """Packs the tensors that the query pass uses, trained parts included, into weight blocks.
+
+    Call `support_outputs` first: it makes the trained variables of the last layer.
+
+    Returns:
+      Blocks [B, b] by layer name.
     """
     blocks = {name: layer.blocks for name, layer in weights.layers.items()}
     if not self.config.add_trainable_weights:
@@ -143,8 +184,10 @@ class HyperTransformer:
     return blocks
 
   def with_blocks(self, blocks: Mapping[str, tf.Tensor]) -> CnnWeights:
-    """The CNN of given weight blocks [B, b] by layer name, used as they are: nothing trained is
-    added. A layer that is not among them is a trained one.
+    """Makes a CNN from given weight blocks, which are used as they are: nothing trained is added.
+
+    Args:
+      blocks: [B, b] by layer name. A layer that is not among them is a trained one.
     """
     return CnnWeights(
       {
@@ -159,7 +202,13 @@ class HyperTransformer:
   def classify(
     self, images: tf.Tensor, weights: CnnWeights, noise: Noise | None = None
   ) -> Classified:
-    """query images [Nq, H, W, C] -> logits, with the batch statistics of these images."""
+    """Runs the CNN on one batch of images, whose statistics its batch norms use.
+
+    Args:
+      images: float32 [n, H, W, C].
+      weights: The generated CNN.
+      noise: Random numbers for the dropout before the logits; None for no dropout.
+    """
     rows: list[Row] = []
     head_logits = []
     activations = {}
@@ -187,6 +236,7 @@ class HyperTransformer:
     noise: Noise | None,
     previous: Mapping[str, tf.Tensor] | None = None,
   ) -> None:
+    """Generates one layer from z, the activations that enter it, and adds it to `weights`."""
     if plan.layout is None:
       return
     before = None if previous is None else previous[plan.name]
@@ -202,7 +252,11 @@ class HyperTransformer:
   def _layer_features(
     self, plan: cnn.LayerPlan, z: tf.Tensor, shared: tf.Tensor | None, noise: Noise | None
   ) -> tf.Tensor:
-    """features_l [Ns, F]: [flattened | local | shared] of the activations z that enter the layer."""
+    """Computes a layer's features [Ns, F] from z, the activations that enter it.
+
+    They are [flattened activations | local features | shared features], as far as flags ask for
+    them.
+    """
     parts = []
     if self._sees_activations(plan):
       parts.append(tf.reshape(z, [-1, math.prod(plan.input_shape)]))
@@ -219,8 +273,8 @@ class HyperTransformer:
       parts.append(shared)
     return tf.concat(parts, axis=-1)
 
-  def _feature_width(self, plan: cnn.LayerPlan) -> int:
-    """F of a layer."""
+  def feature_width(self, plan: cnn.LayerPlan) -> int:
+    """Returns F, the number of features that the generator of a layer sees of a support image."""
     width = len(self._local_convolutions(plan)) * self._local_channels(plan)
     if self._sees_activations(plan):
       width += math.prod(plan.input_shape)
@@ -257,7 +311,7 @@ class HyperTransformer:
   def _layer_scope(
     self, plan: cnn.LayerPlan, weights: CnnWeights, rows: list[Row], query: bool = False
   ) -> Iterator[None]:
-    """The variable scope of a CNN layer, with the getter that hands out its generated tensors."""
+    """Opens the variable scope of a CNN layer, where its generated tensors are given out."""
     with tf.variable_scope('cnn') as scope:
       own_scope = f'{scope.name}_query' if query and self.config.separate_query_variables else None
       getter = LayerGetter(plan.name, scope.name, weights.layers.get(plan.name), own_scope, rows)

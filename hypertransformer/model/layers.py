@@ -1,6 +1,6 @@
-"""Layers on tf.get_variable and tf.nn. No Keras layer: those bypass custom getters.
+"""Layers that are made of tf.get_variable and tf.nn. Keras layers would bypass custom getters.
 
-Dense layers and convolutions start Glorot-uniform with zero bias (spec/model.md section 3).
+Kernels start Glorot-uniform and biases at 0 (docs/spec/model.md, section 3, "Initial values").
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 def glorot_limit(inputs: int, outputs: int) -> float:
-  """Glorot-uniform weights lie within +- this."""
+  """Returns sqrt(6 / (inputs + outputs)): Glorot-uniform weights lie within +- this limit."""
   return math.sqrt(6.0 / (inputs + outputs))
 
 
@@ -29,9 +29,18 @@ def dense(
   activation: Activation | None = None,
   limit: np.ndarray | None = None,
 ) -> tf.Tensor:
-  """x [n, m] -> [n, units]; variables `name`/kernel [m, units] and `name`/bias [units].
+  """Computes a dense layer with the variables `name`/kernel [m, units] and `name`/bias [units].
 
-  limit: float [units], column j of the kernel starts uniform in +- limit[j]; None is Glorot.
+  Args:
+    x: [n, m].
+    units: How many outputs there are.
+    name: Variable scope of the layer.
+    activation: A function of the result; None for none.
+    limit: float [units]. Column j of the kernel starts uniform within +- limit[j]. None stands for
+      the Glorot limit.
+
+  Returns:
+    [n, units].
   """
   limits = np.float32(glorot_limit(x.shape[-1], units) if limit is None else limit)
   with tf.variable_scope(name):
@@ -54,8 +63,19 @@ def conv2d(
   padding: str = 'VALID',
   use_bias: bool = True,
 ) -> tf.Tensor:
-  """x [n, h, w, c] -> [n, h', w', channels]; variables `name`/kernel [k, k, c, channels] and
-  `name`/bias.
+  """Computes a convolution with the variables `name`/kernel [k, k, c, channels] and `name`/bias.
+
+  Args:
+    x: [n, h, w, c].
+    channels: How many channels leave the convolution.
+    kernel_size: k, the side of the kernel in pixels.
+    name: Variable scope of the layer.
+    stride: In pixels.
+    padding: "VALID" or "SAME".
+    use_bias: Whether there is a bias.
+
+  Returns:
+    [n, h', w', channels].
   """
   with tf.variable_scope(name):
     kernel = tf.get_variable(
@@ -76,9 +96,13 @@ def conv2d(
 
 
 def conv2d_mean(x: tf.Tensor, channels: int, kernel_size: int, name: str) -> tf.Tensor:
-  """x [n, h, w, c] -> [n, channels]: the spatial mean of `conv2d` with stride 1 and valid padding.
+  """Computes the spatial mean of a `conv2d` with stride 1 and valid padding.
 
-  That is linear, so it is one product with the mean of what each element of the kernel sees.
+  The mean of a convolution is linear: it is one product of the kernel with the mean of what each of
+  its elements sees, and so is much cheaper than the convolution.
+
+  Returns:
+    [n, channels], for x [n, h, w, c].
   """
   height, width = (side - kernel_size + 1 for side in x.shape.as_list()[1:3])
   with tf.variable_scope(name):
@@ -96,7 +120,7 @@ def conv2d_mean(x: tf.Tensor, channels: int, kernel_size: int, name: str) -> tf.
 
 
 def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
-  """x [..., m] normalised over its last axis; variables `name`/gamma and `name`/beta [m]."""
+  """Normalises x [..., m] over its last axis; variables `name`/gamma and `name`/beta, both [m]."""
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])
     return tf.nn.bias_add(_standardise(x) * gamma, beta)
@@ -104,8 +128,9 @@ def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
 
 @tf.custom_gradient
 def _standardise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-  """x [..., m] -> (x - mean) / sqrt(variance + epsilon) over the last axis, with its gradient in
-  few ops.
+  """Computes (x - mean) / sqrt(variance + epsilon) over the last axis of x [..., m].
+
+  It has a gradient of its own, which takes fewer ops than TensorFlow's.
   """
   centred = x - tf.reduce_mean(x, -1, keepdims=True)
   scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + LAYER_NORM_EPSILON)
@@ -119,11 +144,10 @@ def _standardise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tens
 
 
 def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
-  """x [n, h, w, c] normalised per channel by the statistics of this batch, in training and
-  evaluation.
+  """Normalises x [n, h, w, c] per channel; variables `name`/gamma and `name`/beta, both [c].
 
-  Variables `name`/gamma and `name`/beta [c]. (Moving averages of the original are never read; there
-  are none.)
+  Mean and variance are those of this batch, in training and in evaluation. There are no moving
+  averages (the original has some, but never reads them).
   """
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])
@@ -131,6 +155,7 @@ def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def _scale_and_offset(width: int) -> tuple[tf.Tensor, tf.Tensor]:
+  """Makes the trained scale gamma, which starts at 1, and the offset beta, which starts at 0."""
   gamma = tf.get_variable('gamma', [width], initializer=tf.ones_initializer())
   beta = tf.get_variable('beta', [width], initializer=tf.zeros_initializer())
   return gamma, beta

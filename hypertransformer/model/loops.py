@@ -1,7 +1,8 @@
-"""Loops over the tasks of a sequence: few steps are unrolled, many are one loop in the graph.
+"""Loops over the tasks of a sequence: short ones are unrolled, longer ones are loops in the graph.
 
-A loop keeps the graph, and the time it takes to build, the same for any number of steps. An
-unrolled step runs in about two thirds of the time, as nothing has to be stacked for the gradient.
+With a loop, the graph and the time to build it stay the same for any number of steps. An unrolled
+step runs in about two thirds of the time, since nothing has to be stacked for the gradient. See
+docs/spec/continual.md, section 4.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-UNROLLED_SCAN, UNROLLED_MAP = 5, 15  # steps: sequences of 5 tasks have 15 pairs
+# Up to how many steps are unrolled: sequences of 5 tasks have 15 pairs (t, tau).
+UNROLLED_SCAN, UNROLLED_MAP = 5, 15
 
 
 def scan(step: Callable[[Any, Any], Any], elements: Any, start: Any) -> Any:
-  """tf.scan: the states that `step(state, element)` leads to, stacked. elements, start: any
-  structures of tensors.
+  """Computes states one from the other, as tf.scan does: each is `step(state before, element)`.
+
+  Args:
+    step: The function.
+    elements: A structure of tensors whose first axis counts the steps.
+    start: The state before the first step, any structure of tensors.
+
+  Returns:
+    A structure like `start`: the states after each step, stacked.
   """
   count = _count(elements)
   if count > UNROLLED_SCAN:
@@ -28,7 +37,7 @@ def scan(step: Callable[[Any, Any], Any], elements: Any, start: Any) -> Any:
 
 
 def map_each(function: Callable[[Any], tf.Tensor], elements: Any) -> tf.Tensor:
-  """tf.map_fn of a function to float32."""
+  """Applies a function to each element and stacks the results, float32, as tf.map_fn does."""
   count = _count(elements)
   if count > UNROLLED_MAP:
     return tf.map_fn(function, elements, fn_output_signature=tf.float32)
@@ -36,8 +45,10 @@ def map_each(function: Callable[[Any], tf.Tensor], elements: Any) -> tf.Tensor:
 
 
 def _count(elements: Any) -> int:
+  """How many elements there are."""
   return int(tf.nest.flatten(elements)[0].shape[0])
 
 
 def _at(elements: Any, number: int) -> Any:
+  """The element of this number, in the same structure."""
   return tf.nest.map_structure(lambda x: x[number], elements)

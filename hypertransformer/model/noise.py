@@ -9,31 +9,41 @@ import tensorflow.compat.v1 as tf
 
 
 class Noise:
-  """The random numbers of one training step, all derived from the episode's seed.
+  """The random numbers of one training step, all derived from the seed of the episode.
 
-  Every call draws from a stream of its own, so that a step is a pure function of variables and
-  episode. Where a layer takes `noise=None`, nothing is dropped: that is evaluation.
+  Each call draws from a stream of its own. A step is thus a pure function of the variables and the
+  episode. Layers take None in place of a Noise in evaluation: then nothing is dropped.
   """
 
   def __init__(self, seed: tf.Tensor, on: float | tf.Tensor = 1.0) -> None:
-    """seed: int [2]; on: float scalar, 1 = on, 0 = off: then nothing is dropped either."""
+    """Makes the random numbers of a step.
+
+    Args:
+      seed: Integers [2].
+      on: 1, or 0 to drop nothing; a number or a scalar tensor, so that it can be switched in the
+        graph.
+    """
     self._seed = tf.cast(seed, tf.int64)
     self._on = on
     self._streams = 0
 
   def rate(self, rate: Any) -> Any:
-    """A probability of dropping: itself where the noise is on, else 0."""
+    """Returns a probability of dropping as it is if the noise is on, and 0 if it is off."""
     return rate * self._on
 
   def fold(self, number: int | tf.Tensor) -> Noise:
-    """Noise of its own for part `number` (int []) of the step, such as one task of a sequence."""
-    # Folding in puts `number` where `uniform` adds the stream's: folded in once more, no part's
-    # streams are another's.
+    """Returns the noise of a part of the step, such as one task of a sequence.
+
+    Args:
+      number: Number of the part, an integer or an integer tensor [].
+    """
+    # Folding in makes `number` the second half of the seed, to which `uniform` adds the number of
+    # the stream. The second folding mixes it in: no draw of a part is then a draw of another.
     part = tf.random.experimental.stateless_fold_in(self._seed, number)
     return Noise(tf.random.experimental.stateless_fold_in(part, 0), self._on)
 
   def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """float32 `shape`, uniform in [0, 1)."""
+    """Draws float32 numbers of this shape, uniform in [0, 1), from the next stream."""
     self._streams += 1
     return tf.random.stateless_uniform(
       shape, self._seed + tf.constant([0, self._streams], tf.int64)
@@ -41,7 +51,10 @@ class Noise:
 
 
 def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
-  """Zeroes each entry with probability `rate` and scales the rest by 1 / (1 - rate)."""
+  """Sets each entry of x to 0 with the probability `rate`, and divides the rest by 1 - rate.
+
+  Nothing is dropped if `noise` is None or off.
+  """
   if noise is None or rate == 0.0:
     return x
   rate = noise.rate(rate)

@@ -1,5 +1,6 @@
-"""Prototypes: classification by the distance to the mean embedding of each class
-(spec/continual.md).
+"""Prototypes: classification by the distance to the mean embedding of each class.
+
+See docs/spec/continual.md, section 1. P counts pairs (t, tau), C counts classes.
 """
 
 from __future__ import annotations
@@ -11,14 +12,29 @@ UNKNOWN = -1e9
 
 
 def class_means(embeddings: tf.Tensor, labels: tf.Tensor, num_labels: int) -> tf.Tensor:
-  """embeddings [n, U], labels int [n] -> [num_labels, U]: the mean of each class; 0 for a class
-  without samples.
+  """Computes the mean embedding of each class; 0 for a class without samples.
+
+  Args:
+    embeddings: [n, U].
+    labels: Integers [n], from 0 to num_labels - 1.
+    num_labels: How many classes there are.
+
+  Returns:
+    [num_labels, U].
   """
   return tf.math.unsorted_segment_mean(embeddings, labels, num_labels)
 
 
 def scores(embeddings: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
-  """embeddings [P, n, U], prototypes [P, C, U] -> [P, n, C]: minus the squared distances."""
+  """Computes minus the squared distance of each embedding to each prototype.
+
+  Args:
+    embeddings: [P, n, U].
+    prototypes: [P, C, U].
+
+  Returns:
+    [P, n, C].
+  """
   products = tf.matmul(embeddings, prototypes, transpose_b=True)
   lengths = (
     tf.reduce_sum(tf.square(embeddings), -1)[:, :, None]
@@ -28,15 +44,31 @@ def scores(embeddings: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
 
 
 def known_scores(embeddings: tf.Tensor, prototypes: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-  """The same, with UNKNOWN for classes c >= known[p]. known: int [P]."""
+  """Does the same as `scores`, but classes that are not known yet get the score UNKNOWN.
+
+  Args:
+    embeddings: [P, n, U].
+    prototypes: [P, C, U].
+    known: Integers [P]: for pair p, the classes known[p] and above are not known.
+
+  Returns:
+    [P, n, C].
+  """
   mask = tf.sequence_mask(known, prototypes.shape[1])
   return tf.where_v2(mask[:, None], scores(embeddings, prototypes), UNKNOWN)
 
 
 def running_means(prototypes: tf.Tensor) -> tf.Tensor:
-  """prototypes [T, T, K, U], of piece tau as known after piece t -> [T, K, U]: mean over the pieces
-  tau <= t.
+  """Averages the prototypes of a class over the pieces of a support set that have been seen.
+
+  Args:
+    prototypes: [T, T, K, U]. Entry [t, tau] is of piece tau, as it is after piece t.
+
+  Returns:
+    [T, K, U]. Entry t is the mean over the pieces tau <= t.
   """
-  num = prototypes.shape[0]
-  weights = tf.linalg.band_part(tf.ones([num, num]), -1, 0) / tf.range(1.0, num + 1.0)[:, None]
+  length = prototypes.shape[0]
+  weights = (
+    tf.linalg.band_part(tf.ones([length, length]), -1, 0) / tf.range(1.0, length + 1.0)[:, None]
+  )
   return tf.einsum('ts,tsku->tku', weights, prototypes)

@@ -1,5 +1,6 @@
-"""Hiding support samples at random in training (spec/model.md section 5,
-max_prob_remove_(un)labeled).
+"""Hides support samples at random in training.
+
+See docs/spec/model.md, section 5, "Hiding support samples".
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ from hypertransformer.settings.model_config import ModelConfig
 
 
 def removal_mask(labels: tf.Tensor, config: ModelConfig, noise: Noise) -> tf.Tensor | None:
-  """labels int [Ns] (K = no label) -> float mask [Ns], 1 = ignore, or None when nothing is ever
-  removed.
+  """Draws which support samples the generators must ignore in a training step.
 
-  Once per step a probability q ~ U(0, max_prob) is drawn for the labelled samples and one for the
-  unlabelled; then each sample is dropped with its q.
+  Two probabilities are drawn for the step, one for samples with a label and one for samples
+  without: each is uniform between 0 and the largest value that the settings allow. Then each sample
+  is hidden with the probability of its kind.
+
+  Args:
+    labels: Integers [Ns]; K means "no label".
+    config: The model's settings.
+    noise: Random numbers of the step.
+
+  Returns:
+    float32 [Ns], 1 for a hidden sample; None if the settings never hide any.
   """
   if config.max_prob_remove_labeled == 0 and config.max_prob_remove_unlabeled == 0:
     return None

@@ -1,6 +1,7 @@
-"""The transformer (spec/model.md section 3): post-norm blocks, no positional encoding.
+"""The transformer: blocks that normalise after they add, without positional encoding.
 
-Tokens are [T, D]: one episode is one sequence.
+See docs/spec/model.md, section 3. An episode is one sequence of n tokens of the width D, [n, D];
+there is no batch axis.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ from hypertransformer.model import block_vectors, layers
 from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.model_config import TransformerConfig
 
-MASKED_LOGIT = 1e8
-LARGEST_FRACTION = 3.0  # a larger size is the width itself
+MASKED_LOGIT = 1e8  # is subtracted from the logits of keys that nobody may look at
+LARGEST_FRACTION = 3.0  # a size up to this is a fraction of D, a larger one is the width itself
 
 
 @dataclasses.dataclass(frozen=True)
 class Widths:
-  """Numbers per token: of queries and keys together over all heads, of values, of the inner layer."""
+  """The widths of the layers in a transformer block, each over all heads together.
+
+  Attributes:
+    key_query: Numbers per token in the queries, and in the keys.
+    value: Numbers per token in the values.
+    inner: Numbers per token in the inner layer of the feed-forward part; 0 if there is no such
+      part.
+  """
 
   key_query: int
   value: int
@@ -30,11 +38,17 @@ class Widths:
 
 
 def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Widths:
-  """Sizes for tokens of `token_width`.
+  """Works out the widths of the layers for tokens of the width D.
 
-  round_up: round fractions of the token width up to a multiple of the heads (the joint generator
-  does, the separate one does not). An inner width of 0 means blocks without a feed-forward part.
-  Raises InputError where the heads do not divide a width of the attention, or it is 0.
+  Args:
+    config: The flags lw_key_query_dim, lw_value_dim and lw_inner_dim, each a fraction of D if it is
+      at most 3 and otherwise the width itself.
+    token_width: D.
+    round_up: Whether widths that are fractions of D are rounded up to a multiple of the heads. The
+      joint generator does so, the separate one does not.
+
+  Raises:
+    InputError: The heads do not divide a width of the attention, or it comes to 0.
   """
   sizes = Widths(
     *(
@@ -49,9 +63,9 @@ def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Width
       )
     if size % config.heads:
       raise errors.InputError(
-        f'heads={config.heads} does not divide the attention width {size} ({flag} of tokens {token_width} '
-        f'wide): choose other heads, another {flag} or embedding_dim, or layerwise_generator=joint, which rounds '
-        'fractions (3 and less) up.'
+        f'heads={config.heads} does not divide the attention width {size} ({flag} of tokens '
+        f'{token_width} wide): choose other heads, another {flag} or embedding_dim, or '
+        'layerwise_generator=joint, which rounds fractions (3 and less) up.'
       )
   return sizes
 
@@ -71,9 +85,18 @@ def attention(
   name: str,
   mask: tf.Tensor | None = None,
 ) -> tf.Tensor:
-  """Multi-head attention of queries [T, D] over keys [S, D'] -> [T, D].
+  """Computes a multi-head attention of n tokens over m others.
 
-  mask: float [S], 1 = a key that nobody may look at; mask * 1e8 is subtracted from the logits.
+  Args:
+    queries: The tokens that look, [n, D].
+    keys: The tokens that they look at, [m, D']; the same object as `queries` in a self-attention.
+    sizes: Widths of the queries, keys and values.
+    config: The transformer's settings.
+    name: Variable scope of the attention.
+    mask: float32 [m], 1 for a token that nobody may look at; None for no mask.
+
+  Returns:
+    [n, D].
   """
   heads = config.heads
   query = key = [sizes.key_query // heads] * heads
@@ -93,10 +116,19 @@ def attention(
 def _joint_projections(
   x: tf.Tensor, widths: Sequence[int], heads: int, name: str
 ) -> list[tf.Tensor]:
-  """x [n, m] -> each head's [n, width] of one projection after the other, as one product with one
-  variable.
+  """Computes several projections of x [n, m] as one product, with one variable.
 
-  Each projection starts as a dense layer by itself would.
+  Each projection starts with the values that it would have as a dense layer of its own.
+
+  Args:
+    x: [n, m].
+    widths: The width of one head in each projection. A projection has `heads` entries of equal
+      width.
+    heads: How many heads there are.
+    name: Variable scope of the layer.
+
+  Returns:
+    A tensor [n, width] for each entry of `widths`.
   """
   starts = [layers.glorot_limit(x.shape[-1], width * heads) for width in widths]
   return tf.split(
@@ -107,8 +139,17 @@ def _joint_projections(
 def _head(
   parts: Sequence[tf.Tensor], config: TransformerConfig, mask: tf.Tensor | None
 ) -> tf.Tensor:
-  """One head: (query [T, w], key [S, w], value [S, w']) -> [T, w']. Plain products of few, small
-  matrices cost less than batched ones with their transpositions.
+  """Computes one head of an attention.
+
+  Products of few, small matrices cost less one by one than in a batch, with its transpositions.
+
+  Args:
+    parts: The head's query [n, w], key [m, w] and value [m, w'].
+    config: The transformer's settings.
+    mask: As in `attention`.
+
+  Returns:
+    [n, w'].
   """
   query, key, value = parts
   logits = tf.matmul(query, key, transpose_b=True) * int(query.shape[-1]) ** -0.5
@@ -136,7 +177,7 @@ def _feed_forward_part(
   config: TransformerConfig,
   noise: Noise | None,
 ) -> tf.Tensor:
-  """tokens [T, D] -> [T, D]: the second half of a block; nothing where the inner width is 0."""
+  """Computes the last part of a block, [n, D] to [n, D]; returns x if the inner width is 0."""
   if sizes.inner == 0:
     return x
   return _add_and_norm(
@@ -145,9 +186,7 @@ def _feed_forward_part(
 
 
 def _vector_widths(names: Sequence[str], token_width: int, sizes: Widths) -> dict[str, int]:
-  """Width of each vector of a block: its bias's or norm's layer is as wide as a token, but for
-  these.
-  """
+  """How many numbers each vector of a block has: those of its layer's output, by default D."""
   if sizes.inner == 0:
     names = block_vectors.without_feed_forward(names)
   inner = {
@@ -160,7 +199,7 @@ def _vector_widths(names: Sequence[str], token_width: int, sizes: Widths) -> dic
 
 
 def nonlinearity(name: str) -> layers.Activation:
-  """relu, exact gelu, or leaky relu with slope 0.1."""
+  """Returns relu, gelu (the exact one, with erf), or leaky relu with slope 0.1."""
   return {
     'relu': tf.nn.relu,
     'gelu': lambda x: 0.5 * x * (1.0 + tf.math.erf(x * 2.0**-0.5)),
@@ -176,9 +215,18 @@ def encoder(
   noise: Noise | None = None,
   skip_last: bool = False,
 ) -> tf.Tensor:
-  """tokens [T, D] -> [T, D] through `num_layers` blocks of self-attention and feed-forward.
+  """Sends tokens [n, D] through `num_layers` blocks of self-attention and feed-forward.
 
-  skip_last: the last block's feed-forward part has no nonlinearity.
+  Args:
+    x: Tokens [n, D].
+    sizes: Widths of the layers.
+    config: The transformer's settings.
+    mask: float32 [n], 1 for a token that nobody may look at; None for no mask.
+    noise: Random numbers for dropout; None for no dropout.
+    skip_last: Whether the feed-forward part of the last block has no nonlinearity.
+
+  Returns:
+    Tokens [n, D].
   """
   for number in range(1, config.num_layers + 1):
     skip = skip_last and number == config.num_layers
@@ -202,8 +250,21 @@ def decoder(
   cross_mask: tf.Tensor | None = None,
   noise: Noise | None = None,
 ) -> tf.Tensor:
-  """tokens [T, D] and the encoder's output [S, D'] -> [T, D]; the feed-forward layers always use
-  relu.
+  """Sends tokens through `num_layers` blocks that also look at the output of an encoder.
+
+  The feed-forward parts always use relu.
+
+  Args:
+    x: Tokens [n, D].
+    encoded: Output of the encoder, [m, D'].
+    sizes: Widths of the layers.
+    config: The transformer's settings.
+    self_mask: float32 [n], 1 for a token of x that nobody may look at; None for no mask.
+    cross_mask: float32 [m], the same for the tokens of the encoder.
+    noise: Random numbers for dropout; None for no dropout.
+
+  Returns:
+    Tokens [n, D].
   """
   for number in range(1, config.num_layers + 1):
     with block_vectors.together(
