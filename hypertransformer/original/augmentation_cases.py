@@ -1,7 +1,9 @@
-"""Compares the augmentation with numbers recorded from the original (golden/augment.npz).
+"""Compares the augmentation of images with numbers recorded from the original.
 
-The file's JSON `index` says of every entry out/... which operation made it, from which input and
-with which settings; golden/README.md gives the tolerances.
+They are in files in the format of tests/golden/augment_gray28.npz (all of them: augment.npz in
+../shared/golden). A file holds inputs in/..., and outputs out/... of the original's operations. Its
+entry `index`, a JSON text, says for every output which operation made it, from which input and with
+which settings.
 """
 
 from __future__ import annotations
@@ -19,32 +21,36 @@ from hypertransformer.errors import InputError
 from hypertransformer.original.tolerances import BAD_NPZ
 from hypertransformer.settings import data_config
 
-# (key, largest absolute difference, allowed difference, passed)
+# Of one output: (its key, largest absolute difference, allowed difference, whether it passed)
 Result = tuple[str, float, float, bool]
 Arrays = dict[str, np.ndarray]
 Params = dict[str, Any]
 
-# Nearest-neighbour rotation may pick the other pixel at a tie: this share of the pixels may differ.
+# Where two pixels are equally near, a rotation may take the other one than the original did: this
+# share of the pixels may differ.
 ROTATED_PIXELS_ALLOWED = 0.005
 
+# Allowed differences: of images that are only rearranged, of float images in 0..255, of normalised
+# images in -1..1, and of uint8 images.
 _EXACT, _COLOUR, _NORMALISED, _LEVEL = 0.0, 1e-3, 1e-5, 1.0
+# What an entry raises that is not understood: our code does not know its operation or settings.
 _NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, InputError)
 
 
 def check_augment(path: str | pathlib.Path) -> list[Result]:
-  """Recomputes every out/ entry of a file in the format of golden/augment.npz.
+  """Computes every output of a file of recorded augmentations again and compares it.
 
   Args:
     path: the .npz file.
 
   Returns:
-    One (key, largest absolute difference, allowed difference, passed) per entry, in the order of
-    the file. Where rotation is involved, passed means that at most ROTATED_PIXELS_ALLOWED of the
-    pixels differ by more than allowed. An entry that is not understood, or that the index describes
-    but the file does not hold, has ' (not compared: <why>)' after its key and is not passed.
+    A Result for each output, in the order of the file. Where rotation is involved, an output passes
+    if at most ROTATED_PIXELS_ALLOWED of the pixels differ by more than is allowed. An output that
+    is not understood, or that the index describes but the file does not hold, does not pass: its
+    key is followed by ' (not compared: <why>)'.
 
   Raises:
-    InputError: not a readable .npz file with a JSON `index`, or one without any out/ entry.
+    InputError: the file is not a readable .npz file with a JSON `index`, or has no output.
   """
   arrays, index = _read(path)
   keys = [key for key in dict.fromkeys([*arrays, *index]) if key.startswith('out/')]
@@ -69,7 +75,7 @@ def check_augment(path: str | pathlib.Path) -> list[Result]:
 
 
 def _read(path: str | pathlib.Path) -> tuple[Arrays, dict[str, Params]]:
-  """The arrays of the file and its index, an object of objects."""
+  """Reads the arrays of a file, and its index: for each key, what is known about that array."""
   try:
     with np.load(path, allow_pickle=False) as data:
       arrays = {key: data[key] for key in data.files}
@@ -85,7 +91,10 @@ def _read(path: str | pathlib.Path) -> tuple[Arrays, dict[str, Params]]:
 
 
 def _build(key: str, index: dict[str, Params], arrays: Arrays) -> tuple[tf.Tensor, float]:
-  """Our computation of an entry, and the difference allowed.
+  """Builds our computation of an output.
+
+  Returns:
+    The tensor, and the largest difference that is allowed.
 
   Raises:
     KeyError, TypeError, ValueError, AttributeError, InputError: the entry is not understood.
@@ -112,7 +121,7 @@ def _build(key: str, index: dict[str, Params], arrays: Arrays) -> tuple[tf.Tenso
 
 
 def _primitive(key: str, images: tf.Tensor, params: Params) -> tuple[tf.Tensor, float]:
-  """One of the colour changes on uint8; its name stands in the key, out/prim/<name>[=value]."""
+  """Builds a single change of uint8 images; the key out/prim/<name>[=value] says which one."""
   name = key.removeprefix('out/prim/').partition('=')[0]
   if name == 'flip_left_right':
     return photographic.flip_left_right(images), _EXACT
@@ -128,7 +137,7 @@ def _primitive(key: str, images: tf.Tensor, params: Params) -> tuple[tf.Tensor, 
 def _augmentation(
   name: str, images: tf.Tensor, params: Params, config: Params
 ) -> tuple[tf.Tensor, float]:
-  """One operation of the augmentation, or the pipeline of several."""
+  """Builds one operation of the augmentation, or several in a row ('process...')."""
   count = int(images.shape[0])
   plan = _plan(params, count)
   if name.startswith('process'):
@@ -147,7 +156,7 @@ def _augmentation(
 
 
 def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
-  """The plan of `count` images alike whose random variables have the recorded values."""
+  """Returns a plan in which the random settings of all images have the recorded values."""
   known = {
     'rotate',
     'roll',
@@ -188,7 +197,7 @@ def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
 
 
 def _config(params: Params) -> data_config.AugmentationConfig:
-  """The configuration recorded under the original's names."""
+  """Makes our configuration of the recorded one, which has the original's names."""
   names = {'rotate_by_90': 'random_rotate_by_90'}
   return data_config.AugmentationConfig(
     **{names.get(name, name): value for name, value in params.items()}
@@ -196,19 +205,19 @@ def _config(params: Params) -> data_config.AugmentationConfig:
 
 
 def _is_rotated(entry: Params) -> bool:
-  """Whether the entry went through rotation by an angle."""
+  """Whether the images of the entry were rotated by an angle (quarter turns do not count)."""
   return entry['kind'] == 'augmentation' and bool(entry['params'].get('rotate', False))
 
 
 def _not_compared(key: str, reason: str) -> Result:
-  """The result of an entry that is not understood."""
+  """Makes the result of an output that is not understood."""
   return f'{key} (not compared: {reason})', float('inf'), 0.0, False
 
 
 def _compare(
   key: str, expected: np.ndarray, ours: np.ndarray, allowed: float, rotated: bool
 ) -> Result:
-  """The result of one entry; arrays of another shape or not numeric differ infinitely."""
+  """Compares one output; arrays of different shapes, or without numbers, differ infinitely."""
   if expected.shape != ours.shape or expected.dtype.kind not in 'fiu':
     return key, float('inf'), allowed, False
   difference = np.abs(expected.astype(np.float64) - ours.astype(np.float64))

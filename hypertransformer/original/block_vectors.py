@@ -1,5 +1,7 @@
-"""The vectors of a transformer block: apart in the original, parts of one variable of ours
-(model/vectors.py).
+"""Splits and joins the vectors of transformer blocks: biases, and scales and offsets of norms.
+
+In the original each of them is a variable. Here all vectors of a block are parts of one variable
+`vectors` (model/block_vectors.py). docs/spec/model.md, section 7, gives their order.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 from hypertransformer import errors
 from hypertransformer.model import block_vectors
 
-Variables = Mapping[str, np.ndarray]
+Variables = Mapping[str, np.ndarray]  # the value of each variable by its name
 
 _BLOCK = re.compile(r'(?:.+/)?(en|de)coder_\d+(?=/)')
 _PARTS = {'en': block_vectors.ENCODER, 'de': block_vectors.DECODER}
@@ -20,13 +22,20 @@ _OURS = re.compile(r'model/generator_\d+/transformer/(en|de)coder_\d+/vectors')
 
 
 def is_together(name: str) -> bool:
-  """Whether this is a variable of a model of ours that holds the vectors of a block."""
+  """Whether a variable of this name holds all vectors of a block, in a model of ours."""
   return _OURS.fullmatch(name) is not None
 
 
 def separate(variables: Variables) -> dict[str, np.ndarray]:
-  """Our variables with each vector by its own name. Raises InputError when they cannot be told
-  apart.
+  """Splits every `vectors` among our variables, so that each vector has a name of its own.
+
+  The widths of the vectors are told by the kernels of the block.
+
+  Returns:
+    All variables; those that are no `vectors` as they were.
+
+  Raises:
+    InputError: a kernel is missing, or the widths do not add up to the size of `vectors`.
   """
   result: dict[str, np.ndarray] = {}
   for name, value in variables.items():
@@ -39,8 +48,13 @@ def separate(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def join(variables: Variables) -> dict[str, np.ndarray]:
-  """The reverse of `separate`; blocks whose vectors are together stay. Raises InputError when one
-  is missing.
+  """Joins the vectors of each block into its variable `vectors`; the reverse of `separate`.
+
+  Returns:
+    All variables. Blocks whose vectors are joined already stay as they are.
+
+  Raises:
+    InputError: a vector of a block is missing.
   """
   result = dict(variables)
   blocks = {
@@ -58,7 +72,7 @@ def join(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _parts(variables: Variables, block: re.Match[str]) -> Sequence[str]:
-  """The vectors that the block has: without a feed-forward part, some less."""
+  """Returns the names of the block's vectors; a block without a feed-forward part has fewer."""
   parts = _PARTS[block[1]]
   if any(name.startswith(f'{block[0]}/feed_forward') for name in variables):
     return parts
@@ -68,7 +82,11 @@ def _parts(variables: Variables, block: re.Match[str]) -> Sequence[str]:
 def _split(
   variables: Variables, name: str, value: np.ndarray, parts: Sequence[str]
 ) -> dict[str, np.ndarray]:
-  """A bias is as wide as its kernel, all others are as wide as a token."""
+  """Splits the `vectors` of one block, named `name`, into its parts.
+
+  A bias is as wide as its kernel; all other vectors are as wide as a token, which is the width of
+  the attention's output.
+  """
   block = name.removesuffix('vectors')
   kernels = [
     block

@@ -1,4 +1,8 @@
-"""One check for each kind of recorded file: model cases, augmentation, label shuffling, schedules."""
+"""Compares a file of numbers recorded from the original with what we compute.
+
+There are four kinds of files: model cases (model_cases.py), augmentations (augmentation_cases.py),
+permutations of labels, and schedules of the learning rate and of the warm-up.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,21 @@ from hypertransformer.original import augmentation_cases, model_cases
 from hypertransformer.original.tolerances import BAD_NPZ, Comparison
 from hypertransformer.training import losses
 
-LEARNING_RATE = 1e-6  # relative
-WARMUP = 1e-6  # absolute
+LEARNING_RATE = 1e-6  # allowed relative error of learning rates
+WARMUP = 1e-6  # allowed absolute error of the weights of warm-up heads
 
 
 def check(path: str) -> list[Comparison]:
-  """Compares every entry of a recorded file with ours. Raises InputError for a file of no known
-  kind.
+  """Compares every entry of a recorded file with what we compute.
+
+  Args:
+    path: the file, .npz or .json; its content tells which kind it is.
+
+  Returns:
+    A comparison for each entry. An entry that is not known is a failure.
+
+  Raises:
+    InputError: the file is missing or damaged, or of none of the four kinds.
   """
   if not os.path.isfile(path):
     raise InputError(
@@ -39,8 +51,10 @@ def check(path: str) -> list[Comparison]:
 
 
 def _augmentation(key: str, difference: float, allowed: float, passed: bool) -> Comparison:
-  """`passed` has the last word: rotated images pass with a few pixels that differ by more than is
-  allowed.
+  """Turns a result of augmentation_cases into a Comparison with the same verdict.
+
+  `passed` decides, not the difference: rotated images pass although a few of their pixels differ by
+  more than is allowed.
   """
   if passed and not difference <= allowed:
     return Comparison(key, 0.0, allowed, 'a few rotated pixels differ, as they may')
@@ -50,14 +64,16 @@ def _augmentation(key: str, difference: float, allowed: float, passed: bool) -> 
 
 
 def line(path: str, results: list[Comparison]) -> str:
-  """The file's line: name, worst error and its key (the one nearest to or furthest past its limit),
-  pass or fail.
+  """Makes the line that is printed for a file.
+
+  It has the name of the file, whether it passes, and the worst error with its key. The worst is
+  the one that is largest in relation to what is allowed.
   """
   worst = max(results, key=lambda result: result.severity)
   verdict = 'pass' if all(result.passed for result in results) else 'FAIL'
   return (
-    f'{os.path.basename(path)}  {verdict}  worst {worst.error:.1e} of {worst.allowed:.0e} allowed at '
-    f'{worst.key}  ({len(results)} entries)'
+    f'{os.path.basename(path)}  {verdict}  worst {worst.error:.1e} of {worst.allowed:.0e} allowed '
+    f'at {worst.key}  ({len(results)} entries)'
   )
 
 
@@ -84,6 +100,7 @@ def _check_json(path: str) -> list[Comparison]:
 
 
 def _shuffle(key: str, order: list[int]) -> Comparison:
+  """Compares a permutation of classes; the key says of how many, and by which seed."""
   match = re.fullmatch(r'seed=(\d+),classes=(\d+)', key)
   if not match:
     return Comparison(key, np.inf, 0.0, 'not compared')
@@ -94,6 +111,7 @@ def _shuffle(key: str, order: list[int]) -> Comparison:
 
 
 def _learning_rates(recorded: Mapping[str, Any]) -> list[Comparison]:
+  """Compares the recorded learning rates, given by step, with ours for the same settings."""
   steps = list(recorded['values'])
   with tf.Graph().as_default(), tf.Session() as session:
     ours = session.run(
@@ -116,6 +134,7 @@ def _learning_rates(recorded: Mapping[str, Any]) -> list[Comparison]:
 
 
 def _warmup(recorded: Mapping[str, Any]) -> list[Comparison]:
+  """Compares the recorded weights of warm-up heads, given by step, with ours."""
   steps = list(recorded['values'])
   with tf.Graph().as_default(), tf.Session() as session:
     ours = session.run(

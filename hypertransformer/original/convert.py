@@ -1,4 +1,7 @@
-"""Checkpoint files: the original's -> ours and back, by `names`; nothing of a model is built."""
+"""Converts checkpoint files between the original's form and ours.
+
+The variables are converted by names.py, from their names and shapes alone: no model is built.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,21 @@ _FILE_ENDING = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})')
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """What a conversion did."""
+  """What a conversion did.
 
-  read: int  # tensors in the input
-  written: int  # tensors in the output
-  added: int  # of them batch-norm moving averages made up on export
-  dropped: dict[str, int]  # kind -> tensors of the input without a counterpart
-  global_step: int | None  # kept as it is; None when the input has none
+  Attributes:
+    read: tensors in the input.
+    written: tensors in the output.
+    added: how many of these are moving averages of batch norms, which an export makes up.
+    dropped: for each kind of variable that has no counterpart, how many the input had.
+    global_step: the step in the input, which is kept as it is; None if the input has none.
+  """
+
+  read: int
+  written: int
+  added: int
+  dropped: dict[str, int]
+  global_step: int | None
 
   def __str__(self) -> str:
     parts = [f'{self.read} tensors read, {self.written} written']
@@ -41,18 +52,18 @@ class Report:
 
 
 def convert(direction: str, source: str, target: str, overwrite: bool = False) -> Report:
-  """Converts the checkpoint with prefix `source` into one with prefix `target`.
+  """Converts a checkpoint.
 
   Args:
-    direction: 'import' (the original's -> ours) or 'export' (ours -> the original's).
-    source: path of the checkpoint without .index.
-    target: the same of the new one; its folder is made if need be. Only the index and data files
-      are written, no `checkpoint` state file.
-    overwrite: replace an existing target.
+    direction: 'import' makes a checkpoint of ours of one of the original, 'export' the reverse.
+    source: path of the checkpoint to convert, without .index.
+    target: path of the new checkpoint, without .index. Its folder is made if it is not there. Only
+      the index and data files are written, not TensorFlow's file `checkpoint`.
+    overwrite: whether an existing target is replaced.
 
   Raises:
-    InputError: input missing, damaged or of the wrong side, unknown variables, output that exists
-      or cannot be written. Nothing is left behind then.
+    InputError: the input is missing or damaged, is of the wrong side, or has variables that are not
+      known; or the output exists or cannot be written. Nothing is left behind then.
   """
   if direction not in (names.IMPORT, names.EXPORT):
     raise errors.InputError(f'direction {direction!r}: expected import or export.')
@@ -75,13 +86,20 @@ def convert(direction: str, source: str, target: str, overwrite: bool = False) -
 
 
 def _separate_query(prefix: pathlib.Path) -> bool:
-  """Whether flags.json beside a checkpoint of ours says --separate_evaluation_bn_vars."""
+  """Whether flags.json beside a checkpoint of ours has --separate_evaluation_bn_vars."""
   values = read_flags(str(prefix.parent)) or {}
   return bool(values.get('separate_evaluation_bn_vars'))
 
 
 def read(prefix: pathlib.Path) -> dict[str, np.ndarray]:
-  """All tensors of a checkpoint, by name."""
+  """Reads all tensors of a checkpoint, by name.
+
+  Args:
+    prefix: path of the checkpoint, without .index.
+
+  Raises:
+    InputError: the checkpoint is missing or damaged.
+  """
   if not prefix.with_name(prefix.name + '.index').is_file():
     raise errors.InputError(f'no checkpoint {prefix}: there is no file {prefix}.index.')
   try:
@@ -99,9 +117,17 @@ def read(prefix: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def write(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
-  """Writes in a temporary folder beside it first; the index, which readers look for, moves last.
+  """Writes a checkpoint, so that readers never find half of it.
 
-  An old checkpoint of this name is replaced, with all of its files.
+  The files are written in a temporary folder beside the target and then moved. The index moves
+  last, because readers look for it. An old checkpoint of this name is replaced, with all its files.
+
+  Args:
+    prefix: path of the checkpoint, without .index.
+    variables: its tensors by name.
+
+  Raises:
+    InputError: the files cannot be written.
   """
   try:
     prefix.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +144,7 @@ def write(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
 
 
 def checkpoint_files(prefix: pathlib.Path) -> list[pathlib.Path]:
-  """The files of this checkpoint, complete or not; the index first."""
+  """Lists the files that belong to a checkpoint, the index first; some may be missing."""
   if not prefix.parent.is_dir():
     return []
   files = [
@@ -130,7 +156,15 @@ def checkpoint_files(prefix: pathlib.Path) -> list[pathlib.Path]:
 
 
 def step_note(target: str, global_step: int | None) -> str | None:
-  """A remark for a name like model-20000 that holds another step, else None."""
+  """Explains why a checkpoint named like model-20000 holds another step.
+
+  Args:
+    target: path of the checkpoint, without .index.
+    global_step: the step that it holds, if any.
+
+  Returns:
+    The remark; None if the name and the step agree, or if one of them is not there.
+  """
   number = re.search(r'-(\d+)$', target)
   if number is None or global_step is None or int(number[1]) == global_step:
     return None
@@ -141,7 +175,7 @@ def step_note(target: str, global_step: int | None) -> str | None:
 
 
 def _save(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
-  """In a graph of its own, so that it works with eager execution on or off."""
+  """Writes the files of a checkpoint, in a graph of its own: eager execution may be on or off."""
   ordered = sorted(variables)
   with tf.Graph().as_default():
     values = [
@@ -155,7 +189,7 @@ def _save(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
 
 
 def _prefix(path: str, what: str) -> pathlib.Path:
-  """Checks the usual slips: a folder, or one of the checkpoint's files."""
+  """Turns an argument into the path of a checkpoint; folders and single files are refused."""
   example = 'give the checkpoint without ending, such as logs/model-20000'
   if not path:
     raise errors.InputError(f'no {what} checkpoint; {example}.')

@@ -1,10 +1,13 @@
-"""Compares our model with the original's recorded numbers (the aNN.npz files of ../shared/golden).
+"""Compares our model with numbers recorded from the original (model cases: aNN.npz and bNN.npz).
 
-A file holds a configuration, all variables, inputs and what the original computes from them. Here
-the model is built from the configuration, loaded through the checkpoint converter, run, and every
-out/ and grad/ entry is compared. Where we differ on purpose, the original's version is put together
-here: trained warm-up heads, and variation regularisation added up over the support and query passes
-of the training and the test episode.
+A file holds a configuration, the values of all variables (var/...), inputs (in/...), what the
+original computes from them (out/...), and gradients (grad/...). Here our model is built from the
+configuration, takes the variables through the checkpoint converter, and runs. Every output and
+gradient is compared, and so are the lists of variables and the summaries.
+
+Where we differ from the original on purpose, its way is followed here: warm-up heads are trained,
+and the variation regularisation is added up over support pass and query pass, of the training
+episode and of the test episode.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import regularization, task_objective
 
-Arrays = Mapping[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]  # arrays by their key in the file, or by the name of a variable
+# The inputs that a file may have, without the in/ of their keys. The test_* ones are of the test
+# episode that the original builds beside the training episode.
 INPUTS = (
   'support_images',
   'support_labels',
@@ -42,17 +47,24 @@ INPUTS = (
   'test_query_images',
   'test_query_labels',
 )
-# What np.load and the entries of its file raise for files that are no (intact) .npz.
+# The original's name of a term of the variation regularisation; terms for L2 have other names.
 VARIATION_NAME = re.compile(r'reg_loss_(?P<variable>.*?)(?:_(?P<use>\d+))?$')
 
 
 class NotComparable(errors.InputError):
-  """The file can be read, but no model can be built from it to compare with."""
+  """Says that a file can be read, but that no model can be built from it to compare with."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """A golden file: its configuration and its arrays."""
+  """A recorded model case.
+
+  Attributes:
+    path: the file, for messages.
+    arrays: all arrays of the file by key.
+    settings: its configuration: the original's flags that differ from their defaults, the step, and
+      the real classes.
+  """
 
   path: str
   arrays: Arrays
@@ -60,26 +72,34 @@ class Case:
 
   @property
   def values(self) -> dict[str, Any]:
-    """All flag values; the original's warm-up heads are trained ones."""
+    """The values of all our flags; as in the original, warm-up heads are trained."""
     return {**flags.defaults(), 'warmup_heads': 'trained', **self.settings['flags']}
 
   @property
   def variables(self) -> dict[str, np.ndarray]:
+    """The values of the original's variables, by name."""
     return {key[4:]: array for key, array in self.arrays.items() if key.startswith('var/')}
 
   def texts(self, key: str) -> list[str]:
-    """A JSON list of strings, empty where the file has none."""
+    """Reads an array that is a JSON list of strings; empty if the file does not have it."""
     return json.loads(str(self.arrays[key])) if key in self.arrays else []
 
   def input(self, name: str) -> tf.Tensor | None:
-    """in/<name> as a constant; images also from uint8: u8 / 128 - 1."""
+    """Returns an input as a constant; None if the file does not have it.
+
+    Images may be stored as uint8; they become float32, value / 128 - 1.
+    """
     if f'in/{name}_u8' in self.arrays:
       return tf.constant(self.arrays[f'in/{name}_u8'].astype(np.float32) / 128 - 1)
     return tf.constant(self.arrays[f'in/{name}']) if f'in/{name}' in self.arrays else None
 
 
 def read_case(path: str) -> Case:
-  """Reads a golden file. Raises InputError if it is none."""
+  """Reads the file of a model case.
+
+  Raises:
+    InputError: the file is missing, damaged, or not a model case.
+  """
   try:
     with np.load(path, allow_pickle=False) as file:
       arrays = {key: file[key] for key in file.files}
@@ -97,8 +117,15 @@ def read_case(path: str) -> Case:
 
 
 def check_case(path: str) -> list[Comparison]:
-  """Every out/ and grad/ entry of the file against ours, run as training runs; an entry that we do
-  not compute is a failure.
+  """Builds the model of a case, runs it as training does, and compares everything recorded.
+
+  Returns:
+    A comparison for each output, gradient, list of variables and summary. What we do not compute is
+    a failure.
+
+  Raises:
+    NotComparable: the variables or inputs of the file do not fit the model.
+    InputError: the file is missing, damaged, or not a model case; or its flags make no model.
   """
   case = read_case(path)
   with tf.Graph().as_default() as graph:
@@ -119,16 +146,19 @@ def check_case(path: str) -> list[Comparison]:
 
 
 def _one_thread(config: tf.ConfigProto) -> tf.ConfigProto:
-  """As training does it by default, and as the numbers were recorded: several threads add up in
-  another order.
+  """Makes operations run on one thread, as by default in training and when numbers were recorded.
+
+  Several threads add numbers up in another order.
   """
   config.intra_op_parallelism_threads = 1
   return config
 
 
 def _load(case: Case, session: tf.Session) -> None:
-  """Puts the file's variables into the graph; every variable on either side must have a
-  counterpart.
+  """Gives the variables of the graph the values of the file.
+
+  Raises:
+    NotComparable: a variable of the graph or of the file has no counterpart of the same shape.
   """
   values = names.import_variables(case.variables)
   variables = {v.op.name: v for v in tf.global_variables()}
@@ -152,7 +182,11 @@ def _load(case: Case, session: tf.Session) -> None:
 
 
 def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-  """(every out/ entry by key, the original's total loss)."""
+  """Builds the model of a case.
+
+  Returns:
+    What we compute, by the key of the recorded output, and the total loss as the original has it.
+  """
   values = case.values
   config = from_flags.model_config(values)
   images = case.input('support_images')
@@ -183,6 +217,7 @@ def _pretraining_outputs(
   classes: task_objective.RealClasses,
   config: LossConfig,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+  """Builds the outputs and the loss of a case that only pre-trains the shared features."""
   ours = task_objective.build_pretraining(model, images, real, classes, config)
   assert ours.shared_head is not None
   return {
@@ -194,6 +229,7 @@ def _pretraining_outputs(
 
 
 def _training_outputs(ours: task_objective.Objective) -> dict[str, tf.Tensor]:
+  """Returns what training computes, by the key of the recorded output."""
   assert ours.weights is not None
   assert ours.classified is not None
   outputs = {
@@ -217,13 +253,14 @@ def _training_outputs(ours: task_objective.Objective) -> dict[str, tf.Tensor]:
 
 
 def _number(layer: str) -> str:
+  """Returns the number of a layer by its name: 'layer_2' -> '2'."""
   return layer.rpartition('_')[2]
 
 
 def _evaluation_outputs(
   model: HyperTransformer, support: Support, images: tf.Tensor, labels: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-  """The evaluation path: the CNN generated and run a second time, with the same variables."""
+  """Builds the path of evaluation: the CNN is generated and run again, with the same variables."""
   logits = model.classify(images, model.generate(support)).logits
   return {'out/eval_logits': logits, 'out/eval_accuracy': accuracy.accuracy(logits, labels)}
 
@@ -235,7 +272,11 @@ def _with_original_loss(
   config: LossConfig,
   outputs: dict[str, tf.Tensor],
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-  """Adds regularisation and loss as the original has them (variation terms of all four uses)."""
+  """Adds the regularisation and the total loss to the outputs, as the original has them.
+
+  It counts the variation of a generated tensor at each of its uses: in the support pass and in the
+  query pass, of the training episode and of the test episode.
+  """
   variation = [ours.variation_terms]
   if case.input('test_support_images') is not None:
     test_support = Support(
@@ -250,8 +291,7 @@ def _with_original_loss(
     variation.append(
       regularization.variation_terms(weights.rows + classified.rows, config.variation_weight)
     )
-  # Where support and query pass have their own trained variables, their terms are in the list
-  # already.
+  # If both passes have trained variables of their own, the terms of both are in the list already.
   passes = ('both',) if model.config.separate_query_variables else ('support', 'query')
   terms = [term for episode in variation for _ in passes for term in episode] + ours.l2_terms
   loss = tf.add_n([ours.ce, *terms])
@@ -265,6 +305,14 @@ def _with_original_loss(
 def _compare(
   case: Case, outputs: Arrays, gradients: Arrays, without_gradient: set[str]
 ) -> list[Comparison]:
+  """Compares everything that a case has recorded.
+
+  Args:
+    case: what was recorded.
+    outputs: what we compute, by key.
+    gradients: our gradients by the name of our variable; zeros where there is none.
+    without_gradient: names of our variables on which the loss does not depend.
+  """
   limits = tolerances.limits(case.arrays)
   results = [
     _compare_output(case, key, outputs, limits) for key in case.arrays if key.startswith('out/')
@@ -287,7 +335,7 @@ def _compare_output(case: Case, key: str, outputs: Arrays, limits: tolerances.Li
     return Comparison(key, np.inf, 0.0, 'not compared')
   ours = np.asarray(outputs[key])
   if key.startswith('out/layer/'):
-    ours = ours[: len(expected)]
+    ours = ours[: len(expected)]  # only the first query images were recorded
   if key == 'out/reg_terms':
     ours, expected = _sorted_terms(case, ours, expected)
   return tolerances.compare(key, ours, expected, limits)
@@ -296,8 +344,10 @@ def _compare_output(case: Case, key: str, outputs: Arrays, limits: tolerances.Li
 def _sorted_terms(
   case: Case, ours: np.ndarray, expected: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Variation terms first, in their order; then the L2 terms by size, as their names carry no
-  layer.
+  """Puts both lists of regularisation terms into one order, so that they can be compared.
+
+  The variation terms come first, in the order in which they are. The L2 terms follow by size,
+  because their names do not tell their layer.
   """
   is_variation = np.array(
     [bool(VARIATION_NAME.match(name)) for name in case.texts('reg_term_names')]
@@ -312,8 +362,10 @@ def _sorted_terms(
 def _compare_names(
   case: Case, ours: Arrays, exported: Arrays, stored: Arrays, without_gradient: set[str]
 ) -> list[Comparison]:
-  """The lists of the file: trainable variables, those without gradient, and that every gradient is
-  there.
+  """Compares the recorded lists of names.
+
+  They are the trainable variables, those on which the loss does not depend, and those whose
+  gradient was recorded or left out on purpose: together these must be all.
   """
   trainable = {name for name in exported if '/moving_' not in name}
   marked = names.export_variables(
@@ -329,8 +381,9 @@ def _compare_names(
 
 
 def _compare_summaries(case: Case, outputs: Arrays) -> list[Comparison]:
-  """The summaries, under the tags that people plot; the test accuracy only where the file has the
-  test episode.
+  """Compares the recorded summaries, by tag.
+
+  The test accuracy is left out if the file does not have the test episode.
   """
   recorded = json.loads(str(case.arrays['summaries'])) if 'summaries' in case.arrays else {}
   ours = _summaries(case, outputs)
@@ -353,7 +406,7 @@ def _compare_summaries(case: Case, outputs: Arrays) -> list[Comparison]:
 
 
 def _summaries(case: Case, outputs: Arrays) -> dict[str, tuple[Any, str]]:
-  """{tag: (our value, the output whose tolerance applies)}."""
+  """Returns our value of each summary, and the key of the output whose tolerance applies."""
   tags = {
     'loss/loss': 'out/loss',
     'loss/loss/ce': 'out/ce',

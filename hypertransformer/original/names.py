@@ -1,16 +1,22 @@
-"""Variable names and shapes: ours <-> the original's, from the variables alone (spec section 7).
+"""Converts variables between the original's names and shapes and ours.
 
-Five kinds of variables differ: most only in name (RENAMED); the original keeps queries, keys and
-values apart, which are one variable of ours (JOINED), and every row of an embedding table as a
-variable of its own (TABLES); it numbers its layer norms over the whole graph, in the order of
-construction (LAYER_NORMS), where ours say which norm they are; and it has each vector of a
-transformer block by itself (block_vectors). Ours of the last kind are told apart first and put
-together last; between they have names of their own, which were ours once: such checkpoints can
-still be exported. Its batch-norm moving averages are neither updated nor read, so ours do not
-exist. Its names for the batch norm of the shared features ('-bn' extractors) are not on record:
-unknown.
+docs/spec/model.md, section 7, is the specification. Variables are NumPy arrays by name. They are
+all that is needed: no model is built. They differ in five ways:
 
-Variables are arrays by name; nothing here is a tensor.
+- Most have only another name (RENAMED).
+- Queries, keys and values of an attention are separate variables in the original, and side by side
+  in one variable here (JOINED; projections.py).
+- Every row of an embedding table is a variable in the original. A table is one variable here
+  (TABLES).
+- The original numbers its layer norms over the whole graph, in the order in which they are built.
+  Our names say which norm of a block it is (LAYER_NORMS).
+- Biases, scales and offsets of a transformer block are separate variables in the original, and
+  parts of one variable here (block_vectors.py). An export splits them first, and an import joins
+  them last; in between each has a name of its own. Older checkpoints of ours have variables of
+  these names, so that they can be exported too.
+
+The original has moving averages for its batch norms but neither updates nor reads them; we have
+none. How it names the batch norms of '-bn' feature extractors is not known, so these are refused.
 """
 
 from __future__ import annotations
@@ -25,17 +31,18 @@ from hypertransformer import errors
 from hypertransformer.original import block_vectors, templates
 from hypertransformer.original.projections import Joined, join, split
 
-Variables = Mapping[str, np.ndarray]
-IMPORT, EXPORT = 'import', 'export'
+Variables = Mapping[str, np.ndarray]  # the value of each variable by its name
+IMPORT, EXPORT = 'import', 'export'  # from the original to us, and from us to the original
 
-# Ours on the left. {l} CNN layer, {n} transformer block, {i} convolution or head, {row} label or
-# weight block; the words behind the other fields ({part}, {pass}, ...) are in templates.py.
+# In the pairs below our name comes first. {l} is a CNN layer, {n} a transformer block, {i} a
+# convolution or a warm-up head, {row} a label or a weight block. The values of all other fields
+# ({part}, {pass}, ...) are in templates.py.
 _OURS = 'model/generator_{l}/'
 _THEIRS = 'model/cnn_builder/builder_layer_{l}_generator/'
 _SETUP = 'model/cnn_builder/layer_{l}_generator_setup/'
 _STACK = _THEIRS + 'transformer/transformer/'
-# The scopes of the layer norms carry two counters more: of the builder's scope ({builder} is l - 1)
-# and of 'layer_{n}', which the decoder opens a second time.
+# The scopes of the original's layer norms have two more counters: one of the builder's scope
+# ({builder} is l - 1), and one of 'layer_{n}', which the decoder opens a second time.
 _NORM = 'model/cnn_builder{builder}/builder_layer_{l}_generator/transformer/'
 
 FEED_FORWARD = {
@@ -106,7 +113,7 @@ TABLES = (
   templates.pair(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
   templates.pair(_OURS + 'weight_embeddings', _SETUP + 'weight_embeddings/weight_{row}'),
 )
-# Encoder blocks are built before decoder blocks.
+# In the order in which the original builds them: encoder blocks before decoder blocks.
 LAYER_NORMS = (
   (
     'encoder',
@@ -127,7 +134,7 @@ MOVING_AVERAGE = templates.Template(
   'model/cnn/layer_{l}/batch_normalization/{average}{pass}', of_original=True
 )
 
-# What has no counterpart on the other side, by kind.
+# Variables without a counterpart on the other side: direction -> kind -> whether a name is of it.
 DROPPED: dict[str, dict[str, Callable[[str], object]]] = {
   IMPORT: {
     'augmentation variable': re.compile(r'augmentations?/.+').fullmatch,
@@ -141,17 +148,20 @@ _GENERATED_HEAD = re.compile(r'model/head_generator_\d+/.+')
 
 
 def import_variables(variables: Variables) -> dict[str, np.ndarray]:
-  """Our variables from the original's; the order of the mapping does not matter.
+  """Makes our variables of the original's. The order of the mapping does not matter.
 
-  Raises: InputError: an unknown name; our own variables (wrong direction); embedding rows, layer
-    norms, projections
-      or blocks that are incomplete. The message names the variables.
+  Raises:
+    InputError: a name is not known; the variables are ours already; or rows of a table, layer
+      norms, projections or vectors of a block are missing. The message names the variables.
   """
   return block_vectors.join(import_apart(variables))
 
 
 def import_apart(variables: Variables) -> dict[str, np.ndarray]:
-  """`import_variables`, but each vector of a transformer block by its own name."""
+  """Does the same as `import_variables`, but leaves the vectors of transformer blocks apart.
+
+  Each vector then has a name of its own, as in older checkpoints of ours.
+  """
   _check_names(variables, IMPORT)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, IMPORT)}
   result = {**_import_renamed(kept), **_import_tables(kept), **_import_layer_norms(kept)}
@@ -161,15 +171,18 @@ def import_apart(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def export_variables(variables: Variables, separate_query: bool = False) -> dict[str, np.ndarray]:
-  """The original's variables from ours, moving averages (zeros and ones) included.
+  """Makes the original's variables of ours. Moving averages are added, as zeros and ones.
 
-  separate_query: the model was made with --separate_evaluation_bn_vars, so that its query pass has
-  moving averages of its own. That shows in our variables too, unless all of its batch norms are
-  generated.
+  Args:
+    variables: ours.
+    separate_query: whether the model was made with --separate_evaluation_bn_vars, so that its query
+      pass has moving averages of its own. This needs to be said only if all of its batch norms are
+      generated; otherwise the variables show it.
 
   Raises:
-    InputError: an unknown name; variables of the original (wrong direction); generated warm-up
-      heads, which it does not have; layer norms or projections that are incomplete.
+    InputError: a name is not known; the variables are the original's already; there are generated
+      warm-up heads, which the original does not have; or layer norms, projections or kernels of a
+      block are missing.
   """
   _check_names(variables, EXPORT)
   _check_heads(variables)
@@ -187,7 +200,7 @@ def export_variables(variables: Variables, separate_query: bool = False) -> dict
 
 
 def dropped_kind(name: str, direction: str) -> str | None:
-  """Why a variable has no counterpart (a key of DROPPED[direction]); None when it has one."""
+  """Says of which kind a variable without counterpart is (a key of DROPPED); None if it has one."""
   return next((kind for kind, match in DROPPED[direction].items() if match(name)), None)
 
 
@@ -210,6 +223,7 @@ def _export_renamed(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _import_tables(variables: Variables) -> dict[str, np.ndarray]:
+  """Stacks the original's embedding vectors to our tables [rows, E]."""
   tables: dict[str, dict[int, np.ndarray]] = {}
   for name, value in variables.items():
     for pair in TABLES:
@@ -226,6 +240,7 @@ def _import_tables(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _export_tables(variables: Variables) -> dict[str, np.ndarray]:
+  """Cuts our embedding tables [rows, E] into the original's vectors [E]."""
   rows = {}
   for name, table in variables.items():
     for pair in TABLES:
@@ -239,7 +254,10 @@ def _export_tables(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _import_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
-  """Within a block the counters give the order; their values carry nothing else."""
+  """Finds out which norm of its block each layer norm of the original is.
+
+  The counters in their names tell only the order within a block; their values mean nothing else.
+  """
   result = {}
   whole = _with_feed_forward(variables, IMPORT)
   for stack, pair in LAYER_NORMS:
@@ -258,7 +276,11 @@ def _import_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
-  """Rebuilds the counter: by generator, encoder before decoder, block, place in the block."""
+  """Gives our layer norms the names of the original, whose counter runs over the whole graph.
+
+  It counts generator after generator, in each the encoder before the decoder, block after block,
+  and in a block the norms in their order.
+  """
   found = []
   for order, (stack, pair) in enumerate(LAYER_NORMS):
     for name, value in variables.items():
@@ -270,7 +292,7 @@ def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
     collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found),
     _with_feed_forward(variables, EXPORT),
   )
-  # A feed-forward part of width 0 has no norm, but the original counts one.
+  # A block without a feed-forward part has no norm behind it, but the original counts one.
   blocks = sorted({norm[:3] for norm, *_ in found})
   counters = {
     norm: count
@@ -289,7 +311,7 @@ def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _places(stack: str, feed_forward: bool) -> list[str]:
-  """The norms of a block in their order; a block without a feed-forward part has no norm behind it."""
+  """Returns the norms of a block in their order; the last one belongs to a feed-forward part."""
   return [
     place
     for place in templates.WORDS[f'{stack}_norm']
@@ -298,7 +320,11 @@ def _places(stack: str, feed_forward: bool) -> list[str]:
 
 
 def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tuple[str, str]]]:
-  """{'encoder', 'decoder': (generator, number) of the blocks that have a feed-forward part}."""
+  """Finds the blocks that have a feed-forward part.
+
+  Returns:
+    For 'encoder' and 'decoder', the (generator, block) pairs, as they stand in the names.
+  """
   found: dict[str, set[tuple[str, str]]] = {}
   for stack, pair in FEED_FORWARD.items():
     side = pair.original if direction == IMPORT else pair.ours
@@ -311,7 +337,12 @@ def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tu
 def _check_blocks(
   norms: collections.Counter[tuple[int, int, int, str]], whole: dict[str, set[tuple[str, str]]]
 ) -> None:
-  """A missing norm would shift the counters of all that follow."""
+  """Checks that no norm is missing, which would shift the counters of all that follow.
+
+  Args:
+    norms: how often there is a (generator, index in LAYER_NORMS, block, 'gamma' or 'beta').
+    whole: the blocks with a feed-forward part, from `_with_feed_forward`.
+  """
   for layer, order, number in sorted({block[:3] for block in norms}):
     stack, block = LAYER_NORMS[order][0], (str(layer), str(number))
     for affine in templates.WORDS['affine']:
@@ -330,16 +361,16 @@ def _check_norms(
 
 
 def _moving_averages(variables: Variables, separate_query: bool) -> dict[str, np.ndarray]:
-  """As initialised: zeros and ones [channels], for each batch norm of our variables' CNN."""
+  """Makes up the moving averages [channels] of each batch norm of the CNN: zeros and ones."""
   weights = TABLES[1].ours
   layers = [int(fields['l']) for name in variables if (fields := weights.match(name)) is not None]
   separate_query |= any(name.startswith('model/cnn_query/') for name in variables)
   passes = ['cnn', *(['cnn_query'] if separate_query else [])]
   averages = {}
-  for layer in range(1, max(layers, default=1)):  # the last one is the logits layer
+  for layer in range(1, max(layers, default=1)):  # the last layer gives the logits: no batch norm
     for which in passes:
       scale = variables.get(f'model/{which}/layer_{layer}/batch_norm/gamma')
-      if scale is None:  # generated, one block per output channel
+      if scale is None:  # the batch norm is generated
         scale = _generated_scale(variables, layer)
       fields = {'l': str(layer), 'pass': which}
       averages[MOVING_AVERAGE.fill({**fields, 'average': 'moving_mean'})] = np.zeros_like(scale)
@@ -348,6 +379,7 @@ def _moving_averages(variables: Variables, separate_query: bool) -> dict[str, np
 
 
 def _generated_scale(variables: Variables, layer: int) -> np.ndarray:
+  """Returns an array [channels] for a layer that has one weight block per output channel."""
   name = f'model/generator_{layer}/weight_embeddings'
   if name not in variables:
     raise errors.InputError(
@@ -358,7 +390,10 @@ def _generated_scale(variables: Variables, layer: int) -> np.ndarray:
 
 
 def _check_names(variables: Variables, direction: str) -> None:
-  """All names must be known on this side; the wrong side has a message of its own."""
+  """Checks that all names are known on the side from which variables come.
+
+  If they are those of the other side, the error says that the direction is wrong.
+  """
   other = EXPORT if direction == IMPORT else IMPORT
   unknown = [name for name in variables if not _is_known(name, direction)]
   if not unknown:
@@ -376,6 +411,7 @@ def _check_names(variables: Variables, direction: str) -> None:
 
 
 def _is_known(name: str, direction: str) -> bool:
+  """Whether a variable of this name can be given to a conversion in this direction."""
   if dropped_kind(name, direction):
     return True
   if direction == EXPORT and (_GENERATED_HEAD.fullmatch(name) or block_vectors.is_together(name)):
@@ -391,6 +427,7 @@ def _is_known(name: str, direction: str) -> bool:
 
 
 def _check_heads(variables: Variables) -> None:
+  """Checks that there are no generated warm-up heads, which the original does not have."""
   heads = [name for name in variables if _GENERATED_HEAD.fullmatch(name)]
   if heads:
     raise errors.InputError(
@@ -400,14 +437,17 @@ def _check_heads(variables: Variables) -> None:
 
 
 def _listed(names: Iterable[str], most: int = 5) -> str:
+  """Lists the first names, and says how many there are if these are not all."""
   names = sorted(names)
   more = f', ... ({len(names)} in all)' if len(names) > most else ''
   return ', '.join(names[:most]) + more
 
 
 def _suffix(counter: int) -> str:
+  """Writes a counter as TensorFlow does in scope names: 0 -> '', 3 -> '_3'."""
   return f'_{counter}' if counter else ''
 
 
 def _number(suffix: str) -> int:
+  """Reads what `_suffix` writes."""
   return int(suffix[1:] or 0)

@@ -1,7 +1,7 @@
-"""Variables of the original that are one variable of ours: the projections of an attention that see
-the same tokens.
+"""Splits and joins the projections (queries, keys, values) of an attention.
 
-Ours lie side by side in the last axis, so that one product computes them all.
+The original has a variable for each. Here those that see the same tokens lie side by side in the
+last axis of one variable, so that one product computes them all.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import numpy as np
 from hypertransformer import errors
 from hypertransformer.original.templates import Pair
 
-Variables = Mapping[str, np.ndarray]
+Variables = Mapping[str, np.ndarray]  # the value of each variable by its name
 
 
 @dataclasses.dataclass(frozen=True)
 class Joined:
-  """pair: our name, and the original's with a {field} for the part; parts: its values, in the order
-  of our columns.
+  """A variable of ours that is several variables of the original.
+
+  Attributes:
+    pair: our name, and the original's, in which the braces of `field` stand for the part.
+    field: the name of that field.
+    parts: the parts, as values of the field, in the order of our columns.
   """
 
   pair: Pair
@@ -29,7 +33,11 @@ class Joined:
 
 
 def join(variables: Variables, joined: Joined) -> dict[str, np.ndarray]:
-  """Our variables from the original's. Raises InputError when a part is missing."""
+  """Makes our joined variables of the original's; all others are left out.
+
+  Raises:
+    InputError: a part is missing.
+  """
   found: dict[str, dict[str, np.ndarray]] = {}
   for name, value in variables.items():
     if (fields := joined.pair.original.match(name)) is not None:
@@ -47,8 +55,11 @@ def join(variables: Variables, joined: Joined) -> dict[str, np.ndarray]:
 
 
 def split(variables: Variables, joined: Joined) -> dict[str, np.ndarray]:
-  """The original's variables from ours. Raises InputError when the output projection, which tells
-  the width of the values, is missing.
+  """Makes the original's variables of our joined ones; all others are left out.
+
+  Raises:
+    InputError: the kernel of the attention's output, whose number of rows is the width of the
+      values, is missing or does not fit.
   """
   result = {}
   for name, value in variables.items():
@@ -64,7 +75,11 @@ def split(variables: Variables, joined: Joined) -> dict[str, np.ndarray]:
 
 
 def _bounds(variables: Variables, name: str, width: int, parts: int) -> list[int]:
-  """Where all but the last part end. The values are last; queries and keys are equally wide."""
+  """Returns the columns at which all parts but the last one end.
+
+  The last part is the values, as wide as the attention's output kernel has rows. The parts before
+  it (keys, or queries and keys) are equally wide.
+  """
   output = name.rsplit('/', 2)[0] + '/output/kernel'
   if output not in variables:
     raise errors.InputError(

@@ -1,7 +1,7 @@
-"""Pairs of name templates: one text describes our name, the other the original's.
+"""Templates of variable names, in pairs: one of our name, one of the original's.
 
-A template is a variable name with fields in braces, 'model/cnn/head_{i}/logits/{part}'. The same
-text matches a name and builds one, so a table of template pairs converts in both directions.
+A template is a variable name with fields in braces, such as 'model/cnn/head_{i}/logits/{part}'. It
+both recognises names and builds them, so that a table of pairs converts in both directions.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import dataclasses
 import re
 import string
 
-_ORDINAL = r'[1-9]\d*'  # layers, blocks, convolutions: numbered from 1
+_ORDINAL = r'[1-9]\d*'  # layers, blocks and convolutions are numbered from 1
+# Fields whose values are numbers: field -> regular expression of its values.
 _PATTERNS = {
   'l': _ORDINAL,  # CNN layer, the last one is the logits layer
   'n': _ORDINAL,  # transformer block
   'i': _ORDINAL,  # convolution of a feature extractor, or warm-up head
   'row': r'0|[1-9]\d*',  # row of an embedding table
-  'builder': r'|_[1-9]\d*',  # TF's counter of equal scope names: '', '_1', '_2', ...
-  'count': r'|_[1-9]\d*',  # the same, over all layer norms of the graph
+  'builder': r'|_[1-9]\d*',  # TensorFlow's counter of equal scope names: '', '_1', '_2', ...
+  'count': r'|_[1-9]\d*',  # such a counter over all layer norms of the graph
 }
 
 
@@ -25,7 +26,7 @@ def _same(*words: str) -> dict[str, str]:
   return {word: word for word in words}
 
 
-# Fields whose values are words: our word -> the original's.
+# Fields whose values are words: field -> our word -> the original's word.
 WORDS = {
   'part': _same('kernel', 'bias'),
   'affine': _same('gamma', 'beta'),
@@ -42,9 +43,15 @@ WORDS = {
 
 
 class Template:
-  """One side of a pair. Field values are always given and returned in our words."""
+  """A name of one side, with fields in braces. The values of fields are always in our words."""
 
   def __init__(self, text: str, of_original: bool) -> None:
+    """Reads the template.
+
+    Args:
+      text: the name, with fields in braces.
+      of_original: whether names have the original's words, or ours.
+    """
     self._parts = [(literal, field) for literal, field, _, _ in string.Formatter().parse(text)]
     self._words = {
       field: {ours: (theirs if of_original else ours) for ours, theirs in words.items()}
@@ -53,14 +60,14 @@ class Template:
     self._regex = re.compile(self._pattern())
 
   def match(self, name: str) -> dict[str, str] | None:
-    """Field -> value of a name of this form, None for any other name."""
+    """Returns the values of the fields in a name of this form; None for any other name."""
     match = self._regex.fullmatch(name)
     return match and {
       field: self._to_ours(field, value) for field, value in match.groupdict().items()
     }
 
   def fill(self, fields: dict[str, str]) -> str:
-    """The name with these field values; fields that the template does not have are ignored."""
+    """Builds the name from values of the fields; fields that it does not have are ignored."""
     return ''.join(
       literal + (self._words.get(field, {}).get(fields[field], fields[field]) if field else '')
       for literal, field in self._parts
@@ -89,14 +96,19 @@ class Template:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-  """The same variable (or variables) on both sides."""
+  """The names of the same variables on both sides.
+
+  Attributes:
+    ours: template of our names.
+    original: template of the original's names.
+  """
 
   ours: Template
   original: Template
 
 
 def pair(ours: str, original: str | None = None) -> Pair:
-  """A pair of templates; names that are the same on both sides are given once."""
+  """Makes a pair of templates; a name that is the same on both sides is given once."""
   return Pair(
     Template(ours, of_original=False),
     Template(ours if original is None else original, of_original=True),

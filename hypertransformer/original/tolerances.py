@@ -1,7 +1,8 @@
-"""How near is near enough: the tolerances of ../shared/golden/README.md.
+"""Says how near a number must be to the original's, and compares numbers accordingly.
 
-They come from running the original twice with different builds; the larger cases differ more, most
-of all in gradients (ReLU and max-pool ties). A case's size is taken from its query batch, so new
+The tolerances are those of docs/parity.md. They come from running the original twice, in different
+builds. Larger cases differ more, most of all in gradients, because at rounding level a relu or a
+max-pool may choose the other side. The size of a case is taken from its query batch, so that new
 files need no entry here.
 """
 
@@ -17,8 +18,15 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """scaled: of activations and logits; loss: relative; grad_elem: of the case's largest entry;
-  grad_all: rel. L2.
+  """What is allowed in cases of one size.
+
+  Attributes:
+    max_query_pixels: the most pixels of a query batch (images x height x width) of this size.
+    scaled: largest error of activations and logits, divided by the largest entry of the tensor.
+    loss: largest relative error of a loss.
+    grad_elem: largest error of an entry of a gradient, divided by the largest entry of all
+      gradients of the case.
+    grad_all: largest error of all gradients together, in L2 norm, divided by their L2 norm.
   """
 
   max_query_pixels: float
@@ -34,8 +42,8 @@ LIMITS = (
   Limits(200_000, 5e-4, 5e-5, 3e-2, 1e-2),  # a02
   Limits(np.inf, 5e-4, 5e-5, 3e-2, 2e-2),  # a03
 )
-WEIGHTS = 1e-4
-# What reading a broken or foreign .npz raises.
+WEIGHTS = 1e-4  # of generated weight blocks, divided by the largest entry of the tensor
+# What np.load and the entries of its file raise if the file is not an intact .npz.
 BAD_NPZ = (
   OSError,
   ValueError,
@@ -46,14 +54,20 @@ BAD_NPZ = (
   zlib.error,
   zipfile.BadZipFile,
 )
-EXACT_SCALARS = 1e-5  # regularisation, shared features, shared head
-WARMUP_ABSOLUTE = 1e-6
+EXACT_SCALARS = 1e-5  # of regularisation, shared features and real-class head, relative
+WARMUP_ABSOLUTE = 1e-6  # of the weights of warm-up heads
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """One compared entry: its relative error and how much is allowed; note: what is wrong, if not a
-  number.
+  """The comparison of one entry.
+
+  Attributes:
+    key: name of the entry.
+    error: how far our value is from the recorded one, in the measure that belongs to the entry;
+      infinite if they cannot be compared.
+    allowed: the largest error that passes.
+    note: what is wrong, if the error alone does not tell; '' otherwise.
   """
 
   key: str
@@ -63,11 +77,12 @@ class Comparison:
 
   @property
   def passed(self) -> bool:
+    """Whether the error is allowed; an error of NaN is not."""
     return bool(self.error <= self.allowed)
 
   @property
   def severity(self) -> float:
-    """Error over what is allowed: above 1 is a failure."""
+    """The error divided by what is allowed: above 1 it is a failure."""
     if np.isnan(self.error):
       return np.inf
     return self.error / self.allowed if self.allowed else (np.inf if self.error else 0.0)
@@ -77,8 +92,15 @@ class Comparison:
 
 
 def limits(arrays: Mapping[str, np.ndarray]) -> Limits:
-  """The row for a case, by the pixels of its query batch (of its support batch where it has no
-  query).
+  """Returns the row of LIMITS for a case, by the number of pixels in its query batch.
+
+  A case without a query batch is measured by its support batch.
+
+  Args:
+    arrays: the arrays of the case by key.
+
+  Raises:
+    ValueError: the case has no images.
   """
   for key in ('in/query_images', 'in/query_images_u8', 'in/support_images', 'in/support_images_u8'):
     if key in arrays:
@@ -102,7 +124,18 @@ def _allowed(key: str, row: Limits) -> float:
 def compare(
   key: str, ours: np.ndarray, expected: np.ndarray, row: Limits, like: str = ''
 ) -> Comparison:
-  """Largest difference over the largest expected entry (absolute for the warm-up weights)."""
+  """Compares a tensor with the recorded one.
+
+  The error is the largest difference, divided by the largest recorded entry unless that is 0. The
+  weights of warm-up heads are not divided.
+
+  Args:
+    key: key of the recorded tensor.
+    ours: what we compute.
+    expected: what was recorded.
+    row: the limits for cases of this size.
+    like: key of the output whose tolerance applies, if it is another one.
+  """
   kind = like or key
   if ours.shape != expected.shape:
     return Comparison(key, np.inf, 0.0, f'shape {ours.shape}, expected {expected.shape}')
@@ -118,8 +151,16 @@ def compare(
 def compare_gradients(
   expected: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray], row: Limits
 ) -> list[Comparison]:
-  """Each tensor against the largest entry of the case, and all of them together by relative L2
-  norm.
+  """Compares every gradient by itself, and all of them together.
+
+  Args:
+    expected: recorded gradients by the name of the variable.
+    ours: what we compute, by name. Gradients that are missing here, or have another shape, fail.
+    row: the limits for cases of this size.
+
+  Returns:
+    A comparison for each recorded gradient, and one, 'grad/ (all together)', for all that could be
+    compared.
   """
   known = {
     name: array
@@ -146,7 +187,7 @@ def compare_gradients(
 
 
 def compare_sets(key: str, ours: set[str], expected: set[str]) -> Comparison:
-  """Two sets of names."""
+  """Compares two sets of names, which must be equal."""
   odd = sorted(ours ^ expected)
   note = f'{len(odd)} names differ, such as {odd[0]}' if odd else ''
   return Comparison(key, np.inf if odd else 0.0, 0.0, note)
