@@ -1,1 +1,1 @@
-"""The checkpoint evaluator: many tasks per checkpoint, results, the best checkpoint."""
+"""Evaluates checkpoints on many tasks, writes the results, and keeps the best checkpoint."""

@@ -1,5 +1,6 @@
-"""The evaluator beside the training: polls for checkpoints and evaluates each new one on every
-preset.
+"""The evaluator that runs beside a training.
+
+It waits for checkpoints and evaluates each new one on every preset.
 """
 
 from __future__ import annotations
@@ -29,30 +30,48 @@ VALIDATION = 'val'  # the preset that chooses the best checkpoint
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-  """Where the evaluator reads and writes: the training's folder, eval/ and best/ in it."""
+  """The places where the evaluator reads and writes.
+
+  Attributes:
+    log_dir: the folder of the training (--train_log_dir), which holds its checkpoints.
+  """
 
   log_dir: str
 
   @property
   def eval_dir(self) -> pathlib.Path:
+    """The folder of results, tables and TensorBoard events."""
     return pathlib.Path(self.log_dir) / 'eval'
 
   @property
   def best_dir(self) -> pathlib.Path:
+    """The folder of the best checkpoint."""
     return pathlib.Path(self.log_dir) / 'best'
 
   @property
   def table(self) -> pathlib.Path:
+    """The CSV file of the results on sequences of tasks."""
     return self.eval_dir / 'continual.csv'
 
 
 class Daemon:
-  """Evaluates checkpoints of one run. A checkpoint that is gone, broken, or another model's is
-  named and left out.
+  """Evaluates the checkpoints of one run.
+
+  A checkpoint that was deleted, cannot be read, or belongs to another model is left out; a warning
+  names it and says why.
   """
 
   def __init__(self, evaluator: Evaluator, presets: list[Preset], settings: Settings) -> None:
-    """Makes the folder of results. Raises InputError if it cannot be made."""
+    """Makes the folder of results and opens the files in it.
+
+    Args:
+      evaluator: the evaluator, whose graph is built already.
+      presets: what each checkpoint is evaluated on; the evaluator must know them all.
+      settings: those of the run.
+
+    Raises:
+      InputError: the folder cannot be made, or TensorFlow cannot read from its path.
+    """
     self._evaluator = evaluator
     self._presets = presets
     self._config = config = settings.evaluation
@@ -67,11 +86,10 @@ class Daemon:
         f'{self._places.eval_dir} cannot be made: {error}; correct --train_log_dir.'
       ) from error
     self._results = ResultFile(self._places.eval_dir / 'results.jsonl')
-    sequence_table.write_csv(
-      self._places.table, self._results.read()
-    )  # a crash may have come between the two
-    # Lines of an earlier evaluator count as done only if it had the same settings, and nobody asks
-    # for one checkpoint.
+    # An evaluator before this one may have ended between writing a result and writing the table.
+    sequence_table.write_csv(self._places.table, self._results.read())
+    # What an earlier evaluator has found is not evaluated again if its settings were the same. A
+    # checkpoint that the user asks for (--eval_once, --eval_checkpoint) is evaluated in any case.
     same = flags_file.write_evaluation_flags(str(self._places.eval_dir), settings.flag_values)
     self._skip_done = same and not config.once and not config.checkpoint
     self._results_time = self._results.path.stat().st_mtime if self._results.path.exists() else 0.0
@@ -80,11 +98,13 @@ class Daemon:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
 
   def run(self) -> None:
-    """Evaluates until a checkpoint of the last training step is done, or nothing new comes for
+    """Evaluates what the settings ask for: one checkpoint, or all of a training as they come.
+
+    All: until the checkpoint of the last training step is evaluated, or no new one has come for
     timeout_secs.
 
-    Raises InputError where one given checkpoint cannot be evaluated, or there is none
-    (--eval_once).
+    Raises:
+      InputError: one checkpoint is asked for, and it cannot be evaluated or there is none.
     """
     if self._config.checkpoint:
       self._evaluate_or_raise(self._config.checkpoint)
@@ -92,8 +112,8 @@ class Daemon:
       newest = checkpoints.newest(self._places.log_dir)
       if newest is None:
         raise InputError(
-          f'{self._places.log_dir} holds no readable checkpoint model-<step>: train first, or correct '
-          '--train_log_dir.'
+          f'{self._places.log_dir} holds no readable checkpoint model-<step>: train first, or '
+          'correct --train_log_dir.'
         )
       self._evaluate_or_raise(newest)
     else:
@@ -101,6 +121,10 @@ class Daemon:
     self._writer.close()
 
   def _poll(self) -> None:
+    """Evaluates checkpoints as they come.
+
+    A checkpoint that was left out is tried again when its files have changed.
+    """
     seen: set[tuple[str, ...]] = set()
     for _ in self._wakeups():
       for step, prefix in checkpoints.find(self._places.log_dir).items():
@@ -121,7 +145,7 @@ class Daemon:
     )
 
   def _wakeups(self) -> Iterator[None]:
-    """Now, and whenever there is a new checkpoint, until the time-out."""
+    """Yields at the start, and then whenever there is a new checkpoint, until the time-out."""
     yield
     logging.info('Waiting for checkpoints in %s', self._places.log_dir)
     for _ in tf.train.checkpoints_iterator(
@@ -135,8 +159,10 @@ class Daemon:
       raise InputError(f'checkpoint {prefix} cannot be evaluated: {problem}')
 
   def _evaluate(self, prefix: str) -> str:
-    """Evaluates on every preset that is not done yet. Returns what is wrong with the checkpoint, ''
-    if nothing.
+    """Evaluates a checkpoint on every preset that is not done yet.
+
+    Returns:
+      Why the checkpoint cannot be evaluated, '' if it was.
     """
     with contextlib.ExitStack() as stack:
       try:
@@ -155,6 +181,7 @@ class Daemon:
     return ''
 
   def _problem(self, prefix: str, copy: str) -> str:
+    """Why this copy of a checkpoint cannot be evaluated, '' if it can."""
     why = checkpoints.unreadable(copy)
     if why:
       return f'it cannot be read, half-written or damaged ({why})'
@@ -187,7 +214,7 @@ class Daemon:
       **found.fields(),
     )
     logging.info('step %d  %s', step, result)
-    # Before the line of results, after which it would not be evaluated again.
+    # Before the result is written: after that, a restarted evaluator would skip this checkpoint.
     if preset.name == VALIDATION and snapshots.keep_best(copy, result, self._places.best_dir):
       logging.info(
         'The best checkpoint so far on %s is kept in %s', VALIDATION, self._places.best_dir
@@ -198,7 +225,7 @@ class Daemon:
     self._writer.flush()
 
   def _done(self, prefix: str, copy: str, preset: Preset) -> bool:
-    """Whether an earlier evaluator left a line for it that is younger than the checkpoint."""
+    """Whether an earlier evaluator wrote a result for it, after the checkpoint was saved."""
     if not self._skip_done or os.path.getmtime(f'{copy}.index') > self._results_time:
       return False
     return self._results.has(
@@ -212,4 +239,5 @@ class Daemon:
 
   @property
   def _num_queries(self) -> int:
+    """The number of query images of a task, over all its batches."""
     return self._config.num_batches * self._config.batch_size

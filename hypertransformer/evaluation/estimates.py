@@ -1,4 +1,4 @@
-"""A mean with its 95 % confidence interval, and how both are written."""
+"""Means with their 95 % confidence intervals, and how they are written as text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Estimate = tuple[float, float]  # mean and half-width of its 95 % interval over sequences
-Z95 = 1.959964  # of the normal distribution: 95 % lie within +- this many standard deviations
+Estimate = tuple[float, float]  # a mean, and the half-width of its 95 % confidence interval
+Z95 = 1.959964  # 95 % of a normal distribution lie within +- this many standard deviations
 
 
-def mean_and_ci95(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-  """Mean and half-width of its 95 % confidence interval over independent values; NaN half-width of
-  a single one.
+def mean_and_ci95(values: Sequence[float] | np.ndarray) -> Estimate:
+  """The mean of independent values, and the half-width of its 95 % confidence interval.
+
+  The half-width of a single value is NaN.
   """
   array = np.asarray(values, np.float64)
   if len(array) < 2:
@@ -22,7 +23,13 @@ def mean_and_ci95(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 
 def percent(mean: float | None, ci95: float | None = None, digits: int = 1) -> str:
-  """0.5, 0.025 -> '50.0 +- 2.5 %'; without an interval '50.0 %', without a mean '-'."""
+  """A fraction as a text in percent: 0.5 and 0.025 give '50.0 +- 2.5 %'.
+
+  Args:
+    mean: the fraction, such as an accuracy in 0..1; None gives '-'.
+    ci95: the half-width of its confidence interval; None leaves the interval out.
+    digits: how many digits there are after the decimal point.
+  """
   if mean is None:
     return '-'
   interval = '' if ci95 is None else f' +- {100 * ci95:.{digits}f}'

@@ -1,8 +1,9 @@
-"""What every evaluator of checkpoints is: a graph and session of its own, a stream of episodes for
-each preset.
+"""What all evaluators of checkpoints have in common.
 
-Batch norm uses the statistics of each query batch, so accuracy is transductive in the batch, as in
-the paper's protocol; that is why a batch's size matters.
+An evaluator has a graph and a session of its own, and a stream of episodes for each preset.
+
+Batch norm uses the statistics of each query batch. So the answer for an image depends on the other
+images of its batch (accuracy is transductive), as in the paper, and the size of a batch matters.
 """
 
 from __future__ import annotations
@@ -17,37 +18,45 @@ from hypertransformer.episodes import augmentation, pipeline
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.presets import Preset, channels
+from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import sessions
 from hypertransformer.settings.config import EvalConfig
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
 from hypertransformer.settings.model_config import ModelConfig
 
-FIRST_STREAM = 2  # streams 0 and 1 of a seed are training's
+FIRST_STREAM = 2  # streams 0 and 1 of a seed are those of training
 
+# Is told how many episodes are evaluated, and their mean accuracy so far, 0..1.
 Progress = Callable[[int, float], None]
 
 
 def silent(done: int, mean: float) -> None:
-  """A Progress that says nothing."""
+  """Is a Progress that does nothing."""
   del done, mean
 
 
 class Found(Protocol):
-  """What a checkpoint's evaluation on a preset found."""
+  """What the evaluation of a checkpoint on a preset has found."""
 
   def fields(self) -> dict[str, Any]:
-    """The fields of a results.Result that come from the numbers: accuracy, ci95, num_tasks, ..."""
+    """The fields of a results.Result that are measured: accuracy, ci95, num_tasks and so on."""
 
   def summary(self, preset: str) -> tf.Summary:
-    """The same for TensorBoard."""
+    """The measured numbers as a summary for TensorBoard, under tags with the preset's name."""
 
 
 class Evaluator(abc.ABC):
-  """Evaluates checkpoints of one model on several presets."""
+  """Evaluates checkpoints of one model on several presets.
 
-  unit = 'tasks'  # what num_task_evals counts, for a person
-  kind: tuple[Any, ...] = ()  # results.kind of what it finds
+  Attributes:
+    unit: what --num_task_evals counts, as a plural word for messages.
+    kind: the kind of the sequences that it evaluates; None for independent tasks.
+    variables: the variables that a checkpoint must have.
+  """
+
+  unit = 'tasks'
+  kind: SequenceKind | None = None
 
   def __init__(
     self,
@@ -59,10 +68,20 @@ class Evaluator(abc.ABC):
     config: EvalConfig,
     seed: int,
   ) -> None:
-    """drawn: the episodes of the streams, with the query images of one batch; an episode has
-    config.num_batches.
+    """Builds the graph, with an episode stream for each preset, and opens the session.
 
-    Raises InputError where data, model and sizes do not go together.
+    Args:
+      model: the settings of the model.
+      drawn: how episodes are drawn. Its query_samples are those of one query batch; an episode has
+        config.num_batches of them.
+      augment: the augmentation of the images.
+      image_size: height and width of the images as the CNN sees them, in pixels.
+      presets: what checkpoints can be evaluated on.
+      config: how many episodes are evaluated, and the number of query batches.
+      seed: makes the episodes: the same seed gives the same ones.
+
+    Raises:
+      InputError: data, model and sizes do not go together.
     """
     self._config = config
     samplers = [
@@ -87,24 +106,27 @@ class Evaluator(abc.ABC):
 
   @abc.abstractmethod
   def _build(self, episode: Episode) -> list[tf.Tensor]:
-    """What is to be run for each episode."""
+    """Builds what is computed from an episode; returns the tensors to fetch for each episode."""
 
   @abc.abstractmethod
   def evaluate(self, preset: str, progress: Progress = silent) -> Found:
-    """The restored checkpoint on num_tasks tasks; the same tasks at every call.
+    """Evaluates the restored checkpoint on a preset, on the same episodes at every call.
 
-    progress: told the tasks done and the mean accuracy so far.
+    Args:
+      preset: the name of the preset.
+      progress: called after each episode.
     """
 
   def restore(self, prefix: str) -> None:
-    """Loads a checkpoint. Raises what TensorFlow raises."""
+    """Loads a checkpoint. Errors are those of TensorFlow."""
     self._saver.restore(self._session, prefix)
 
   def close(self) -> None:
+    """Closes the session."""
     self._session.close()
 
   def _run(self, preset: str) -> Iterator[list[Any]]:
-    """The values of `_build`'s tensors for the first num_tasks episodes of the preset's stream."""
+    """Yields the values of the tensors of `_build` for each of the preset's first episodes."""
     stream = self._streams[preset]
     self._session.run(stream.initializer, {stream.first: 0})
     for _ in range(self._config.num_episodes):

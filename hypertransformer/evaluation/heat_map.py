@@ -1,4 +1,4 @@
-"""The matrix of accuracies as a picture with numbers in it."""
+"""Draws the accuracies of a sequence of tasks as a picture: a coloured matrix with numbers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import tensorflow.compat.v1 as tf
 from PIL import Image, ImageDraw, ImageFont
 
 CELL_WIDTH, CELL_HEIGHT = 64, 36  # pixels
-LEFT, TOP = 76, 30  # of the cells: room for the names of rows and columns
+LEFT, TOP = 76, 30  # pixels left of the cells and above them, for the names of rows and columns
 FONT_SIZE = 16
 GROUND, INK = (255, 255, 255), (0, 0, 0)
-# Accuracy 0, 1/3, 2/3, 1: from light to dark, so that it can be read without colours.
+# The colours of the accuracies 0, 1/3, 2/3 and 1. They go from light to dark, so the picture can be
+# read without colours as well.
 SCALE = np.array([(255, 247, 214), (120, 198, 160), (34, 118, 158), (38, 28, 92)], np.float64)
 
 
 def draw(matrix: np.ndarray) -> Image.Image:
-  """A picture of accuracies [rows, columns] in 0..1: row t after t tasks, column tau of task tau;
-  NaN: no cell.
+  """Draws a picture of accuracies; each cell has the number in percent.
 
-  Cells hold percents; colours are the same for the same accuracy in every picture.
+  The same accuracy has the same colour in every picture.
+
+  Args:
+    matrix: accuracies in 0..1, [tasks learned, task asked]. Where one is NaN there is no cell.
   """
   rows, columns = matrix.shape
   image = Image.new('RGB', (LEFT + columns * CELL_WIDTH, TOP + rows * CELL_HEIGHT), GROUND)
@@ -36,7 +39,7 @@ def draw(matrix: np.ndarray) -> Image.Image:
 
 
 def summary(matrix: np.ndarray) -> tf.Summary.Image:
-  """The picture for TensorBoard."""
+  """Draws the same picture as a PNG image for TensorBoard."""
   image = draw(matrix)
   file = io.BytesIO()
   image.save(file, 'PNG')
@@ -46,16 +49,17 @@ def summary(matrix: np.ndarray) -> tf.Summary.Image:
 
 
 def colour(accuracy: float) -> tuple[int, int, int]:
-  """Red, green, blue of an accuracy in 0..1."""
+  """The colour of an accuracy in 0..1, as red, green and blue in 0..255."""
   places = np.linspace(0.0, 1.0, len(SCALE))
   red, green, blue = (round(float(np.interp(accuracy, places, channel))) for channel in SCALE.T)
   return red, green, blue
 
 
 def _cell(pen: ImageDraw.ImageDraw, accuracy: float, left: int, top: int) -> None:
+  """Draws the cell of one accuracy; left, top: its corner, in pixels."""
   ground = colour(accuracy)
   pen.rectangle((left, top, left + CELL_WIDTH - 2, top + CELL_HEIGHT - 2), fill=ground)
-  dark = np.dot(ground, (0.299, 0.587, 0.114)) < 140  # as bright as the eye sees it
+  dark = np.dot(ground, (0.299, 0.587, 0.114)) < 140  # how bright each colour looks to the eye
   _write(
     pen, f'{100 * accuracy:.1f}', left, top, (CELL_WIDTH, CELL_HEIGHT), GROUND if dark else INK
   )
@@ -69,7 +73,7 @@ def _write(
   size: tuple[int, int],
   ink: tuple[int, int, int],
 ) -> None:
-  """Text in the middle of a box."""
+  """Writes a text in the middle of a box; left, top and size are in pixels."""
   pen.text(
     (left + size[0] / 2, top + size[1] / 2),
     text,

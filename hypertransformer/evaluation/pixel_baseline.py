@@ -1,4 +1,4 @@
-"""A baseline that learns nothing: the nearest support image in pixels."""
+"""A baseline that learns nothing: the label of the nearest support image, compared by pixels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 
 
 def nearest_neighbour(sampler: EpisodeSampler, num_tasks: int) -> np.ndarray:
-  """Accuracy [tasks], 0..1, of giving each query image the label of the nearest support image
-  (Euclidean distance of raw pixels), over the query images that are not in the support set.
-  Unlabelled support images are not used.
+  """Measures how often the nearest support image has the label of a query image.
+
+  The distance is the Euclidean distance of raw pixels. Query images that are support images
+  themselves do not count, and support images without a label are not used.
+
+  Args:
+    sampler: draws the tasks.
+    num_tasks: how many tasks are drawn, from the first one on.
+
+  Returns:
+    The accuracy of each task, in 0..1, float [num_tasks].
   """
-  return np.array([_task(sampler, index) for index in range(num_tasks)])
+  return np.array([_accuracy(sampler, index) for index in range(num_tasks)])
 
 
-def _task(sampler: EpisodeSampler, index: int) -> float:
+def _accuracy(sampler: EpisodeSampler, index: int) -> float:
+  """The accuracy on the task with this number in the sampler's stream."""
   draw = sampler.draw(index)
   labeled = draw.support_labels < sampler.config.num_labels
   support = _pixels(sampler, draw.support_rows[labeled])
@@ -26,4 +35,5 @@ def _task(sampler: EpisodeSampler, index: int) -> float:
 
 
 def _pixels(sampler: EpisodeSampler, rows: np.ndarray) -> np.ndarray:
+  """The images with these rows in the dataset, as float32 [images, pixels]."""
   return sampler.class_set.arrays.gather(rows).reshape(len(rows), -1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Presets: the named sets of classes that checkpoints are evaluated on."""
+"""Presets are the named sets of classes that checkpoints are evaluated on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from hypertransformer.settings.data_config import DataConfig
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-  """A named set of classes to evaluate on. dataset: as in a flag, 'omniglot:1150-1199'."""
+  """A named set of classes to evaluate on.
+
+  Attributes:
+    name: its name in results and TensorBoard, such as 'val'.
+    dataset: the spec of its classes, as in a flag: 'omniglot:1150-1199'.
+    class_set: the classes and their images.
+  """
 
   name: str
   dataset: str
@@ -22,7 +28,11 @@ class Preset:
 
 
 def channels(presets: Sequence[Preset]) -> int:
-  """The channels of the images of all presets. Raises InputError where they differ."""
+  """The number of channels of the images, which all presets have in common.
+
+  Raises:
+    InputError: the presets differ in it.
+  """
   found = {preset.class_set.arrays.image_shape[-1] for preset in presets}
   if len(found) != 1:
     raise InputError(
@@ -32,8 +42,10 @@ def channels(presets: Sequence[Preset]) -> int:
 
 
 def presets_from(data: DataConfig) -> list[Preset]:
-  """The presets of --eval_datasets; if it is empty, the train and the test dataset. Raises
-  InputError.
+  """Opens the presets of --eval_datasets; if that is empty, the train and the test dataset.
+
+  Raises:
+    InputError: the flag cannot be understood, or a dataset is missing or does not fit.
   """
   folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
   if data.eval_datasets:

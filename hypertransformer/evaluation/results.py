@@ -1,4 +1,4 @@
-"""What an evaluation finds, and where it is written."""
+"""The results of an evaluation, and the file that they are written to."""
 
 from __future__ import annotations
 
@@ -7,41 +7,81 @@ import json
 import math
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypertransformer.evaluation.estimates import percent
 
 
 def forgetting_text(continual: dict[str, Any]) -> str:
-  """'forgetting ..., backward transfer ...' of a Result's `continual`; '' where there is one task
-  only.
+  """Forgetting and backward transfer as a text for a person.
+
+  Args:
+    continual: what `Result.continual` holds.
+
+  Returns:
+    'forgetting ..., backward transfer ...', or '' where neither is defined.
   """
   if continual['forgetting'] is None:
     return ''
-  return (
-    f'forgetting {percent(continual["forgetting"], continual["forgetting_ci95"])}, backward transfer '
-    f'{percent(continual["backward_transfer"], continual["backward_transfer_ci95"])}'
-  )
+  forgetting = percent(continual['forgetting'], continual['forgetting_ci95'])
+  transfer = percent(continual['backward_transfer'], continual['backward_transfer_ci95'])
+  return f'forgetting {forgetting}, backward transfer {transfer}'
 
 
-def kind(continual: dict[str, Any] | None) -> tuple[Any, ...]:
-  """Which kind of evaluation a Result with this `continual` is of: of sequences of tasks (scenario,
-  whether batches of queries are mixed, length); () of single tasks.
+class SequenceKind(NamedTuple):
+  """Which kind of sequences was evaluated; only results of the same kind can be compared.
+
+  The names of the fields are those in results.jsonl, and those of columns in continual.csv.
+
+  Attributes:
+    scenario: the continual scenario, such as 'class_incremental'.
+    mixed_queries: whether a query batch has images of all tasks so far.
+    num_tasks: how many tasks a sequence has.
   """
-  if not continual:
-    return ()
-  return continual['scenario'], continual.get('mixed_queries', False), continual['num_tasks']
+
+  scenario: str
+  mixed_queries: bool
+  num_tasks: int
+
+  @classmethod
+  def of(cls, continual: dict[str, Any]) -> SequenceKind:
+    """The kind of the sequences that a result is about; continual: its `Result.continual`."""
+    # Lines of older versions have no such key: batches were never mixed.
+    mixed_queries = continual.get('mixed_queries', False)
+    return cls(continual['scenario'], mixed_queries, continual['num_tasks'])
+
+
+def kind(continual: dict[str, Any] | None) -> SequenceKind | None:
+  """The kind of the sequences that a result is about, None if it is about independent tasks.
+
+  Args:
+    continual: what `Result.continual` holds.
+  """
+  return SequenceKind.of(continual) if continual else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """One line of results.jsonl: one checkpoint on one preset.
+  """The result of one checkpoint on one preset, which is one line of results.jsonl.
 
-  Accuracies in 0..1; ci95: half-width over tasks; _disjoint: over the query images that are not in
-  the task's support set (None if there are none); num_queries: query images of a task; seconds:
-  wall time. Of sequences of tasks: accuracy is the average after the last task, num_tasks is the
-  number of sequences, continual: what continual_metrics.ContinualMetrics.json gives, and scenario,
-  method, mixed_queries, num_tasks (of a sequence).
+  It is about independent tasks, or about sequences of tasks. Accuracies are in 0..1.
+
+  Attributes:
+    checkpoint: the path of the checkpoint, without ending.
+    step: how many updates the checkpoint has seen.
+    preset: the name of the preset.
+    dataset: the spec of the preset's classes.
+    accuracy: the mean accuracy over tasks. Of sequences: the mean over sequences of the average
+      accuracy after the last task.
+    ci95: the half-width of its 95 % confidence interval.
+    num_tasks: how many tasks were evaluated. Of sequences: how many sequences.
+    num_queries: how many query images a task has.
+    accuracy_disjoint: the accuracy over the query images that are not support images; None if
+      there are none.
+    ci95_disjoint: the half-width of its 95 % confidence interval.
+    seconds: how long the evaluation took, by the clock on the wall.
+    continual: of sequences only: the content of sequence_metrics.ContinualMetrics.json, and
+      scenario, method, mixed_queries and num_tasks (here the number of tasks of a sequence).
   """
 
   checkpoint: str
@@ -58,7 +98,7 @@ class Result:
   continual: dict[str, Any] | None = None
 
   def json(self) -> str:
-    """One line of JSON; not-a-number (the interval of a single task) becomes null."""
+    """The result as one line of JSON. NaN (the interval of a single task) becomes null."""
     fields = dataclasses.asdict(self)
     if self.continual is None:
       del fields['continual']
@@ -81,7 +121,7 @@ class Result:
 
 
 def _null_for_nan(value: Any) -> Any:
-  """The same with None for every NaN in it."""
+  """A copy of a JSON value in which every NaN is None."""
   if isinstance(value, dict):
     return {key: _null_for_nan(each) for key, each in value.items()}
   if isinstance(value, list):
@@ -90,13 +130,16 @@ def _null_for_nan(value: Any) -> Any:
 
 
 class ResultFile:
-  """results.jsonl: one line per checkpoint and preset, appended."""
+  """The file results.jsonl: one line per checkpoint and preset, the newest last."""
 
   def __init__(self, path: pathlib.Path) -> None:
     self.path = path
 
   def append(self, result: Result) -> None:
-    """Adds a line and sees it to the disk. A line that a crash cut off before is ended first."""
+    """Adds a line, and waits until it is on the disk.
+
+    If a crash has cut off the last line in the file, that line is ended first.
+    """
     with self.path.open('a+') as file:
       file.seek(0)
       before = file.read()
@@ -105,7 +148,7 @@ class ResultFile:
       os.fsync(file.fileno())
 
   def read(self) -> list[dict[str, Any]]:
-    """All lines; a line cut off by a crash is left out."""
+    """All lines, as dicts. A line that a crash has cut off is left out."""
     if not self.path.exists():
       return []
     lines = []
@@ -123,9 +166,18 @@ class ResultFile:
     dataset: str,
     num_tasks: int,
     num_queries: int,
-    of_kind: tuple[Any, ...] = (),
+    of_kind: SequenceKind | None = None,
   ) -> bool:
-    """Whether there is a line for this, of these sizes and this kind."""
+    """Whether there is a result for this checkpoint and preset, of an equal evaluation.
+
+    Args:
+      checkpoint: the path of the checkpoint; it may be relative.
+      preset: the name of the preset.
+      dataset: the spec of its classes.
+      num_tasks: how many tasks, or sequences of tasks, were evaluated.
+      num_queries: how many query images a task has.
+      of_kind: the kind of the sequences; None for independent tasks.
+    """
     wanted = {
       'preset': preset,
       'dataset': dataset,

@@ -1,5 +1,6 @@
-"""Evaluating sequences of tasks (spec/continual.md): after each task, the queries of all tasks so
-far are asked.
+"""Evaluates sequences of tasks: after each task, the queries of all tasks so far are asked.
+
+See docs/spec/continual.md, section 2.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation import heat_map, sequence_metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
+from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.model import accuracy
 from hypertransformer.model.continual import learn_sequence
@@ -28,11 +30,14 @@ from hypertransformer.settings.model_config import ModelConfig
 
 @dataclasses.dataclass(frozen=True)
 class SequenceScores:
-  """Accuracies of sequences of T tasks.
+  """The accuracies of sequences of T tasks, in 0..1.
 
-  cells: float [sequences, T, T], NaN where a task is not learned yet; mini_batch: [sequences, T].
-  disjoint: float [sequences], the average after the last task over the query images outside the
-    support sets.
+  Attributes:
+    cells: the accuracy on the queries of each task after each task, float [sequences, T, T]; NaN
+      where a task is not learned yet. In mini_batch: [sequences, T], after each piece.
+    disjoint: the average accuracy after the last task over the query images that are not support
+      images, float [sequences]; NaN if a task has no such images.
+    continual: the scenario and the method that were evaluated.
   """
 
   cells: np.ndarray
@@ -40,7 +45,7 @@ class SequenceScores:
   continual: ContinualConfig
 
   def fields(self) -> dict[str, Any]:
-    """Of a results.Result; its accuracy is the average after the last task."""
+    """The measured fields of a results.Result; accuracy is the average after the last task."""
     metrics = sequence_metrics.measure(self.cells)
     continual = {
       'scenario': self.continual.scenario,
@@ -52,7 +57,7 @@ class SequenceScores:
     return {**self._last().fields(), 'continual': continual}
 
   def summary(self, preset: str) -> tf.Summary:
-    """Scalars and the matrix as a picture, for TensorBoard."""
+    """A summary for TensorBoard: scalars, and the matrix of accuracies as a picture."""
     metrics = sequence_metrics.measure(self.cells)
     scalars = {
       f'eval_average_accuracy/{preset}/after_task_{number}': float(mean)
@@ -70,14 +75,16 @@ class SequenceScores:
     return summary
 
   def _last(self) -> Scores:
-    """Sequences as if they were tasks: after the last one."""
+    """The average accuracies after the last task, as if each sequence were a single task."""
     last = self.cells[:, -1]
     return Scores(last if last.ndim == 1 else last.mean(axis=1), self.disjoint)
 
 
 class SequenceEvaluator(Evaluator):
-  """Evaluates checkpoints on num_task_evals sequences of eval_num_tasks tasks. A task has one query
-  batch, of eval_batch_size images.
+  """Evaluates checkpoints on sequences of tasks.
+
+  There are num_task_evals sequences of eval_num_tasks tasks. Each task has one query batch, of
+  eval_batch_size images.
   """
 
   unit = 'sequences'
@@ -93,13 +100,24 @@ class SequenceEvaluator(Evaluator):
     seed: int,
     continual: ContinualConfig,
   ) -> None:
-    """episodes: of one task. config.num_batches: 1.
+    """Builds the graph and opens its session; see Evaluator.
 
-    Raises InputError where data, model and sizes do not go together.
+    Args:
+      model: the settings of the model.
+      episodes: how one task is drawn; the number of its query images is that of `config`.
+      augment: the augmentation of the images.
+      image_size: height and width of the images as the CNN sees them, in pixels.
+      presets: what checkpoints can be evaluated on.
+      config: how many sequences are evaluated; num_batches must be 1.
+      seed: makes the sequences: the same seed gives the same ones.
+      continual: the scenario, the method and the length of the sequences.
+
+    Raises:
+      InputError: data, model and sizes do not go together.
     """
     assert config.num_batches == 1
     self._continual = continual
-    self.kind = continual.scenario, continual.mixed_queries, continual.eval_length
+    self.kind = SequenceKind(continual.scenario, continual.mixed_queries, continual.eval_length)
     self._num_labels = episodes.num_labels
     tasks = dataclasses.replace(episodes, query_samples=config.batch_size)
     for preset in presets:
@@ -108,7 +126,10 @@ class SequenceEvaluator(Evaluator):
     super().__init__(model, drawn, augment, image_size, presets, config, seed)
 
   def evaluate(self, preset: str, progress: Progress = silent) -> SequenceScores:
-    """See Evaluator; progress is told of the average accuracy after the last task."""
+    """Evaluates the restored checkpoint on a preset; see Evaluator.
+
+    `progress` is told the average accuracy after the last task.
+    """
     cells, disjoint, last = [], [], []
     for found, outside in self._run(preset):
       cells.append(found)
@@ -121,10 +142,12 @@ class SequenceEvaluator(Evaluator):
     return SequenceScores(stacked, np.array(disjoint), self._continual)
 
   def _build(self, episode: Episode) -> list[tf.Tensor]:
-    """[float [T, tasks]: the accuracy on each task's queries after each task, NaN where there is
-    none;
-    float []: the average after the last task without query images that are support images, NaN if a
-    task has none].
+    """Builds the learning of one sequence, and the accuracies on its queries.
+
+    Returns:
+      Two tensors. The accuracy on the queries of each task after each task, float [T, T] ([T, 1] in
+      mini_batch), NaN where a task is not learned yet. And the average accuracy after the last task
+      over the query images that are not support images, float [], NaN if a task has none of these.
     """
     sequence = self._cut(episode)
     outcome = learn_sequence(self._model, sequence, self._continual)
@@ -133,7 +156,7 @@ class SequenceEvaluator(Evaluator):
     cells = tf.tensor_scatter_nd_update(
       tf.fill([learned, asked], np.float32(np.nan)), outcome.pairs, tf.reduce_mean(hits, axis=1)
     )
-    # Cut as if the marks were images.
+    # The marks of the query images are cut into tasks as if they were the images.
     inside = self._cut(
       dataclasses.replace(episode, query_images=episode.query_in_support)
     ).query_images
@@ -145,12 +168,14 @@ class SequenceEvaluator(Evaluator):
     ]
 
   def _cut(self, episode: Episode) -> sequences.Sequence:
+    """Cuts a large episode into the tasks of a sequence."""
     return sequences.from_episode(
       episode, self._continual, self._num_labels, self._continual.eval_length
     )
 
 
 def _require_classes(preset: Preset, tasks: EpisodeConfig, continual: ContinualConfig) -> None:
+  """Raises InputError if a preset has too few classes for a sequence."""
   try:
     sequences.require_classes(
       preset.class_set, tasks, continual, continual.eval_length, 'eval_num_tasks'

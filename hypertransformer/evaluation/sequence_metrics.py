@@ -1,8 +1,9 @@
-"""What is said of a sequence of tasks: accuracies after each task, forgetting, backward transfer.
-NumPy only.
+"""Metrics of sequences of tasks: accuracies after each task, forgetting and backward transfer.
 
-Letters: s sequence, t the number of tasks learned, tau <= t the task whose queries are asked, T the
-last t. a[s, t, tau] is the accuracy, A[t, tau] its mean over s.
+They are computed with NumPy only; see docs/spec/continual.md, section 2. Letters: s is a sequence,
+t the number of tasks learned so far, tau <= t the task whose queries are asked, and T the number of
+tasks of a sequence. a[s, t, tau] is the accuracy on the queries of task tau after task t in
+sequence s, and A[t, tau] is its mean over the sequences.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ from hypertransformer.evaluation.estimates import Estimate, mean_and_ci95
 
 @dataclasses.dataclass(frozen=True)
 class ContinualMetrics:
-  """Accuracies in 0..1, intervals (half-widths) over sequences.
+  """The metrics of one checkpoint on one preset.
 
-  matrix, matrix_ci95 [T, T]: A[t, tau], NaN above the diagonal; mini-batches of one task: [T, 1].
-  average, average_ci95 [T]: mean of A[t, tau] over tau <= t.
-  forgetting, backward_transfer: see below; None where there is only one task.
+  Accuracies are in 0..1. Fields with _ci95 are half-widths of 95 % confidence intervals over the
+  sequences.
+
+  Attributes:
+    matrix: A[t, tau], float [T, T], NaN where tau > t. In mini_batch: [T, 1], after each piece.
+    matrix_ci95: of the same shape.
+    average: the mean of A[t, tau] over tau <= t, float [T].
+    average_ci95: of the same shape.
+    forgetting: see the function of this name; None where it is not defined, because there is only
+      one task.
+    backward_transfer: likewise.
   """
 
   matrix: np.ndarray
@@ -32,7 +41,7 @@ class ContinualMetrics:
   backward_transfer: Estimate | None
 
   def json(self) -> dict[str, Any]:
-    """As plain lists and numbers; NaN stays."""
+    """The metrics as a dict of lists and numbers for JSON; NaN stays NaN."""
     forgetting, forgetting_ci95 = self.forgetting or (None, None)
     transfer, transfer_ci95 = self.backward_transfer or (None, None)
     return {
@@ -48,8 +57,11 @@ class ContinualMetrics:
 
 
 def measure(accuracies: np.ndarray) -> ContinualMetrics:
-  """accuracies: float [sequences, T, T], NaN where tau > t; or [sequences, T], of one task learned
-  piece by piece.
+  """Computes the metrics from the accuracies of sequences.
+
+  Args:
+    accuracies: a[s, t, tau], float [sequences, T, T], NaN where tau > t; or, where one task is
+      learned piece by piece (mini_batch), [sequences, T].
   """
   cells = np.asarray(accuracies, np.float64)
   several = cells.ndim == 3 and cells.shape[1] > 1
@@ -68,14 +80,21 @@ def measure(accuracies: np.ndarray) -> ContinualMetrics:
 
 
 def forgetting(cells: np.ndarray) -> Estimate:
-  """Mean over tau < T of max_{tau <= t < T} A[t, tau] - A[T, tau] (Chaudhry et al. 2018,
-  "Riemannian Walk for Incremental Learning", section 3); negative if the last accuracy is the best.
+  """How much accuracy the earlier tasks have lost at the end, compared with their best.
 
-  The maximum is over the mean matrix, which is what one reads off the table: the maximum over a
-  single sequence's accuracies, each of a few dozen queries, would find forgetting in noise. The
-  interval is that of a[s, t*(tau), tau] - a[s, T, tau], averaged over tau, with the t*(tau) found.
-  Chosen among noisy means, it finds a little forgetting where there is none: with 1024 sequences of
-  25 queries up to 0.2 points for T = 5, 0.4 for T = 20.
+  This is the mean over tau < T of max over tau <= t < T of A[t, tau], minus A[T, tau], after
+  Chaudhry et al. 2018, "Riemannian Walk for Incremental Learning", section 3. It is negative if the
+  accuracies at the end are the best ones.
+
+  The maximum is taken over the mean matrix A, which is what one reads off a table. In a single
+  sequence, where an accuracy comes from a few dozen queries, a maximum would find forgetting in
+  mere noise. The t of the maximum, t*(tau), is then kept for all sequences, and the interval is
+  that of a[s, t*(tau), tau] - a[s, T, tau], averaged over tau. As t*(tau) is still chosen among
+  noisy means, a little forgetting is found where there is none: with 1024 sequences of 25 queries
+  up to 0.2 points for T = 5, and 0.4 for T = 20.
+
+  Args:
+    cells: a[s, t, tau], float [sequences, T, T], with T at least 2.
   """
   past = np.arange(cells.shape[1] - 1)
   best = np.nanargmax(cells.mean(axis=0)[:-1, :-1], axis=0)  # t*(tau)
@@ -83,14 +102,19 @@ def forgetting(cells: np.ndarray) -> Estimate:
 
 
 def backward_transfer(cells: np.ndarray) -> Estimate:
-  """Mean over tau < T of A[T, tau] - A[tau, tau] (Lopez-Paz & Ranzato 2017, "Gradient Episodic
-  Memory", section 2); negative if tasks are forgotten.
+  """How learning the later tasks changes the accuracy on the earlier ones.
+
+  This is the mean over tau < T of A[T, tau] - A[tau, tau], after Lopez-Paz & Ranzato 2017,
+  "Gradient Episodic Memory", section 2. It is negative if tasks are forgotten.
+
+  Args:
+    cells: a[s, t, tau], float [sequences, T, T], with T at least 2.
   """
   past = np.arange(cells.shape[1] - 1)
   return mean_and_ci95((cells[:, -1, past] - cells[:, past, past]).mean(axis=1))
 
 
 def _over_sequences(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Mean and half-width for each of [sequences, ...]."""
+  """Mean and half-width over the first axis, for values [sequences, ...]."""
   flat = np.array([mean_and_ci95(column) for column in values.reshape(len(values), -1).T])
   return flat[:, 0].reshape(values.shape[1:]), flat[:, 1].reshape(values.shape[1:])

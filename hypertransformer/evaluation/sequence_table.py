@@ -1,5 +1,6 @@
-"""Continual results as a table: CSV for programs, text for people. Both are made of lines of
-results.jsonl alone.
+"""Tables of the results on sequences of tasks: CSV for programs, and text for people.
+
+Both are made from lines of results.jsonl alone.
 """
 
 from __future__ import annotations
@@ -11,35 +12,41 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hypertransformer.evaluation.estimates import percent
-from hypertransformer.evaluation.results import forgetting_text, kind
+from hypertransformer.evaluation.results import SequenceKind, forgetting_text
 from hypertransformer.files import writing
 from hypertransformer.settings.data_config import EpisodeConfig
 
-Line = dict[str, Any]
+Line = dict[str, Any]  # a line of results.jsonl; see results.Result
 COLUMNS = (
   'checkpoint',
   'step',
   'preset',
-  'scenario',
-  'mixed_queries',
-  'num_tasks',
+  *SequenceKind._fields,
   'measure',
   'after_task',
   'task',
   'value',
   'ci95',
 )
-CELL = 16  # letters
+NARROW, WIDE = 8, 16  # widths of the columns of a text, in characters
 
 
 def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
-  """Writes all continual results anew, atomically: a row for each number of the newest line of each
-  checkpoint, preset and kind; nothing if there is none. Tasks are counted from 1.
+  """Writes a CSV file with all results on sequences, in place of the one before.
 
-  Raises InputError where the file cannot be written.
+  There is a row for each number. Where a checkpoint was evaluated several times on the same preset
+  and on the same kind of sequences, the newest line counts. Tasks are counted from 1. The file is
+  written as a whole or not at all; if there are no results on sequences, nothing is written.
+
+  Args:
+    path: the file.
+    lines: the lines of results.jsonl, the newest last.
+
+  Raises:
+    InputError: the file cannot be written.
   """
   newest = {
-    (line['checkpoint'], line['preset'], kind(line['continual'])): line
+    (line['checkpoint'], line['preset'], SequenceKind.of(line['continual'])): line
     for line in lines
     if line.get('continual')
   }
@@ -48,16 +55,19 @@ def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
   text = io.StringIO()
   table = csv.writer(text, lineterminator='\n')
   table.writerow(COLUMNS)
-  for (checkpoint, preset, of_kind), line in newest.items():
+  for (checkpoint, preset, kind), line in newest.items():
     table.writerows(
-      [checkpoint, line['step'], preset, *of_kind, *row] for row in _rows(line['continual'])
+      [checkpoint, line['step'], preset, *kind, *row] for row in _rows(line['continual'])
     )
   with writing.atomic_file(path) as file:
     file.write(text.getvalue().encode())
 
 
 def _rows(found: Line) -> Iterator[tuple[Any, ...]]:
-  """(measure, after_task, task, value, ci95); None is written as nothing."""
+  """Yields the rows of one result: (measure, after_task, task, value, ci95).
+
+  What does not apply is None, which is written as an empty cell.
+  """
   for after, (means, ci95s) in enumerate(
     zip(found['matrix'], found['matrix_ci95'], strict=True), 1
   ):
@@ -74,10 +84,14 @@ def _rows(found: Line) -> Iterator[tuple[Any, ...]]:
 
 
 def text(line: Line, episodes: EpisodeConfig) -> str:
-  """A checkpoint on a preset for a person: a row after each task, a column for each task asked, and
-  a summary.
+  """The result of a checkpoint on a preset as a text for a person.
 
-  episodes: of one task.
+  It has a headline, a table with a row after each task and a column for each task asked, and a
+  summary.
+
+  Args:
+    line: the result, on sequences.
+    episodes: how one task was drawn.
   """
   found = line['continual']
   pieces = found['scenario'] == 'mini_batch'
@@ -99,7 +113,7 @@ def text(line: Line, episodes: EpisodeConfig) -> str:
     _row(found, learned, episodes.num_labels, pieces) for learned in _counted(found['matrix'])
   ]
   table = [
-    ''.join(f'{cell:>{8 if column < 2 else CELL}}' for column, cell in enumerate(row))
+    ''.join(f'{cell:>{NARROW if column < 2 else WIDE}}' for column, cell in enumerate(row))
     for row in rows
   ]
   last = f'after all: {percent(line["accuracy"], line["ci95"])}'
@@ -110,7 +124,10 @@ def text(line: Line, episodes: EpisodeConfig) -> str:
 
 
 def _row(found: Line, learned: int, num_labels: int, pieces: bool) -> list[str]:
-  """After so many tasks: their number, the accuracy of chance, that of each task, the average."""
+  """The cells of the row after so many learned tasks.
+
+  They are the number of tasks, the accuracy of chance, that on each task, and the average.
+  """
   index = learned - 1
   classes = num_labels * (learned if found['scenario'] == 'class_incremental' else 1)
   cells = [] if pieces else zip(found['matrix'][index], found['matrix_ci95'][index], strict=True)
@@ -123,5 +140,5 @@ def _row(found: Line, learned: int, num_labels: int, pieces: bool) -> list[str]:
 
 
 def _counted(rows: Sequence[Any]) -> range:
-  """The numbers of tasks, from 1."""
+  """The numbers of the rows, counted from 1."""
   return range(1, len(rows) + 1)

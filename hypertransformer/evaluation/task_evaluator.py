@@ -1,5 +1,6 @@
-"""Evaluating tasks: the CNN is generated once from a task's support set, then sees all its query
-batches.
+"""Evaluates independent tasks.
+
+For each task, the CNN is generated once from the support set and then sees all query batches.
 """
 
 from __future__ import annotations
@@ -25,15 +26,19 @@ from hypertransformer.settings.model_config import ModelConfig
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """Accuracies of tasks, float [tasks]; disjoint: over the query images outside the support (NaN:
-  there were none).
+  """The accuracies of independent tasks, in 0..1.
+
+  Attributes:
+    accuracy: the accuracy of each task, float [tasks].
+    disjoint: the same over the query images that are not support images, float [tasks]; NaN where a
+      task has no such images.
   """
 
   accuracy: np.ndarray
   disjoint: np.ndarray
 
   def fields(self) -> dict[str, Any]:
-    """Of a results.Result."""
+    """The measured fields of a results.Result."""
     accuracy, ci95 = mean_and_ci95(self.accuracy)
     disjoint = self.disjoint[~np.isnan(self.disjoint)]
     disjoint_mean, disjoint_ci95 = mean_and_ci95(disjoint) if len(disjoint) else (None, None)
@@ -46,7 +51,7 @@ class Scores:
     }
 
   def summary(self, preset: str) -> tf.Summary:
-    """Scalars for TensorBoard."""
+    """A summary for TensorBoard, of scalars."""
     fields = self.fields()
     tags = {
       'accuracy': f'eval_accuracy/{preset}',
@@ -70,12 +75,25 @@ class TaskEvaluator(Evaluator):
     config: EvalConfig,
     seed: int,
   ) -> None:
-    """Raises InputError where data, model and sizes do not go together."""
+    """Builds the graph and opens its session; see Evaluator.
+
+    Args:
+      model: the settings of the model.
+      episodes: how a task is drawn; the number of its query images is that of `config`.
+      augment: the augmentation of the images.
+      image_size: height and width of the images as the CNN sees them, in pixels.
+      presets: what checkpoints can be evaluated on.
+      config: how many tasks are evaluated, and the number and size of their query batches.
+      seed: makes the tasks: the same seed gives the same ones.
+
+    Raises:
+      InputError: data, model and sizes do not go together.
+    """
     drawn = dataclasses.replace(episodes, query_samples=config.batch_size)
     super().__init__(model, drawn, augment, image_size, presets, config, seed)
 
   def evaluate(self, preset: str, progress: Progress = silent) -> Scores:
-    """See Evaluator."""
+    """Evaluates the restored checkpoint on a preset; see Evaluator."""
     accuracy, disjoint = [], []
     for hits, in_support in self._run(preset):
       accuracy.append(hits.mean())
@@ -84,10 +102,14 @@ class TaskEvaluator(Evaluator):
     return Scores(np.array(accuracy), np.array(disjoint))
 
   def _build(self, episode: Episode) -> list[tf.Tensor]:
-    """[float [batches * Nq]: 1 for each query image that is classified right; bool: it is a support
-    image].
+    """Builds the CNN of a task and classifies its query batches.
 
-    One query batch after the other: what belongs to 100 images stays in the processor's cache.
+    The batches are classified one after the other: what belongs to one batch stays in the cache of
+    the processor, which is faster.
+
+    Returns:
+      Two tensors [query images of all batches]: float, 1 where the image is classified right; and
+      bool, whether it is a support image.
     """
     weights = self._model.generate(Support(episode.support_images, episode.support_labels))
 

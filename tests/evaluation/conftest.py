@@ -1,5 +1,7 @@
-"""A bench for the evaluator beside a training: its checkpoints hold one variable, the accuracy, and
-a stand-in for the task evaluator reports it.
+"""A bench for the evaluator that runs beside a training.
+
+The checkpoints on the bench hold a single variable, the accuracy. A stand-in takes the place of the
+task evaluator and reports this accuracy.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from absl import logging
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import Found
 from hypertransformer.evaluation.presets import Preset
+from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import EvalConfig
 
-OFFSETS = np.array([-0.25, 0.0, 0.0, 0.25])  # of the tasks' accuracies from their mean
+OFFSETS = np.array([-0.25, 0.0, 0.0, 0.25])  # each task's accuracy minus the mean accuracy
 
 
 def _save(
@@ -40,12 +43,15 @@ def _save(
 
 
 class Evaluator:
-  """Stands for an Evaluator. during: called at every evaluation with the preset and the number of
-  the call.
+  """Takes the place of an Evaluator, and finds the accuracy that the checkpoint holds.
+
+  Attributes:
+    evaluated: the preset and the accuracy of each evaluation so far.
+    during: is called in every evaluation, with the preset and the number of the evaluation.
   """
 
   unit = 'tasks'
-  kind: tuple[Any, ...] = ()
+  kind: SequenceKind | None = None
 
   def __init__(self) -> None:
     with tf.Graph().as_default():
@@ -66,7 +72,11 @@ class Evaluator:
 
 
 class Bench:
-  """A run's folder, a stand-in evaluator, and daemons on them."""
+  """The folder of a run, a stand-in for its evaluator, and daemons that use both.
+
+  Attributes:
+    lines: what is logged.
+  """
 
   def __init__(self, folder: pathlib.Path, lines: list[str]) -> None:
     self.folder = folder
@@ -81,9 +91,7 @@ class Bench:
     with_step: bool = True,
     folder: pathlib.Path | None = None,
   ) -> str:
-    """Writes model-<step>, as the trainer does: the newest in the `checkpoint` file. Returns its
-    prefix.
-    """
+    """Writes the checkpoint model-<step>, as the trainer does, and returns its path."""
     return _save(folder or self.folder, step, accuracy, shape, with_step)
 
   def run(
@@ -93,7 +101,7 @@ class Bench:
     values: dict[str, Any] | None = None,
     **config: Any,
   ) -> None:
-    """A new daemon runs until it ends: when nothing new comes for a moment, unless told otherwise."""
+    """Runs a new daemon until it ends, by default when nothing new comes for a moment."""
     chosen = [Preset(name, f'tiny:{name}', None) for name in presets]  # type: ignore[arg-type]
     config = {'num_episodes': 4, 'num_batches': 2, 'batch_size': 50, 'timeout_secs': 0.1} | config
     values = values or flags.defaults()

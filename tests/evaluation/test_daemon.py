@@ -1,4 +1,4 @@
-"""The evaluator beside a training: which checkpoints it takes, what it writes, when it ends."""
+"""The evaluator that runs beside a training: what it evaluates, what it writes, when it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation.task_evaluator import Scores
 
 
-def test_a_line_per_checkpoint_and_preset(bench: Any) -> None:
+def test_there_is_a_line_per_checkpoint_and_preset(bench: Any) -> None:
   for step, accuracy in ((5, 0.25), (10, 0.5)):
     bench.save(step, accuracy)
   bench.run(presets=('train', 'val'))
@@ -27,7 +27,7 @@ def test_a_line_per_checkpoint_and_preset(bench: Any) -> None:
   ]
 
 
-def test_everything_in_a_line(bench: Any) -> None:
+def test_a_line_has_these_keys_and_values(bench: Any) -> None:
   prefix = bench.save(5, 0.5)
   bench.evaluator.during = lambda preset, number: time.sleep(0.05)
   bench.run()
@@ -47,8 +47,8 @@ def test_everything_in_a_line(bench: Any) -> None:
   ]
   seconds = line.pop('seconds')
   assert 0.05 <= seconds < 5
-  # Accuracies 1/4, 1/2, 1/2, 3/4: s^2 = 2/16 / 3. Disjoint: 1/4 and 1/2, where there are any: s^2 =
-  # 1/32.
+  # Accuracies 1/4, 1/2, 1/2, 3/4: s^2 = 2/16 / 3. Disjoint: 1/4 and 1/2 (the other two tasks have
+  # none): s^2 = 1/32.
   assert line == {
     'checkpoint': prefix,
     'step': 5,
@@ -63,7 +63,7 @@ def test_everything_in_a_line(bench: Any) -> None:
   }
 
 
-def test_no_query_image_outside_the_support(bench: Any) -> None:
+def test_without_query_images_outside_the_support_there_is_no_disjoint_accuracy(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.evaluator.evaluate = lambda preset, progress: Scores(  # type: ignore[method-assign]
     np.array([0.5]), np.array([np.nan])
@@ -90,9 +90,7 @@ def test_tensorboard_has_the_accuracies_at_the_steps(
 
 
 def test_it_ends_with_the_checkpoint_of_train_steps(bench: Any) -> None:
-  """Without waiting for the time-out; checkpoints are taken by rising step, though saved in another
-  order.
-  """
+  """It does not wait for the time-out. Checkpoints are taken by step, in whatever order saved."""
   for step in (10, 5, 20):
     bench.save(step, 0.5)
   bench.run(train_steps=20, timeout_secs=20.0)
@@ -116,21 +114,20 @@ def test_new_checkpoints_are_taken_as_they_appear(bench: Any) -> None:
 def test_it_ends_when_nothing_new_comes(bench: Any) -> None:
   start = time.monotonic()
   bench.run(timeout_secs=1.5)
-  assert (
-    0.4 <= time.monotonic() - start < 10
-  )  # TensorFlow looks every second, and not beyond the time
+  # TensorFlow looks once a second, and not after the time-out.
+  assert 0.4 <= time.monotonic() - start < 10
   assert bench.steps() == []
   assert 'No new checkpoint for 1.5 s (--eval_timeout_secs): ending.' in bench.lines
 
 
-def test_eval_once_takes_the_newest(bench: Any) -> None:
+def test_eval_once_takes_the_newest_checkpoint(bench: Any) -> None:
   for step in (5, 20, 10):
     bench.save(step, 0.5)
   bench.run(once=True, timeout_secs=0.0)
   assert bench.steps() == [20]
 
 
-def test_eval_once_without_a_checkpoint(bench: Any) -> None:
+def test_eval_once_without_a_checkpoint_is_refused(bench: Any) -> None:
   with pytest.raises(
     InputError,
     match=r'/logs holds no readable checkpoint model-<step>: train first, or correct '
@@ -139,7 +136,7 @@ def test_eval_once_without_a_checkpoint(bench: Any) -> None:
     bench.run(once=True)
 
 
-def test_eval_checkpoint_takes_that_one(bench: Any, tmp_path: pathlib.Path) -> None:
+def test_eval_checkpoint_takes_that_checkpoint_only(bench: Any, tmp_path: pathlib.Path) -> None:
   (tmp_path / 'other').mkdir()
   bench.save(5, 0.5)
   prefix = bench.save(7, 0.25, folder=tmp_path / 'other')
@@ -159,7 +156,9 @@ def test_eval_checkpoint_takes_that_one(bench: Any, tmp_path: pathlib.Path) -> N
     ('model-5.index', r'checkpoint .*/model-5\.index cannot be evaluated: it is not there'),
   ],
 )
-def test_eval_checkpoint_that_is_not_there(bench: Any, prefix: str, message: str) -> None:
+def test_eval_checkpoint_that_is_not_there_is_refused(
+  bench: Any, prefix: str, message: str
+) -> None:
   bench.save(5, 0.5)
   with pytest.raises(InputError, match=message):
     bench.run(checkpoint=str(bench.folder / prefix))
@@ -173,14 +172,14 @@ def test_no_copies_are_left_behind(bench: Any) -> None:
   } == {'results.jsonl', 'flags.json'}
 
 
-def test_a_folder_that_cannot_be_made(bench: Any) -> None:
+def test_a_folder_that_cannot_be_made_is_refused(bench: Any) -> None:
   bench.folder = bench.folder / 'file'
   bench.folder.touch()
   with pytest.raises(InputError, match=r'/file/eval cannot be made: .*correct --train_log_dir'):
     bench.run()
 
 
-def test_progress_lines(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_and_result_are_logged(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
   bench.save(5, 0.5)
   clock = [0.0]
   monkeypatch.setattr(time, 'monotonic', lambda: clock[0])

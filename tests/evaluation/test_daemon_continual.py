@@ -1,5 +1,6 @@
-"""The evaluator beside a continual training, with a stand-in that finds matrices: what it writes,
-where, how often.
+"""The evaluator that runs beside a continual training: what it writes, where and how often.
+
+A stand-in takes the place of the evaluator of sequences and finds matrices.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from PIL import Image
 
-from hypertransformer.evaluation.results import ResultFile
+from hypertransformer.evaluation.results import ResultFile, SequenceKind
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
 from hypertransformer.settings import flags
 from hypertransformer.settings.config import ContinualConfig
@@ -27,8 +28,10 @@ SIZES = {'num_episodes': 2, 'num_batches': 1, 'batch_size': 75}
 
 @pytest.fixture
 def continual(bench: Any) -> Any:
-  """A bench whose evaluator finds two sequences of 2 tasks: the mean `accuracy` + .25 after the
-  first, `accuracy` after the second.
+  """A bench whose evaluator finds the accuracies of two sequences of 2 tasks.
+
+  Their mean is that of the checkpoint + .25 after the first task, and that of the checkpoint after
+  the second.
   """
 
   def evaluate(preset: str, progress: Callable[[int, float], None]) -> SequenceScores:
@@ -45,7 +48,7 @@ def continual(bench: Any) -> Any:
 
   bench.evaluator.evaluate = evaluate
   bench.evaluator.unit = 'sequences'
-  bench.evaluator.kind = 'class_incremental', False, 2
+  bench.evaluator.kind = SequenceKind('class_incremental', False, 2)
   return bench
 
 
@@ -59,7 +62,7 @@ def test_a_line_has_the_ordinary_keys_and_the_matrix(continual: Any) -> None:
   continual.run(**SIZES)
   (line,) = continual.results()
   found = line.pop('continual')
-  half = 1.959964 * 0.05  # of two values .1 apart
+  half = 1.959964 * 0.05  # the half-width of the interval of two values that are .1 apart
   assert {
     key: line[key] for key in ('checkpoint', 'step', 'preset', 'num_tasks', 'num_queries')
   } == {'checkpoint': prefix, 'step': 5, 'preset': 'val', 'num_tasks': 2, 'num_queries': 75}
@@ -79,7 +82,7 @@ def test_a_line_has_the_ordinary_keys_and_the_matrix(continual: Any) -> None:
   )
 
 
-def test_csv_grows_with_the_lines_and_names_that_are_no_paths_do_not_matter(continual: Any) -> None:
+def test_the_table_grows_with_the_lines_and_presets_may_have_any_name(continual: Any) -> None:
   continual.save(5, 0.5)
   continual.run(presets=('val', '../a, "b"/c'), **SIZES)
   continual.save(10, 0.25)
@@ -100,8 +103,8 @@ def test_csv_grows_with_the_lines_and_names_that_are_no_paths_do_not_matter(cont
   } == {'results.jsonl', 'flags.json', 'continual.csv'}
 
 
-def test_a_restarted_evaluator_repeats_nothing_and_makes_the_table_good(continual: Any) -> None:
-  """Flags of the training alone do not matter; those of the sequences do."""
+def test_a_restarted_evaluator_repeats_nothing_and_restores_the_table(continual: Any) -> None:
+  """Flags that matter in training only may differ; those of the sequences may not."""
   continual.save(5, 0.5)
   values = flags.defaults() | {'continual_scenario': 'class_incremental'}
   continual.run(values=values, **SIZES)
@@ -117,12 +120,12 @@ def test_a_restarted_evaluator_repeats_nothing_and_makes_the_table_good(continua
   assert continual.steps() == [5, 5]
 
 
-def test_what_another_kind_of_evaluation_found_is_not_done(continual: Any) -> None:
-  """Also if an evaluator of this kind was started before, and stopped before it found anything."""
+def test_results_of_another_kind_do_not_count_as_done(continual: Any) -> None:
+  """The flags are equal: an evaluator of this kind may have ended before it found anything."""
   continual.save(5, 0.5)
   values = flags.defaults() | {'continual_scenario': 'class_incremental'}
   continual.run(values=values, **SIZES)
-  continual.evaluator.kind = 'class_incremental', True, 2
+  continual.evaluator.kind = SequenceKind('class_incremental', True, 2)
   continual.run(values=values, **SIZES)
   assert continual.steps() == [5, 5]
 
@@ -134,7 +137,7 @@ def test_the_best_is_the_one_with_the_best_average_after_the_last_task(continual
   assert continual.best() == next(line for line in continual.results() if line['step'] == 10)
 
 
-def test_tensorboard_has_scalars_and_the_picture(continual: Any) -> None:
+def test_tensorboard_has_scalars_and_a_picture_of_the_matrix(continual: Any) -> None:
   continual.save(5, 0.5)
   continual.run(**SIZES)
   found = {
@@ -162,7 +165,7 @@ def test_tensorboard_has_scalars_and_the_picture(continual: Any) -> None:
     assert picture.size == (image.width, image.height)
 
 
-def test_lines_for_a_person(continual: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_and_result_are_logged(continual: Any, monkeypatch: pytest.MonkeyPatch) -> None:
   continual.save(5, 0.5)
   clock = [0.0]
   monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
@@ -176,13 +179,13 @@ def test_lines_for_a_person(continual: Any, monkeypatch: pytest.MonkeyPatch) -> 
     'step 5  val  1 of 2 sequences  accuracy 50.0 %  0.1 sequences/s  20 s left' in continual.lines
   )
   assert (
-    'step 5  val: 50.00 +- 9.80 % after 2 tasks, forgetting 30.0 +- 9.8 %, backward transfer -30.0 +- 9.8 %, '
-    '2 sequences x 75 queries of a task'
+    'step 5  val: 50.00 +- 9.80 % after 2 tasks, forgetting 30.0 +- 9.8 %, '
+    'backward transfer -30.0 +- 9.8 %, 2 sequences x 75 queries of a task'
   ) in continual.lines
 
 
-def test_a_single_sequence_is_valid_json(continual: Any) -> None:
-  """Without intervals: null, not NaN."""
+def test_the_result_of_a_single_sequence_is_valid_json(continual: Any) -> None:
+  """There are no intervals then: they are null, and not NaN, which JSON does not know."""
   cells = np.array([[[0.5, np.nan], [0.25, 0.5]]])
   one = SequenceScores(cells, np.array([np.nan]), ContinualConfig('task_incremental'))
   continual.evaluator.evaluate = lambda preset, progress: one

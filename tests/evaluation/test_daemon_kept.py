@@ -1,4 +1,4 @@
-"""What the evaluator keeps: the best checkpoint, and results, which are not found twice."""
+"""What the evaluator keeps: the best checkpoint, and results, so that nothing is done twice."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_the_best_validation_checkpoint_is_kept(bench: Any) -> None:
   assert sorted(path.suffix for path in best.iterdir() if path.suffix == '.part') == []
 
 
-def test_a_later_evaluator_replaces_it_by_a_better_one_only(bench: Any) -> None:
+def test_a_later_evaluator_replaces_the_best_by_a_better_one_only(bench: Any) -> None:
   for step, accuracy, kept in ((5, 0.5, 5), (10, 0.25, 5), (15, 0.75, 15)):
     bench.save(step, accuracy)
     bench.run(once=True)
     assert bench.best()['step'] == kept
 
 
-def test_without_a_validation_preset_there_is_no_best(bench: Any) -> None:
+def test_without_a_validation_preset_no_best_checkpoint_is_kept(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.run(presets=('test',))
   assert not (bench.folder / 'best').exists()
@@ -46,7 +46,7 @@ def test_without_a_validation_preset_there_is_no_best(bench: Any) -> None:
 def test_a_crash_while_the_best_is_kept_is_made_good(
   bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  """There is no line yet, so the next evaluator does it again."""
+  """No result was written yet, so the next evaluator evaluates the checkpoint again."""
   bench.save(5, 0.5)
   replace = os.replace
   with monkeypatch.context() as patch:
@@ -78,8 +78,8 @@ def test_a_second_evaluator_does_not_repeat_what_is_done(bench: Any) -> None:
   )
 
 
-def test_a_checkpoint_that_is_written_once_more_as_it_is_is_not_evaluated_again(bench: Any) -> None:
-  """As a training does that resumes while the evaluator is running."""
+def test_a_checkpoint_that_is_written_once_more_unchanged_is_not_repeated(bench: Any) -> None:
+  """A training that resumes while the evaluator is running does this."""
   bench.save(5, 0.5)
 
   def resume(preset: str, number: int) -> None:
@@ -101,7 +101,7 @@ def test_other_numbers_of_tasks_are_evaluated_anew(bench: Any) -> None:
   assert [line['num_queries'] for line in bench.results()] == [100, 50]
 
 
-def test_other_settings_are_evaluated_anew_and_those_of_training_do_not_matter(bench: Any) -> None:
+def test_other_settings_are_evaluated_anew_unless_they_are_of_training_only(bench: Any) -> None:
   bench.save(5, 0.5)
   values = flags.defaults()
   for changes in (
@@ -114,7 +114,7 @@ def test_other_settings_are_evaluated_anew_and_those_of_training_do_not_matter(b
   assert bench.steps() == [5, 5]
 
 
-def test_one_checkpoint_that_is_asked_for_is_evaluated_in_any_case(bench: Any) -> None:
+def test_a_checkpoint_that_is_asked_for_is_evaluated_in_any_case(bench: Any) -> None:
   prefix = bench.save(5, 0.5)
   for config in ({'once': True}, {'once': True}, {'checkpoint': prefix}):
     bench.run(**config)
@@ -122,7 +122,7 @@ def test_one_checkpoint_that_is_asked_for_is_evaluated_in_any_case(bench: Any) -
 
 
 def test_a_checkpoint_that_is_younger_than_the_results_is_evaluated_anew(bench: Any) -> None:
-  """A new training in the same folder: all of its checkpoints, not only the first."""
+  """A new training in the same folder makes all its checkpoints anew, not only the first."""
   for step in (5, 10):
     bench.save(step, 0.25)
   bench.run()
@@ -138,7 +138,9 @@ def test_a_checkpoint_that_is_younger_than_the_results_is_evaluated_anew(bench: 
   ]
 
 
-def test_the_same_step_of_another_run_is_not_done(bench: Any, tmp_path: pathlib.Path) -> None:
+def test_the_same_step_of_another_run_does_not_count_as_done(
+  bench: Any, tmp_path: pathlib.Path
+) -> None:
   (tmp_path / 'other').mkdir()
   other = bench.save(5, 0.25, folder=tmp_path / 'other')
   bench.save(5, 0.5)

@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be evaluated are named and left out, and the next one is taken."""
+"""Checkpoints that cannot be evaluated are named and left out; the evaluator takes the next one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def assert_left_out(bench: Any, step: int, reason: str) -> None:
   assert step not in bench.steps()
 
 
-def test_one_that_is_deleted_before_it_is_its_turn(bench: Any) -> None:
+def test_a_checkpoint_that_is_deleted_before_its_turn_is_left_out(bench: Any) -> None:
   for step in (5, 10, 15):
     bench.save(step, 0.5)
 
@@ -32,10 +32,8 @@ def test_one_that_is_deleted_before_it_is_its_turn(bench: Any) -> None:
   assert_left_out(bench, 10, 'it is not there, or was deleted meanwhile')
 
 
-def test_one_that_is_deleted_while_it_is_evaluated(bench: Any) -> None:
-  """It is read from a copy: no harm done, for the second preset and for the best checkpoint
-  neither.
-  """
+def test_a_checkpoint_that_is_deleted_during_its_evaluation_is_evaluated(bench: Any) -> None:
+  """It is read from a copy, also for the second preset and as the best checkpoint."""
   bench.save(5, 0.5)
 
   def delete(preset: str, number: int) -> None:
@@ -49,7 +47,7 @@ def test_one_that_is_deleted_while_it_is_evaluated(bench: Any) -> None:
   assert checkpoints.find(str(bench.folder / 'best')) == {5: str(bench.folder / 'best' / 'model-5')}
 
 
-def test_one_that_is_half_written(bench: Any) -> None:
+def test_a_half_written_checkpoint_is_left_out(bench: Any) -> None:
   for step in (5, 10):
     bench.save(step, 0.5)
   data = bench.folder / 'model-5.data-00000-of-00001'
@@ -59,8 +57,8 @@ def test_one_that_is_half_written(bench: Any) -> None:
   assert_left_out(bench, 5, 'it cannot be read, half-written or damaged (')
 
 
-def test_one_that_is_half_written_and_complete_later(bench: Any) -> None:
-  """It is named, and taken when it is there, even if the checkpoint after it came before."""
+def test_a_checkpoint_that_is_complete_later_is_evaluated_then(bench: Any) -> None:
+  """This is so even if a later checkpoint was complete before it."""
   for step in (5, 10):
     bench.save(step, 0.5)
   data = bench.folder / 'model-5.data-00000-of-00001'
@@ -79,7 +77,7 @@ def test_one_that_is_half_written_and_complete_later(bench: Any) -> None:
   assert f'{bench.folder}/model-5' in warning
 
 
-def test_one_of_another_model(bench: Any) -> None:
+def test_a_checkpoint_of_another_model_is_left_out(bench: Any) -> None:
   bench.save(5, 0.5, shape=(2,))
   bench.save(10, 0.5)
   bench.run()
@@ -92,7 +90,7 @@ def test_one_of_another_model(bench: Any) -> None:
   )
 
 
-def test_one_without_a_step(bench: Any) -> None:
+def test_a_checkpoint_without_a_step_is_left_out(bench: Any) -> None:
   bench.save(5, 0.5, with_step=False)
   bench.save(10, 0.5)
   bench.run()
@@ -100,7 +98,7 @@ def test_one_without_a_step(bench: Any) -> None:
   assert 'no global_step could be read' in bench.warnings()[0]
 
 
-def test_one_of_a_run_of_an_older_version_that_is_another_model_now(bench: Any) -> None:
+def test_a_run_of_an_older_version_that_is_another_model_now_is_left_out(bench: Any) -> None:
   bench.save(5, 0.5)
   values = flags.defaults() | {'num_labels': 20}
   (bench.folder / 'flags.json').write_text(json.dumps(values))
@@ -110,8 +108,8 @@ def test_one_of_a_run_of_an_older_version_that_is_another_model_now(bench: Any) 
   )
 
 
-def test_one_of_a_run_with_other_flags(bench: Any) -> None:
-  """The variables may fit all the same: other activations, say, would give wrong numbers."""
+def test_a_checkpoint_of_a_run_with_other_flags_is_left_out(bench: Any) -> None:
+  """Its variables may fit all the same; with other activations, say, the numbers were wrong."""
   bench.save(5, 0.5)
   values = flags.defaults()
   flags_file.write_flags(str(bench.folder), values)
@@ -121,7 +119,9 @@ def test_one_of_a_run_with_other_flags(bench: Any) -> None:
   assert bench.steps() == [5]
 
 
-def test_one_that_cannot_be_copied(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_cannot_be_copied_is_left_out(
+  bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
   for step in (5, 10):
     bench.save(step, 0.5)
   copy = shutil.copy2

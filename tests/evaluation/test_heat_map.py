@@ -1,4 +1,4 @@
-"""The picture of a matrix of accuracies."""
+"""The picture of a matrix of accuracies has the right cells, colours and numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cell(image: Image.Image, row: int, column: int) -> Image.Image:
 
 
 @pytest.mark.parametrize(('rows', 'columns'), [(1, 1), (3, 3), (20, 20), (4, 1)])
-def test_size(rows: int, columns: int) -> None:
+def test_the_size_is_that_of_all_cells_and_names(rows: int, columns: int) -> None:
   image = heat_map.draw(np.full((rows, columns), 0.5))
   assert image.size == (
     heat_map.LEFT + columns * heat_map.CELL_WIDTH,
@@ -31,7 +31,7 @@ def test_size(rows: int, columns: int) -> None:
   )
 
 
-def test_every_accuracy_has_its_colour_and_what_is_not_there_none() -> None:
+def test_every_accuracy_has_its_colour_and_nan_has_no_cell() -> None:
   image = heat_map.draw(MATRIX)
   corners = {
     (row, column): cell(image, row, column).getpixel((0, 0))
@@ -52,9 +52,7 @@ def test_colours_darken_with_accuracy() -> None:
 
 
 def test_numbers_differ_and_stand_out() -> None:
-  """The brightest and the darkest pixel of a cell are far apart; equal colours have different
-  numbers.
-  """
+  """The brightest pixel of a cell is far from the darkest; other accuracies look otherwise."""
   image = heat_map.draw(np.array([[0.0, 0.31, 0.31, 0.3149, 1.0]]))
   for column in range(5):
     low, high = cell(image, 0, column).convert('L').getextrema()
@@ -64,7 +62,7 @@ def test_numbers_differ_and_stand_out() -> None:
   assert (cells[3] != cells[1]).any()
 
 
-def test_summary_is_a_png_of_this_size() -> None:
+def test_the_summary_is_the_picture_as_png() -> None:
   summary = heat_map.summary(MATRIX)
   with Image.open(io.BytesIO(summary.encoded_image_string)) as image:
     assert (image.format, image.size) == ('PNG', (summary.width, summary.height))

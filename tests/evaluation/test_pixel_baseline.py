@@ -1,4 +1,4 @@
-"""The pixel nearest-neighbour baseline, against a plain loop."""
+"""The baseline of nearest support images, against a plain loop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ TASKS = 6
 
 
 @pytest.mark.parametrize('unlabeled', [0, 1])
-def test_nearest_neighbour(data_folder: pathlib.Path, tiny: np.ndarray, unlabeled: int) -> None:
-  """Unlabelled support images are no neighbours; query images that are support images do not count."""
+def test_accuracies_are_those_of_a_plain_loop(
+  data_folder: pathlib.Path, tiny: np.ndarray, unlabeled: int
+) -> None:
+  """Support images without a label are left out, and so are queries that are support images."""
   config = EpisodeConfig(
     num_labels=5, support_samples=10, query_samples=20, balanced=True, unlabeled_per_class=unlabeled
   )

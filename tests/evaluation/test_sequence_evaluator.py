@@ -1,5 +1,6 @@
-"""The evaluator of sequences against NumPy on CNNs that are generated one task at a time, from the
-same draws.
+"""The evaluator of sequences, against NumPy.
+
+The CNNs for NumPy are generated one task at a time, from the same draws.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def make_evaluator(
 
 
 class ByHand:
-  """One step of the recursion at a time, in a graph of its own."""
+  """Does one step of the recursion at a time, in a graph of its own."""
 
   def __init__(self, config: ModelConfig) -> None:
     with tf.Graph().as_default():
@@ -96,14 +97,14 @@ class ByHand:
     return self._saver.save(self._session, str(folder / 'model'))
 
   def learn(self, images: np.ndarray, labels: np.ndarray, before: Theta | None) -> Theta:
-    """theta_t."""
+    """The weight blocks theta_t, from theta_(t-1) and the support set of task t."""
     if before is None:
       before = {name: np.zeros(shape.shape.as_list()) for name, shape in self._previous.items()}
     fed = {self._previous[name]: block for name, block in before.items()}
     return self._session.run(self._blocks, {**fed, self._images: images, self._labels: labels})
 
   def embed(self, images: np.ndarray, theta: Theta) -> np.ndarray:
-    """f(x; theta)."""
+    """The outputs f(x; theta) of the CNN for these images."""
     return self._session.run(
       self._outputs,
       {self._query: images} | {self._previous[name]: block for name, block in theta.items()},
@@ -112,8 +113,14 @@ class ByHand:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """Images and labels within the task of its support and its queries; inside: query images that are
-  support images.
+  """The images of one task, with labels 0..K-1.
+
+  Attributes:
+    support: the support images.
+    labels: their labels.
+    queries: the query images.
+    answers: their labels.
+    inside: whether a query image is a support image.
   """
 
   support: np.ndarray
@@ -124,8 +131,9 @@ class Task:
 
 
 def cut(preset: Preset, draw: Draw, pieces: bool) -> list[Task]:
-  """An episode's tasks, or the pieces of its support set (SHOTS of each class, in the order drawn),
-  with loops.
+  """Cuts an episode into tasks, or its support set into pieces, with plain loops.
+
+  A piece has SHOTS images of each class, in the order in which they were drawn.
   """
 
   def images(rows: list[int]) -> np.ndarray:
@@ -158,7 +166,7 @@ def cut(preset: Preset, draw: Draw, pieces: bool) -> list[Task]:
 
 
 def scored(hand: ByHand, tasks: list[Task], scenario: str) -> dict[tuple[int, int], Scored]:
-  """{(t, tau): hits and marks} from distances in NumPy."""
+  """Classifies the queries by distances in NumPy; the results by (t, tau), counted from 0."""
   theta, kept, found = None, [], {}
   for t, task in enumerate(tasks):
     theta = hand.learn(task.support, task.labels, theta)
@@ -189,7 +197,7 @@ def both(
   hand: ByHand,
   tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:
-  """(scenario, the evaluator, by hand {preset: [{(t, tau): ...} of each sequence]})."""
+  """The scenario, the evaluator, and what `scored` gives for each sequence, by preset."""
   scenario = request.param
   continual = ContinualConfig(scenario, train_length=2, eval_length=TASKS)
   evaluator = make_evaluator(values, model, presets, continual)
@@ -271,7 +279,7 @@ def test_fields_and_summary_say_the_same(both: Any) -> None:
   assert [tag for tag, value in values.items() if value.HasField('image')] == ['eval_matrix/val']
 
 
-def test_a_preset_with_too_few_classes(
+def test_a_preset_with_too_few_classes_is_refused(
   values: dict[str, Any], model: ModelConfig, presets: list[Preset]
 ) -> None:
   with pytest.raises(

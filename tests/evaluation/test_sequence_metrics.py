@@ -1,6 +1,4 @@
-"""Accuracies after each task, forgetting and backward transfer, against loops over sequences in
-plain Python.
-"""
+"""Metrics of sequences of tasks, against loops over the sequences in plain Python."""
 
 from __future__ import annotations
 
@@ -16,8 +14,9 @@ NAN = math.nan
 
 
 def random_cells(sequences: int, tasks: int, seed: int = 0) -> np.ndarray:
-  """Accuracies of 12 queries, better for later tasks, worse with time, some of them better with
-  time.
+  """Accuracies on 12 queries each.
+
+  Later tasks have better ones. With time, those on every other task fall, and the others rise.
   """
   rng = np.random.default_rng(seed)
   t, tau = np.mgrid[:tasks, :tasks]
@@ -28,12 +27,12 @@ def random_cells(sequences: int, tasks: int, seed: int = 0) -> np.ndarray:
 
 
 def plain(numbers: list[float]) -> tuple[float, float]:
-  """Mean and half-width."""
+  """The mean, and the half-width of its 95 % confidence interval."""
   return statistics.mean(numbers), 1.959964 * statistics.stdev(numbers) / math.sqrt(len(numbers))
 
 
 @pytest.mark.parametrize('tasks', [2, 5])
-def test_against_plain_loops(tasks: int) -> None:
+def test_all_metrics_are_those_of_plain_loops(tasks: int) -> None:
   cells = random_cells(40, tasks)
   a = cells.tolist()
   found = sequence_metrics.measure(cells)
@@ -73,10 +72,8 @@ def test_forgetting_is_what_one_reads_off_the_table() -> None:
   )
 
 
-def test_by_hand() -> None:
-  """Two sequences of 3 tasks. Task 1: .5, .9, .6 on average, so .3 forgotten; task 2: .8, .7, so
-  .1.
-  """
+def test_metrics_of_two_sequences_are_those_by_hand() -> None:
+  """The mean accuracies are .5, .9, .6 on task 1: .3 is forgotten; on task 2 .8, .7: .1 is."""
   one = [[0.4, NAN, NAN], [1.0, 0.8, NAN], [0.6, 0.7, 0.9]]
   other = [[0.6, NAN, NAN], [0.8, 0.8, NAN], [0.6, 0.7, 0.7]]
   found = sequence_metrics.measure(np.array([one, other]))
@@ -90,9 +87,7 @@ def test_by_hand() -> None:
 
 
 def test_noise_is_not_forgetting() -> None:
-  """The maximum over each sequence would find 0.07 forgotten here, although nothing changes with
-  time.
-  """
+  """Nothing changes with time here; maxima in single sequences would find 0.07 forgotten."""
   cells = np.random.default_rng(1).binomial(15, 0.7, (600, 5, 5)) / 15
   cells[:, np.triu_indices(5, 1)[0], np.triu_indices(5, 1)[1]] = NAN
   found = sequence_metrics.measure(cells)
@@ -102,7 +97,7 @@ def test_noise_is_not_forgetting() -> None:
   assert per_sequence.mean() > 0.06
 
 
-def test_pieces_of_one_task() -> None:
+def test_with_pieces_of_one_task_nothing_is_forgotten() -> None:
   cells = np.array([[0.2, 0.4, 0.6], [0.4, 0.8, 0.6]])
   found = sequence_metrics.measure(cells)
   assert found.matrix.shape == (3, 1)
@@ -115,7 +110,7 @@ def test_pieces_of_one_task() -> None:
   assert found.backward_transfer is None
 
 
-def test_one_task_and_one_sequence() -> None:
+def test_a_single_task_and_sequence_have_no_forgetting_and_no_interval() -> None:
   found = sequence_metrics.measure(np.array([[[0.5]]]))
   assert (found.matrix.tolist(), found.average.tolist()) == ([[0.5]], [0.5])
   assert math.isnan(found.average_ci95[0])

@@ -1,4 +1,4 @@
-"""Continual results as CSV and as text."""
+"""Tables of the results on sequences of tasks, as CSV and as text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def scores(
 
 
 def line(found: SequenceScores, step: int = 10, preset: str = 'val, "ö"/x') -> dict[str, Any]:
-  """As it is read from results.jsonl."""
+  """A result as it is read from results.jsonl."""
   result = Result(
     f'logs/model-{step}', step, preset, 'tiny:0-9', num_queries=75, seconds=1.5, **found.fields()
   )
@@ -54,7 +54,7 @@ def rows(path: pathlib.Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file))
 
 
-def test_csv_and_json_agree(tmp_path: pathlib.Path) -> None:
+def test_csv_has_the_numbers_of_the_lines(tmp_path: pathlib.Path) -> None:
   lines = [
     line(scores(seed=1)),
     line(scores(seed=2), preset='test'),
@@ -100,7 +100,7 @@ def test_the_newest_line_of_a_checkpoint_preset_and_kind_counts(tmp_path: pathli
 
 
 def test_all_kinds_of_a_checkpoint_stay(tmp_path: pathlib.Path) -> None:
-  """Scenarios, mixed queries or not, lengths."""
+  """Kinds differ in the scenario, in the length, and in queries that are mixed or not."""
   path = tmp_path / 'continual.csv'
   lines = [
     line(scores(seed=1)),
@@ -123,8 +123,9 @@ def test_all_kinds_of_a_checkpoint_stay(tmp_path: pathlib.Path) -> None:
   assert len(forgotten) == 4
 
 
-def test_pieces_of_one_task_and_a_single_sequence(tmp_path: pathlib.Path) -> None:
-  """Nothing is forgotten, and there are no intervals."""
+def test_pieces_have_no_forgetting_and_a_single_sequence_has_no_intervals(
+  tmp_path: pathlib.Path,
+) -> None:
   path = tmp_path / 'continual.csv'
   found = line(scores(scenario='mini_batch', sequences=1))
   sequence_table.write_csv(path, [found])
@@ -142,7 +143,7 @@ def test_without_continual_results_there_is_no_file(tmp_path: pathlib.Path) -> N
   assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_written_at_once_or_not_at_all(
+def test_the_file_is_written_as_a_whole_or_not_at_all(
   tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   path = tmp_path / 'continual.csv'
@@ -161,33 +162,32 @@ def test_it_is_written_at_once_or_not_at_all(
 
 @pytest.fixture
 def fixed() -> SequenceScores:
-  """Two sequences of 2 tasks: means .9; .6, .75."""
+  """Two sequences of 2 tasks. The mean accuracies are .9 after the first; .6 and .75 at the end."""
   cells = np.array([[[0.95, np.nan], [0.6, 0.8]], [[0.85, np.nan], [0.6, 0.7]]])
   return SequenceScores(cells, np.array([0.5, np.nan]), ContinualConfig('class_incremental'))
 
 
-def test_text(fixed: SequenceScores) -> None:
-  """Half-widths: 1.96 * |difference| / 2."""
+def test_text_has_all_accuracies_with_their_intervals(fixed: SequenceScores) -> None:
+  """The half-width of two values is 1.96 * |their difference| / 2."""
   assert sequence_table.text(line(fixed, preset='val'), EPISODES).splitlines() == [
-    'val, step 10: continual_hypertransformer, class_incremental, 5-way, 5 support images per task; 95 % intervals '
-    'over 2 sequences',
+    'val, step 10: continual_hypertransformer, class_incremental, 5-way, '
+    '5 support images per task; 95 % intervals over 2 sequences',
     '   after  chance          task 1          task 2         average',
     '       1  20.0 %   90.0 +- 9.8 %                   90.0 +- 9.8 %',
     '       2  10.0 %   60.0 +- 0.0 %   75.0 +- 9.8 %   67.5 +- 4.9 %',
-    'after all: 67.5 +- 4.9 % (50.0 % without support images), forgetting 30.0 +- 9.8 %, backward transfer '
-    '-30.0 +- 9.8 %',
+    'after all: 67.5 +- 4.9 % (50.0 % without support images), forgetting 30.0 +- 9.8 %, '
+    'backward transfer -30.0 +- 9.8 %',
   ]
 
 
-def test_text_of_tasks_that_are_told_apart(fixed: SequenceScores) -> None:
-  """Chance does not sink."""
+def test_chance_stays_the_same_where_the_task_is_told(fixed: SequenceScores) -> None:
   single = dataclasses.replace(fixed, continual=ContinualConfig('task_incremental'))
   assert [
     row.split()[1] for row in sequence_table.text(line(single), EPISODES).splitlines()[2:4]
   ] == ['20.0', '20.0']
 
 
-def test_text_of_pieces() -> None:
+def test_text_of_pieces_has_averages_only() -> None:
   found = SequenceScores(
     np.array([[0.2, 0.4], [0.2, 0.6]]), np.array([np.nan, np.nan]), ContinualConfig('mini_batch')
   )

@@ -1,4 +1,4 @@
-"""Copies of checkpoints and the best one."""
+"""Copies of checkpoints, and the best checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypertransformer.evaluation.results import Result
 
 
 def make(folder: pathlib.Path, step: int, content: str = '') -> str:
-  """Files named like a checkpoint's."""
+  """Writes files with the names of a checkpoint's, and returns its path without ending."""
   folder.mkdir(exist_ok=True)
   for ending in ('index', 'data-00000-of-00002', 'data-00001-of-00002'):
     (folder / f'model-{step}.{ending}').write_text(f'{step} {ending} {content}')
@@ -48,7 +48,9 @@ def test_a_snapshot_is_a_copy_that_goes_away(logs: pathlib.Path, tmp_path: pathl
   assert names(tmp_path / 'eval') == []
 
 
-def test_a_snapshot_keeps_times(logs: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_snapshot_keeps_the_times_of_the_files(
+  logs: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   prefix = make(logs, 3)
   os.utime(f'{prefix}.index', (1000, 1000))
   with snapshots.snapshot(prefix, tmp_path / 'eval') as copy:
@@ -56,7 +58,7 @@ def test_a_snapshot_keeps_times(logs: pathlib.Path, tmp_path: pathlib.Path) -> N
 
 
 @pytest.mark.parametrize('missing', ['index', 'data-*'])
-def test_a_snapshot_of_what_is_not_there(
+def test_a_snapshot_of_an_incomplete_checkpoint_fails(
   logs: pathlib.Path, tmp_path: pathlib.Path, missing: str
 ) -> None:
   prefix = make(logs, 3)
@@ -90,7 +92,7 @@ def test_the_best_is_replaced_by_a_better_one_only(
   logs: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
   best = tmp_path / 'best'
-  assert snapshots.best_accuracy(best, result(1, 0.0)) == -1.0
+  assert snapshots.read_best(best) is None
   for step, accuracy, kept in ((1, 0.0, 1), (2, 0.5, 2), (3, 0.4, 2), (4, 0.5, 2), (5, 0.6, 5)):
     assert snapshots.keep_best(make(logs, step), result(step, accuracy), best) == (kept == step)
     assert names(best) == best_files(kept)
@@ -100,7 +102,7 @@ def test_the_best_is_replaced_by_a_better_one_only(
       best / f'model-{kept}'
     )
   assert json.loads((best / 'best.json').read_text()) == json.loads(result(5, 0.6).json())
-  assert snapshots.best_accuracy(best, result(6, 0.0)) == 0.6
+  assert snapshots.read_best(best) == snapshots.Best(0.6, snapshots.Evaluation('tiny:0-9', None))
 
 
 SEQUENCES = {'scenario': 'task_incremental', 'mixed_queries': False, 'num_tasks': 5}
@@ -136,7 +138,7 @@ def test_only_equal_evaluations_are_compared(
 def test_a_crash_while_keeping_leaves_the_former_best(
   logs: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  """And the next time all is put right."""
+  """The next time, all is put right."""
   best = tmp_path / 'best'
   snapshots.keep_best(make(logs, 1), result(1, 0.5), best)
   replace = os.replace
@@ -159,4 +161,4 @@ def test_a_crash_while_keeping_leaves_the_former_best(
 @pytest.mark.parametrize('content', ['', '{"accuracy": ', '[1]', '{}', '{"accuracy": null}'])
 def test_an_unreadable_best_json_counts_as_none(tmp_path: pathlib.Path, content: str) -> None:
   (tmp_path / 'best.json').write_text(content)
-  assert snapshots.best_accuracy(tmp_path, result(1, 0.0)) == -1.0
+  assert snapshots.read_best(tmp_path) is None

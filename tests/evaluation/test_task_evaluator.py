@@ -1,4 +1,4 @@
-"""The task evaluator against NumPy on logits that are computed batch by batch, from the same draws."""
+"""The task evaluator, against NumPy on logits computed batch by batch from the same draws."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ SEED = 11
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> DataFolder:
-  """tiny, and `pairs`: two samples per class, so that every query image is a support image."""
+  """A data folder with `tiny`, and with `pairs`, of two samples per class.
+
+  In `pairs`, every query image is a support image.
+  """
   path = tmp_path_factory.mktemp('eval_data')
   np.save(path / 'tiny.npy', tiny)
   np.save(path / 'pairs.npy', tiny[:, :2])
@@ -70,7 +73,7 @@ def make_evaluator(
 
 @pytest.fixture(scope='module')
 def evaluator(values: dict[str, Any], presets: list[Preset], trained: Any) -> Any:
-  """With the last checkpoint of a short run with dropout."""
+  """An evaluator that has restored the last checkpoint of a short run with dropout."""
   made = make_evaluator(values, presets)
   made.restore(str(trained.folder / 'model-6'))
   yield made
@@ -81,7 +84,7 @@ def evaluator(values: dict[str, Any], presets: list[Preset], trained: Any) -> An
 def by_hand(
   values: dict[str, Any], presets: list[Preset], trained: Any
 ) -> list[list[tuple[Draw, np.ndarray]]]:
-  """For each preset and task the draw and the logits [BATCHES, BATCH, K], from one batch at a time."""
+  """The draw of each task of each preset, and its logits [BATCHES, BATCH, K], batch by batch."""
   config = dataclasses.replace(from_flags.episode_config(values), query_samples=BATCH)
   with tf.Graph().as_default(), tf.Session() as session:
     model = HyperTransformer(from_flags.model_config(values), (12, 12, 1))
@@ -143,7 +146,9 @@ def test_accuracies_are_those_of_the_logits_batch_by_batch(
   np.testing.assert_allclose(scores.disjoint, disjoint, atol=1e-6)
 
 
-def test_the_cases_can_tell(by_hand: list[list[tuple[Draw, np.ndarray]]]) -> None:
+def test_the_presets_are_different_enough_to_find_errors(
+  by_hand: list[list[tuple[Draw, np.ndarray]]],
+) -> None:
   """Tasks differ, overlap matters, and all query images of `pairs` are support images."""
   accuracy, disjoint = expected_scores(by_hand[0])
   assert len(set(accuracy)) > 1
@@ -165,7 +170,7 @@ def test_the_same_tasks_at_every_call_and_progress_is_told(evaluator: TaskEvalua
 
 
 def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, trained: Any) -> None:
-  """So what is measured is what was restored last."""
+  """What is measured is what was restored last."""
   before = evaluator.evaluate('mine, all: "ö"')
   evaluator.restore(str(trained.folder / 'model-0'))
   other = evaluator.evaluate('mine, all: "ö"')
@@ -175,10 +180,10 @@ def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, train
 
 
 @pytest.mark.parametrize('added', [False, True])
-def test_trained_variables_of_the_query_pass(
+def test_trained_variables_of_the_query_pass_are_restored(
   values: dict[str, Any], presets: list[Preset], tmp_path: pathlib.Path, added: bool
 ) -> None:
-  """They are made while the batches are gone through, and are those of a graph without that."""
+  """They are made inside the loop over batches, and are those of a graph without the loop."""
   settings = values | {
     'separate_evaluation_bn_vars': True,
     'number_of_trained_cnn_layers': 1,
@@ -201,11 +206,11 @@ def test_trained_variables_of_the_query_pass(
 
 
 def test_only_the_models_variables_are_restored(evaluator: TaskEvaluator) -> None:
-  """Neither the step nor a shared head nor an optimizer's: an imported checkpoint has other ones."""
+  """The step, the shared head and the optimizer's variables may be missing in an import."""
   assert {v.op.name.split('/')[0] for v in evaluator.variables} == {'model'}
 
 
-def test_presets_of_different_channels(
+def test_presets_of_different_channels_are_refused(
   values: dict[str, Any], presets: list[Preset], tmp_path: pathlib.Path, tiny: np.ndarray
 ) -> None:
   np.save(tmp_path / 'coloured.npy', np.repeat(tiny, 3, axis=-1))
@@ -216,14 +221,18 @@ def test_presets_of_different_channels(
     make_evaluator(values, [presets[0], coloured])
 
 
-def test_a_preset_with_too_few_samples(values: dict[str, Any], presets: list[Preset]) -> None:
+def test_a_preset_with_too_few_samples_is_refused(
+  values: dict[str, Any], presets: list[Preset]
+) -> None:
   with pytest.raises(
     InputError, match=r"dataset 'tiny': class 20 has 8 samples, but an episode needs 9 per class"
   ):
     make_evaluator(values | {'eval_batch_size': 27}, presets[:1])
 
 
-def test_a_preset_with_too_few_classes(values: dict[str, Any], folder: DataFolder) -> None:
+def test_a_preset_with_too_few_classes_is_refused(
+  values: dict[str, Any], folder: DataFolder
+) -> None:
   few = ClassSet(folder.open('tiny:0-9').arrays, np.array([1, 2]))
   with pytest.raises(
     InputError, match=r'is used with 2 classes, but an episode needs num_labels=3'
