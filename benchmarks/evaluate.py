@@ -1,11 +1,12 @@
-"""What evaluating a task costs, in the yardstick's units.
+"""Measures what the evaluation of a task costs.
 
-  taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] [flags
-  of a run]
+  taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] \\
+    [flags of a run]
 
-A task is a support set and num_eval_batches query batches of eval_batch_size (16 x 100). Without
-the flags of a run: those of scripts/omniglot_1shot_v1.sh. The weights are those of an untrained
-model.
+A task has one support set and --num_eval_batches query batches of --eval_batch_size images. The
+model is that of the flags of a run, with initial values; without such flags it is that of
+scripts/omniglot_1shot_v1.sh (16 batches of 100). Times are given in units of the yardstick
+(calibrate.py) and in milliseconds; docs/performance.md explains the units.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from hypertransformer.training.setup import Setup, setup_from
 from train_step import time_parts  # isort: skip  (beside this file)
 
 TASKS = flags.DEFINE_integer('tasks', 100, 'tasks to time')
-WARM_UP = 50  # and so many at a time, as starting a stream costs a few tasks
+# Tasks of one evaluation, and of the one before the clock starts. To begin an evaluation costs as
+# much as a few tasks.
+WARM_UP = 50
 
 
 def untrained(setup: Setup, folder: str) -> str:
-  """A checkpoint of the model's initial values."""
+  """Writes a checkpoint of the model with its initial values, and returns its path."""
   with tf.Graph().as_default(), tf.Session() as session:
     graph_lib.build(setup, seed=1)
     session.run(tf.global_variables_initializer())
@@ -38,7 +41,7 @@ def untrained(setup: Setup, folder: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-  """Prints the figures."""
+  """Measures and prints the cost of a task."""
   del argv
   settings = yardstick.settings(num_task_evals=WARM_UP)
   setup, config = setup_from(settings), settings.evaluation
@@ -55,8 +58,8 @@ def main(argv: list[str]) -> None:
   cpu, wall = cpu / WARM_UP, wall / WARM_UP
   print(f'tensorflow {tf.__version__}; {units}')
   print(
-    f'evaluation: {units.of(cpu):.2f} units per task of {config.num_batches} x {config.batch_size} queries '
-    f'({cpu:.1f} ms CPU, {wall:.1f} ms wall, {TASKS.value} tasks)'
+    f'evaluation: {units.of(cpu):.2f} units per task of {config.num_batches} x '
+    f'{config.batch_size} queries ({cpu:.1f} ms CPU, {wall:.1f} ms wall, {TASKS.value} tasks)'
   )
 
 

@@ -1,17 +1,18 @@
-"""What training from a memory-mapped dataset costs, in time and memory, against training from
-memory.
+"""Compares training from a memory-mapped dataset with training from memory, in time and memory.
 
-  taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] [flags
-  of a run]
+  taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] \\
+    [flags of a run]
 
-Generates a dataset of random pixels, 84 x 84 x 3, in a temporary folder (--folder: where; deleted
-at the end, on Ctrl-C and SIGTERM too), and runs training steps of scripts/miniimagenet_1shot_v1.sh
-on it in two processes: one maps the file, as training does, the other holds all of it in memory.
-They take turns, so that both meet the same state of the machine; before each turn the whole file is
-read, so that it is in the page cache. Prints milliseconds per step, the ratio, and
-peak resident memory: VmHWM, and samples of its parts RssAnon (the process's own) and RssFile (pages
-of files) of /proc/PID/status, ten a second; and what was read from the disk during the turns after
-all. Linux only; needs the dataset's size on disk, and three times that in memory.
+A dataset of random pixels, 84 x 84 x 3, is made in a temporary folder (in --folder), which is
+deleted at the end, also after Ctrl-C or SIGTERM. Two processes run training steps of
+scripts/miniimagenet_1shot_v1.sh on it. One maps the file into memory, as training does. The other
+holds all of it in memory. They take turns, so that both meet the same state of the machine. Before
+each turn the whole file is read, so that it is in the page cache of the system.
+
+Printed are milliseconds per step and their ratio; the largest resident memory (VmHWM), and how much
+of it belongs to the process (RssAnon) and to files (RssFile), from ten samples of /proc/PID/status
+per second; and how much was read from the disk all the same. This runs on Linux only, and needs the
+size of the dataset on disk and three times as much in memory.
 """
 
 from __future__ import annotations
@@ -46,13 +47,21 @@ WORKER = flags.DEFINE_enum(
 )
 NAME = 'generated'
 SIDE = 84
-SAMPLES = 600  # of a class, on average
-BLOCK_BYTES = 1 << 26
-WARM_UP = 10
+SAMPLES = 600  # images of a class, on average
+BLOCK_BYTES = 1 << 26  # pixels are written in blocks of this size
+WARM_UP = 10  # steps before the first turn
 
 
 def generate(folder: pathlib.Path, size: float) -> int:
-  """Writes images.npy and class_sizes.npy of `size` bytes; returns the number of classes."""
+  """Writes a dataset of random pixels: images.npy and class_sizes.npy.
+
+  Args:
+    folder: a new folder, for both files.
+    size: about how many bytes the images shall have.
+
+  Returns:
+    The number of classes.
+  """
   image_bytes = SIDE * SIDE * 3
   classes = max(20, int(size / image_bytes / SAMPLES))
   rng = np.random.default_rng(0)
@@ -71,8 +80,10 @@ def generate(folder: pathlib.Path, size: float) -> int:
 
 
 def work() -> None:
-  """In a process of its own: for each line of stdin, trains so many steps and prints CPU and wall
-  seconds.
+  """Trains, as one of the two processes that are compared.
+
+  Each line of stdin is a number of steps. They are run, and the CPU seconds and wall seconds that
+  they took are printed.
   """
   setup = setup_from(yardstick.settings())
   if WORKER.value == 'memory':
@@ -98,8 +109,13 @@ def work() -> None:
 
 @dataclasses.dataclass
 class Worker:
-  """A process that trains; its times of each turn (CPU, wall seconds), the most memory seen, MB,
-  and what it read from the disk in its turns, bytes.
+  """One of the two processes, and what was measured of it.
+
+  Attributes:
+    process: the process, which runs `work`.
+    turns: CPU seconds and wall seconds of each turn.
+    peak: the most memory that was seen, in MB, by its name in /proc/PID/status.
+    from_disk: bytes read from the disk during the turns.
   """
 
   process: subprocess.Popen[str]
@@ -108,6 +124,7 @@ class Worker:
   from_disk: int = 0
 
   def run(self, steps: int) -> tuple[float, float]:
+    """Makes the process train so many steps, and returns their CPU seconds and wall seconds."""
     assert self.process.stdin is not None
     assert self.process.stdout is not None
     print(steps, file=self.process.stdin, flush=True)
@@ -118,6 +135,7 @@ class Worker:
     return cpu, wall
 
   def take_turn(self, steps: int) -> None:
+    """Makes the process train so many steps, and notes what they cost."""
     before = self._read_bytes()
     self.turns.append(self.run(steps))
     self.from_disk += self._read_bytes() - before
@@ -127,7 +145,7 @@ class Worker:
     return int(text.partition('\nread_bytes:')[2].split()[0])
 
   def sample(self) -> None:
-    """Notes the memory in use."""
+    """Notes the memory in use now, if it is more than before."""
     with contextlib.suppress(OSError):
       for line in pathlib.Path(f'/proc/{self.process.pid}/status').read_text().splitlines():
         key, _, value = line.partition(':')
@@ -135,13 +153,13 @@ class Worker:
           self.peak[key] = max(self.peak.get(key, 0.0), int(value.split()[0]) * 1024 / 1e6)
 
   def per_step(self, steps: int) -> np.ndarray:
-    """[turns, 2] of CPU and wall milliseconds."""
+    """Returns the CPU and wall milliseconds of a step, [turns, 2]."""
     return np.array(self.turns) / steps * 1e3
 
 
 @contextlib.contextmanager
 def worker(kind: str, arguments: list[str]) -> Iterator[Worker]:
-  """Starts a process and ends it."""
+  """Starts a process of the given kind ('mapped' or 'memory'), and ends it with the block."""
   command = [sys.executable, __file__, f'--worker={kind}', *arguments]
   with subprocess.Popen(
     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -154,7 +172,7 @@ def worker(kind: str, arguments: list[str]) -> Iterator[Worker]:
 
 @contextlib.contextmanager
 def sampled(workers: list[Worker]) -> Iterator[None]:
-  """Samples their memory meanwhile."""
+  """Samples the memory of the processes ten times a second while the block runs."""
   done = threading.Event()
 
   def sample() -> None:
@@ -172,6 +190,7 @@ def sampled(workers: list[Worker]) -> Iterator[None]:
 
 
 def read_through(path: pathlib.Path) -> None:
+  """Reads a file to its end, which brings it into the page cache."""
   block = bytearray(1 << 20)
   with open(path, 'rb', buffering=0) as file:
     while file.readinto(block):
@@ -179,7 +198,12 @@ def read_through(path: pathlib.Path) -> None:
 
 
 def take_turns(workers: list[Worker], path: pathlib.Path) -> None:
-  """The turns of all workers, in the other order every other round; `path` is what they read."""
+  """Lets the processes take their turns, in the reverse order in every other round.
+
+  Args:
+    workers: the processes.
+    path: the file from which they train.
+  """
   with sampled(workers):
     for each in workers:
       each.run(WARM_UP)
@@ -192,12 +216,14 @@ def take_turns(workers: list[Worker], path: pathlib.Path) -> None:
 
 
 def report(mapped: Worker, memory: Worker) -> None:
+  """Prints what was measured of both processes, and the ratio of their times."""
   for name, each in (('memory-mapped', mapped), ('in memory', memory)):
     cpu, wall = each.per_step(STEPS.value).mean(0)
     print(
-      f'{name + ":":<14} {cpu:.1f} ms CPU, {wall:.1f} ms wall per step ({ROUNDS.value} x {STEPS.value} steps); '
-      f'resident at most {each.peak["VmHWM"]:.0f} MB (RssAnon {each.peak["RssAnon"]:.0f}, '
-      f'RssFile {each.peak["RssFile"]:.0f}); {each.from_disk / 1e6:.0f} MB from the disk'
+      f'{name + ":":<14} {cpu:.1f} ms CPU, {wall:.1f} ms wall per step ({ROUNDS.value} x '
+      f'{STEPS.value} steps); resident at most {each.peak["VmHWM"]:.0f} MB (RssAnon '
+      f'{each.peak["RssAnon"]:.0f}, RssFile {each.peak["RssFile"]:.0f}); '
+      f'{each.from_disk / 1e6:.0f} MB from the disk'
     )
   ratios = mapped.per_step(STEPS.value) / memory.per_step(STEPS.value)
   total = np.sum(mapped.turns, 0) / np.sum(memory.turns, 0)
@@ -208,7 +234,7 @@ def report(mapped: Worker, memory: Worker) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Prints the figures."""
+  """Makes the dataset, lets the two processes train, and prints what was measured."""
   del argv
   if WORKER.value:
     work()

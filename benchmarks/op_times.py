@@ -1,4 +1,4 @@
-"""Where the time of a session call goes, by op type: what `--trace` of the benchmarks prints."""
+"""Tells which types of operations take the time of a session call (`train_step.py --trace`)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
 
-CALLS = 20
+CALLS = 20  # that are traced
 
 
 def table(run: Callable[[tf.RunOptions, tf.RunMetadata], object], calls: int = CALLS) -> str:
-  """Traces `calls` calls of run(options, metadata) and lists op types by time.
+  """Traces calls of a session and lists the types of operations by the time that they take.
 
-  A node's time is its median over the calls. Tracing itself adds about a microsecond to each node.
+  The time of a node is its median over the calls. Tracing adds about a microsecond to each node.
+
+  Args:
+    run: runs the session once, with the given options, and fills the metadata.
+    calls: how often it is run.
+
+  Returns:
+    A line for each type of operation, with milliseconds per call and the number of nodes, and a
+    last line for all.
   """
   times: dict[str, list[float]] = collections.defaultdict(list)
   kinds: dict[str, str] = {}
@@ -39,6 +47,6 @@ def table(run: Callable[[tf.RunOptions, tf.RunMetadata], object], calls: int = C
 
 
 def _op_type(label: str) -> str:
-  """'[mklcpu 1MB] model/conv = _MklNativeConv2D(...)' -> 'Conv2D'."""
+  """Reads the type in a node's label: '[mklcpu 1MB] x = _MklNativeConv2D(...)' -> 'Conv2D'."""
   kind = label.partition(' = ')[2].partition('(')[0] or label
   return kind.removeprefix('_Mkl').removeprefix('Native').removeprefix('Fused')

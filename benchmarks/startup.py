@@ -1,8 +1,8 @@
-"""What a run costs before its first step is done: CPU seconds by phase, graph nodes, memory.
+"""Measures what a run costs until its first step is done: CPU time by phase, graph, and memory.
 
   taskset -c 1 python benchmarks/startup.py --data_numpy_dir=./data_numpy_dir [flags of a run]
 
-Without the flags of a run: those of scripts/omniglot_1shot_v1.sh.
+Without the flags of a run, those of scripts/omniglot_1shot_v1.sh are taken.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ IMPORTED = time.process_time()
 
 
 def resident_mb() -> float:
-  """The largest resident memory so far."""
+  """Returns the largest resident memory of this process so far, in MB."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def shared_mb() -> float | None:
-  """Of the memory now resident, the pages of files (TensorFlow's libraries), which processes share;
-  None: not told.
+  """Returns how much of the memory that is resident now are pages of files, in MB.
+
+  These are mostly TensorFlow's libraries. Processes of the same machine share them. None is
+  returned if the system does not tell.
   """
   try:
     with open('/proc/self/status') as status:
@@ -41,7 +43,7 @@ def shared_mb() -> float | None:
 
 
 def main(argv: list[str]) -> None:
-  """Prints the figures."""
+  """Starts a run, measures, and prints the figures."""
   del argv
   times, memory = [('importing TensorFlow and ours', IMPORTED)], [('imports', resident_mb())]
   setup = setup_from(yardstick.settings())
@@ -65,7 +67,8 @@ def main(argv: list[str]) -> None:
     before = end
   print(f'{before:6.2f} s CPU  in all')
   print(
-    f'{len(tf.get_default_graph().get_operations())} graph nodes; {len(tf.global_variables())} variables'
+    f'{len(tf.get_default_graph().get_operations())} graph nodes; '
+    f'{len(tf.global_variables())} variables'
   )
   print('largest resident memory: ' + ', '.join(f'{mb:.0f} MB after {name}' for name, mb in memory))
   if shared is not None:

@@ -1,12 +1,12 @@
-"""What a training step costs, in the yardstick's units.
+"""Measures what a training step costs, without summaries.
 
-  taskset -c 1 python benchmarks/train_step.py --data_numpy_dir=./data_numpy_dir [--steps=300]
-  [flags of a run]
+  taskset -c 1 python benchmarks/train_step.py --data_numpy_dir=./data_numpy_dir [--steps=300] \\
+    [flags of a run]
 
-Without the flags of a run: those of scripts/omniglot_1shot_v1.sh. Runs the yardstick (calibrate.py)
-on the same core before, between and after; one unit is the CPU milliseconds of one iteration of it.
-Prints units and milliseconds per step without summaries. Append the output to
-benchmarks/RESULTS.md, with the command. (benchmarks/startup.py: what comes before the first step.)
+Without the flags of a run, those of scripts/omniglot_1shot_v1.sh are taken. The yardstick
+(calibrate.py) runs on the same core before, between and after the measurements. One unit is the CPU
+time of one iteration of it. Times are printed in units and in milliseconds; add the output to
+docs/performance.md, with the command. startup.py measures what comes before the first step.
 """
 
 from __future__ import annotations
@@ -27,18 +27,27 @@ from hypertransformer.training.setup import setup_from
 import op_times  # isort: skip  (beside this file)
 
 STEPS = flags.DEFINE_integer('steps', 300, 'training steps to time')
-PARTS = flags.DEFINE_integer('parts', 3, 'in so many parts, with the yardstick between them')
-TRACE = flags.DEFINE_bool('trace', False, 'list the op types of a step by time')
+PARTS = flags.DEFINE_integer('parts', 3, 'parts of the steps, with the yardstick between them')
+TRACE = flags.DEFINE_bool('trace', False, 'list the types of operations of a step by their time')
 CORES = flags.DEFINE_integer(
   'cores', 1, 'threads of TensorFlow; 0: those of a run (--kernel_threads)'
 )
-WARM_UP = 30
+WARM_UP = 30  # steps before the clock starts
 
 
 def time_parts(
   run: Callable[[], object], count: int, parts: int
 ) -> tuple[yardstick.Units, float, float]:
-  """The units, and the CPU and wall milliseconds of a call."""
+  """Measures the time of a call, with the yardstick before, between and after its parts.
+
+  Args:
+    run: what is called.
+    count: how often it is called, rounded down to a multiple of `parts`.
+    parts: how many parts the calls are divided into.
+
+  Returns:
+    The units measured, and the CPU milliseconds and wall milliseconds of one call.
+  """
   units = yardstick.Units()
   units.measure()
   cpu = wall = 0.0
@@ -54,7 +63,7 @@ def time_parts(
 
 
 def main(argv: list[str]) -> None:
-  """Prints the figures."""
+  """Measures and prints the cost of a training step."""
   del argv
   settings = yardstick.settings()
   sessions.use_kernel_threads(CORES.value or settings.run.kernel_threads)
@@ -63,7 +72,7 @@ def main(argv: list[str]) -> None:
   config = sessions.config(tf.get_default_graph())
   config.inter_op_parallelism_threads = CORES.value
   if TRACE.value:
-    config.experimental.executor_type = ''  # training's executor on one core leaves no trace
+    config.experimental.executor_type = ''  # the executor for one core cannot be traced
   with tf.Session(config=config) as session:
     session.run(tf.global_variables_initializer())
     session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})
@@ -81,7 +90,8 @@ def main(argv: list[str]) -> None:
       )
   print(f'tensorflow {tf.__version__}; {units}')
   print(
-    f'training step: {units.of(cpu):.2f} units ({cpu:.1f} ms CPU, {wall:.1f} ms wall, {STEPS.value} steps)'
+    f'training step: {units.of(cpu):.2f} units ({cpu:.1f} ms CPU, {wall:.1f} ms wall, '
+    f'{STEPS.value} steps)'
   )
 
 

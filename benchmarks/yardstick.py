@@ -1,4 +1,7 @@
-"""What the benchmarks share: the flags of a published run, and the unit that times are given in."""
+"""What the benchmarks share: the flags of a published run, and the unit of times.
+
+Import this before TensorFlow: it chooses TensorFlow's kernels.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-# Ours first: the package chooses TensorFlow's kernels before TensorFlow is imported, and a program
-# leaves Keras out.
+# The package comes before TensorFlow, whose kernels it chooses. Keras is left out, as in all our
+# programs.
 from hypertransformer import command  # isort: skip
 
 command.leave_out_keras()
@@ -28,8 +31,14 @@ from hypertransformer.settings.config import Settings
 
 
 def begin(arguments: list[str]) -> list[str]:
-  """Graph mode, and the command line for app.run: without flags of a CNN, those of
-  scripts/omniglot_1shot_v1.sh.
+  """Turns graph mode on, defines the flags of a run, and completes the command line.
+
+  Args:
+    arguments: the command line, without the name of the program.
+
+  Returns:
+    The command line for app.run. If it does not choose a CNN, it begins with the flags of
+    scripts/omniglot_1shot_v1.sh.
   """
   tf.disable_eager_execution()
   flags.define()
@@ -38,19 +47,20 @@ def begin(arguments: list[str]) -> list[str]:
 
 
 def settings(**changes: Any) -> Settings:
-  """What the flags on the command line make; changes: flag values by name that count instead."""
+  """Makes the settings of the command line; `changes` are flags by name that override it."""
   return from_flags.settings_from(flags.values() | changes)
 
 
 def recipe(name: str) -> list[str]:
-  """The flags of scripts/NAME_v1.sh."""
+  """Returns the flags of scripts/NAME_v1.sh, as on a command line."""
   text = (ROOT / 'scripts' / f'{name}_v1.sh').read_text()
   return re.findall(r'^ +(--\S+)', text, flags=re.MULTILINE)
 
 
 def one_core() -> tf.ConfigProto:
-  """The session of training of the default graph, single-threaded as the yardstick; for processes
-  pinned to a core.
+  """Returns the session configuration of training, on one thread like the yardstick.
+
+  It is made for the default graph and for a process that is pinned to one core.
   """
   config = sessions.config(tf.get_default_graph())
   config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = 1
@@ -58,8 +68,9 @@ def one_core() -> tf.ConfigProto:
 
 
 def unit_ms() -> float:
-  """CPU milliseconds of one unit, now, on this core: TensorFlow as it comes, but with oneDNN on, as
-  for ours.
+  """Measures one unit now, on this core, in CPU milliseconds.
+
+  The yardstick runs TensorFlow as it comes, except that oneDNN is on, as it is for our programs.
   """
   ours = 'TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE', 'TF_USE_LEGACY_KERAS'
   stock = {name: value for name, value in os.environ.items() if name not in ours}
@@ -75,15 +86,20 @@ def unit_ms() -> float:
 
 @dataclasses.dataclass
 class Units:
-  """The unit before, during and after a measurement; it moves on a shared machine."""
+  """The unit before, during and after a measurement; on a shared machine it changes.
+
+  Attributes:
+    measured: the unit each time, in CPU milliseconds.
+  """
 
   measured: list[float] = dataclasses.field(default_factory=list)
 
   def measure(self) -> None:
+    """Measures the unit once more."""
     self.measured.append(unit_ms())
 
   def of(self, cpu_ms: float) -> float:
-    """Milliseconds -> units, of the mean unit."""
+    """Converts CPU milliseconds to units, by the mean of the units measured."""
     return cpu_ms * len(self.measured) / sum(self.measured)
 
   def __str__(self) -> str:

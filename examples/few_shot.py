@@ -1,5 +1,6 @@
-"""New classes from few images: python examples/few_shot.py logs/model-20000
-data_numpy_dir/omniglot.npy
+"""Learns new classes from one image each, with a model that has been trained.
+
+python examples/few_shot.py logs/model-20000 data_numpy_dir/omniglot.npy
 """
 
 import sys
@@ -12,11 +13,10 @@ from hypertransformer.learners import FewShotLearner
 checkpoint, data = sys.argv[1:]
 with FewShotLearner(checkpoint) as learner:
   images = np.load(data)  # uint8 [classes, samples, height, width, channels]
-  unseen = shuffled_classes(
-    len(images), seed=2022
-  )  # as the scripts of Omniglot: they train on the first 1,150
-  images = images[unseen[-learner.num_labels :]]
+  # The order of classes in the scripts of Omniglot, which train on the first 1,150.
+  order = shuffled_classes(len(images), seed=2022)
+  images = images[order[-learner.num_labels :]]
   names = [f'class {number}' for number in range(learner.num_labels)]
-  learner.fit(images[:, 0], names)  # one image of each
+  learner.fit(images[:, 0], names)  # one image of each class
   predicted = learner.predict(np.concatenate(images[:, 1:6]))
   print('accuracy:', np.mean(predicted == np.repeat(names, 5)))

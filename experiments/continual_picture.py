@@ -1,16 +1,15 @@
-"""Draws the picture of the continual method from the tables of docs/continual_results.md:
+"""Draws the picture of the continual method from the tables in docs/continual_results.md.
 
   python experiments/continual_picture.py --output=docs/continual.png
 
-One idea: with the task told, nothing is forgotten; among all classes so far accuracy falls, because
-there are more of them, and for the baseline as well.
+It shows one thing. If the task of a query is told, nothing is forgotten. Among all classes so far
+the accuracy falls, because there are more and more of them, and it does so for the baseline too.
 """
 
 from __future__ import annotations
 
 import pathlib
 import re
-import sys
 
 import matplotlib
 
@@ -20,13 +19,12 @@ import numpy as np
 from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-TABLES = flags.DEFINE_string('tables', str(ROOT / 'docs/continual_results.md'), 'the tables')
-OUTPUT = flags.DEFINE_string('output', str(ROOT / 'docs/continual.png'), 'the picture')
+TABLES = flags.DEFINE_string('tables', str(ROOT / 'docs/continual_results.md'), 'file of tables')
+OUTPUT = flags.DEFINE_string('output', str(ROOT / 'docs/continual.png'), 'file of the picture')
 SETTING = flags.DEFINE_string(
   'setting',
   'omniglot, 5-way 1-shot, 8 channels, trained on 3 class-incremental tasks, 30,000 steps',
-  'the rows that are drawn',
+  'setting whose rows are drawn, as it stands in the tables',
 )
 # Colours that colour-blind people can tell apart (Okabe and Ito).
 METHODS = {'continual HyperTransformer': ('#0072B2', 'o-'), 'constant ProtoNet': ('#D55E00', 's--')}
@@ -35,11 +33,23 @@ SCENARIOS = {
   'class-incremental': 'among all classes so far',
   'class-incremental, mixed queries': 'the same, batches of queries mixed',
 }
-WAYS = 5
+WAYS = 5  # classes of a task, in the setting that is drawn
 
 
 def rows(text: str, scenario: str, setting: str) -> dict[str, np.ndarray]:
-  """{method: average accuracy in % after task 1, 2, ...} of one table. Raises ValueError without."""
+  """Reads the rows of one setting in the table of average accuracies of one scenario.
+
+  Args:
+    text: the content of docs/continual_results.md.
+    scenario: the scenario, as it stands in the heading of the table.
+    setting: the setting, as it stands in the first column.
+
+  Returns:
+    For each method its average accuracy after 1, 2, ... tasks, in %, [T].
+
+  Raises:
+    ValueError: there are no such rows.
+  """
   table = text.split(f'## {scenario}, average accuracy in %\n', 1)[1].split('\n## ', 1)[0]
   found, current = {}, ''
   for line in table.splitlines():
@@ -55,7 +65,7 @@ def rows(text: str, scenario: str, setting: str) -> dict[str, np.ndarray]:
 
 
 def draw(text: str) -> None:
-  """Writes the picture of the tables in `text`, the content of docs/continual_results.md."""
+  """Draws the picture; `text` is the content of docs/continual_results.md."""
   figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
   for scenario, label in SCENARIOS.items():
     found = rows(text, scenario, SETTING.value)
@@ -78,7 +88,7 @@ def draw(text: str) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Draws the picture."""
+  """Reads the tables and draws the picture."""
   del argv
   draw(pathlib.Path(TABLES.value).read_text())
   print(f'wrote {OUTPUT.value}')

@@ -1,11 +1,11 @@
-"""The continual method beside its baselines: a table of evaluated runs, their matrices and a
-picture.
+"""Compares the continual method with its baselines: tables of evaluated runs, and a picture.
 
-  python benchmarks/continual.py --output=docs/continual.png --report=benchmarks/CONTINUAL.md
-  LOG_DIR [LOG_DIR ...]
+  python experiments/continual_tables.py --report=docs/continual_results.md LOG_DIR [LOG_DIR ...]
 
-Each folder has been evaluated by scripts/evaluate.sh with one preset, in one scenario or several,
-with mixed queries or without; the last line of results of each counts.
+Each folder is that of a run which has been evaluated by scripts/evaluate.sh, on one preset. It may
+have been evaluated in several scenarios, and with mixed queries and without. Of each such kind of
+evaluation the last line in results.jsonl counts. The picture has a panel for each setting; the
+simpler one in docs/ is drawn by continual_picture.py.
 """
 
 from __future__ import annotations
@@ -31,17 +31,23 @@ from hypertransformer.settings.config import CONTINUAL_METHODS
 matplotlib.use('Agg')
 from matplotlib import pyplot
 
-OUTPUT = flags.DEFINE_string('output', 'continual.png', 'the picture')
+OUTPUT = flags.DEFINE_string('output', 'continual.png', 'file of the picture')
 REPORT = flags.DEFINE_string(
-  'report', None, 'a Markdown file for the tables and the matrix of every run'
+  'report', None, 'Markdown file for the tables and the matrix of every run; without it, none'
 )
 
-REPORT_HEAD = """# The continual method, measured
+# The top of docs/continual_results.md.
+REPORT_HEAD = """# The continual method: all tables
 
-Average accuracy after each task, and for every run the accuracy on the queries of each task (columns) after learning
-a task (rows); 95 % intervals over sequences. How the runs were made: README, The continual method. Made by
-`python benchmarks/continual.py --report=benchmarks/CONTINUAL.md LOG_DIR ...`
+Made by `python experiments/continual_tables.py --report=docs/continual_results.md LOG_DIR ...`:
+edit that program, not this page. [How the runs were made](continual.md#how-it-was-measured), and
+[what the tables say](continual.md#what-was-found-and-why).
+
+All numbers are in %, with 95 % intervals over sequences. The first part has the average accuracy
+after each task, forgetting and backward transfer. The second part has, for every run, the accuracy
+on the queries of each task (columns) after learning so many tasks (rows).
 """
+# How the methods are called in tables and in the picture.
 NAMES = dict(
   zip(
     CONTINUAL_METHODS,
@@ -54,32 +60,41 @@ SUMMARIES = ('forgetting', 'backward_transfer')
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One evaluated checkpoint. flags: of its training. line: of results.jsonl."""
+  """One evaluation of a checkpoint.
+
+  Attributes:
+    flags: all flags of the training, by name.
+    line: what the evaluator wrote: a line of results.jsonl.
+  """
 
   flags: dict[str, Any]
   line: dict[str, Any]
 
   @property
   def found(self) -> dict[str, Any]:
+    """What was found on sequences of tasks: the matrix, averages, forgetting and so on."""
     return self.line['continual']
 
   @property
   def method(self) -> str:
+    """The method as it is called in tables."""
     return NAMES[self.found['method']] + (', pre-trained features' if self.pretrained else '')
 
   @property
   def pretrained(self) -> bool:
+    """Whether the shared features came from another run."""
     return bool(self.flags['restore_shared_features_from'])
 
   @property
   def scenario(self) -> str:
+    """The scenario of the evaluation, which may differ from that of the training."""
     return self.found['scenario'].replace('_', '-') + (
       ', mixed queries' if self.found.get('mixed_queries') else ''
     )
 
   @property
   def setting(self) -> str:
-    """What the runs of one panel share."""
+    """What runs must have in common to be compared: data, CNN, and how they were trained."""
     shots = self.flags['samples_transformer'] // self.flags['num_labels']
     trained = self.flags['continual_scenario'].replace('_', '-')
     how = ', mixed queries' if self.flags.get('mixed_queries') else ''
@@ -87,17 +102,18 @@ class Run:
       how += ', loss after the last'
     return (
       f'{self.line["dataset"].split(":")[0]}, {self.flags["num_labels"]}-way {shots}-shot, '
-      f'{self.flags["default_num_channels"]} channels, trained on {self.flags["num_tasks"]} {trained} '
-      f'{"pieces" if self.of_pieces else "tasks"}{how}, {self.line["step"]:,} steps'
+      f'{self.flags["default_num_channels"]} channels, trained on {self.flags["num_tasks"]} '
+      f'{trained} {"pieces" if self.of_pieces else "tasks"}{how}, {self.line["step"]:,} steps'
     )
 
   @property
   def of_pieces(self) -> bool:
+    """Whether the "tasks" of the evaluation are pieces of one support set."""
     return self.found['scenario'] == 'mini_batch'
 
   @property
   def order(self) -> tuple[Any, ...]:
-    """From easy to read to long."""
+    """Sort key of the runs: small settings come first."""
     return (
       self.flags['num_labels'],
       self.flags['samples_transformer'],
@@ -110,27 +126,37 @@ class Run:
 
 
 def read(folder: str) -> list[Run]:
-  """The last line of each kind of an evaluated log folder. Raises InputError."""
+  """Reads the last result of each kind of evaluation of a run.
+
+  Args:
+    folder: the --train_log_dir of the run.
+
+  Raises:
+    InputError: the run is not continual, or has not been evaluated.
+  """
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
   last = {kind(line['continual']): line for line in ResultFile(path).read() if 'continual' in line}
   values = flags_file.read_flags(folder)
   if not last or values is None:
     raise InputError(
-      f'{folder} is not the folder of a continual run that has been evaluated ({path}, flags.json): '
-      'run scripts/evaluate.sh there first.'
+      f'{folder} is not the folder of a continual run that has been evaluated ({path}, '
+      'flags.json): run scripts/evaluate.sh there first.'
     )
   return [Run(values, line) for line in last.values()]
 
 
 def table(runs: Sequence[Run]) -> str:
-  """Markdown, in %: average accuracy after each task, forgetting and backward transfer."""
-  num_tasks = max(run.found['num_tasks'] for run in runs)
+  """Makes a Markdown table of the average accuracy after each task, and of what was forgotten.
+
+  All numbers are in %, with the half-width of their 95 % intervals.
+  """
+  length = max(run.found['num_tasks'] for run in runs)
   rows = [
     [
       'setting',
       'method',
       'after 1',
-      *map(str, range(2, num_tasks + 1)),
+      *map(str, range(2, length + 1)),
       'forgetting',
       'backward transfer',
     ]
@@ -149,7 +175,7 @@ def table(runs: Sequence[Run]) -> str:
         setting,
         run.method,
         *averages,
-        *[''] * (num_tasks - len(averages)),
+        *[''] * (length - len(averages)),
         *(_percent(run.found[name], run.found[f'{name}_ci95']) for name in SUMMARIES),
       ]
     )
@@ -157,8 +183,10 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def matrix(run: Run) -> str:
-  """Markdown, in %: queries of a task (column) after a task (row); of pieces of one task, their
-  only column.
+  """Makes a Markdown table of the accuracy on the queries of each task (column) after each (row).
+
+  Pieces of one support set have one set of queries, and so one column. All numbers are in %, with
+  the half-width of their 95 % intervals.
   """
   columns = 1 if run.of_pieces else run.found['num_tasks']
   rows = [['after', *(f'task {task}' for task in range(1, columns + 1))]]
@@ -177,8 +205,14 @@ def _percent(mean: float | None, ci95: float | None) -> str:
 
 
 def draw(runs: Sequence[Run], path: str) -> None:
-  """A panel for each setting; a line for each method, dashed where queries know their task, dotted
-  where the batches of queries are mixed.
+  """Draws the average accuracy over the number of tasks learned.
+
+  Each setting has a panel, and each run a line with the colour of its method. The line is dashed if
+  the evaluation was task-incremental, and dotted if its batches of queries were mixed.
+
+  Args:
+    runs: what is drawn.
+    path: file of the picture.
   """
   settings = list(dict.fromkeys(run.setting for run in runs))
   columns = min(len(settings), 3)
@@ -209,6 +243,7 @@ def draw(runs: Sequence[Run], path: str) -> None:
 
 
 def _draw_run(panel: Any, run: Run, labelled: bool) -> None:
+  """Draws the line of a run; only with `labelled` does it get an entry in the legend."""
   means, ci95s = (
     100 * np.array(run.found[name]) for name in ('average_accuracy', 'average_accuracy_ci95')
   )
@@ -234,13 +269,17 @@ def _draw_run(panel: Any, run: Run, labelled: bool) -> None:
 
 
 def main(folders: list[str]) -> None:
-  """Prints a table for each scenario, draws the picture and writes the report."""
+  """Prints a table for each scenario, draws the picture and, with --report, writes the report."""
   runs = sorted((run for folder in folders for run in read(folder)), key=lambda run: run.order)
   tables, matrices = [], []
   for scenario in dict.fromkeys(run.scenario for run in runs):
     chosen = [run for run in runs if run.scenario == scenario]
     tables.append(f'## {scenario}, average accuracy in %\n\n{table(chosen)}\n')
-    matrices += [f'## {scenario}: {run.method}\n{run.setting}\n\n{matrix(run)}\n' for run in chosen]
+    matrices.append(f'## {scenario}, accuracy on each task in %\n')
+    for before, run in zip([None, *chosen], chosen, strict=False):
+      if before is None or before.setting != run.setting:
+        matrices.append(f'### {run.setting}\n')
+      matrices.append(f'{run.method}:\n\n{matrix(run)}\n')
   print('\n'.join(tables))
   draw(runs, OUTPUT.value)
   if REPORT.value:

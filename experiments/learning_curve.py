@@ -1,9 +1,9 @@
-"""Learning curves of Omniglot 1-shot runs beside the original's: a table of window means and a
-picture.
+"""Compares learning curves of Omniglot 1-shot runs with the original's: a table and a picture.
 
-  python benchmarks/learning_curve.py --output=docs/omniglot_1shot.png LOG_DIR [LOG_DIR ...]
+  python experiments/learning_curve.py --output=docs/omniglot_1shot.png LOG_DIR [LOG_DIR ...]
 
-The original's means are from ../shared/golden/README.md (one run; windows of 4,000 steps).
+Accuracies are means over windows of 4,000 steps. Those of the original are of one run
+(docs/results.md).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 matplotlib.use('Agg')
 from matplotlib import pyplot
 
-OUTPUT = flags.DEFINE_string('output', 'docs/omniglot_1shot.png', 'the picture')
+OUTPUT = flags.DEFINE_string('output', 'docs/omniglot_1shot.png', 'file of the picture')
 
-WINDOW = 4000
+WINDOW = 4000  # steps
+# The original's mean accuracy in each window, in %.
 ORIGINAL = {
   'accuracy/accuracy': (11.6, 37.5, 60.5, 69.5, 70.7),
   'accuracy/test_accuracy': (13.3, 35.4, 64.2, 71.7, 70.4),
@@ -29,7 +30,12 @@ TITLES = {'accuracy/accuracy': 'training episodes', 'accuracy/test_accuracy': 't
 
 
 def window_means(folder: str, tag: str) -> np.ndarray:
-  """Mean of a scalar, in %, over each full window of steps."""
+  """Returns the mean of an accuracy over each full window of steps, in %.
+
+  Args:
+    folder: the --train_log_dir of a run.
+    tag: the tag of the accuracy in TensorBoard.
+  """
   events = EventAccumulator(str(pathlib.Path(folder) / 'train'), size_guidance={'scalars': 0})
   events.Reload()
   scalars = events.Scalars(tag)
@@ -40,7 +46,7 @@ def window_means(folder: str, tag: str) -> np.ndarray:
 
 
 def main(argv: list[str]) -> None:
-  """Prints the table and draws the picture."""
+  """Prints the table and draws the picture, for the folders after the name of the program."""
   figure, panels = pyplot.subplots(1, len(TITLES), figsize=(10, 4), sharey=True)
   for (tag, title), panel in zip(TITLES.items(), panels, strict=True):
     runs = [window_means(folder, tag) for folder in argv[1:]]

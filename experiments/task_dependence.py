@@ -1,12 +1,14 @@
-"""How much the weights that a Continual HyperTransformer uses depend on the task, and what that is
-worth.
+"""Measures how much the weights of a Continual HyperTransformer depend on the task, and what for.
 
-  python benchmarks/task_dependence.py --data_numpy_dir=./data_numpy_dir LOG_DIR [LOG_DIR ...]
+  python experiments/task_dependence.py --data_numpy_dir=./data_numpy_dir LOG_DIR [LOG_DIR ...]
 
-Tasks are drawn in pairs. Shown are the change of each layer's weights (trained part and all) from
-one task to the other, in % of their mean size, and the accuracy on the second task with its own
-weights and with those of the first (support and query images alike), each the first of its
-sequence. Where both accuracies are equal, what changes is worth nothing.
+Tasks are drawn in pairs, and the model learns each as the first task of a sequence. Printed are
+
+- for each layer, how much its weights (the trained part included) change from one task to the
+  other, in % of their mean size;
+- the accuracy on the second task with its own weights, and with the weights of the first task, used
+  for the prototypes and for the queries alike. If both are equal, the change of the weights is of
+  no use.
 """
 
 from __future__ import annotations
@@ -32,13 +34,22 @@ from hypertransformer.settings.config import CONTINUAL_METHODS
 from hypertransformer.settings.data_config import EpisodeConfig
 
 FOLDER = flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'folder with the dataset')
-DATASET = flags.DEFINE_string('dataset', 'omniglot:1200-1622', 'NAME:LABELS of unseen classes')
-PAIRS = flags.DEFINE_integer('pairs', 300, 'pairs of tasks')
+DATASET = flags.DEFINE_string(
+  'dataset', 'omniglot:1200-1622', 'dataset, and classes of it that were not trained on: NAME:0-9'
+)
+PAIRS = flags.DEFINE_integer('pairs', 300, 'pairs of tasks that are drawn')
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """Images float32 [n, S, S, C] in 0..255; labels int [n]."""
+  """One task, as arrays.
+
+  Attributes:
+    support: support images, float32 [Ns, H, W, C] in 0..255.
+    support_labels: their labels, int [Ns], 0 to K - 1.
+    query: query images, float32 [Nq, H, W, C] in 0..255.
+    query_labels: their labels, int [Nq], 0 to K - 1.
+  """
 
   support: np.ndarray
   support_labels: np.ndarray
@@ -47,7 +58,16 @@ class Task:
 
 
 def draw(sampler: EpisodeSampler, index: int, image_shape: tuple[int, ...]) -> Task:
-  """Task number `index`, without augmentation."""
+  """Draws a task, without augmentation.
+
+  Args:
+    sampler: draws the images of a task.
+    index: number of the task; the same number gives the same task.
+    image_shape: [H, W, C] of the images that the model takes.
+
+  Raises:
+    InputError: the images of the dataset have another shape.
+  """
   one = sampler.draw(index)
   arrays = sampler.class_set.arrays
   support, query = arrays.gather(one.support_rows), arrays.gather(one.query_rows)
@@ -62,7 +82,7 @@ def draw(sampler: EpisodeSampler, index: int, image_shape: tuple[int, ...]) -> T
 
 
 def accuracy(engine: Engine, task: Task, blocks: Blocks) -> float:
-  """With given weights for the prototypes and the queries."""
+  """Returns the accuracy on a task if given weights make its prototypes and embed its queries."""
   outputs = engine.outputs(task.support, blocks)
   classes = range(task.support_labels.max() + 1)
   prototypes = np.stack([outputs[task.support_labels == k].mean(axis=0) for k in classes])
@@ -72,7 +92,15 @@ def accuracy(engine: Engine, task: Task, blocks: Blocks) -> float:
 
 
 def report(folder: str) -> str:
-  """A line for the newest checkpoint of a folder."""
+  """Measures the newest checkpoint of a run and returns a line of text.
+
+  Args:
+    folder: the --train_log_dir of the run.
+
+  Raises:
+    InputError: the folder has no checkpoint of a Continual HyperTransformer, or the dataset does
+      not fit it.
+  """
   found = trained.find(folder)
   if found.continual is None or found.continual.method != CONTINUAL_METHODS[0]:
     raise InputError(f'{folder} is not of continual_method={CONTINUAL_METHODS[0]}.')
@@ -111,7 +139,7 @@ def report(folder: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-  """Prints a line for each folder."""
+  """Prints a line for each folder after the name of the program."""
   with command.exit_on_bad_input():
     for folder in argv[1:]:
       print(report(folder), flush=True)
