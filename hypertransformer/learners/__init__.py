@@ -1,8 +1,8 @@
-"""Trained models for people who use them: arrays of images in, labels out. No flags, no data
-folder, no TensorFlow.
+"""Trained models as classifiers for other programs: arrays of images in, labels out.
 
-A learner has a graph and a session of its own: several can be open at once, and it does not matter
-whether the caller's TensorFlow runs eagerly. Close it, or use it in a `with`.
+A learner needs no flags and no data folder, and its caller need not know TensorFlow. It has a graph
+and a session of its own: several learners can be open at once, and it does not matter whether the
+caller's TensorFlow runs eagerly. Close a learner in the end, or use it in a `with`.
 """
 
 from hypertransformer.learners.continual import ContinualLearner

@@ -1,5 +1,6 @@
-"""The Continual HyperTransformer as a classifier: tasks come one after the other, their images are
-not kept.
+"""The Continual HyperTransformer as a classifier.
+
+Tasks are learned one after the other, and their images are not kept.
 """
 
 from __future__ import annotations
@@ -20,20 +21,30 @@ from hypertransformer.learners.trained import Trained
 
 
 class ContinualLearner(Learner):
-  """ContinualLearner(checkpoint): a model trained with --continual_scenario (arXiv 2301.04584)
-  learns task after task.
+  """A Continual HyperTransformer (arXiv 2301.04584), which learns one task after the other.
 
-  checkpoint and images: as for FewShotLearner, with the same note on batch norm. What it remembers
-  are the weights of its CNN and one prototype per class and task; images are not kept. Any number
-  of tasks can be learned. Its scenario is the one it was trained in:
-    task_incremental: predict() is told the task; labels may come again in other tasks.
-    class_incremental: predict() chooses among the classes of all tasks so far; each class belongs
-      to one task.
-    mini_batch: learn() gets one piece of a support set after the other, each with all K classes.
+  Its model must have been trained with `--continual_scenario`. It remembers the weights of its CNN,
+  and a prototype for each class of each task; images are not kept. It can learn any number of
+  tasks. Images are as for `FewShotLearner`, and what is said there of batch norm holds here too.
+
+  Its scenario is the one that it was trained in:
+
+  - `task_incremental`: `predict` is told the task. Labels may come again in other tasks.
+  - `class_incremental`: `predict` chooses among the classes of all tasks so far. Each class belongs
+    to one task.
+  - `mini_batch`: `learn` gets one piece of a support set after the other, each with all K classes.
   """
 
   def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
-    """Raises InputError."""
+    """Opens a checkpoint. Nothing is learned then.
+
+    Args:
+      checkpoint: its path without `.index`, such as `logs/model-20000`; or its folder, for the
+        newest checkpoint in it. The file `flags.json` of the training must be beside it.
+
+    Raises:
+      InputError: the checkpoint cannot be read or used.
+    """
     super().__init__(checkpoint)
     assert self._trained.continual is not None
     self._config = self._trained.continual
@@ -41,19 +52,26 @@ class ContinualLearner(Learner):
 
   @property
   def scenario(self) -> str:
-    """task_incremental, class_incremental or mini_batch."""
+    """The scenario: task_incremental, class_incremental or mini_batch."""
     return self._config.scenario
 
   @property
   def num_tasks(self) -> int:
-    """Tasks (mini_batch: pieces) learned so far."""
+    """How many tasks (in mini_batch: pieces) have been learned so far."""
     return len(self._memory.prototypes)
 
   def learn(self, images: Any, labels: Any) -> None:
-    """Learns one task from its support set: new weights from the old ones, and prototypes of its K
-    classes.
+    """Learns one task from its support set.
 
-    labels: see FewShotLearner.fit. Raises InputError, and then has learned nothing.
+    The CNN gets new weights, which are made from the old ones and the support set, and each of the
+    K classes of the task gets a prototype.
+
+    Args:
+      images: the support images of the task.
+      labels: a label for each image; see `FewShotLearner.fit`.
+
+    Raises:
+      InputError: images or labels cannot be used. Nothing is learned then.
     """
     support = self._pixels(images, 'support images')
     found = inputs.labels(labels, len(support))
@@ -65,16 +83,37 @@ class ContinualLearner(Learner):
     )
 
   def predict(self, images: Any, task: int | None = None) -> np.ndarray:
-    """The label of each image [n], in the terms of `learn`; the images together are one batch (see
-    FewShotLearner).
+    """Predicts the label of each image.
 
-    task: in task_incremental the number of the images' task, from 0; otherwise None.
+    The images together are one query batch; see `FewShotLearner` for what this means.
+
+    Args:
+      images: the query images.
+      task: in task_incremental the number of their task, counted from 0; otherwise None.
+
+    Returns:
+      Labels as they were given to `learn`, [n].
+
+    Raises:
+      InputError: images or task cannot be used, or nothing is learned yet.
     """
     return self.labels(task)[self.scores(images, task).argmax(axis=1)]
 
   def scores(self, images: Any, task: int | None = None) -> np.ndarray:
-    """float32 [n, C]: minus the squared distance to each prototype (with
-    continual_loss=cross_entropy: logits); columns as in `labels(task)`.
+    """Computes a score of each image for each class, as one query batch.
+
+    A score is minus the squared distance of the CNN's output to the prototype of the class. If the
+    model was trained with `--continual_loss=cross_entropy`, it is a logit.
+
+    Args:
+      images: the query images.
+      task: see `predict`.
+
+    Returns:
+      Scores, float32 [n, number of classes], with the columns in the order of `labels(task)`.
+
+    Raises:
+      InputError: images or task cannot be used, or nothing is learned yet.
     """
     known = self._known(task)
     query = self._pixels(images, 'query images')
@@ -83,7 +122,17 @@ class ContinualLearner(Learner):
     return self._engine.scores(query, self._memory.blocks, known)
 
   def labels(self, task: int | None = None) -> np.ndarray:
-    """[C]: what can be predicted, in the order of the columns of `scores`."""
+    """The labels that can be predicted, in the order of the columns of `scores`.
+
+    Args:
+      task: see `predict`.
+
+    Returns:
+      Labels as they were given to `learn`, [number of classes].
+
+    Raises:
+      InputError: the task cannot be used, or nothing is learned yet.
+    """
     self._require_task(task)
     classes = self._memory.classes
     if self.scenario == 'class_incremental':
@@ -91,13 +140,26 @@ class ContinualLearner(Learner):
     return inputs.as_array(classes[-1 if task is None else task])
 
   def weights(self) -> dict[str, np.ndarray]:
-    """The CNN's variables as it uses them now, {'layer_1/conv/kernel': array, ...}."""
+    """The variables of the CNN as it uses them now, generated or trained.
+
+    Returns:
+      Arrays by name, such as 'layer_1/conv/kernel'.
+
+    Raises:
+      InputError: nothing is learned yet.
+    """
     self._require_learned()
     return self._engine.weights(self._memory.blocks)
 
   def prototypes(self) -> np.ndarray:
-    """float32 [T, K, units]: those of each task (mini_batch: piece), as they were made when it was
-    learned.
+    """The prototypes of each task (in mini_batch: piece), as they were made when it was learned.
+
+    Returns:
+      float32 [tasks learned so far, K, outputs of the CNN].
+
+    Raises:
+      InputError: nothing is learned yet, or the model has no prototypes, because it was trained
+        with `--continual_loss=cross_entropy`.
     """
     self._require_learned()
     if not self._config.prototypical:
@@ -105,17 +167,30 @@ class ContinualLearner(Learner):
     return np.stack(self._memory.prototypes)
 
   def save(self, path: str | os.PathLike[str]) -> None:
-    """Writes what was learned (not the model) to one .npz file, in whole or not at all. Raises
-    InputError.
+    """Writes what was learned to an .npz file; the model itself is not in it.
+
+    The file is written as a whole or not at all.
+
+    Args:
+      path: the file.
+
+    Raises:
+      InputError: the file cannot be written, a label is of a type that cannot be saved, or nothing
+        is learned yet.
     """
     self._require_learned()
     memory_lib.write(self._memory, pathlib.Path(path), self._engine.fingerprint())
 
   def load(self, path: str | os.PathLike[str]) -> None:
-    """Goes on from what another learner of the same checkpoint saved, in place of what was learned
-    so far.
+    """Reads what a learner of the same checkpoint has saved, to go on from there.
 
-    Raises InputError, and then keeps what it has.
+    It takes the place of all that was learned so far.
+
+    Args:
+      path: a file that `save` has written.
+
+    Raises:
+      InputError: the file cannot be used. The learner then keeps what it had learned.
     """
     model = self._trained.model
     self._memory = memory_lib.read(
@@ -126,7 +201,10 @@ class ContinualLearner(Learner):
     )
 
   def _classes(self, classes: list[Hashable]) -> list[Hashable]:
-    """The classes of a new task as the model is to number them, after a look at the earlier tasks."""
+    """The classes of a new task, in the order in which the model is to number them.
+
+    Raises InputError if they do not go together with those of the earlier tasks.
+    """
     earlier = {label: number for number, task in enumerate(self._memory.classes) for label in task}
     again = [label for label in classes if label in earlier]
     if self.scenario == 'class_incremental' and again:
@@ -146,7 +224,7 @@ class ContinualLearner(Learner):
     return self._memory.classes[0]
 
   def _known(self, task: int | None) -> np.ndarray:
-    """The prototypes [C, units] that images are compared with."""
+    """The prototypes [classes, outputs] that images are compared with."""
     self._require_task(task)
     kept = self._memory.prototypes
     if task is not None:
@@ -154,21 +232,23 @@ class ContinualLearner(Learner):
     return np.concatenate(kept) if self.scenario == 'class_incremental' else np.mean(kept, axis=0)
 
   def _require_learned(self) -> None:
+    """Raises InputError if nothing is learned yet."""
     if not self.num_tasks:
       raise InputError('nothing is learned yet: call learn(images, labels), or load(path), first.')
 
   def _require_task(self, task: int | None) -> None:
+    """Raises InputError if the scenario needs another `task`, or nothing is learned yet."""
     self._require_learned()
     needed = self.scenario == 'task_incremental'
     if needed and task is None:
       raise InputError(
-        f'task is not given: with continual_scenario=task_incremental say of which task the images are, '
-        f'0..{self.num_tasks - 1}.'
+        'task is not given: with continual_scenario=task_incremental say of which task the images '
+        f'are, 0..{self.num_tasks - 1}.'
       )
     if not needed and task is not None:
       raise InputError(
-        f'task is {task!r}, but with continual_scenario={self.scenario} the task of an image is not '
-        'known: leave it out.'
+        f'task is {task!r}, but with continual_scenario={self.scenario} the task of an image is '
+        'not known: leave it out.'
       )
     whole = isinstance(task, int | np.integer) and not isinstance(task, bool)
     if needed and not (whole and 0 <= task < self.num_tasks):  # type: ignore[operator]
@@ -182,7 +262,7 @@ class ContinualLearner(Learner):
       )
     if found.continual.method == 'merged_hypertransformer':
       raise InputError(
-        f'checkpoint {found.prefix} is of continual_method=merged_hypertransformer, which needs the '
-        'images of all tasks at once and so cannot learn one after the other: use one of '
+        f'checkpoint {found.prefix} is of continual_method=merged_hypertransformer, which needs '
+        'the images of all tasks at once and so cannot learn one after the other: use one of '
         'continual_hypertransformer or constant_protonet.'
       )

@@ -1,4 +1,4 @@
-"""The trained model, one step at a time, in a graph and a session of its own."""
+"""Runs a trained model one step at a time, in a graph and a session of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,16 @@ from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
 from hypertransformer.settings import changes, flags_file
 
-Blocks = dict[str, np.ndarray]
+Blocks = dict[str, np.ndarray]  # the weight blocks [B, b] of each generated layer, by its name
 
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-  """What a support set gives. blocks: [B, b] by layer name, trained parts included; means: [K,
-  outputs], the mean of the CNN's outputs over the support images of each class.
+  """What is learned from a support set.
+
+  Attributes:
+    blocks: the weight blocks of the CNN, trained parts included.
+    means: the mean output of the CNN over the support images of each class, [K, outputs].
   """
 
   blocks: Blocks
@@ -34,10 +37,14 @@ class Learned:
 
 
 class Engine:
-  """Placeholders instead of episodes; the same model code as in training."""
+  """Runs the code of the model on arrays of the caller, in place of episodes."""
 
   def __init__(self, trained: Trained) -> None:
-    """Raises InputError where the checkpoint does not fit its flags."""
+    """Builds the graph and restores the checkpoint.
+
+    Raises:
+      InputError: the checkpoint does not fit the flags beside it.
+    """
     self._trained = trained
     self._constant = (
       trained.continual is not None and trained.continual.method == 'constant_protonet'
@@ -61,11 +68,18 @@ class Engine:
       )
       self._build(model, image_ops.normalise(self._images, trained.image_shape[0]))
       self._variables = tf.global_variables()
-      _require_match(trained.prefix, self._variables)
+      checkpoints.require_match(
+        trained.prefix,
+        self._variables,
+        f'and the {flags_file.FLAGS_FILE} beside it are not of the same model, or not of this '
+        'version of the package',
+        'Take both from one training folder.',
+      )
       self._session = tf.Session(config=sessions.config(tf.get_default_graph()))
       tf.train.Saver(self._variables).restore(self._session, trained.prefix)
 
   def _build(self, model: HyperTransformer, images: tf.Tensor) -> None:
+    """Builds all that can be asked for; the images are those of a support set or of queries."""
     support = Support(images, self._labels)
     weights, means = (
       continual.embed_task(model, support)
@@ -81,31 +95,48 @@ class Engine:
     self._rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
 
   def no_blocks(self) -> Blocks:
-    """theta_0."""
+    """The weight blocks before the first task: zeros."""
     return {
       name: np.zeros(place.shape.as_list(), np.float32) for name, place in self._blocks.items()
     }
 
   def learn(self, images: np.ndarray, labels: np.ndarray, before: Blocks) -> Learned:
-    """images float32 [n, S, S, C] in 0..255, labels int [n] in 0..K-1; before: theta_{t-1}."""
+    """Learns from one support set.
+
+    Args:
+      images: the support images, float32 [n, S, S, C], in 0..255.
+      labels: their labels, int [n], in 0..K-1.
+      before: the weight blocks that the earlier tasks have left; {} if the model does not learn
+        sequences of tasks.
+    """
     fed = {self._images: images, self._labels: labels, **self._fed(before)}
     return Learned(*self._run(self._learned, fed))
 
   def outputs(self, images: np.ndarray, blocks: Blocks) -> np.ndarray:
-    """float32 [n, outputs] of the CNN, with the batch statistics of these images."""
+    """The outputs of the CNN with these weight blocks, float32 [n, outputs].
+
+    Batch norm uses the statistics of these images, float32 [n, S, S, C], in 0..255.
+    """
     return self._run(self._outputs, {self._images: images, **self._fed(blocks)})
 
   def scores(self, images: np.ndarray, blocks: Blocks, known: np.ndarray) -> np.ndarray:
-    """float32 [n, C]: minus the squared distances of the CNN's outputs to prototypes [C, outputs]."""
+    """Minus the squared distance of the CNN's outputs to each prototype, float32 [n, classes].
+
+    Args:
+      images: float32 [n, S, S, C], in 0..255.
+      blocks: the weight blocks of the CNN.
+      known: the prototypes, [classes, outputs].
+    """
     return self._run(self._scores, {self._images: images, self._known: known, **self._fed(blocks)})
 
   def weights(self, blocks: Blocks) -> dict[str, np.ndarray]:
-    """Every variable of the CNN as it uses it, generated or trained, as 'layer_1/conv/kernel'."""
+    """The variables of the CNN as it uses them, by names such as 'layer_1/conv/kernel'."""
     return self._run(self._rows, self._fed(blocks))
 
   def fingerprint(self) -> str:
-    """Of the model's settings and variables: what was learned by one model means nothing to
-    another.
+    """A digest of the model's settings and variables.
+
+    What one model has learned means nothing to another, and this tells them apart.
     """
     values = changes.changed_model_flags(self._trained.values)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
@@ -115,11 +146,12 @@ class Engine:
     return digest.hexdigest()
 
   def close(self) -> None:
-    """Frees the session. May be called again."""
+    """Closes the session. It may be called several times."""
     self._closed = True
     self._session.close()
 
   def _fed(self, blocks: Mapping[str, np.ndarray]) -> dict[tf.Tensor, np.ndarray]:
+    """What is to be fed for these weight blocks."""
     return {self._blocks[name]: value for name, value in blocks.items()}
 
   def _run(self, fetches: Any, fed: Mapping[tf.Tensor, np.ndarray]) -> Any:
@@ -132,8 +164,9 @@ class Engine:
 
 @contextlib.contextmanager
 def _sizes_are_numbers() -> Iterator[None]:
-  """What models are built in, also where the caller has switched TensorFlow back to TF1
-  (tf.disable_v2_behavior).
+  """Makes the sizes in a TensorShape ints for a time, which building a model relies on.
+
+  They are not ints if the caller has switched to TensorFlow 1 (tf.disable_v2_behavior).
   """
   switched = not isinstance(tf.TensorShape([1])[0], int)
   if switched:
@@ -143,12 +176,3 @@ def _sizes_are_numbers() -> Iterator[None]:
   finally:
     if switched:
       tf.disable_v2_tensorshape()
-
-
-def _require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
-  mismatch = checkpoints.compare(prefix, variables)
-  if mismatch:
-    raise InputError(
-      f'checkpoint {prefix} and the {flags_file.FLAGS_FILE} beside it are not of the same model, or '
-      f'not of this version of the package: {mismatch}. Take both from one training folder.'
-    )

@@ -1,4 +1,4 @@
-"""The HyperTransformer as a classifier: a CNN from one support set."""
+"""The HyperTransformer as a classifier: it generates a CNN from one support set."""
 
 from __future__ import annotations
 
@@ -15,27 +15,36 @@ from hypertransformer.learners.trained import Trained
 
 
 class FewShotLearner(Learner):
-  """FewShotLearner(checkpoint): a trained HyperTransformer (arXiv 2201.04182) that learns new
-  classes from few images.
+  """A trained HyperTransformer (arXiv 2201.04182), which learns new classes from few images.
 
-  checkpoint: its path without .index ('logs/model-20000') or its folder, for the newest; flags.json
-  is beside it. Images are [n, S, S, C], or [n, S, S] for one channel, in 0..255 (uint8, or any
-  other type of number) and of the size that the model was trained on. Whatever cannot be used
-  raises hypertransformer.errors.InputError.
+  Images are arrays [n, height, width, channels], or [n, height, width] if there is one channel.
+  Pixels are in 0..255, as uint8 or as any other type of number, and images have the size that the
+  model was trained on (`image_shape`). Whatever cannot be used raises
+  `hypertransformer.errors.InputError`.
 
-  Batch norm uses the statistics of each call's images, as in the paper and the evaluator: what is
-  predicted for an image depends on the others that are given with it. Give a batch like those of
-  training (several classes, tens of images), and compare accuracies at equal batch sizes.
+  Batch norm uses the statistics of the images of each call, as in the paper and in the evaluator.
+  So what is predicted for an image depends on the others that are given with it. Give a batch like
+  those of training (several classes, tens of images), and compare accuracies at equal batch sizes.
   """
 
   _learned: tuple[list[Hashable], Blocks] | None = None
 
   def fit(self, images: Any, labels: Any) -> FewShotLearner:
-    """Learns from a support set, and forgets an earlier one. Returns itself.
+    """Learns from a support set, and forgets an earlier one.
 
-    labels: one per image, of exactly K = num_labels distinct kinds: whole numbers, names, anything
-    hashable. The model numbers classes 0..K-1: whole numbers by size, others as they appear, and is
-    not quite the same for each order.
+    The model numbers the classes from 0 to K - 1: whole numbers in the order of their size, other
+    labels in the order in which they appear. In another order its results differ a little.
+
+    Args:
+      images: the support images.
+      labels: a label for each image: whole numbers, names, or anything else that is hashable. There
+        must be exactly K = `num_labels` different ones.
+
+    Returns:
+      The learner itself.
+
+    Raises:
+      InputError: images or labels cannot be used. The learner then keeps what it had learned.
     """
     support = self._pixels(images, 'support images')
     found = inputs.labels(labels, len(support))
@@ -44,24 +53,56 @@ class FewShotLearner(Learner):
     return self
 
   def predict(self, images: Any) -> np.ndarray:
-    """The label of each image [n], in the terms of `fit`; the images together are one query batch
-    (see the class).
+    """Predicts the label of each image.
+
+    The images together are one query batch; see the class for what this means.
+
+    Args:
+      images: the query images.
+
+    Returns:
+      Labels as they were given to `fit`, [n].
+
+    Raises:
+      InputError: the images cannot be used, or nothing is learned yet.
     """
     return self.labels()[self.scores(images).argmax(axis=1)]
 
   def scores(self, images: Any) -> np.ndarray:
-    """float32 [n, K]: the logits of each image; columns as in `labels()`."""
+    """Computes the logits of each image, as one query batch.
+
+    Args:
+      images: the query images.
+
+    Returns:
+      Logits, float32 [n, K], with the columns in the order of `labels()`.
+
+    Raises:
+      InputError: the images cannot be used, or nothing is learned yet.
+    """
     return self._engine.outputs(self._pixels(images, 'query images'), self._fitted()[1])
 
   def labels(self) -> np.ndarray:
-    """[K]: the labels given to `fit`, in the order of the columns of `scores`."""
+    """The different labels that were given to `fit`, [K], in the order of the columns of `scores`.
+
+    Raises:
+      InputError: nothing is learned yet.
+    """
     return inputs.as_array(self._fitted()[0])
 
   def weights(self) -> dict[str, np.ndarray]:
-    """The CNN's variables as it uses them, {'layer_1/conv/kernel': array, ...}."""
+    """The variables of the CNN as it uses them, generated or trained.
+
+    Returns:
+      Arrays by name, such as 'layer_1/conv/kernel'.
+
+    Raises:
+      InputError: nothing is learned yet.
+    """
     return self._engine.weights(self._fitted()[1])
 
   def _fitted(self) -> tuple[list[Hashable], Blocks]:
+    """The classes in the model's order, and the weight blocks. Raises InputError before `fit`."""
     if self._learned is None:
       raise InputError('nothing is learned yet: call fit(images, labels) with a support set first.')
     return self._learned
@@ -69,6 +110,6 @@ class FewShotLearner(Learner):
   def _require_kind(self, found: Trained) -> None:
     if found.continual is not None:
       raise InputError(
-        f'checkpoint {found.prefix} was trained with continual_scenario={found.continual.scenario}: '
-        'open it by ContinualLearner.'
+        f'checkpoint {found.prefix} was trained with '
+        f'continual_scenario={found.continual.scenario}: open it by ContinualLearner.'
       )

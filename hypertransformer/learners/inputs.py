@@ -1,5 +1,6 @@
-"""What callers give, checked: images and labels. Every function here raises InputError for what
-cannot be meant.
+"""Checks the images and labels that callers give, and converts them for the model.
+
+The functions raise InputError for what the caller cannot have meant.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ import numpy as np
 
 from hypertransformer.errors import InputError
 
-SIMPLE = (bool, int, float, str)  # labels that arrays and files can hold as they are
+SIMPLE = (bool, int, float, str)  # types of labels that arrays and files can hold
 
 
 def pixels(images: Any, image_shape: tuple[int, int, int], name: str) -> np.ndarray:
-  """images [n, S, S, C], or [n, S, S] where C = 1: any whole or floating type, 0..255 -> float32
-  [n, S, S, C].
+  """Checks images and makes them a float array.
 
-  name: of the images, for messages.
+  Args:
+    images: [n, S, S, C], or [n, S, S] if C is 1, in 0..255, of any type of whole or floating
+      numbers.
+    image_shape: S, S and C of the model.
+    name: what the images are, for messages.
+
+  Returns:
+    float32 [n, S, S, C], in 0..255.
   """
   expected = f'[n, {", ".join(map(str, image_shape))}]'
   try:
@@ -45,14 +52,18 @@ def pixels(images: Any, image_shape: tuple[int, int, int], name: str) -> np.ndar
 
 
 def _shape_hint(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> str:
+  """The end of a message about images of this shape: what to do."""
   if shape in (image_shape, image_shape[:2]):
     return ': of a single image make a batch by image[None].'
   if len(shape) in (3, 4) and shape[1:3] == image_shape[:2]:
-    return f': give images with {image_shape[-1]} channels ({"grey" if image_shape[-1] == 1 else "colour"}).'
-  return f': resize images to {image_shape[0]} x {image_shape[1]} pixels first, as the training data was.'
+    colours = 'grey' if image_shape[-1] == 1 else 'colour'
+    return f': give images with {image_shape[-1]} channels ({colours}).'
+  size = f'{image_shape[0]} x {image_shape[1]}'
+  return f': resize images to {size} pixels first, as the training data was.'
 
 
 def _check_range(array: np.ndarray, name: str) -> None:
+  """Raises InputError for values that are not pixels in 0..255."""
   low, high = array.min(), array.max()
   if not (np.isfinite(low) and np.isfinite(high)):
     raise InputError(f'{name} hold values that are no numbers (NaN or infinite); expected 0..255.')
@@ -68,7 +79,12 @@ def _check_range(array: np.ndarray, name: str) -> None:
 
 
 def labels(given: Any, count: int) -> list[Hashable]:
-  """One hashable label for each of `count` images, as plain Python values."""
+  """Checks labels and makes them a list of plain Python values.
+
+  Args:
+    given: one hashable label for each image, in a list, an array or the like.
+    count: the number of images.
+  """
   if isinstance(given, np.ndarray):
     if given.ndim != 1:
       raise InputError(
@@ -88,19 +104,25 @@ def labels(given: Any, count: int) -> list[Hashable]:
 
 
 def _check_label(number: int, label: Any) -> None:
+  """Raises InputError for something that is no label; number: its place, counted from 0."""
   if not isinstance(label, Hashable):
     raise InputError(
-      f'label {number} is {label!r}; expected something that can be told apart, such as a whole number '
-      'or a name.'
+      f'label {number} is {label!r}; expected something that can be told apart, such as a whole '
+      'number or a name.'
     )
   if label is None or (isinstance(label, float) and math.isnan(label)):
     raise InputError(f'label {number} is {label}; every image needs a label.')
 
 
 def classes(found: Sequence[Hashable], num_labels: int) -> list[Hashable]:
-  """The distinct labels, which must be num_labels, in the order in which the model numbers them:
-  whole numbers by size, so that 0..K-1 are what they are in training; others as they appear, so
-  that a name has no influence.
+  """The classes of a support set, in the order in which the model numbers them.
+
+  If all are whole numbers, they are ordered by size, so that 0..K-1 are the same for the model as
+  in training. Other labels are in the order in which they appear, so that a name has no influence.
+
+  Args:
+    found: the labels of the support images.
+    num_labels: K; there must be exactly so many classes.
   """
   distinct = list(dict.fromkeys(found))
   if len(distinct) != num_labels:
@@ -113,13 +135,16 @@ def classes(found: Sequence[Hashable], num_labels: int) -> list[Hashable]:
 
 
 def numbers(found: Sequence[Hashable], among: Sequence[Hashable]) -> np.ndarray:
-  """int32 [n]: the place of each label among the classes."""
+  """The place of each label among the classes, int32 [n]."""
   places = {label: place for place, label in enumerate(among)}
   return np.array([places[label] for label in found], np.int32)
 
 
 def as_array(names: Sequence[Hashable]) -> np.ndarray:
-  """Labels as an array: of their own type where all have one that arrays know, else of objects."""
+  """Labels as an array [n].
+
+  It has the type of the labels if they all have the same simple one; else it is of objects.
+  """
   kinds = {type(name) for name in names}
   if len(kinds) == 1 and kinds <= set(SIMPLE):
     return np.array(names)

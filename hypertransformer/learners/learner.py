@@ -1,4 +1,4 @@
-"""What both learners have in common."""
+"""What both learners have in common: a checkpoint that is opened, and closed again."""
 
 from __future__ import annotations
 
@@ -16,34 +16,43 @@ Self = TypeVar('Self', bound='Learner')
 
 
 class Learner:
-  """A checkpoint that is opened, and closed again."""
+  """A classifier made from a checkpoint."""
 
   def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
+    """Opens a checkpoint.
+
+    Args:
+      checkpoint: its path without `.index`, such as `logs/model-20000`; or its folder, for the
+        newest checkpoint in it. The file `flags.json` of the training must be beside it.
+
+    Raises:
+      InputError: the checkpoint cannot be read or used.
+    """
     found = trained.find(checkpoint)
     self._require_kind(found)
     self._trained = found
     self._engine = Engine(found)
 
   def _require_kind(self, found: Trained) -> None:
-    """Raises InputError for a checkpoint that this class cannot use."""
+    """Raises InputError for a checkpoint of a model that this class cannot use."""
 
   @property
   def checkpoint(self) -> str:
-    """The path of the checkpoint in use, without .index."""
+    """The path of the checkpoint in use, without `.index`."""
     return self._trained.prefix
 
   @property
   def num_labels(self) -> int:
-    """K: classes of a task."""
+    """K, the number of classes of a task."""
     return self._trained.model.num_labels
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
-    """(height, width, channels) of the images that it takes."""
+    """Height, width and channels of the images that the model takes."""
     return self._trained.image_shape
 
   def close(self) -> None:
-    """Frees what it holds; a `with` does so at its end."""
+    """Frees what the learner holds. A `with` does so at its end."""
     self._engine.close()
 
   def __enter__(self: Self) -> Self:
@@ -58,4 +67,5 @@ class Learner:
     self.close()
 
   def _pixels(self, images: Any, name: str) -> np.ndarray:
+    """The images as the model takes them; see inputs.pixels."""
     return inputs.pixels(images, self.image_shape, name)

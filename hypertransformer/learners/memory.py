@@ -1,4 +1,4 @@
-"""What a continual learner remembers, and the file it can be kept in."""
+"""What a continual learner remembers, and the file that it can be saved to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypertransformer.learners.engine import Blocks
 
 VERSION = 1
 BLOCKS = 'blocks/'
-# What NumPy raises for a file that is no .npz, is cut, or holds something else.
+# What NumPy can raise for a file that is not an .npz file, was cut off, or holds something else.
 READ_ERRORS = (
   OSError,
   ValueError,
@@ -33,8 +33,12 @@ READ_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-  """blocks: theta_t by layer name. prototypes: [K, outputs] of each task (mini_batch: piece)
-  learned so far. classes: the caller's K labels of each task.
+  """What a continual learner remembers of the tasks learned so far.
+
+  Attributes:
+    blocks: the weight blocks after the last task.
+    prototypes: those of each task (in mini_batch: of each piece), [K, outputs].
+    classes: the K labels of each task as the caller has given them, in the model's order.
   """
 
   blocks: Blocks
@@ -43,12 +47,21 @@ class Memory:
 
 
 def write(memory: Memory, path: pathlib.Path, fingerprint: str) -> None:
-  """Writes an .npz file without pickles, atomically. Raises InputError."""
+  """Writes a memory to an .npz file without pickles, as a whole or not at all.
+
+  Args:
+    memory: must be of one task at least.
+    path: the file.
+    fingerprint: tells which model has learned it; see Engine.fingerprint.
+
+  Raises:
+    InputError: a label is of a type that cannot be saved, or the file cannot be written.
+  """
   for label in (label for task in memory.classes for label in task):
     if type(label) not in inputs.SIMPLE:
       raise InputError(
-        f'label {label!r} cannot be saved: only whole numbers, text, floating numbers and truth values '
-        'can. Learn with such labels.'
+        f'label {label!r} cannot be saved: only whole numbers, text, floating numbers and truth '
+        'values can. Learn with such labels.'
       )
   text = json.dumps({'version': VERSION, 'fingerprint': fingerprint, 'classes': memory.classes})
   arrays = {f'{BLOCKS}{name}': block for name, block in memory.blocks.items()}
@@ -62,12 +75,19 @@ def write(memory: Memory, path: pathlib.Path, fingerprint: str) -> None:
     )
 
 
-def read(path: pathlib.Path, fingerprint: str, like: Memory, means: tuple[int, int]) -> Memory:
-  """The memory in a file that `write` wrote for the model of this fingerprint. like: blocks of the
-  right shapes.
-  means: (K, outputs), the shape of the prototypes of a task.
+def read(
+  path: pathlib.Path, fingerprint: str, like: Memory, prototype_shape: tuple[int, int]
+) -> Memory:
+  """Reads a memory from a file that `write` has written.
 
-  Raises InputError.
+  Args:
+    path: the file.
+    fingerprint: that of the model which is to go on; the memory must be of the same model.
+    like: a memory of this model. The blocks that are read must have the shapes of its blocks.
+    prototype_shape: K and the number of outputs, the shape of the prototypes of a task.
+
+  Raises:
+    InputError: the file is missing or damaged, or of another model or version.
   """
   try:
     with np.load(path, allow_pickle=False) as file:
@@ -90,23 +110,24 @@ def read(path: pathlib.Path, fingerprint: str, like: Memory, means: tuple[int, i
     )
   if of != fingerprint:
     raise InputError(
-      f'{path} was saved by a learner of another checkpoint or of other settings: open the checkpoint '
-      'that it was saved with, or learn the tasks anew.'
+      f'{path} was saved by a learner of another checkpoint or of other settings: open the '
+      'checkpoint that it was saved with, or learn the tasks anew.'
     )
-  if not _shaped_like(memory, like, means):
+  if not _shaped_like(memory, like, prototype_shape):
     raise InputError(
       f'{path} is damaged: its arrays are not those of its model. Learn the tasks anew.'
     )
   return memory
 
 
-def _shaped_like(memory: Memory, like: Memory, means: tuple[int, int]) -> bool:
+def _shaped_like(memory: Memory, like: Memory, prototype_shape: tuple[int, int]) -> bool:
+  """Whether all arrays and lists of a memory are such as `read` expects them."""
   arrays = [*memory.blocks.values(), *memory.prototypes]
   return (
     {name: block.shape for name, block in memory.blocks.items()}
     == {name: block.shape for name, block in like.blocks.items()}
     and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
     and 0 < len(memory.classes) == len(memory.prototypes)
-    and all(len(classes) == means[0] for classes in memory.classes)
-    and all(one.shape == means for one in memory.prototypes)
+    and all(len(classes) == prototype_shape[0] for classes in memory.classes)
+    and all(one.shape == prototype_shape for one in memory.prototypes)
   )

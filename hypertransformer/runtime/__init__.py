@@ -1,1 +1,1 @@
-"""What training, evaluation, learners and parity share: sessions, checkpoints, summaries."""
+"""What all that runs a model has in common: sessions, checkpoints and summaries."""

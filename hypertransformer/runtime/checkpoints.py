@@ -1,4 +1,7 @@
-"""Checkpoints on disk: which there are, whether they can be read, whether they fit a model."""
+"""Checkpoints on disk: which there are, whether they can be read, and whether they fit a model.
+
+A checkpoint is named by its prefix: its path without ending, such as logs/model-20000.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,25 @@ from absl import logging
 from hypertransformer import errors
 
 BASENAME = 'model'
-KEEP = 3
-KEEP_EVERY_HOURS = 3
-# What TensorFlow raises for a broken checkpoint; which of them, depends on its version.
+KEEP = 3  # so many of the newest checkpoints are kept
+KEEP_EVERY_HOURS = 3  # besides these, one checkpoint in so many hours is kept for good
+# What TensorFlow can raise for a damaged checkpoint; versions of TensorFlow differ in this.
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError)
 PATTERN_CHARACTERS = '*?[\\'
 _NUMBERED = re.compile(r'.*/model-(\d+)\.index')
 
 
 def require_plain(path: str, flag: str) -> None:
-  """Raises InputError for a path that TensorFlow would take for a pattern: it could save there, but
-  never read.
+  """Refuses a path that TensorFlow would take for a pattern.
+
+  TensorFlow could save checkpoints there, but would never find them again.
+
+  Args:
+    path: the path.
+    flag: the flag or argument that gave it, for the message.
+
+  Raises:
+    InputError: there is a character of patterns in the path.
   """
   found = sorted(set(path) & set(PATTERN_CHARACTERS))
   if found:
@@ -36,7 +47,7 @@ def require_plain(path: str, flag: str) -> None:
 
 
 def find(folder: str) -> dict[int, str]:
-  """{step: prefix} of the checkpoints `model-<step>` in a folder, by rising step."""
+  """The checkpoints `model-<step>` in a folder: their prefixes by step, the smallest step first."""
   matches = map(
     _NUMBERED.fullmatch, glob.glob(os.path.join(glob.escape(folder), f'{BASENAME}-*.index'))
   )
@@ -47,7 +58,10 @@ def find(folder: str) -> dict[int, str]:
 
 
 def unreadable(prefix: str) -> str:
-  """Why a checkpoint cannot be read, '' if it can. Reads all of it: a cut file shows only then."""
+  """Why a checkpoint cannot be read, '' if it can.
+
+  All of it is read, since a file that was cut off is not noticed before.
+  """
   try:
     reader = tf.train.load_checkpoint(prefix)
     for name in reader.get_variable_to_shape_map():
@@ -58,8 +72,9 @@ def unreadable(prefix: str) -> str:
 
 
 def newest(folder: str) -> str | None:
-  """Prefix of the newest checkpoint that can be read, or None. An unreadable one is skipped with a
-  warning.
+  """The prefix of the newest checkpoint in a folder that can be read; None if there is none.
+
+  Newer ones that cannot be read are skipped, each with a warning.
   """
   prefixes = list(find(folder).values())
   while prefixes:
@@ -73,8 +88,14 @@ def newest(folder: str) -> str | None:
 
 
 def locate(path: str, name: str) -> str:
-  """Prefix of the checkpoint at `path`, or of the newest in the folder `path`. name: of the flag or
-  argument that gave it. Raises InputError if there is none that can be read.
+  """The prefix of a checkpoint that a person has named.
+
+  Args:
+    path: a prefix, or a folder; in a folder the newest checkpoint that can be read is taken.
+    name: the flag or argument that gave the path, for messages.
+
+  Raises:
+    InputError: there is no checkpoint that can be read.
   """
   require_plain(path, name)
   if os.path.isdir(path):
@@ -100,22 +121,31 @@ def locate(path: str, name: str) -> str:
 
 
 def repair_state(folder: str, prefix: str | None) -> None:
-  """Sees to it that TensorFlow's `checkpoint` file, from which sessions restore, names this
-  checkpoint; None: that there is no such file.
+  """Makes TensorFlow's file `checkpoint` name this checkpoint as the newest.
+
+  Sessions restore the checkpoint that is named there.
+
+  Args:
+    folder: the folder of the run.
+    prefix: the checkpoint. If it is None, the file is deleted.
   """
   if prefix is None:
     pathlib.Path(folder, 'checkpoint').unlink(missing_ok=True)
     return
   state = tf.train.get_checkpoint_state(folder)
   if state is None or state.model_checkpoint_path != prefix:
-    # The saver deletes what is listed beyond KEEP: those kept for good (one per 3 hours) must not
-    # be.
+    # The saver deletes the oldest ones of those that are listed, until KEEP are left. So the
+    # checkpoints that are kept for good must not be listed.
     others = [each for each in find(folder).values() if each != prefix][1 - KEEP :]
     tf.train.update_checkpoint_state(folder, prefix, all_model_checkpoint_paths=[*others, prefix])
 
 
 def global_step(prefix: str) -> int:
-  """The number of updates in a checkpoint. Raises InputError if it has none or cannot be read."""
+  """The number of updates that a checkpoint has seen.
+
+  Raises:
+    InputError: the checkpoint cannot be read, or is not one of a training run.
+  """
   try:
     return int(tf.train.load_checkpoint(prefix).get_tensor('global_step'))
   except READ_ERRORS as error:
@@ -127,7 +157,12 @@ def global_step(prefix: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Mismatch:
-  """Variables that a checkpoint lacks, and those of another shape ('name: has ..., needs ...')."""
+  """What keeps a checkpoint from being restored into variables. It is false if nothing does.
+
+  Attributes:
+    missing: the names of variables that the checkpoint does not have.
+    reshaped: variables that it has with another shape, as 'name: has [2], needs [3]'.
+  """
 
   missing: list[str]
   reshaped: list[str]
@@ -149,7 +184,7 @@ class Mismatch:
 
 
 def compare(prefix: str, variables: Iterable[tf.Variable]) -> Mismatch:
-  """What keeps the checkpoint from being restored into the variables."""
+  """Compares a checkpoint with the variables that it is to be restored into."""
   shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
   wanted = {v.op.name: v.shape.as_list() for v in variables}
   return Mismatch(
@@ -162,19 +197,35 @@ def compare(prefix: str, variables: Iterable[tf.Variable]) -> Mismatch:
   )
 
 
-def require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
-  """Raises InputError if the checkpoint does not fit the variables."""
+def require_match(
+  prefix: str,
+  variables: Iterable[tf.Variable],
+  problem: str = 'does not fit the model of these flags',
+  advice: str = 'Use the flags it was trained with, or another --train_log_dir.',
+) -> None:
+  """Refuses a checkpoint that cannot be restored into the variables.
+
+  Args:
+    prefix: the checkpoint.
+    variables: the variables of the model.
+    problem: what the message says of the checkpoint, before it names variables.
+    advice: the end of the message: what to do.
+
+  Raises:
+    InputError: variables are missing in the checkpoint, or have another shape there.
+  """
   mismatch = compare(prefix, variables)
   if mismatch:
-    raise errors.InputError(
-      f'checkpoint {prefix} does not fit the model of these flags: {mismatch}. Use the flags it '
-      'was trained with, or another --train_log_dir.'
-    )
+    raise errors.InputError(f'checkpoint {prefix} {problem}: {mismatch}. {advice}')
 
 
 def require_nothing_lost(prefix: str, variables: Iterable[tf.Variable]) -> None:
-  """Raises InputError if the checkpoint's model has more than these variables: the next checkpoint
-  would lack them.
+  """Refuses a checkpoint whose model has more variables than the current one.
+
+  The next checkpoint of the run would not have them any more. Variables of optimizers may be lost.
+
+  Raises:
+    InputError: there are such variables.
   """
   kept = {v.op.name for v in variables}
   lost = sorted(

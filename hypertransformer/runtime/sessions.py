@@ -7,20 +7,25 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 
 from hypertransformer import cores, errors
 
-_LOOPS = {'While', 'StatelessWhile', 'Enter'}  # the last one is of loops as TensorFlow 1 made them
-_REFERENCES = {'VariableV2'}  # variables of who disables resource variables
+_LOOPS = {'While', 'StatelessWhile', 'Enter'}  # 'Enter' is in loops as TensorFlow 1 made them
+_REFERENCES = {'VariableV2'}  # the variables of TensorFlow 1, if a caller has brought them back
 
 
 def config(graph: tf.Graph) -> tf.ConfigProto:
-  """One pass of graph optimisation (TensorFlow's second one takes as long again and makes no step
-  faster), without the fusing of products with their biases, which costs small products more than it
-  saves.
+  """The session settings with which a graph runs fastest; docs/performance.md has the numbers.
 
-  Of several cores each runs a kernel at a time. On a single one the nodes of a graph without loops
-  are handled by one thread, in an order found beforehand: thousands of small nodes cost less so.
-  (Loops would run several times slower, and TensorFlow 1's variables not at all.) Each kernel has
-  the threads that the program chose (entry.use_kernel_threads). All measured:
-  benchmarks/RESULTS.md.
+  - The graph is optimised in one pass. TensorFlow's second pass takes as long again and makes no
+    step faster.
+  - Products are not fused with their biases, which costs small products more than it saves.
+  - If there are several cores, each runs one kernel at a time.
+  - On a single core, one thread runs the nodes of the graph in an order found beforehand. With
+    thousands of small nodes this costs less than the usual executor. Graphs with loops keep the
+    usual one, as loops would run several times slower, and so do graphs with variables of
+    TensorFlow 1, which would not run at all.
+  - A kernel has as many threads as `use_kernel_threads` has set.
+
+  Args:
+    graph: the graph that the session is to run, complete.
   """
   made = tf.ConfigProto(
     intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads()
@@ -38,15 +43,22 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
 
 
 def _needs_usual_executor(graph: tf.Graph) -> bool:
+  """Whether the graph has nodes that the single-threaded executor runs slowly or not at all."""
   return not (_LOOPS | _REFERENCES).isdisjoint(op.type for op in graph.get_operations())
 
 
 def use_kernel_threads(count: int) -> None:
-  """Before TensorFlow's first op: the threads of one operation on a CPU, all sessions together; 0:
-  one per core.
+  """Sets how many threads one operation may use on a CPU.
 
-  Raises InputError for a negative number. (TensorFlow's default is one per core. On two cores our
-  steps, of operations of microseconds, take twice as long so: benchmarks/RESULTS.md.)
+  It must be called before TensorFlow's first operation, and holds for all sessions. TensorFlow's
+  default is one thread per core. Our steps are made of operations of a few microseconds, and with
+  that default they take twice as long on two cores; see docs/performance.md.
+
+  Args:
+    count: the number of threads; 0 is one per core.
+
+  Raises:
+    InputError: the number is negative.
   """
   errors.require(count >= 0, f'kernel_threads is {count}; it must be 0 (one per core) or larger.')
   tf.config.threading.set_intra_op_parallelism_threads(count)

@@ -1,4 +1,4 @@
-"""Summaries for TensorBoard, made without the summary ops of a graph."""
+"""Summaries for TensorBoard, under exactly the tags that are given."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import tensorflow.compat.v1 as tf
 
 
 def scalar_summary(values: Mapping[str, float]) -> tf.Summary:
-  """A summary with exactly these tags."""
+  """A summary of scalars, by tag. It needs no graph."""
   return tf.Summary(
     value=[tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
   )
 
 
 def histogram_summary(tensors: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
-  """One serialised summary [] with a histogram of each tensor under its tag; None of nothing."""
+  """Builds a serialised summary [] with a histogram of each tensor, by tag.
+
+  Returns:
+    None if there are no tensors.
+  """
   if not tensors:
     return None
   return tf.summary.merge(

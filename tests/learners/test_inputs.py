@@ -1,0 +1,109 @@
+"""The images and labels that learners take, and those that they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hypertransformer.errors import InputError
+from hypertransformer.learners import FewShotLearner
+
+IMAGES = np.zeros((6, 12, 12, 1), np.uint8) + np.arange(6, dtype=np.uint8)[:, None, None, None]
+NAN = np.where(np.arange(6)[:, None, None, None] == 3, np.nan, IMAGES)
+
+
+def test_labels_come_back_in_the_callers_terms(learner: FewShotLearner, make_task: Any) -> None:
+  task = make_task(3)
+  plain = learner.fit(task.support, task.labels).predict(task.queries)
+  assert plain.dtype.kind == 'i'
+  assert len(np.unique(plain)) > 1
+  for given, kind in (
+    ((task.labels * 10 - 5).astype(np.int8), 'i'),
+    ([np.int16(y) for y in task.labels + 7], 'i'),
+  ):
+    found = learner.fit(task.support, given).predict(task.queries)
+    assert found.dtype.kind == kind
+    np.testing.assert_array_equal(learner.labels(), np.unique(given))
+    np.testing.assert_array_equal(found, np.unique(given)[plain])  # whole numbers by size
+
+
+def test_the_type_of_the_images_changes_nothing(learner: FewShotLearner, make_task: Any) -> None:
+  task = make_task(9)
+  expected = learner.fit(task.support, task.labels).scores(task.queries)
+  for convert in (
+    lambda x: x.astype(np.float64),
+    lambda x: x[..., 0],
+    lambda x: x.astype(np.int64),
+    lambda x: x.astype(np.float32)[..., 0],
+    lambda x: x.tolist(),
+  ):
+    learner.fit(convert(task.support), task.labels.tolist())
+    np.testing.assert_array_equal(learner.scores(convert(task.queries)), expected)
+
+
+@pytest.mark.parametrize(
+  ('images', 'message'),
+  [
+    (
+      np.zeros((6, 28, 28, 1), np.uint8),
+      r'the shape \[6, 28, 28, 1\]; .* \[n, 12, 12, 1\]: resize images to 12 x 12',
+    ),
+    (
+      np.zeros((6, 12, 12, 3), np.uint8),
+      r'\[6, 12, 12, 3\].*: give images with 1 channels \(grey\)',
+    ),
+    (IMAGES[0], r'the shape \[12, 12, 1\].*: of a single image make a batch by image\[None\]'),
+    (IMAGES[0, :, :, 0], r'the shape \[12, 12\].*image\[None\]'),
+    (np.zeros((0, 12, 12, 1), np.uint8), 'are empty'),
+    ([], r'the shape \[0\]'),
+    (
+      IMAGES / 255.0,
+      r'are in 0\.\.0\.0196\d*, as if white were 1; expected 0..255: multiply them by 255',
+    ),
+    (IMAGES / 128.0 - 1, 'are in -1..-0.9.*; expected pixels in 0..255, not normalised'),
+    (IMAGES.astype(np.int32) * 100, r'are in 0..500; expected pixels in 0..255'),
+    (NAN, 'hold values that are no numbers'),
+    (np.where(np.isnan(NAN), np.inf, NAN), 'hold values that are no numbers'),
+    (IMAGES > 2, 'are bool; expected numbers 0..255, such as uint8: multiply them by 255'),
+    (IMAGES.astype(str), 'expected numbers 0..255'),
+    (IMAGES.astype(complex), 'are complex128; expected numbers 0..255'),
+    (IMAGES.astype(object), 'are object; expected numbers 0..255'),
+    ([IMAGES[0], IMAGES[1, :5]], 'have images of different shapes'),
+    (None, 'are object; expected numbers'),
+  ],
+)
+def test_unfit_images_are_refused(
+  learner: FewShotLearner, make_task: Any, images: Any, message: str
+) -> None:
+  with pytest.raises(InputError, match=f'^support images .*{message}'):
+    learner.fit(images, [0, 0, 1, 1, 2, 2])
+  task = make_task(0)
+  learner.fit(task.support, task.labels)
+  with pytest.raises(InputError, match=f'^query images .*{message}'):
+    learner.predict(images)
+
+
+@pytest.mark.parametrize(
+  ('labels', 'message'),
+  [
+    ([0, 0, 0, 1, 1, 1], r'of 2 classes \(0, 1\); this model tells exactly 3 apart'),
+    ([0, 1, 2, 3, 4, 5], r'of 6 classes \(0, 1, 2, 3, 4, ...\); this model tells exactly 3'),
+    ([0, 0, 1, 1, 2], 'there are 5 labels for 6 images'),
+    ([], 'there are 0 labels for 6 images'),
+    (
+      np.eye(3)[[0, 0, 1, 1, 2, 2]],
+      r'labels have the shape \[6, 3\]; expected one label per image, \[6\]',
+    ),
+    ('aabbcc', "labels are 'aabbcc'; expected a list"),
+    (3, 'labels are 3; expected a list'),
+    (None, 'labels are None; expected a list'),
+    ([0, 0, 1, 1, 2, [2]], r'label 5 is \[2\]; expected something that can be told apart'),
+    ([0, 0, 1, 1, 2, None], 'label 5 is None; every image needs a label'),
+    (np.array([0, 0, 1, 1, 2, np.nan]), 'label 5 is nan; every image needs a label'),
+  ],
+)
+def test_unfit_labels_are_refused(learner: FewShotLearner, labels: Any, message: str) -> None:
+  with pytest.raises(InputError, match=message):
+    learner.fit(IMAGES, labels)

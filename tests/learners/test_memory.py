@@ -1,0 +1,185 @@
+"""The file in which a ContinualLearner keeps what it has learned."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hypertransformer.errors import InputError
+from hypertransformer.learners import ContinualLearner
+from hypertransformer.settings.config import CONTINUAL_SCENARIOS
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TASK, CLASS, PIECES = CONTINUAL_SCENARIOS
+K = 3
+
+# Run by another Python: loads what was learned, predicts, and learns one more task.
+ELSEWHERE = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+if sys.argv[1] == 'tf1':
+  tf.compat.v1.disable_v2_behavior()
+eager = tf.executing_eagerly()
+from hypertransformer.learners import ContinualLearner
+with ContinualLearner(sys.argv[2]) as learner:
+  learner.load(sys.argv[3])
+  queries = np.load(sys.argv[4])
+  found = {'first': learner.predict(queries).tolist(), 'tasks': learner.num_tasks}
+  learner.learn(queries, list('ppqqqrrrp'))
+  found |= {'then': learner.predict(queries).tolist(), 'scores': learner.scores(queries).tolist()}
+assert tf.executing_eagerly() == eager == (sys.argv[1] == 'eager')
+assert isinstance(tf.TensorShape([1])[0], int) == eager
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize('mode', ['eager', 'tf1'])
+def test_another_process_goes_on_from_the_file(
+  mode: str, make_task: Any, continual_run: Any, open_learner: Any, tmp_path: pathlib.Path
+) -> None:
+  """TensorFlow runs eagerly there, or as TensorFlow 1, and stays as it was."""
+  learner, queries = open_learner(CLASS), make_task(0).queries
+  names: list[Any] = ['a', 1, 2.5, 'd', False, '']
+  for t in range(2):
+    task = make_task(9 * t)
+    learner.learn(task.support, [names[K * t + y] for y in task.labels])
+  learner.save(tmp_path / 'learned.npz')
+  np.save(tmp_path / 'queries.npy', queries)
+  done = subprocess.run(
+    [
+      sys.executable,
+      '-c',
+      ELSEWHERE,
+      mode,
+      str(continual_run(CLASS).folder),
+      str(tmp_path / 'learned.npz'),
+      str(tmp_path / 'queries.npy'),
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=300,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+  )
+  assert done.returncode == 0, done.stderr
+  found = json.loads(done.stdout)
+  assert (found['first'], found['tasks']) == (learner.predict(queries).tolist(), 2)
+  learner.learn(queries, list('ppqqqrrrp'))
+  assert found['then'] == learner.predict(queries).tolist()
+  np.testing.assert_allclose(found['scores'], learner.scores(queries), rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_loaded_is_what_was_saved(
+  kind: tuple[str, dict[str, Any]], make_task: Any, open_learner: Any, tmp_path: pathlib.Path
+) -> None:
+  scenario, changes = kind
+  learner, other = open_learner(scenario, **changes), open_learner(scenario, **changes)
+  learner.learn(*make_task(0).support_set())
+  path = tmp_path / 'new folder' / 'learned'
+  learner.save(str(path))
+  assert list(path.parent.iterdir()) == [path]
+  other.learn(*make_task(9).support_set(20))
+  other.load(path)
+  task = 0 if scenario == TASK else None
+  for one in (learner, other):
+    if scenario != PIECES:
+      one.learn(*make_task(9).support_set(10))
+  np.testing.assert_array_equal(
+    other.scores(make_task(0).queries, task), learner.scores(make_task(0).queries, task)
+  )
+  np.testing.assert_array_equal(other.labels(task), learner.labels(task))
+
+
+def test_a_failed_save_keeps_the_file_before(
+  make_task: Any, open_learner: Any, tmp_path: pathlib.Path
+) -> None:
+  learner, path = open_learner(TASK), tmp_path / 'learned.npz'
+  learner.learn(*make_task(0).support_set())
+  learner.save(path)
+  before = path.read_bytes()
+  learner.learn(make_task(0).support, [('a', int(y)) for y in make_task(0).labels])
+  with pytest.raises(
+    InputError, match=r"label \('a', \d\) cannot be saved: only whole numbers, text"
+  ):
+    learner.save(path)
+  assert path.read_bytes() == before
+  with pytest.raises(InputError, match='cannot write'):
+    open_and_learned(open_learner, make_task).save(path / 'below a file')
+
+
+def open_and_learned(open_learner: Any, make_task: Any) -> ContinualLearner:
+  """Opens a learner that has learned one task."""
+  learner = open_learner(TASK)
+  learner.learn(*make_task(0).support_set())
+  return learner
+
+
+def rewritten(source: pathlib.Path, path: pathlib.Path, **changes: Any) -> pathlib.Path:
+  """Writes a file that `save` has written once more, with other arrays; None leaves one out."""
+  with np.load(source) as file:
+    arrays = {name: file[name] for name in file.files}
+  np.savez(path, **{name: value for name, value in (arrays | changes).items() if value is not None})
+  return path
+
+
+def test_unfit_files_are_refused(make_task: Any, open_learner: Any, tmp_path: pathlib.Path) -> None:
+  learner = open_and_learned(open_learner, make_task)
+  scores = learner.scores(make_task(0).queries, 0)
+  good = tmp_path / 'good.npz'
+  learner.save(good)
+  about = json.loads(str(np.load(good)['about']))
+  (tmp_path / 'text').write_text('no archive')
+  (tmp_path / 'cut').write_bytes(good.read_bytes()[:-300])
+  np.save(tmp_path / 'array.npy', np.zeros(3))
+  np.savez(tmp_path / 'pickle.npz', about=np.array([{}], object))
+  other = open_learner(CLASS)
+  other.learn(*make_task(0).support_set())
+  other.save(tmp_path / 'other.npz')
+
+  def changed(name: str, **changes: Any) -> pathlib.Path:
+    return rewritten(good, tmp_path / f'{name}.npz', **changes)
+
+  not_written = 'was not written by ContinualLearner.save(), or is damaged'
+  for path, message in (
+    (tmp_path / 'none', 'there is no file'),
+    (tmp_path, not_written),
+    (tmp_path / 'text', not_written),
+    (tmp_path / 'cut', not_written),
+    (tmp_path / 'array.npy', not_written),
+    (tmp_path / 'pickle.npz', not_written),
+    (changed('lacks', prototypes=None), not_written),
+    (changed('number', prototypes=np.array(3)), not_written),
+    (changed('json', about=np.array('3')), not_written),
+    (changed('later', about=np.array(json.dumps({**about, 'version': 2}))), 'is of version 2'),
+    (tmp_path / 'other.npz', 'was saved by a learner of another checkpoint'),
+    (
+      changed('wide', prototypes=np.zeros((1, 4, 4), np.float32)),
+      'its arrays are not those of its model',
+    ),
+    (
+      changed('units', prototypes=np.zeros((1, 3, 5), np.float32)),
+      'its arrays are not those of its model',
+    ),
+    (
+      changed('more', prototypes=np.zeros((2, 3, 4), np.float32)),
+      'its arrays are not those of its model',
+    ),
+    (changed('text', prototypes=np.full((1, 3, 4), 'a')), 'its arrays are not those of its model'),
+    (
+      rewritten(good, tmp_path / 'block.npz', **{'blocks/layer_3': np.zeros((1, 1))}),
+      'its arrays are not those',
+    ),
+  ):
+    with pytest.raises(InputError) as caught:
+      learner.load(path)
+    assert message in str(caught.value), path
+    assert str(path) in str(caught.value)
+  np.testing.assert_array_equal(learner.scores(make_task(0).queries, 0), scores)

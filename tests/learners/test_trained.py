@@ -1,0 +1,102 @@
+"""The checkpoints and flags that learners open, and those that they refuse."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hypertransformer.errors import InputError
+from hypertransformer.learners import ContinualLearner, FewShotLearner
+
+
+def test_the_newest_checkpoint_of_a_folder_or_a_given_one_is_opened(
+  few_shot_run: Any, make_task: Any
+) -> None:
+  folder = few_shot_run.folder
+  task = make_task(0)
+  scores = []
+  for path in (folder, str(folder / 'model-30'), folder / 'model-20'):
+    with FewShotLearner(path) as one:
+      scores.append(one.fit(task.support, task.labels).scores(task.queries))
+  np.testing.assert_array_equal(scores[0], scores[1])
+  assert np.abs(scores[0] - scores[2]).max() > 1e-3
+
+
+def damaged(few_shot_run: Any, folder: pathlib.Path, **changes: Any) -> pathlib.Path:
+  """Copies the folder of a run, with changes in its flags.json."""
+  shutil.copytree(few_shot_run.folder, folder)
+  values = {**json.loads((folder / 'flags.json').read_text()), **changes}
+  (folder / 'flags.json').write_text(json.dumps(values))
+  return folder
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'embedding_dim': 3}, 'and the flags.json beside it are not of the same model'),
+    ({'image_size': '12'}, "flags.json: image_size is '12', which is no value of that flag"),
+    ({'cnn_activation': 'tanh'}, "flags.json: cnn_activation is 'tanh'"),
+    ({'num_labels': 1}, 'num_labels is 1'),
+    ({'pretrain_shared_feature': True}, 'holds pre-trained shared features only'),
+  ],
+)
+def test_unfit_flags_are_refused(
+  few_shot_run: Any, tmp_path: pathlib.Path, changes: dict[str, Any], message: str
+) -> None:
+  with pytest.raises(InputError, match=message):
+    FewShotLearner(damaged(few_shot_run, tmp_path / 'copy', **changes))
+
+
+def test_flags_that_a_run_did_not_know_have_their_defaults(
+  few_shot_run: Any, tmp_path: pathlib.Path
+) -> None:
+  folder = damaged(few_shot_run, tmp_path / 'copy')
+  values = json.loads((folder / 'flags.json').read_text())
+  del values['continual_scenario'], values['generated_weight_scale']
+  (folder / 'flags.json').write_text(json.dumps({**values, 'of_tomorrow': 1}))
+  FewShotLearner(folder).close()
+
+
+def test_unfit_checkpoints_are_refused(
+  few_shot_run: Any, tmp_path: pathlib.Path, continual_run: Any
+) -> None:
+  copy = damaged(few_shot_run, tmp_path / 'copy')
+  (tmp_path / 'empty').mkdir()
+  (copy / 'model-20.data-00000-of-00001').write_bytes(b'cut')
+  continual = continual_run('class_incremental').folder
+  for opened, path, message in (
+    (FewShotLearner, tmp_path / 'empty', r'empty holds no readable checkpoint model-<step>'),
+    (
+      FewShotLearner,
+      tmp_path / 'none',
+      r'checkpoint=.*none is not there \(.*none.index is missing',
+    ),
+    (
+      FewShotLearner,
+      copy / 'model-30.index',
+      r'in that folder: model-0, model-20, model-30\).* without .index',
+    ),
+    (FewShotLearner, copy / 'model-20', 'cannot be read, half-written or damaged'),
+    (
+      FewShotLearner,
+      continual,
+      'trained with continual_scenario=class_incremental: open it by ContinualLearner',
+    ),
+    (ContinualLearner, copy, 'trained without --continual_scenario: open it by FewShotLearner'),
+  ):
+    with pytest.raises(InputError, match=message):
+      opened(path)
+  (copy / 'flags.json').write_text('[1]')
+  with pytest.raises(InputError, match='holds no flag values'):
+    FewShotLearner(copy)
+  (copy / 'flags.json').write_text('{')
+  with pytest.raises(InputError, match='cannot be read as JSON'):
+    FewShotLearner(copy)
+  (copy / 'flags.json').unlink()
+  with pytest.raises(InputError, match=r'flags.json is missing: it says which model'):
+    FewShotLearner(copy)
