@@ -1,4 +1,4 @@
-"""Every check of the configs, with its message."""
+"""The checks of all configurations: what is refused, with which message, and what is taken."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hypertransformer.settings.config import (
 from hypertransformer.settings.data_config import EpisodeConfig
 from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 
+# (configuration, fields that it must refuse, how the message begins)
 REFUSED = [
   (
     ContinualConfig,
@@ -41,7 +42,8 @@ REFUSED = [
   (
     ContinualConfig,
     {'scenario': 'task_incremental', 'mixed_queries': True},
-    'mixed_queries does not go with continual_scenario=task_incremental: it is for class_incremental',
+    'mixed_queries does not go with continual_scenario=task_incremental: it is for '
+    'class_incremental',
   ),
   (
     ContinualConfig,
@@ -72,7 +74,8 @@ REFUSED = [
   (
     ModelConfig,
     {'generated_weight_scale': 0.5},
-    'generated_weight_scale=0.5 is for generated weights that are added to trained ones: set --add_trainable_weights',
+    'generated_weight_scale=0.5 is for generated weights that are added to trained ones: set '
+    '--add_trainable_weights',
   ),
   (
     OptimizerConfig,
@@ -192,7 +195,8 @@ REFUSED = [
   (
     ModelConfig,
     {'features': FeatureConfig(logits_extractor='passthrough'), 'cnn_name': '4-layer'},
-    'logits_feature_extractor=passthrough has no meaning for cnn_model_name=4-layer, whose logits see the spatial ',
+    'logits_feature_extractor=passthrough has no meaning for cnn_model_name=4-layer, whose logits '
+    'see the spatial ',
   ),
   (
     LossConfig,
@@ -218,7 +222,8 @@ REFUSED = [
   (
     EpisodeConfig,
     {'num_labels': 5, 'support_samples': 4},
-    'samples_transformer is 4, fewer than num_labels=5: every class of an episode needs at least one support sample.',
+    'samples_transformer is 4, fewer than num_labels=5: every class of an episode needs at least '
+    'one support sample.',
   ),
   (EpisodeConfig, {'query_samples': 0}, 'samples_cnn is 0; it must be positive.'),
   (
@@ -259,7 +264,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(('make', 'settings', 'message'), REFUSED)
-def test_refused(make, settings, message):
+def test_a_bad_field_is_refused_with_a_message(make, settings, message):
   with pytest.raises(InputError) as caught:
     make(**settings)
   assert str(caught.value).startswith(message)
@@ -282,7 +287,7 @@ def test_refused(make, settings, message):
     (LossConfig, {'label_smoothing': 0.0}),
   ],
 )
-def test_just_inside_the_limits(make, settings):
+def test_values_just_inside_the_limits_are_taken_and_frozen(make, settings):
   config = make(**settings)
   with pytest.raises(dataclasses.FrozenInstanceError):
     setattr(config, next(iter(settings)), None)
@@ -291,5 +296,5 @@ def test_just_inside_the_limits(make, settings):
 @pytest.mark.parametrize(
   ('extractor', 'shared'), [('none', False), ('2-layer', True), ('3-layer-bn', True)]
 )
-def test_has_shared(extractor, shared):
+def test_there_are_shared_features_unless_the_extractor_is_none(extractor, shared):
   assert FeatureConfig(shared_extractor=extractor).has_shared == shared

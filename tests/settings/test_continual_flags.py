@@ -1,11 +1,11 @@
-"""The flags of sequences of tasks: what they become, what makes another model, and what is refused."""
+"""The flags of sequences of tasks: what they become, and when they are refused."""
 
 from __future__ import annotations
 
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import changes, config, flag_table, flags, from_flags
+from hypertransformer.settings import changes, config, flag_table, from_flags
 
 CLASS = {'continual_scenario': 'class_incremental'}
 PIECES = {'continual_scenario': 'mini_batch'}
@@ -13,24 +13,19 @@ LOGITS = {**PIECES, 'continual_loss': 'cross_entropy'}
 MERGED = {**CLASS, 'continual_method': 'merged_hypertransformer'}
 
 
-def values(**changes):
-  assert not set(changes) - set(flags.defaults())
-  return {**flags.defaults(), **changes}
-
-
-def test_without_a_scenario_it_is_the_hypertransformer():
+def test_without_a_scenario_there_are_no_sequences(values):
   assert from_flags.continual_config(values()) is None
   assert from_flags.model_config(values()).embedding_units == 0
 
 
-def test_the_defaults_of_a_scenario():
+def test_a_scenario_alone_gives_the_defaults(values):
   assert from_flags.continual_config(values(**CLASS)) == config.ContinualConfig(
     'class_incremental', 'continual_hypertransformer', 3, 5, 'prototypical', 'all'
   )
   assert config.ContinualConfig('class_incremental') == from_flags.continual_config(values(**CLASS))
 
 
-def test_every_flag_arrives():
+def test_every_flag_arrives(values):
   v = values(
     **LOGITS,
     continual_method='merged_hypertransformer',
@@ -46,7 +41,7 @@ def test_every_flag_arrives():
 @pytest.mark.parametrize(
   ('changes', 'units'), [(CLASS, 32), ({**CLASS, 'embedding_units': 6}, 6), (LOGITS, 0)]
 )
-def test_outputs_of_the_cnn(changes, units):
+def test_the_cnn_gives_an_embedding_unless_it_gives_logits(changes, units, values):
   assert from_flags.model_config(values(**changes)).embedding_units == units
 
 
@@ -54,8 +49,8 @@ def test_outputs_of_the_cnn(changes, units):
   ('changes', 'classes'),
   [(CLASS, 0), (MERGED, 20), ({**MERGED, 'num_tasks': 7}, 28), ({**MERGED, **PIECES}, 0)],
 )
-def test_classes_that_a_support_set_has(changes, classes):
-  """num_labels = 4 of each of the longest sequence's tasks; 0: those of one task."""
+def test_a_merged_support_set_has_the_classes_of_the_longest_sequence(changes, classes, values):
+  """A task has num_labels = 4 classes; 0 stands for the classes of one task."""
   assert from_flags.model_config(values(**changes)).support_classes == classes
 
 
@@ -82,18 +77,19 @@ def test_classes_that_a_support_set_has(changes, classes):
       MERGED,
       {**MERGED, 'eval_num_tasks': 6},
       [
-        'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
-        'continual_scenario=class_incremental of up to 6 tasks (the larger of --num_tasks and '
-        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)'
+        'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 '
+        'tasks, is for continual_scenario=class_incremental of up to 6 tasks (the larger of '
+        '--num_tasks and --eval_num_tasks: for shorter sequences in evaluation leave --num_tasks '
+        'as large)'
       ],
     ),
     (
       MERGED,
       {**MERGED, **PIECES},
       [
-        'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 tasks, is for '
-        'continual_scenario=mini_batch of up to 5 tasks (the larger of --num_tasks and '
-        '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)'
+        'merged_hypertransformer was made for continual_scenario=class_incremental of up to 5 '
+        'tasks, is for continual_scenario=mini_batch of up to 5 tasks (the larger of --num_tasks '
+        'and --eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)'
       ],
     ),
     (PIECES, LOGITS, ["--continual_loss was 'prototypical', is 'cross_entropy'"]),
@@ -104,11 +100,11 @@ def test_classes_that_a_support_set_has(changes, classes):
     ),
   ],
 )
-def test_what_makes_another_model(old, new, changed):
+def test_only_flags_of_the_model_make_another_model(old, new, changed, values):
   assert changes.model_flag_changes(values(**old), values(**new)) == changed
 
 
-def test_a_run_from_before_these_flags_goes_on():
+def test_a_run_from_before_these_flags_goes_on(values):
   old = {
     name: value
     for name, value in values().items()
@@ -122,7 +118,8 @@ def test_a_run_from_before_these_flags_goes_on():
   [
     (
       {'continual_method': 'constant_protonet'},
-      'continual_method=constant_protonet is for sequences of tasks: set --continual_scenario, or leave it at contin',
+      'continual_method=constant_protonet is for sequences of tasks: set --continual_scenario, or '
+      'leave it at contin',
     ),
     ({'embedding_units': 8}, 'embedding_units=8 is for sequences of tasks'),
     ({'continual_loss': 'cross_entropy'}, 'continual_loss=cross_entropy is for sequences of tasks'),
@@ -176,6 +173,6 @@ def test_a_run_from_before_these_flags_goes_on():
     ({**CLASS, 'num_tasks': 0}, 'num_tasks is 0; it must be positive'),
   ],
 )
-def test_refused(changes, message):
+def test_flags_that_do_not_go_together_are_refused(changes, message, values):
   with pytest.raises(InputError, match=message):
     from_flags.continual_config(values(**changes))

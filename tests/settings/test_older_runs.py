@@ -1,4 +1,4 @@
-"""Runs of versions that made another model of the same flags: refused by name, and nothing else is."""
+"""Runs of versions that made another model of the same flags are refused, and no others are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SMOOTHED = {'label_smoothing': 0.1, 'shared_head_weight': 1.0}
 
 
 def require(training: bool = False, **changes: Any) -> None:
+  """Checks a run of an earlier version, with the default flags but for these changes."""
   older_runs.require_today('logs', flags.defaults() | changes, training)
 
 
@@ -23,7 +24,8 @@ def require(training: bool = False, **changes: Any) -> None:
   [
     (
       {'num_labels': 20, 'default_num_channels': 8},
-      '--num_layerwise_features unset: the logits layer had 20 local features (its outputs), and has 8 (its input ',
+      '--num_layerwise_features unset: the logits layer had 20 local features (its outputs), and '
+      'has 8 (its input ',
     ),
     (
       {'continual_scenario': 'class_incremental'},
@@ -43,12 +45,15 @@ def require(training: bool = False, **changes: Any) -> None:
     ),
     (
       ADDED,
-      '--add_trainable_weights with --separate_evaluation_bn_vars: both passes shared the added variables',
+      '--add_trainable_weights with --separate_evaluation_bn_vars: both passes shared the added '
+      'variables',
     ),
   ],
 )
 @pytest.mark.parametrize('training', [False, True])
-def test_another_model(changes: dict[str, Any], message: str, training: bool) -> None:
+def test_a_run_that_is_another_model_today_is_refused(
+  changes: dict[str, Any], message: str, training: bool
+) -> None:
   with pytest.raises(InputError, match=re.escape(message)) as caught:
     require(training, **changes)
   assert str(caught.value).startswith(
@@ -93,5 +98,5 @@ def test_another_loss_matters_to_training_only(changes: dict[str, Any]) -> None:
     {'label_smoothing': 0.1},
   ],
 )
-def test_the_same_as_today(changes: dict[str, Any]) -> None:
+def test_a_run_that_is_the_same_today_goes_on(changes: dict[str, Any]) -> None:
   require(training=True, **changes)
