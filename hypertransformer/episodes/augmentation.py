@@ -189,7 +189,8 @@ def augment(
   """
   if not config.per_label:
     groups = tf.zeros_like(groups)
-  # At least one group, for a part of no images; group g's draw does not depend on the number.
+  # At least one group, even if there are no images. The draw of a group does not depend on how many
+  # there are.
   num_groups = tf.maximum(tf.reduce_max(groups) + 1, 1)
   plan = draw_plan(config, num_groups, seed).for_images(groups)
   return normalise(apply_plan(config, plan, images), image_size)

@@ -84,9 +84,9 @@ def conv2d(
       initializer=tf.glorot_uniform_initializer(),
     )
     if kernel_size == 1 and stride > 1:
-      # Only the pixels that it sees, then stride 1. With a stride, oneDNN's filter gradient of
-      # kernels of one pixel writes past its buffers (TensorFlow 2.21, oneDNN 3.7.3, less than 16
-      # channels): wrong numbers or a crash.
+      # Takes only the pixels that the kernel sees, and then the stride 1. With another stride,
+      # oneDNN's gradient of one-pixel kernels writes past its buffers (TensorFlow 2.21, oneDNN
+      # 3.7.3, fewer than 16 channels), which gives wrong numbers or a crash.
       x, stride = x[:, ::stride, ::stride], 1
     y = tf.nn.conv2d(x, kernel, strides=stride, padding=padding)
     if not use_bias:

@@ -30,7 +30,7 @@ def random_images(count, size=12, channels=1, seed=0):
 
 
 def drawn(config, num_groups, seed=(3, 4)):
-  """The plan as a dict of arrays."""
+  """Draws a plan, as a dict of arrays."""
   return evaluate(lambda: vars(augmentation.draw_plan(config, num_groups, tf.constant(seed))))
 
 

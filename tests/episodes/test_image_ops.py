@@ -25,7 +25,7 @@ def numpy_stretch(images):
 
 
 def legacy_bilinear(image, height, width):
-  """One image [H, W, C] to [height, width, C]; corners, not centres, are scaled."""
+  """Resizes an image [H, W, C] to [height, width, C]; corners are scaled, not centres."""
   result = np.zeros((height, width, image.shape[2]))
   for r in range(height):
     for c in range(width):
@@ -138,7 +138,7 @@ def test_images_of_one_colour_give_no_nan(colour):
   assert np.isfinite(smooth).all()
 
 
-def test_negate():
+def test_negate_is_255_minus_the_colour():
   images = random_images(2, 4, 4).astype(np.float32)
   np.testing.assert_array_equal(run(lambda: image_ops.negate(tf.constant(images))), 255 - images)
 

@@ -33,7 +33,7 @@ def draws(count, seed=(1, 2)):
 
 
 def numpy_crop(image, box):
-  """Bilinear with the corners of the box on the corner pixels."""
+  """Crops with bilinear interpolation; the corners of the box are on the corner pixels."""
   size = image.shape[0]
   rows = np.linspace(box[0], box[2], size) * (size - 1)
   columns = np.linspace(box[1], box[3], size) * (size - 1)
@@ -50,7 +50,7 @@ def numpy_crop(image, box):
 
 
 def numpy_grey(image, flip, brightness, contrast, box):
-  """The whole of it for one grey image, without rounding to levels."""
+  """Makes all changes of one grey image, without rounding to whole levels."""
   colours = (image[:, ::-1] if flip else image).astype(np.float64) * 128 + 128
   colours = np.clip(colours + 255 * brightness, 0, 255)
   colours = np.clip((colours - colours.mean()) * contrast + colours.mean(), 0, 255)

@@ -1,6 +1,4 @@
-"""The tf.data pipeline: what comes out of it is what was drawn, augmented alike, from any episode
-on.
-"""
+"""The tf.data pipeline gives what was drawn, augmented alike, from any episode on."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ def take(
   augment: AugmentationConfig = PLAIN,
   size: int = 12,
 ) -> list[Arrays]:
-  """Episodes first .. first + count - 1 of a stream."""
+  """Takes the episodes first .. first + count - 1 of a stream."""
   with tf.Graph().as_default():
     stream = pipeline.stream(sampler, augment, size, 'episodes')
     episode = stream.next()
@@ -49,18 +47,20 @@ def take(
 
 @pytest.fixture(scope='module')
 def turned(sampler: EpisodeSampler) -> list[Arrays]:
-  """Episodes 0..11: more than are drawn at a time."""
+  """Takes episodes 0 to 11, more than are drawn at a time."""
   return take(sampler, 0, 12, TURNED)
 
 
 def raw(images: np.ndarray) -> np.ndarray:
-  """[-1, 1) -> uint8."""
+  """Turns normalised images back into uint8."""
   pixels = images * 128.0 + 128.0
   np.testing.assert_array_equal(pixels, np.round(pixels))
   return pixels.astype(np.uint8)
 
 
-def test_shapes_types_and_range(turned: list[Arrays], sampler: EpisodeSampler) -> None:
+def test_episodes_have_their_shapes_types_and_range(
+  turned: list[Arrays], sampler: EpisodeSampler
+) -> None:
   image = (12, 12, 1)
   expected = {
     'support_images': (np.float32, (7, *image)),
@@ -101,7 +101,7 @@ def test_without_augmentation_the_pixels_are_those_drawn(
 
 
 def test_images_are_resized_to_image_size(sampler: EpisodeSampler, tiny: np.ndarray) -> None:
-  """Legacy bilinear: at a quarter of the size every fourth pixel, from the first on."""
+  """At a quarter of the size the old bilinear filter takes every fourth pixel, beginning at 0."""
   (episode,) = take(sampler, 0, 1, size=3)
   flat = tiny.reshape(-1, 12, 12, 1)
   np.testing.assert_array_equal(
@@ -110,7 +110,7 @@ def test_images_are_resized_to_image_size(sampler: EpisodeSampler, tiny: np.ndar
 
 
 def quarters(images: np.ndarray, originals: np.ndarray) -> list[int]:
-  """By how many quarters each image is turned."""
+  """Says by how many quarter turns each image differs from its original."""
   found = [
     [number for number in range(4) if np.array_equal(np.rot90(original, number), image)]
     for image, original in zip(raw(images), originals, strict=True)
@@ -134,7 +134,7 @@ def turns_by_position(episode: Arrays, draw: Draw, tiny: np.ndarray) -> dict[int
 def test_turns_per_label_are_those_of_the_class_in_support_and_query(
   turned: list[Arrays], sampler: EpisodeSampler, tiny: np.ndarray
 ) -> None:
-  """Unlabelled support samples turn with their class, too."""
+  """Support samples without a label turn with their class, too."""
   together = set()
   for index, episode in enumerate(turned):
     turns = turns_by_position(episode, sampler.draw(index), tiny)
@@ -163,7 +163,7 @@ def assert_same(one: Arrays, other: Arrays) -> None:
 
 
 def test_a_stream_can_begin_at_any_episode(turned: list[Arrays], sampler: EpisodeSampler) -> None:
-  """The same bytes as in a stream from 0, augmentation included."""
+  """Its bytes are those of a stream from 0, augmentation included."""
   for got, expected in zip(take(sampler, 5, 7, TURNED), turned[5:], strict=True):
     assert_same(got, expected)
 
@@ -235,7 +235,7 @@ def test_either_takes_from_one_of_two(data_folder: pathlib.Path) -> None:
 def test_large_episodes_are_read_one_at_a_time(
   sampler: EpisodeSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  """So that few of them wait in memory; the episodes are the same."""
+  """Few of them then wait in memory; the episodes are the same."""
   expected = take(sampler, 0, 3)
   sizes = []
   chunk = pipeline._chunk

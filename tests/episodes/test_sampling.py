@@ -1,5 +1,6 @@
-"""Which images an episode is made of: counts, disjointness, overlap, repeatability, and what is
-refused.
+"""Which images an episode is made of.
+
+Tested are counts, overlap of support and query, repeatability, and what is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def sampler(
 
 
 def class_of_row(row: int) -> int:
-  """By counting, independently of `starts`."""
+  """Finds the class of a row by counting, independently of `starts`."""
   return int(np.repeat(np.arange(len(SIZES)), SIZES)[row])
 
 
@@ -72,7 +73,7 @@ def test_samples_are_drawn_without_replacement(balanced: bool) -> None:
 
 
 def test_labels_are_the_places_of_the_classes_in_drawn_order() -> None:
-  """Not in sorted order: each class gets each label."""
+  """The order is not sorted: each class gets each label."""
   labels_of = collections.defaultdict(set)
   for draw in draws(sampler(), 100):
     for position, cls in enumerate(draw.classes):
@@ -102,8 +103,9 @@ def test_every_class_and_every_sample_is_drawn_equally_often() -> None:
 
 
 def test_balanced_support_and_query_are_drawn_apart_and_overlap_as_often_as_chance() -> None:
-  """A class of size n gives its query images with probability support / n: 5 % at Omniglot's
-  1-shot.
+  """A query image of a class with n images is a support image with the probability shots / n.
+
+  In 1-shot tasks of Omniglot, with n = 20, this is 5 %.
   """
   classes = np.arange(4)
   config = EpisodeConfig(num_labels=4, support_samples=4, query_samples=12, balanced=True)
@@ -123,7 +125,7 @@ def test_in_support_marks_the_query_images_that_are_support_images(
 
 
 def test_unbalanced_is_one_batch_cut_in_two() -> None:
-  """Disjoint; the counts of both together are balanced, those of each vary by chance."""
+  """The two are disjoint. Their counts together are balanced, those of each vary by chance."""
   found = draws(sampler(balanced=False))
   for draw in found:
     assert not draw.in_support.any()
@@ -150,7 +152,7 @@ def test_disjoint_query_leaves_the_counts_as_they_are() -> None:
 
 
 def test_query_batches_are_drawn_one_by_one() -> None:
-  """Each is without replacement and balanced; between batches images repeat."""
+  """Each is balanced and has no image twice; between batches images repeat."""
   repeated = False
   for draw in draws(sampler(3)):
     batches = draw.query_rows.reshape(3, 11)
@@ -206,7 +208,7 @@ def test_seeds_of_any_size_are_taken_and_a_negative_one_is_refused() -> None:
     sampler(seed=-1)
 
 
-def test_too_few_classes() -> None:
+def test_too_few_classes_are_refused() -> None:
   config = EpisodeConfig(num_labels=7, support_samples=7, query_samples=7, balanced=True)
   with pytest.raises(
     InputError,
@@ -225,7 +227,7 @@ def test_too_few_classes() -> None:
     ({'query_samples': 18, 'balanced': False}, 9, 'support and query together'),
   ],
 )
-def test_too_few_samples(changes: dict[str, Any], needed: int, what: str) -> None:
+def test_too_few_samples_are_refused(changes: dict[str, Any], needed: int, what: str) -> None:
   with pytest.raises(
     InputError,
     match=rf"dataset 'tiny': class 3 has 8 samples, but an episode needs {needed} per "
@@ -243,6 +245,9 @@ def test_too_few_samples(changes: dict[str, Any], needed: int, what: str) -> Non
   ],
 )
 def test_the_most_samples_there_are_can_be_used(changes: dict[str, Any]) -> None:
-  """All 8 samples of the smallest class: 8 query; 3 support + 5 query; 24 of both."""
+  """All 8 images of the smallest class may be needed.
+
+  They are 8 query images, or 3 support and 5 query images, or a third of a batch of 7 + 17.
+  """
   for draw in draws(sampler(**changes)):
     assert len(set(draw.query_rows)) == changes['query_samples']

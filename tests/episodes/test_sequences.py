@@ -26,9 +26,9 @@ def shuffled(rng: np.random.Generator, classes: int, each: int) -> np.ndarray:
 
 
 def cut(
-  support: np.ndarray, query: np.ndarray, continual: ContinualConfig, num_tasks: int
+  support: np.ndarray, query: np.ndarray, continual: ContinualConfig, length: int
 ) -> list[np.ndarray]:
-  """The sequence of an episode with these labels whose images are their own numbers."""
+  """Cuts an episode with these labels, whose images are their own numbers, into a sequence."""
   with tf.Graph().as_default(), tf.Session() as session:
     images = [
       tf.reshape(tf.range(float(len(labels))), [-1, 1, 1, 1]) for labels in (support, query)
@@ -37,19 +37,19 @@ def cut(
     episode = Episode(
       images[0], tf.constant(support), unused, images[1], tf.constant(query), unused, unused, unused
     )
-    sequence = sequences.from_episode(episode, continual, K, num_tasks)
+    sequence = sequences.from_episode(episode, continual, K, length)
     parts = [getattr(sequence, field.name) for field in dataclasses.fields(sequence)]
     assert all(part.shape.is_fully_defined() for part in parts)
     return session.run(parts)
 
 
-@pytest.mark.parametrize('num_tasks', [1, 4])
-def test_tasks_are_groups_of_classes(num_tasks: int) -> None:
-  rng = np.random.default_rng(num_tasks)
-  support, query = (shuffled(rng, num_tasks * K, each) for each in (SHOTS, QUERIES))
-  support_images, support_labels, query_images, query_labels = cut(support, query, CLASS, num_tasks)
-  assert support_images.shape == (num_tasks, K * SHOTS, 1, 1, 1)
-  for task in range(num_tasks):
+@pytest.mark.parametrize('length', [1, 4])
+def test_tasks_are_groups_of_classes(length: int) -> None:
+  rng = np.random.default_rng(length)
+  support, query = (shuffled(rng, length * K, each) for each in (SHOTS, QUERIES))
+  support_images, support_labels, query_images, query_labels = cut(support, query, CLASS, length)
+  assert support_images.shape == (length, K * SHOTS, 1, 1, 1)
+  for task in range(length):
     classes = range(task * K, (task + 1) * K)
     for images, labels, all_labels in (
       (support_images, support_labels, support),
@@ -60,14 +60,12 @@ def test_tasks_are_groups_of_classes(num_tasks: int) -> None:
       assert labels[task].tolist() == [all_labels[number] - task * K for number in own]
 
 
-@pytest.mark.parametrize('num_tasks', [1, 3])
-def test_pieces_of_one_support_set(num_tasks: int) -> None:
-  rng = np.random.default_rng(num_tasks)
-  support, query = shuffled(rng, K, num_tasks * SHOTS), shuffled(rng, K, QUERIES)
-  support_images, support_labels, query_images, query_labels = cut(
-    support, query, PIECES, num_tasks
-  )
-  expected: list[list[int]] = [[] for _ in range(num_tasks)]
+@pytest.mark.parametrize('length', [1, 3])
+def test_a_mini_batch_sequence_is_pieces_of_one_support_set(length: int) -> None:
+  rng = np.random.default_rng(length)
+  support, query = shuffled(rng, K, length * SHOTS), shuffled(rng, K, QUERIES)
+  support_images, support_labels, query_images, query_labels = cut(support, query, PIECES, length)
+  expected: list[list[int]] = [[] for _ in range(length)]
   seen = [0] * K
   for number, label in enumerate(support):
     expected[seen[label] // SHOTS].append(number)
@@ -78,7 +76,7 @@ def test_pieces_of_one_support_set(num_tasks: int) -> None:
   assert query_labels.tolist() == [query.tolist()]
 
 
-def test_the_episode_of_a_sequence() -> None:
+def test_the_episode_of_a_sequence_has_the_images_of_all_tasks() -> None:
   assert sequences.episode_config(TASK, CLASS, 4) == EpisodeConfig(8, 24, 32, balanced=True)
   assert sequences.episode_config(TASK, PIECES, 4) == EpisodeConfig(2, 24, 8, balanced=True)
   disjoint = dataclasses.replace(TASK, disjoint_query=True)
@@ -98,7 +96,8 @@ def test_the_episode_of_a_sequence() -> None:
     ),
     (
       {'query_samples': 9},
-      r'query images \(samples_cnn, in evaluation eval_batch_size\)=9 is not divisible by num_labels=2',
+      r'query images \(samples_cnn, in evaluation eval_batch_size\)=9 is not divisible by '
+      r'num_labels=2',
     ),
     (
       {'unlabeled_per_class': 1},
@@ -106,12 +105,12 @@ def test_the_episode_of_a_sequence() -> None:
     ),
   ],
 )
-def test_tasks_that_cannot_be_cut(changes: dict, message: str) -> None:
+def test_episodes_that_cannot_be_cut_into_tasks_are_refused(changes: dict, message: str) -> None:
   with pytest.raises(InputError, match=message):
     sequences.episode_config(dataclasses.replace(TASK, **changes), CLASS, 3)
 
 
-def test_too_few_queries_to_mix() -> None:
+def test_too_few_queries_to_mix_are_refused() -> None:
   mixed, nine = (
     dataclasses.replace(CLASS, mixed_queries=True),
     dataclasses.replace(TASK, num_labels=3, query_samples=9),
@@ -130,7 +129,7 @@ def class_set(classes: int) -> ClassSet:
   )
 
 
-def test_too_few_classes() -> None:
+def test_too_few_classes_are_refused() -> None:
   sequences.require_classes(class_set(6), TASK, CLASS, 3)
   with pytest.raises(
     InputError,

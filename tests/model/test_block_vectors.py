@@ -1,4 +1,4 @@
-"""Vectors as parts of one variable."""
+"""The vectors of a transformer block, as parts of one variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.model import block_vectors
 
 
-def test_parts_of_one_variable(lab):
+def test_vectors_are_parts_of_one_variable(lab):
   with block_vectors.together('block', {'a/bias': 2, 'norm/gamma': 3}):
     with tf.variable_scope('norm'):
       gamma = tf.get_variable('gamma', [3])
@@ -37,7 +37,7 @@ def test_a_scope_opened_again_has_the_same_variable(lab):
   assert lab.run(bias).tolist() == [5, 6]
 
 
-def test_a_vector_of_another_width_and_one_that_is_left_over():
+def test_a_vector_of_another_width_or_left_over_is_refused():
   with pytest.raises(ValueError, match='incompatible'), block_vectors.together('one', {'bias': 2}):
     tf.get_variable('bias', [3])
   with (

@@ -19,7 +19,7 @@ def outputs(config: ModelConfig, side: int, channels: int = 1) -> list[tuple[int
 
 @pytest.mark.parametrize(
   ('name', 'side', 'settings', 'expected'),
-  [
+  [  # sides are halved by the stride, rounding up, and then by pooling
     ('3-layer', 28, {}, [13, 6, 2]),  # golden a04
     ('4-layer', 32, {'stride': 2, 'kernel_size': 2}, [16, 8, 4, 2]),
     ('4-layer', 9, {'stride': 1}, [7, 5, 3, 1]),
@@ -28,13 +28,13 @@ def outputs(config: ModelConfig, side: int, channels: int = 1) -> list[tuple[int
     ('maxpool-4-layer', 84, {'stride': 1}, [42, 21, 10, 5]),
     ('maxpool-4-layer', 225, {'stride': 2}, [56, 14, 3, 1]),
   ],
-)  # halved by stride (rounding up), then by pooling
-def test_shapes(name, side, settings, expected):
+)
+def test_output_shapes_of_the_layers(name, side, settings, expected):
   config = ModelConfig(cnn_name=name, channels=5, **settings)
   assert outputs(config, side) == [*((s, s, 5) for s in expected), (4,)]
 
 
-def test_height_and_width_are_apart():
+def test_height_and_width_may_differ():
   plans = cnn.plan_layers(ModelConfig(stride=1, channels=2), (9, 8, 3))
   assert [plan.output_shape for plan in plans] == [(7, 6, 2), (5, 4, 2), (3, 2, 2), (4,)]
   assert [plan.input_shape for plan in plans] == [(9, 8, 3), (7, 6, 2), (5, 4, 2), (3, 2, 2)]
@@ -50,7 +50,7 @@ def test_height_and_width_are_apart():
     ('maxpool-4-layer', 28, {}, 3, 2),
   ],
 )
-def test_images_that_are_too_small(name, side, settings, number, sees):
+def test_images_that_are_too_small_are_refused(name, side, settings, number, sees):
   with pytest.raises(InputError) as caught:
     outputs(ModelConfig(cnn_name=name, **settings), side)
   message = f'image_size is too small for cnn_model_name={name} with kernel_size=3 and stride='
@@ -68,7 +68,7 @@ def test_trained_layers_are_the_first_or_the_last_convolutions(count, trained):
 
 
 @pytest.mark.parametrize('count', [4, -4])
-def test_too_many_trained_layers(count):
+def test_too_many_trained_layers_are_refused(count):
   message = f'number_of_trained_cnn_layers is {count}, but the CNN has 3 convolutions: use '
   with pytest.raises(InputError, match=message):
     cnn.plan_layers(ModelConfig(trained_layers=count), (28, 28, 1))
@@ -88,7 +88,7 @@ def test_too_many_trained_layers(count):
     ),
   ],
 )
-def test_weight_blocks(settings, blocks, size):
+def test_numbers_and_sizes_of_weight_blocks(settings, blocks, size):
   plans = cnn.plan_layers(ModelConfig(channels=5, **settings), (28, 28, 2))
   assert [plan.layout.num_blocks for plan in plans] == blocks
   assert [plan.layout.block_size for plan in plans] == size
@@ -119,11 +119,8 @@ def test_heads_sit_on_all_convolutions_but_the_last(kind):
     ('head_3', 'head_generator_3', (3, 3, 5)),
   ]
   for head in heads:
-    assert (head.is_logits, head.flatten, head.output_shape) == (
-      True,
-      False,
-      (4,),
-    )  # on the spatial mean
+    # Not flattened: a head sees the spatial mean.
+    assert (head.is_logits, head.flatten, head.output_shape) == (True, False, (4,))
     if kind == 'trained':
       assert head.layout is None
     else:
@@ -133,7 +130,7 @@ def test_heads_sit_on_all_convolutions_but_the_last(kind):
 @pytest.mark.parametrize(('activation', 'slope'), [('relu', 0.0), ('lrelu', 0.01)])
 @pytest.mark.parametrize('name', ['3-layer', 'maxpool-4-layer'])
 @pytest.mark.parametrize('bias', [False, True])
-def test_convolution(lab, by_hand, rng, activation, slope, name, bias):
+def test_a_convolution_is_that_of_numpy(lab, by_hand, rng, activation, slope, name, bias):
   config = ModelConfig(
     cnn_name=name, channels=3, cnn_activation=activation, generate_bias=bias, allocation='output'
   )
@@ -155,7 +152,7 @@ def test_convolution(lab, by_hand, rng, activation, slope, name, bias):
 
 
 @pytest.mark.parametrize('flatten', [False, True])
-def test_logits(lab, by_hand, rng, flatten):
+def test_logits_are_those_of_numpy(lab, by_hand, rng, flatten):
   plan = LayerPlan('layer_4', 'generator_4', True, (2, 3, 5), (4,), None, flatten=flatten)
   x = rng.normal(size=(6, 2, 3, 5)).astype(np.float32)
   y = cnn.logits(plan, tf.constant(x), ModelConfig(), None)
@@ -164,7 +161,7 @@ def test_logits(lab, by_hand, rng, flatten):
   np.testing.assert_allclose(lab.run(y), by_hand.dense(seen, v, 'logits'), rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_before_the_logits(lab):
+def test_dropout_is_before_the_logits_and_in_training_only(lab):
   plan = LayerPlan('layer_4', 'generator_4', True, (1, 1, 400), (4,), None)
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
     y = [

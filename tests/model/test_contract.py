@@ -1,5 +1,6 @@
-"""What every model must do, over generators x allocations x CNNs x use_decoder: every pair of
-choices occurs.
+"""What every model must do, whatever its generator, allocation, CNN and use of a decoder.
+
+Each pair of such choices occurs in one of the combinations.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def make(
 @pytest.mark.parametrize(
   ('generator', 'allocation', 'cnn_name', 'use_decoder', 'changes'), COMBINATIONS
 )
-def test_model(lab, rng, generator, allocation, cnn_name, use_decoder, changes):
+def test_a_model_has_its_planned_shapes_and_finite_gradients(
+  lab, rng, generator, allocation, cnn_name, use_decoder, changes
+):
   settings = make(generator, allocation, cnn_name, use_decoder, changes)
   support = Support(
     tf.constant(rng.uniform(-1, 1, (SUPPORT, SIDE, SIDE, 1)), tf.float32),
@@ -119,7 +122,7 @@ def test_model(lab, rng, generator, allocation, cnn_name, use_decoder, changes):
 
   # Tokens are as wide as was checked when the model was made.
   for plan in plans.values():
-    widths = token_widths(settings, model._feature_width(plan), plan.layout.block_size)
+    widths = token_widths(settings, model.feature_width(plan), plan.layout.block_size)
     scope = f'model/{plan.generator}/transformer/encoder_1/self_attention/query_key_value/kernel'
     (kernel,) = (v for v in tf.trainable_variables() if v.op.name == scope)
     assert kernel.shape.as_list() == [

@@ -1,4 +1,4 @@
-"""What is read off support images: against NumPy, and the rules for small inputs."""
+"""Features of support images: against NumPy, and the rules for small inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def images(rng, side: int, channels: int = 2) -> np.ndarray:
     ('2-layer-bn', 'valid', 7),
   ],
 )
-def test_shared_features(lab, by_hand, rng, extractor, padding, side):
+def test_shared_features_are_those_of_numpy(lab, by_hand, rng, extractor, padding, side):
   x = images(rng, side)
   s = features.shared_features(
     tf.constant(x), FeatureConfig(extractor, shared_dim=4, shared_padding=padding)
@@ -50,12 +50,12 @@ def test_shared_features(lab, by_hand, rng, extractor, padding, side):
   assert len(v) == depth * (4 if extractor.endswith('-bn') else 2)
 
 
-def test_none_without_a_shared_extractor():
+def test_there_are_no_shared_features_without_an_extractor():
   assert features.shared_features(tf.zeros([1, 9, 9, 1]), FeatureConfig()) is None
   assert not tf.trainable_variables()
 
 
-def test_shared_dropout(lab, rng):
+def test_shared_dropout_zeroes_a_share_and_doubles_the_rest(lab, rng):
   x = tf.constant(images(rng, 7))
   config = FeatureConfig('2-layer', shared_dim=40, shared_dropout=0.5)
   outputs = [
@@ -79,7 +79,7 @@ def test_shared_dropout(lab, rng):
     ('2-layer', 2, 1, 2),
   ],
 )
-def test_images_too_small_for_the_shared_extractor(extractor, side, number, sees):
+def test_images_too_small_for_the_shared_extractor_are_refused(extractor, side, number, sees):
   with pytest.raises(InputError) as caught:
     features.check_shared(FeatureConfig(extractor), (side, side + 5, 1))
   assert str(caught.value).startswith(
@@ -92,7 +92,7 @@ def test_images_too_small_for_the_shared_extractor(extractor, side, number, sees
 @pytest.mark.parametrize(
   ('extractor', 'side'), [('2-layer', 7), ('3-layer', 15), ('4-layer', 31), ('none', 1)]
 )
-def test_the_smallest_images_for_the_shared_extractor(extractor, side):
+def test_the_smallest_images_that_fit_the_shared_extractor(extractor, side):
   features.check_shared(FeatureConfig(extractor), (side, side, 1))
   if extractor != 'none':
     s = features.shared_features(
@@ -112,10 +112,10 @@ def test_the_smallest_images_for_the_shared_extractor(extractor, side):
     (1, 3, 2, [(1, 1), (1, 1)]),  # 1 -> 1, so the second fits
     (2, 3, 1, [(2, 1)]),  # logits layer: one, stride 1
     (9, 3, 1, [(3, 1)]),
-    (4, 2, 2, [(2, 2), (2, 1)]),
+    (4, 2, 2, [(2, 2), (2, 1)]),  # 4 -> 2 -> 1
   ],
-)  # 4 -> 2 -> 1
-def test_local_convolutions(side, kernel, depth, expected):
+)
+def test_plans_of_local_convolutions(side, kernel, depth, expected):
   assert features.local_convolutions(side, kernel, depth) == [
     LocalConvolution(*one) for one in expected
   ]
@@ -125,9 +125,10 @@ def test_local_convolutions(side, kernel, depth, expected):
 @pytest.mark.parametrize(
   ('side', 'plan'), [(8, [(3, 2), (3, 1)]), (5, [(3, 2)]), (2, [(2, 1)]), (1, [(1, 1)] * 2)]
 )
-def test_local_features(lab, by_hand, rng, side, plan, nonlinear):
-  """The mean of each convolution, before its relu by default; relu between the convolutions either
-  way.
+def test_local_features_are_those_of_numpy(lab, by_hand, rng, side, plan, nonlinear):
+  """The mean is of each convolution, by default before its relu.
+
+  Between the convolutions there is a relu either way.
   """
   x = images(rng, side)
   f = features.local_features(tf.constant(x), 4, kernel_size=3, depth=2, nonlinear=nonlinear)

@@ -1,9 +1,8 @@
-"""Every pair of values of the model's and the loss's flags, in few combinations: each builds,
-learns and converts.
+"""Every pair of values of the model's and the loss's flags, in few combinations.
 
-A combination is refused by its configuration or has to work: its weight blocks and logits are those
-of NumPy, one step of gradient descent is finite, and its variables survive the way to the
-original's names and back bit for bit.
+A combination is refused by its configuration, or it has to work: its weight blocks and logits are
+those of NumPy, one step of gradient descent is finite, and its variables go to the original's names
+and back without a change of a bit.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def model_of(values: Mapping[str, Any]) -> HyperTransformer:
 
 
 def can_be(row: list[Any]) -> bool:
-  """Whether the values so far, with the first choices for the rest, make a model and a loss."""
+  """Says whether these values, with the first choices for the rest, make a model and a loss."""
   firsts = {name: choices[0] for name, choices in CHOICES.items()}
   values = values_of(firsts | dict(zip(CHOICES, row, strict=False)))
   try:
@@ -111,7 +110,7 @@ def shown(chosen: dict[str, Any]) -> str:
 
 @pytest.fixture
 def episode(rng: np.random.Generator, request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
-  """Two samples a class, the last of each without its label where flags hide labels."""
+  """Draws two samples a class, the last of each without its label if flags hide labels."""
   chosen = request.getfixturevalue('chosen')
   side, ways = chosen['image_size'], chosen['num_labels']
   labels = np.tile(np.arange(ways), 2)
@@ -133,7 +132,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
-def test_the_combination(lab, hand_model, episode, chosen):
+def test_the_combination_works(lab, hand_model, episode, chosen):
   values = values_of(chosen)
   print(shown(chosen))
   model, loss = model_of(values), from_flags.loss_config(values)
@@ -175,7 +174,7 @@ def trained(lab) -> dict[str, np.ndarray]:
 
 
 def by_numpy(lab, hand_model, model: HyperTransformer, episode: Mapping[str, np.ndarray]) -> None:
-  """The weight blocks of all layers, and the logits of the queries, without noise."""
+  """Compares the weight blocks of all layers and the logits of the queries, without noise."""
   ignored = None
   if model.config.generator == 'joint':
     ignored = np.arange(len(episode['labels'])) == 1
@@ -199,7 +198,7 @@ def by_numpy(lab, hand_model, model: HyperTransformer, episode: Mapping[str, np.
 
 
 def close(found: np.ndarray, expected: np.ndarray, name: str) -> None:
-  """To a thousandth of the largest number: batch norms of few images multiply rounding errors."""
+  """Compares to a thousandth of the largest number: batch norms of few images enlarge rounding."""
   np.testing.assert_allclose(
     found, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=name
   )
@@ -222,7 +221,7 @@ def there_and_back(lab, model: HyperTransformer) -> None:
 
 
 def test_every_pair_of_values_that_can_be_is_there():
-  """But for pairs that only go together with a third value; those are few."""
+  """Pairs that only go together with a third value may be missing; those are few."""
   rows = combinations()
   assert 20 < len(rows) < 60
   for name, choices in CHOICES.items():

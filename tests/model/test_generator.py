@@ -40,7 +40,7 @@ def mask(ignored: np.ndarray | None = IGNORED) -> tf.Tensor | None:
   ],
   ids=['plain', 'mask', 'decoder', 'separate'],
 )
-def test_blocks(lab, by_hand, rng, width, ignored, settings):
+def test_blocks_are_those_of_numpy(lab, by_hand, rng, width, ignored, settings):
   features = rng.normal(size=(6, width)).astype(np.float32)
   blocks = generator.generate_blocks(
     LAYOUT, tf.constant(features), tf.constant(LABELS), mask(ignored), config(**settings)
@@ -56,7 +56,10 @@ def test_blocks(lab, by_hand, rng, width, ignored, settings):
   'settings', [{'heads': 2}, {'use_decoder': True}, {'generator': 'separate'}]
 )
 def test_weight_tokens_bring_previous_blocks_along(lab, by_hand, rng, width, settings):
-  """As if the blocks stood behind the weight embeddings in their table; zeros are the same as none."""
+  """It is as if the blocks stood behind the weight embeddings in their table.
+
+  Zeros give the same as no blocks.
+  """
   features, before = (rng.normal(size=size).astype(np.float32) for size in ((6, width), (3, 5)))
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
     blocks = [
@@ -103,7 +106,7 @@ def test_an_ignored_sample_has_no_influence(lab, rng, use_decoder):
       assert np.abs(blocks_with_changed(sample) - plain).max() > 1e-3
 
 
-def test_separate_has_no_mask(lab, rng):
+def test_the_separate_generator_ignores_the_mask(lab, rng):
   features = tf.constant(rng.normal(size=(6, 3)), tf.float32)
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):
     both = [
@@ -128,7 +131,7 @@ def test_the_order_of_support_samples_does_not_matter(lab, rng):
   np.testing.assert_allclose(*lab.run(both), rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_of_the_transformer(lab, rng):
+def test_dropout_of_the_transformer_is_in_training_only(lab, rng):
   features = tf.constant(rng.normal(size=(6, 3)), tf.float32)
   settings = ModelConfig(
     num_labels=2,
@@ -150,7 +153,7 @@ def test_dropout_of_the_transformer(lab, rng):
   ('kind', 'features', 'block', 'sample', 'weight'),
   [('joint', 7, 5, 11, 11), ('joint', 5, 7, 11, 11), ('separate', 7, 5, 11, 9)],
 )
-def test_token_widths(kind, features, block, sample, weight):
+def test_token_widths_of_both_generators(kind, features, block, sample, weight):
   widths = generator.token_widths(config(generator=kind), features, block)
   assert (widths.sample, widths.weight) == (sample, weight)
   assert widths.sample_sizes == Widths(sample, sample, sample)

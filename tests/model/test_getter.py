@@ -1,5 +1,6 @@
-"""The custom getter: where a variable lies in the weight blocks, what it is replaced by, and what
-is recorded.
+"""The custom getter, and the layout of weight blocks.
+
+The tests say where a variable is in the blocks, what takes its place, and what is recorded.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ OUTPUT = BlockLayout(
 SPATIAL = BlockLayout('spatial', 4, {'conv/kernel': (2, 2, 2, 3)})
 
 
-def test_blocks_by_output_channel(lab):
+def test_a_block_of_allocation_output_holds_one_channel(lab):
   blocks = np.arange(18, dtype=np.float32).reshape(2, 9)
   parts = {name: lab.run(OUTPUT.unpack(name, tf.constant(blocks))) for name in OUTPUT.shapes}
   assert OUTPUT.block_size == 9
@@ -42,15 +43,15 @@ def test_blocks_by_output_channel(lab):
   assert parts['batch_norm/beta'].tolist() == [8, 17]
 
 
-def test_blocks_of_logits(lab):
-  """One block per label: its column of the kernel, then its bias."""
+def test_a_block_of_logits_holds_one_label(lab):
+  """A block per label holds its column of the kernel, and then its bias."""
   layout = BlockLayout('output', 3, {'logits/kernel': (2, 3), 'logits/bias': (3,)})
   blocks = tf.constant([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
   assert lab.run(layout.unpack('logits/kernel', blocks)).tolist() == [[1, 4, 7], [2, 5, 8]]
   assert lab.run(layout.unpack('logits/bias', blocks)).tolist() == [3, 6, 9]
 
 
-def test_blocks_by_kernel_position(lab):
+def test_a_block_of_allocation_spatial_holds_one_kernel_position(lab):
   blocks = np.arange(24, dtype=np.float32).reshape(4, 6)
   kernel = lab.run(SPATIAL.unpack('conv/kernel', tf.constant(blocks)))
   assert SPATIAL.block_size == 6
@@ -71,7 +72,7 @@ def test_pack_is_the_inverse_of_unpack(lab, rng, layout):
 def read_layer(
   weights: LayerWeights | None, rows: list, own_scope: str | None = None
 ) -> dict[str, tf.Tensor]:
-  """The variables of a layer as the CNN asks for them."""
+  """Asks for the variables of a layer, as the CNN does."""
   own = LayerGetter('layer_1', 'model/cnn', weights, own_scope, rows)
   with (
     tf.variable_scope('model', reuse=tf.AUTO_REUSE),
@@ -109,7 +110,7 @@ def test_a_generated_tensor_takes_the_place_of_its_variable(lab):
   assert rows[1].trained is rows[1].value
 
 
-def test_generated_plus_trained(lab):
+def test_a_trained_variable_can_be_added_to_a_generated_tensor(lab):
   rows = []
   layer = read_layer(spatial_weights(add_trained=True), rows)
   v = lab.fill()
@@ -140,7 +141,7 @@ def test_every_use_has_the_same_tensors_and_variables(add_trained):
 
 
 def test_the_query_pass_may_have_its_own_trained_variables():
-  """Also those that are added to generated tensors; the generated tensor itself is the same."""
+  """So may those that are added to generated tensors; the generated tensor itself is the same."""
   weights = spatial_weights(add_trained=True)
   rows = []
   support, query = read_layer(weights, rows), read_layer(weights, rows, 'model/cnn_query')
@@ -168,7 +169,7 @@ def test_the_query_pass_may_have_its_own_trained_variables():
   ]
 
 
-def test_a_variable_of_another_scope_is_a_mistake():
+def test_a_variable_of_another_scope_is_refused():
   own = LayerGetter('layer_1', 'model/cnn', None, None, [])
   with (
     tf.variable_scope('other', custom_getter=own),
@@ -177,7 +178,7 @@ def test_a_variable_of_another_scope_is_a_mistake():
     tf.get_variable('kernel', [1])
 
 
-def test_table():
+def test_the_table_lists_each_variable_once():
   rows = []
   read_layer(spatial_weights(), rows)
   read_layer(spatial_weights(), rows)

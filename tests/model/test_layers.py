@@ -1,4 +1,4 @@
-"""Layers against NumPy, their variables, and the random numbers of dropout."""
+"""The layers against NumPy, and their variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import layers
-from hypertransformer.model.noise import Noise, dropout
 
 
 def close(ours, expected, tolerance=1e-5):
@@ -20,7 +19,7 @@ def shapes() -> dict[str, list[int]]:
   return {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
 
 
-def test_dense(lab, by_hand, rng):
+def test_dense_is_that_of_numpy(lab, by_hand, rng):
   x = rng.normal(size=(5, 3)).astype(np.float32)
   linear = layers.dense(tf.constant(x), 4, 'plain')
   rectified = layers.dense(tf.constant(x), 2, 'bent', tf.nn.relu)
@@ -46,7 +45,7 @@ def test_dense(lab, by_hand, rng):
     (3, 3, 1, 'VALID'),
   ],
 )
-def test_conv2d(lab, by_hand, rng, side, size, stride, padding):
+def test_conv2d_is_that_of_numpy(lab, by_hand, rng, side, size, stride, padding):
   x = rng.normal(size=(2, side, side + 1, 3)).astype(np.float32)
   y = layers.conv2d(tf.constant(x), 4, size, 'conv', stride, padding)
   v = lab.fill()
@@ -63,7 +62,7 @@ def test_conv2d_without_bias(lab, by_hand, rng):
 
 
 @pytest.mark.parametrize('size', [1, 3, 5])
-def test_conv2d_mean(lab, by_hand, rng, size):
+def test_conv2d_mean_is_the_spatial_mean_of_a_convolution(lab, by_hand, rng, size):
   x = rng.normal(size=(2, 5, 6, 3)).astype(np.float32)
   y = layers.conv2d_mean(tf.constant(x), 4, size, 'conv')
   v = lab.fill()
@@ -101,7 +100,7 @@ def test_initial_values_are_glorot_uniform_with_zero_bias(lab):
 
 
 @pytest.mark.parametrize('shape', [(4, 6), (2, 3, 6)])
-def test_layer_norm(lab, by_hand, rng, shape):
+def test_layer_norm_is_that_of_numpy(lab, by_hand, rng, shape):
   x = rng.normal(2, 3, shape).astype(np.float32)
   y = layers.layer_norm(tf.constant(x), 'norm')
   v = lab.fill()
@@ -109,13 +108,13 @@ def test_layer_norm(lab, by_hand, rng, shape):
 
 
 def test_layer_norm_has_epsilon_1e_6(lab):
-  """Entries +-d have variance d^2: at d = 1e-3 the result is +-1 / sqrt(2)."""
+  """Entries +-d have the variance d^2: at d = 1e-3 the result is +-1 / sqrt(2)."""
   y = layers.layer_norm(tf.constant([[1e-3, -1e-3]]), 'norm')
   lab.run(tf.global_variables_initializer())
   close(lab.run(y), [[0.5**0.5, -(0.5**0.5)]])
 
 
-def test_batch_norm(lab, by_hand, rng):
+def test_batch_norm_is_that_of_numpy(lab, by_hand, rng):
   x = rng.normal(1, 2, (5, 3, 4, 2)).astype(np.float32)
   y = layers.batch_norm(tf.constant(x), 'norm')
   v = lab.fill()
@@ -128,51 +127,3 @@ def test_batch_norm_has_epsilon_1e_3(lab):
   y = layers.batch_norm(tf.reshape(tf.constant([d, -d]), [2, 1, 1, 1]), 'norm')
   lab.run(tf.global_variables_initializer())
   close(lab.run(y).ravel(), [0.5**0.5, -(0.5**0.5)])
-
-
-def test_dropout_is_off_without_noise_or_rate():
-  x = tf.zeros([3])
-  assert dropout(x, 0.5, None) is x
-  assert dropout(x, 0.0, Noise(tf.constant([1, 2]))) is x
-
-
-@pytest.mark.parametrize('on', [0.0, 1.0])
-def test_noise_can_be_switched_in_the_graph(lab, on):
-  x = tf.fill([50, 40], 3.0)
-  y = lab.run(dropout(x, 0.5, Noise(tf.constant([1, 2]), tf.constant(on))))
-  assert set(np.unique(y)) == ({3.0} if on == 0.0 else {0.0, 6.0})
-
-
-def test_dropout_zeroes_a_share_and_scales_the_rest(lab):
-  y = lab.run(dropout(tf.ones([200, 100]), 0.3, Noise(tf.constant([1, 2]))))
-  assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.7)}
-  assert abs((y == 0).mean() - 0.3) < 0.01
-
-
-def test_the_gradient_passes_where_dropout_does(lab):
-  x = tf.ones([50])
-  y = dropout(x, 0.5, Noise(tf.constant([1, 2])))
-  y, gradient = lab.run((y, tf.gradients(y, x)[0]))
-  np.testing.assert_array_equal(y, gradient)
-
-
-def test_noise_depends_on_seed_and_stream_only(lab):
-  def draws(seed):
-    noise = Noise(tf.constant(seed))
-    return [noise.uniform([1000]), noise.uniform([1000])]
-
-  (a1, a2), (b1, b2), (c1, c2), (d1, _) = lab.run(
-    [draws(seed) for seed in ([5, 6], [5, 6], [5, 7], [6, 6])]
-  )
-  np.testing.assert_array_equal(a1, b1)
-  np.testing.assert_array_equal(a2, b2)
-  for one, other in ((a1, a2), (a1, c1), (a2, c2), (a1, d1)):
-    assert (one != other).mean() > 0.99
-    assert abs(np.corrcoef(one, other)[0, 1]) < 0.15
-  assert a1.dtype == np.float32
-  assert 0 <= a1.min() < a1.max() < 1
-
-
-def test_noise_repeats_in_every_run_of_a_session(lab):
-  draw = Noise(tf.constant([5, 6])).uniform([10])
-  np.testing.assert_array_equal(lab.run(draw), lab.run(draw))

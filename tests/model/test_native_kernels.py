@@ -1,5 +1,6 @@
-"""Convolutions whose native kernels are known to be wrong, each in a process of its own, as they
-can crash it.
+"""Convolutions whose native kernels are known to be wrong.
+
+Each is tried in a process of its own, as it can crash.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ with tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads)) as 
 
 @pytest.mark.parametrize(('isa', 'threads'), [('', 2), ('AVX2', 1), ('AVX2', 2)])
 @pytest.mark.parametrize(('side', 'stride'), [(12, 2), (10, 3)])
-def test_the_gradient_of_a_one_pixel_kernel_with_a_stride(
+def test_the_gradient_of_a_one_pixel_kernel_with_a_stride_is_right(
   isa: str, threads: int, side: int, stride: int
 ) -> None:
   environment = {

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.model import prototypes
 
 
-def test_class_means(lab, rng):
+def test_class_means_are_those_of_numpy(lab, rng):
   x, labels = rng.normal(size=(7, 3)).astype(np.float32), np.array([0, 3, 1, 0, 3, 3, 1])
   means = lab.run(prototypes.class_means(tf.constant(x), tf.constant(labels), 5))
   for label in (0, 1, 3):
@@ -45,7 +45,7 @@ def test_unknown_classes_are_never_chosen(lab, rng):
 
 
 @pytest.mark.parametrize('num', [1, 3])
-def test_running_means(lab, rng, num):
+def test_running_means_are_over_the_pieces_so_far(lab, rng, num):
   c = rng.normal(size=(num, num, 2, 4)).astype(np.float32)
   means = lab.run(prototypes.running_means(tf.constant(c)))
   for t in range(num):

@@ -16,7 +16,7 @@ UNLABELED = LABELS == 3
 
 
 def masks(lab, labeled: float, unlabeled: float) -> np.ndarray:
-  """[steps, samples], one seed per step."""
+  """Draws the masks of all steps, each with its own seed; [steps, samples]."""
   seed = tf.placeholder(tf.int64, [2])
   config = ModelConfig(
     num_labels=3, max_prob_remove_labeled=labeled, max_prob_remove_unlabeled=unlabeled
@@ -40,9 +40,11 @@ def test_no_mask_where_nothing_is_removed():
 
 
 @pytest.mark.parametrize(('labeled', 'unlabeled'), [(0.6, 0.0), (0.0, 0.9), (0.4, 1.0)])
-def test_share_of_hidden_samples(lab, labeled, unlabeled):
-  """q ~ U(0, p) once per step, each sample with q: a share of p / 2 on average, with a standard
-  deviation between steps of p / sqrt(12) from q and of sqrt(E[q (1 - q)] / n) from the n samples.
+def test_the_share_of_hidden_samples_is_as_expected(lab, labeled, unlabeled):
+  """On average a share p / 2 is hidden: q ~ U(0, p) once per step, and each sample with q.
+
+  Between steps the share varies with a standard deviation of p / sqrt(12) from q, and of sqrt(E[q
+  (1 - q)] / n) from the n samples.
   """
   drawn = masks(lab, labeled, unlabeled)
   assert set(np.unique(drawn)) <= {0.0, 1.0}

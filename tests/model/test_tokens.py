@@ -49,8 +49,7 @@ def test_a_weight_token_is_its_embedding_and_zeros(lab):
 
 
 def test_blocks_are_behind_the_embedding_of_the_first_tokens(lab):
-  output = tf.reshape(
-    tf.range(40), [5, 8]
-  )  # B = 3 of 5 tokens; E = 2, b = 4, so two columns are not used
+  # B = 3 of 5 tokens; E = 2 and b = 4, so two columns are not used.
+  output = tf.reshape(tf.range(40), [5, 8])
   blocks = tokens.decode_blocks(output, num_blocks=3, embedding_dim=2, block_size=4)
   assert lab.run(blocks).tolist() == [[2, 3, 4, 5], [10, 11, 12, 13], [18, 19, 20, 21]]

@@ -1,4 +1,4 @@
-"""Attention and whole blocks against NumPy, and the sizes of their layers."""
+"""Attention and whole blocks against NumPy, and the widths of their layers."""
 
 from __future__ import annotations
 
@@ -38,20 +38,15 @@ def draw(rng, tokens: int, width: int) -> np.ndarray:
     ((1.0, 1.0, 1.0), 36, 4, False, (36, 36, 36)),
     ((0.5, 0.3, 2.0), 21, 1, False, (10, 6, 42)),  # int(frac * D)
     ((0.5, 0.3, 2.0), 21, 4, True, (12, 8, 44)),
-    (
-      (8.0, 12.9, 10.0),
-      21,
-      4,
-      True,
-      (8, 12, 10),
-    ),  # widths are never rounded up; the inner one need not divide
+    # Widths themselves are never rounded up, and the heads need not divide the inner one.
+    ((8.0, 12.9, 10.0), 21, 4, True, (8, 12, 10)),
     ((1.0, 1.0, 0.0), 21, 4, True, (24, 24, 0)),  # no feed-forward part
     ((1.0, 1.0, 0.04), 21, 3, False, (21, 21, 0)),
     ((3.0, 3.5, 16.0), 10, 1, True, (30, 3, 16)),  # up to 3 a fraction, above that the width itself
-    ((1.0, 1.0, 0.5), 10, 2, False, (10, 10, 5)),  # the inner width need not divide
+    ((1.0, 1.0, 0.5), 10, 2, False, (10, 10, 5)),  # 2 heads, but an inner width of 5
   ],
 )
-def test_widths(dims, width, heads, round_up, expected):
+def test_widths_that_are_fractions_or_numbers(dims, width, heads, round_up, expected):
   sizes = transformer.widths(
     config(key_query_dim=dims[0], value_dim=dims[1], inner_dim=dims[2], heads=heads),
     width,
@@ -87,7 +82,7 @@ def test_a_width_of_nothing_is_refused(name, round_up):
 @pytest.mark.parametrize('heads', [1, 2])
 @pytest.mark.parametrize('activation', ['softmax', 'sigmoid'])
 @pytest.mark.parametrize('masked', [False, True])
-def test_attention(lab, by_hand, rng, heads, activation, masked):
+def test_attention_is_that_of_numpy(lab, by_hand, rng, heads, activation, masked):
   queries, keys = draw(rng, 3, 7), draw(rng, 5, 8)
   mask = tf.constant(IGNORED, tf.float32) if masked else None
   y = transformer.attention(
@@ -129,7 +124,7 @@ def test_self_attention_is_one_product(lab, by_hand, rng, heads):
 
 
 def test_each_projection_starts_glorot_uniform(lab):
-  """Side by side in one variable, 40 and 600 wide, they keep the limits that each has by itself."""
+  """40 and 600 wide, side by side in one variable, they keep the limits of separate layers."""
   tokens = tf.zeros([2, 50])
   transformer.attention(tokens, tokens, Widths(40, 600, 1), config(heads=2), 'a')
   (kernel,) = (v for v in tf.trainable_variables() if v.op.name == 'a/query_key_value/kernel')
@@ -142,8 +137,9 @@ def test_each_projection_starts_glorot_uniform(lab):
 
 
 def test_attention_of_two_tokens_on_paper(lab):
-  """Identity projections, one head of width 1: logits 2 * 2 and 2 * 0, so weights e^4 and 1 over
-  their sum.
+  """With identity projections and one head of width 1, the logits are 2 * 2 and 2 * 0.
+
+  So the weights are e^4 and 1, over their sum.
   """
   y = transformer.attention(
     tf.constant([[2.0]]), tf.constant([[2.0], [0.0]]), Widths(1, 1, 1), config(heads=1), 'a'
@@ -153,9 +149,7 @@ def test_attention_of_two_tokens_on_paper(lab):
 
 
 def test_two_heads_look_at_different_keys(lab):
-  """Heads see one coordinate each, of width 1: the first attends to key 0, the second to key 1; no
-  mixing.
-  """
+  """Each head sees one coordinate: the first attends to key 0, the second to key 1."""
   y = transformer.attention(
     tf.constant([[50.0, 50.0]]),
     tf.constant([[1.0, 0.0], [0.0, 1.0]]),
@@ -176,7 +170,7 @@ def test_two_heads_look_at_different_keys(lab):
 
 
 @pytest.mark.parametrize('name', ['relu', 'gelu', 'lrelu'])
-def test_nonlinearity(lab, by_hand, name):
+def test_nonlinearities_are_those_of_numpy(lab, by_hand, name):
   x = np.array([-3.0, -0.7, 0.0, 0.4, 2.5], np.float32)
   close(lab.run(transformer.nonlinearity(name)(tf.constant(x))), by_hand.activation(name, x))
 
@@ -189,7 +183,7 @@ def test_nonlinearity(lab, by_hand, name):
     ('lrelu', 'softmax', True, True),
   ],
 )
-def test_encoder(lab, by_hand, rng, nonlinearity, activation, masked, skip):
+def test_the_encoder_is_that_of_numpy(lab, by_hand, rng, nonlinearity, activation, masked, skip):
   x = draw(rng, 5, 6)
   y = transformer.encoder(
     tf.constant(x),
@@ -213,9 +207,10 @@ def test_encoder(lab, by_hand, rng, nonlinearity, activation, masked, skip):
   close(lab.run(y), last)
 
 
-def test_decoder(lab, by_hand, rng):
-  """Two blocks, tokens and encoder output of different widths and masks. The settings for encoders
-  change nothing.
+def test_the_decoder_is_that_of_numpy(lab, by_hand, rng):
+  """Two blocks, with tokens and encoder output of different widths and masks.
+
+  The settings that are for encoders change nothing.
   """
   x, encoded = draw(rng, 5, 6), draw(rng, 4, 7)
   other = np.array([False, False, True, False])
