@@ -107,12 +107,12 @@ class Result:
   def __str__(self) -> str:
     text = f'{self.preset}: {percent(self.accuracy, self.ci95, digits=2)}'
     if self.continual is not None:
-      text += (
-        f' after {self.continual["num_tasks"]} tasks, {forgetting_text(self.continual)}'.rstrip(
-          ', '
-        )
-      )
-      return f'{text}, {self.num_tasks} sequences x {self.num_queries} queries of a task'
+      parts = [
+        f'{text} after {self.continual["num_tasks"]} tasks',
+        forgetting_text(self.continual),
+        f'{self.num_tasks} sequences x {self.num_queries} queries of a task',
+      ]
+      return ', '.join(filter(None, parts))
     if self.accuracy_disjoint is not None:
       text += (
         f' ({percent(self.accuracy_disjoint, self.ci95_disjoint, digits=2)} without support images)'

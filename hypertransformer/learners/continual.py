@@ -36,7 +36,7 @@ class ContinualLearner(Learner):
   """
 
   def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
-    """Opens a checkpoint. Nothing is learned then.
+    """Opens a checkpoint; no task is learned yet.
 
     Args:
       checkpoint: its path without `.index`, such as `logs/model-20000`; or its folder, for the

@@ -1,1 +1,1 @@
-"""Training: losses, optimizer, the monitored session loop, checkpoints, summaries."""
+"""Training: losses, the optimizer, the training graph, and the loop that runs it."""

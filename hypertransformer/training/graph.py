@@ -1,4 +1,4 @@
-"""The training graph: episodes -> objective -> update, and what is measured beside it."""
+"""The training graph: from episodes to the loss, to the update, and what is measured beside it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from hypertransformer.training.step import of_one_episode, of_several_episodes
 
 @dataclasses.dataclass(frozen=True)
 class TrainGraph:
-  """Ops of the training graph.
+  """The tensors of the training graph that the training loop runs.
 
-  step_done: runs one update and returns the number of updates then done. metrics: {TensorBoard tag:
-    scalar}.
-  test_metrics, weights: {tag: scalar}, {tag: generated tensor}, to be run with True fed to
-  `testing`: then the episode is one of the test stream, without dropout and the like. streams: to
-  be initialised with the number of their first episode.
+  Attributes:
+    step_done: running it makes one update; its value is the number of updates then done.
+    loss: what the update makes smaller, a scalar.
+    global_step: the number of updates done.
+    metrics: the scalars that are measured in a training step, by TensorBoard tag.
+    testing: a placeholder, usually False. If True is fed, the episode comes from the test stream,
+      and there is no dropout or other noise.
+    test_metrics: scalars by TensorBoard tag, to be run with True fed to `testing`; empty if there
+      is no test stream.
+    weights: the generated tensors by TensorBoard tag, to be run in the same way.
+    rows: which variables of the CNN are generated and which are trained.
+    train_stream: the training episodes. It must be initialised with the number of the first one.
+    test_stream: the test episodes, likewise; None in pre-training.
   """
 
   step_done: tf.Tensor
@@ -38,7 +46,15 @@ class TrainGraph:
 
 
 def build(setup: Setup, seed: int) -> TrainGraph:
-  """Builds the training graph in the current default graph."""
+  """Builds the training graph in the current default graph.
+
+  Args:
+    setup: what the graph is made from.
+    seed: makes the episodes and all noise: the same seed gives the same ones.
+
+  Raises:
+    InputError: data, model and sizes do not go together.
+  """
   train_sampler, test_sampler, model = check(setup, seed)
   global_step = tf.train.get_or_create_global_step()
   testing = tf.placeholder_with_default(False, [], 'testing')

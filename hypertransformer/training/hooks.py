@@ -1,5 +1,7 @@
-"""Session hooks of the training loop: streams, reports, NaN guard, signals. Checkpoints, steps/s
-and the end of the run are TensorFlow's own hooks (loop.py).
+"""Session hooks of the training loop: for streams, reports, variables that are NaN, and signals.
+
+Checkpoints, the steps per second and the end of the run are the work of TensorFlow's own hooks; see
+loop.py.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from hypertransformer.runtime.summaries import scalar_summary
 
 
 class StreamHook(tf.train.SessionRunHook):
-  """Starts the episode streams where the restored step is: a resumed run sees the episodes that it
-  would have.
+  """Starts the episode streams at the place that belongs to the restored step.
+
+  So a run that is resumed sees the episodes that it would have seen without the interruption.
   """
 
   def __init__(
@@ -30,12 +33,21 @@ class StreamHook(tf.train.SessionRunHook):
     test: EpisodeStream | None,
     steps_per_test: int,
   ) -> None:
+    """Keeps what is needed when the session is created.
+
+    Args:
+      global_step: the number of updates done.
+      train: the stream of training episodes.
+      test: the stream of test episodes, if there is one.
+      steps_per_test: how many updates there are from one test episode to the next.
+    """
     self._global_step = global_step
     self._train = train
     self._test = test
     self._steps_per_test = steps_per_test
 
   def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
+    """Initialises the streams, when the variables have been initialised or restored."""
     del coord
     step = session.run(self._global_step)
     session.run(self._train.initializer, {self._train.first: step * self._train.together})
@@ -45,11 +57,11 @@ class StreamHook(tf.train.SessionRunHook):
 
 
 class ReportHook(tf.train.SessionRunHook):
-  """Writes scalars and histograms for TensorBoard, and progress lines.
+  """Writes scalars and histograms for TensorBoard, and logs lines of progress.
 
-  A training scalar is its mean over the steps since the last record. The test episode, and the
-  histograms of the tensors generated for it, are run on their own after the step: not in the same
-  run, where some variables would be read before their update and some after.
+  A scalar of training is written as its mean over the steps since the last record. The test
+  episode, and the histograms of the tensors generated for it, have a session run of their own after
+  the step. In the run of the step, some variables would be read before their update and some after.
   """
 
   def __init__(
@@ -64,8 +76,18 @@ class ReportHook(tf.train.SessionRunHook):
     every: int,
     histograms_every: int,
   ) -> None:
-    """step_done: global step after this run's update. testing: fed with True for a test episode.
-    histograms: a serialised summary [] of the generated tensors. every, histograms_every: steps.
+    """Keeps what is to be run and written.
+
+    Args:
+      step_done: see TrainGraph, as for the next three.
+      metrics: the scalars of a training step.
+      testing: the placeholder that is fed with True for a test episode.
+      test_metrics: the scalars of a test episode.
+      histograms: a serialised summary [] of the generated tensors; None if nothing is generated.
+      writer: writes the summaries.
+      train_steps: the number of updates in all.
+      every: how many steps there are from one record of scalars to the next.
+      histograms_every: the same for histograms; a multiple of `every`.
     """
     self._fetches = {'step': step_done, 'metrics': dict(metrics)}
     self._testing = testing
@@ -80,12 +102,14 @@ class ReportHook(tf.train.SessionRunHook):
     self._rate: progress.Rate | None = None
 
   def before_run(self, run_context: tf.train.SessionRunContext) -> tf.train.SessionRunArgs:
+    """Asks for the scalars of the step."""
     del run_context
     return tf.train.SessionRunArgs(self._fetches)
 
   def after_run(
     self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
   ) -> None:
+    """Keeps the scalars of the step, and reports where it is time to."""
     self._records.append(run_values.results['metrics'])
     step = int(run_values.results['step'])
     if self._rate is None:
@@ -93,17 +117,18 @@ class ReportHook(tf.train.SessionRunHook):
     if step % self._every == 0 or step == self._train_steps:
       self._report(step, run_context.session)
     elif not self._line_records and self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
-      self._print(step, self._records)  # slow steps: a line before the first record
+      # Steps are slow: the first line should not have to wait for the first record.
+      self._log(step, self._records)
 
   def _report(self, step: int, session: tf.Session) -> None:
+    """Writes a record for TensorBoard, and a line of progress if one is due."""
     means = _means(self._records)
     self._records = []
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
     if self._histograms is not None and step % self._histograms_every == 0:
       fetches['histograms'] = self._histograms
-    test = session.run(
-      fetches, {self._testing: True}
-    )  # one episode for both: StreamHook counts on one per report
+    # One episode for both: StreamHook relies on one test episode per record.
+    test = session.run(fetches, {self._testing: True})
     means |= {tag: float(value) for tag, value in test['metrics'].items()}
     self._writer.add_summary(scalar_summary(means), step)
     if 'histograms' in test:
@@ -111,10 +136,11 @@ class ReportHook(tf.train.SessionRunHook):
     self._line_records.append(means)
     assert self._rate is not None
     if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step == self._train_steps:
-      self._print(step, self._line_records)
+      self._log(step, self._line_records)
       self._line_records = []
 
-  def _print(self, step: int, records: list[dict[str, float]]) -> None:
+  def _log(self, step: int, records: list[dict[str, float]]) -> None:
+    """Logs a line of progress, with the means of these records."""
     assert self._rate is not None
     rate, left = self._rate.mark(step)
     logging.info(
@@ -128,11 +154,16 @@ class ReportHook(tf.train.SessionRunHook):
 
 
 def _means(records: list[dict[str, float]]) -> dict[str, float]:
+  """The mean of each scalar, by tag; all records have the same tags."""
   return {tag: float(np.mean([record[tag] for record in records])) for tag in records[0]}
 
 
 def describe(means: Mapping[str, float]) -> str:
-  """The few numbers of a progress line."""
+  """The loss and the accuracies of a line of progress, as a text.
+
+  Args:
+    means: scalars by TensorBoard tag. Those without a place in the line are left out.
+  """
   loss = means.get('loss/loss', means.get('loss/shared_head_loss', float('nan')))
   parts = [f'loss {loss:.3f}']
   for tag, name in (
@@ -146,16 +177,21 @@ def describe(means: Mapping[str, float]) -> str:
 
 
 class FiniteGuard(tf.train.CheckpointSaverListener):
-  """Keeps a checkpoint with NaN or infinite variables from being written over the last good one."""
+  """Ends the run in place of saving variables that are NaN or infinite.
+
+  So the newest checkpoint is always a good one.
+  """
 
   def __init__(self) -> None:
     self._finite: tf.Tensor | None = None
 
   def begin(self) -> None:
+    """Builds the check of all floating variables of the graph."""
     variables = [v for v in tf.global_variables() if v.dtype.base_dtype.is_floating]
     self._finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in variables])
 
   def before_save(self, session: tf.Session, global_step_value: int) -> None:
+    """Raises NanLossDuringTrainingError if a variable is not finite."""
     if not session.run(self._finite):
       logging.error(
         'Variables are not finite after step %d: no checkpoint is written.', global_step_value
@@ -164,11 +200,14 @@ class FiniteGuard(tf.train.CheckpointSaverListener):
 
 
 class SignalHook(tf.train.SessionRunHook):
-  """SIGTERM and Ctrl-C end the run after the step at hand, so that a checkpoint is saved. A second
-  one kills.
+  """Lets SIGTERM and Ctrl-C end the run after the current step, so that a checkpoint is saved.
 
-  Use it as a context, too, around all of the run: `with SignalHook() as signals`. A signal while
-  the graph is built then ends the run after its first step.
+  A second signal kills the program. The hook must also be the context of the whole run, as in `with
+  SignalHook() as signals`. Then a signal that comes while the graph is built ends the run after its
+  first step.
+
+  Attributes:
+    received: the number of the signal that has come, or None.
   """
 
   SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -186,13 +225,14 @@ class SignalHook(tf.train.SessionRunHook):
     self._restore()
 
   def _note(self, number: int, frame: FrameType | None) -> None:
+    """Is called when a signal comes."""
     del frame
     logging.info('%s: saving a checkpoint and ending after this step.', signal.Signals(number).name)
     self.received = number
     self._restore()
 
   def _restore(self) -> None:
-    """Puts the former signal handlers back."""
+    """Puts the signal handlers back that were there before."""
     for number, handler in self._before.items():
       signal.signal(number, handler)
     self._before = {}
@@ -200,6 +240,7 @@ class SignalHook(tf.train.SessionRunHook):
   def after_run(
     self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues
   ) -> None:
+    """Ends the run if a signal has come."""
     del run_values
     if self.received is not None:
       run_context.request_stop()

@@ -1,41 +1,46 @@
-"""The training run: a monitored session with hooks, resumed from the newest checkpoint."""
+"""The training run: a monitored session with hooks, which goes on from the newest checkpoint."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import secrets
-from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import errors
 from hypertransformer.model import getter
 from hypertransformer.runtime import checkpoints, sessions, summaries
-from hypertransformer.settings import flags, flags_file
+from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
+from hypertransformer.training.start import choose_seed, find_start, make_scaffold
 
 STEPS_PER_SUMMARY = 100
 STEPS_PER_HISTOGRAM = 500
-SHARED_FEATURES = 'model/shared_features/'
 
 
 def train(setup: Setup, settings: Settings) -> int:
-  """Trains up to settings.run.train_steps and returns the steps done; fewer after SIGTERM or
-  Ctrl-C.
+  """Trains a model up to settings.run.train_steps updates.
 
-  The flag values go to flags.json. Raises InputError for settings, data or checkpoints that do not
-  go together, and tf.train.NanLossDuringTrainingError when the loss is NaN.
+  A run that was ended before goes on. The flag values are written to flags.json in its folder.
+
+  Args:
+    setup: what the training graph is made from.
+    settings: the settings of the run.
+
+  Returns:
+    The number of updates done, which is smaller after SIGTERM or Ctrl-C.
+
+  Raises:
+    InputError: settings, data or checkpoints do not go together.
+    tf.train.NanLossDuringTrainingError: the loss or a variable has become NaN.
   """
   run = settings.run
-  seed = _seed(run)
+  seed = choose_seed(run)
   check(setup, seed)
-  start = _starting_point(run, settings.flag_values)
+  start = find_start(run, settings.flag_values)
   step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
   if step >= run.train_steps:
     logging.info(
@@ -50,75 +55,26 @@ def train(setup: Setup, settings: Settings) -> int:
     graph = graph_lib.build(setup, seed)
     logging.info('The CNN:\n%s', getter.table(graph.rows))
     logging.info(
-      '%d variables with %d numbers; seed %d', len(tf.trainable_variables()), _numbers(), seed
+      '%d variables with %d numbers; seed %d',
+      len(tf.trainable_variables()),
+      _count_trained_numbers(),
+      seed,
     )
-    scaffold = _scaffold(start)
+    scaffold = make_scaffold(start)
     flags_file.write_flags(run.log_dir, {**settings.flag_values, 'seed': seed})
     checkpoints.repair_state(run.log_dir, start.resumed)
     return _run(graph, run, scaffold, signals)
 
 
-def _seed(run: RunConfig) -> int:
-  """The given seed; without one that of the run that goes on (flags.json), or a new one."""
-  if run.seed is not None:
-    return run.seed
-  old = flags_file.seed_of(run.log_dir) if checkpoints.find(run.log_dir) else None
-  return secrets.randbits(62) if old is None else old
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-  """Where a run starts: the checkpoint of its own that it resumes, or else the one that gives its
-  shared features.
-  """
-
-  resumed: str | None
-  shared: str | None
-
-
-def _starting_point(run: RunConfig, values: flags.Values) -> Start:
-  """Makes the folder and checks that the run in it is this one. Raises InputError."""
-  checkpoints.require_plain(run.log_dir, 'train_log_dir')
-  try:
-    os.makedirs(run.log_dir, exist_ok=True)
-  except OSError as error:
-    raise errors.InputError(f'train_log_dir {run.log_dir} cannot be made: {error}') from error
-  newest = checkpoints.newest(run.log_dir)
-  if newest is not None:
-    flags_file.require_same_model(run.log_dir, values)
-    logging.info('Going on from checkpoint %s', newest)
-    return Start(newest, None)
-  if checkpoints.find(run.log_dir):
-    raise errors.InputError(
-      f'none of the checkpoints in {run.log_dir} can be read (see the warnings): delete them to '
-      'start anew, or use another --train_log_dir.'
-    )
-  shared = run.restore_shared_from
-  return Start(None, checkpoints.locate(shared, 'restore_shared_features_from') if shared else None)
-
-
-def _numbers() -> int:
+def _count_trained_numbers() -> int:
+  """How many numbers the trained variables of the current graph have in all."""
   return sum(v.shape.num_elements() for v in tf.trainable_variables())
-
-
-def _scaffold(start: Start) -> tf.train.Scaffold:
-  """Initialises and saves the variables of the current graph. Raises InputError if the start does
-  not fit them.
-  """
-  if start.resumed is not None:
-    checkpoints.require_match(start.resumed, tf.global_variables())
-    checkpoints.require_nothing_lost(start.resumed, tf.global_variables())
-  saver = tf.train.Saver(
-    max_to_keep=checkpoints.KEEP, keep_checkpoint_every_n_hours=checkpoints.KEEP_EVERY_HOURS
-  )
-  return tf.train.Scaffold(
-    saver=saver, init_fn=_shared_features_init(start.shared) if start.shared else None
-  )
 
 
 def _run(
   graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals: hooks.SignalHook
 ) -> int:
+  """Runs the training steps in a session, and returns the number of updates done."""
   writer = tf.summary.FileWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
   step = 0
   try:
@@ -153,7 +109,7 @@ def _hooks(
   signals: hooks.SignalHook,
   writer: tf.summary.FileWriter,
 ) -> list[tf.train.SessionRunHook]:
-  """In this order: a loss that is no number ends the run before anything of it is saved."""
+  """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
   histograms = summaries.histogram_summary(graph.weights)
   return [
     signals,
@@ -181,12 +137,3 @@ def _hooks(
       listeners=[hooks.FiniteGuard()],
     ),
   ]
-
-
-def _shared_features_init(prefix: str) -> Callable[[tf.train.Scaffold, tf.Session], None]:
-  """Restores the shared features of another run into a new one."""
-  variables = [v for v in tf.trainable_variables() if v.op.name.startswith(SHARED_FEATURES)]
-  checkpoints.require_match(prefix, variables)
-  saver = tf.train.Saver(variables)
-  logging.info('A new run starts its shared features from %s', prefix)
-  return lambda scaffold, session: saver.restore(session, prefix)

@@ -1,5 +1,6 @@
-"""The training loss: cross-entropy, warm-up heads, the real-class head (spec/model.md sections 1
-and 5).
+"""Parts of the training loss: cross-entropy, warm-up heads and the real-class head.
+
+See docs/spec/model.md, sections 1 and 5.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from hypertransformer.settings.config import LossConfig
 
 @dataclasses.dataclass(frozen=True)
 class SharedHead:
-  """The real-class head on the shared features: loss [] and accuracy [] over the support samples."""
+  """What the real-class head gives on the shared features of the support images.
+
+  Attributes:
+    loss: its cross-entropy, a scalar.
+    accuracy: how many support images it classifies right, a scalar in 0..1.
+  """
 
   loss: tf.Tensor
   accuracy: tf.Tensor
@@ -25,30 +31,49 @@ class SharedHead:
 def cross_entropy(
   logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0, unknown: float | None = None
 ) -> tf.Tensor:
-  """logits [..., K], labels int [...] -> mean softmax cross-entropy [] against smoothed one-hot
-  labels.
+  """The mean cross-entropy of a softmax of logits, against smoothed labels.
 
-  unknown: the logit of classes that are not known (yet); they have no part in the smoothing.
+  Args:
+    logits: float [..., number of classes].
+    labels: the right classes, int [...].
+    label_smoothing: this part of each target is spread over all classes.
+    unknown: the value of logits of classes that are not learned yet, if there can be such classes.
+      Nothing of the targets is spread over them.
+
+  Returns:
+    A scalar.
   """
-  classes = logits.shape[-1]
-  smoothed = label_smoothing / classes
+  num_classes = logits.shape[-1]
+  smoothed = label_smoothing / num_classes
   if unknown is not None and label_smoothing > 0:
     known = tf.cast(tf.not_equal(logits, unknown), tf.float32)
     smoothed = label_smoothing * known / tf.reduce_sum(known, -1, keepdims=True)
-  targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + smoothed
+  targets = tf.one_hot(labels, num_classes) * (1.0 - label_smoothing) + smoothed
   return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits_v2(targets, logits))
 
 
 def learning_rate(base: float, decay_steps: float, decay_rate: float, step: tf.Tensor) -> tf.Tensor:
-  """base * decay_rate ** (step / decay_steps), not in stairs."""
+  """The learning rate at a step: base * decay_rate ** (step / decay_steps).
+
+  It falls at every step, and not only once in decay_steps.
+  """
   return tf.train.exponential_decay(base, step, decay_steps, decay_rate)
 
 
 def warmup_weights(step: tf.Tensor, warmup_steps: int, num_heads: int) -> list[tf.Tensor]:
-  """Weights [head 1, ..., head n, final logits] of the cross-entropies at this step.
+  """The weights of the cross-entropies of the warm-up heads and of the final logits at a step.
 
-  Head i has max(0, 1 - |step - i S| / S), i from 0, S = warmup_steps / n; the true loss grows over
-  the last stage and then stays 1.
+  With n heads there are n stages of S = warmup_steps / n steps. Head i, counted from 0, has the
+  weight max(0, 1 - |step - i * S| / S). The weight of the final logits grows from 0 to 1 during the
+  last stage and then stays 1.
+
+  Args:
+    step: the number of updates done.
+    warmup_steps: after so many steps only the final logits count.
+    num_heads: n.
+
+  Returns:
+    Scalars for the heads, from the first layer on, and one for the final logits.
   """
   stage = warmup_steps / num_heads
   position = tf.cast(step, tf.float32) / stage
@@ -59,7 +84,12 @@ def warmup_weights(step: tf.Tensor, warmup_steps: int, num_heads: int) -> list[t
 def weighted_cross_entropy(
   terms: Sequence[tf.Tensor], weights: Sequence[tf.Tensor] | None
 ) -> tf.Tensor:
-  """The mix of the cross-entropies [head 1, ..., final]; without heads the final one itself."""
+  """Mixes the cross-entropies of the warm-up heads and of the final logits.
+
+  Args:
+    terms: the cross-entropies, that of the final logits last.
+    weights: their weights in this order. None: only that of the final logits counts.
+  """
   if weights is None:
     return terms[-1]
   return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])
@@ -72,8 +102,16 @@ def shared_head(
   num_classes: int,
   label_smoothing: float = 0.0,
 ) -> SharedHead:
-  """shared_features [Ns, dim], real_classes int [Ns] in first_class .. first_class + num_classes -
-  1.
+  """Builds the real-class head, which predicts real classes from the shared features.
+
+  All calls share the variables `loss/shared_head`.
+
+  Args:
+    shared_features: float [Ns, number of shared features].
+    real_classes: the numbers of the support images' classes in the dataset, int [Ns].
+    first_class: the smallest number that there can be.
+    num_classes: how many numbers there are from there on, all of which can be predicted.
+    label_smoothing: as for `cross_entropy`.
   """
   with tf.variable_scope('loss', reuse=tf.AUTO_REUSE):
     logits = layers.dense(shared_features, num_classes, 'shared_head')
@@ -82,4 +120,5 @@ def shared_head(
 
 
 def needs_shared_head(config: LossConfig) -> bool:
+  """Whether the real-class head has a part in the loss."""
   return config.pretrain_shared or config.shared_head_weight > 0

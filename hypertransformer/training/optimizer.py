@@ -1,5 +1,6 @@
-"""The update: plain SGD as in the original, or momentum or Adam, with an exponentially decaying
-learning rate.
+"""The update of the variables: plain SGD as in the original, SGD with momentum, or Adam.
+
+The learning rate decays exponentially.
 """
 
 from __future__ import annotations
@@ -18,12 +19,23 @@ def minimize(
   global_step: tf.Tensor,
   variables: list[tf.Variable] | None = None,
 ) -> tuple[tf.Operation, tf.Tensor]:
-  """(train op, learning rate []). One run of the op is one update and one step of global_step."""
+  """Builds the update that makes a loss smaller.
+
+  Args:
+    loss: a scalar.
+    config: the optimizer, its learning rate, and the limit of the gradients' length.
+    global_step: the number of updates done; each update adds 1 to it.
+    variables: those that are changed; None for all trained variables.
+
+  Returns:
+    The op that makes one update, and the learning rate, a scalar.
+  """
   rate = losses.learning_rate(
     config.learning_rate, config.decay_steps, config.decay_rate, global_step
   )
   optimizer = _make(config.name, rate)
-  # No gates: resource variables copy a value that is still being read before they change it.
+  # Gradients need not wait for each other (no gates). A variable that is still being read copies
+  # its value before it changes.
   gate = tf.train.Optimizer.GATE_NONE
   gradients = optimizer.compute_gradients(loss, variables, gate_gradients=gate)
   return optimizer.apply_gradients(_clip(gradients, config.gradient_norm_clip), global_step), rate
@@ -32,7 +44,12 @@ def minimize(
 def _clip(
   gradients: list[tuple[tf.Tensor | None, tf.Variable]], norm: float
 ) -> list[tuple[tf.Tensor | None, tf.Variable]]:
-  """Scales all (gradient, variable) down together to this length; 0: leaves them as they are."""
+  """Scales all gradients down by one factor if they are longer than `norm` together; 0 is no limit.
+
+  Args:
+    gradients: pairs (gradient, variable). A gradient is None if the loss does not depend on it.
+    norm: the largest Euclidean length of all gradients together.
+  """
   if norm == 0:
     return gradients
   clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in gradients], norm)

@@ -1,4 +1,8 @@
-"""The loss on a sequence of tasks, and what is measured of it (spec/continual.md)."""
+"""The loss on a sequence of tasks, and what is measured beside it.
+
+See docs/spec/continual.md, section 1. t is the number of tasks learned so far, and tau <= t the
+task whose queries are asked.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,14 @@ from hypertransformer.training import losses
 
 @dataclasses.dataclass(frozen=True)
 class ContinualObjective:
-  """loss []: J. accuracy []: the mean over the (t, tau) of J. accuracy_after: of these the mean
-  over tau after task t = 1, 2, ...
+  """The loss J of a sequence of tasks, and the accuracies on its queries.
+
+  Attributes:
+    loss: J, a scalar: the mean of the cross-entropies of all pairs (t, tau) that count.
+    accuracy: the mean of the accuracies of the same pairs, a scalar.
+    accuracy_after: the mean of the accuracies after task t, scalars by t, counted from 1. If only
+      the last task counts in J, that is the only t.
+    outcome: what the sequence has led to.
   """
 
   loss: tf.Tensor
@@ -35,8 +45,17 @@ def build(
   loss: LossConfig,
   noise: Noise | None = None,
 ) -> ContinualObjective:
-  """J: the mean over (t, tau), or those of the last t only, of the cross-entropy of task tau's
-  queries after task t.
+  """Builds the learning of a sequence and its loss J.
+
+  J is the mean over the pairs (t, tau) of the cross-entropy of the queries of task tau after task
+  t. Either all pairs count, or only those after the last task.
+
+  Args:
+    model: the model.
+    sequence: the tasks.
+    config: the scenario and the method; its loss_terms say which pairs count.
+    loss: the label smoothing.
+    noise: makes dropout in training; None turns it off.
   """
   outcome = continual.learn_sequence(
     model, sequence, config, noise, last_only=config.loss_terms == 'last'
@@ -45,7 +64,7 @@ def build(
     outcome.logits, outcome.labels, loss.label_smoothing, prototypes.UNKNOWN
   )
   hits = tf.reduce_mean(accuracy.hits(outcome.logits, outcome.labels), axis=1)
-  first, last = outcome.pairs[0][0], outcome.pairs[-1][0]  # t from 0
+  first, last = outcome.pairs[0][0], outcome.pairs[-1][0]  # the first and the last t, from 0
   means = tf.math.unsorted_segment_mean(
     hits, np.array([t - first for t, _ in outcome.pairs]), last + 1 - first
   )
@@ -54,7 +73,10 @@ def build(
 
 
 def metrics(ours: ContinualObjective) -> dict[str, tf.Tensor]:
-  """Scalars of a training step: the ordinary ones, and the accuracy after each task that J counts."""
+  """The scalars of a training step, by TensorBoard tag.
+
+  They are those of single tasks, and the accuracy after each task that counts in the loss.
+  """
   after = {f'accuracy/after_{number}': value for number, value in ours.accuracy_after.items()}
   return {
     'loss/loss/ce': ours.loss,
@@ -65,7 +87,7 @@ def metrics(ours: ContinualObjective) -> dict[str, tf.Tensor]:
 
 
 def weights_by_tag(model: HyperTransformer, ours: ContinualObjective) -> dict[str, tf.Tensor]:
-  """The generated tensors (trained parts included) after the last task, by tag."""
+  """The generated tensors after the last task, with their trained parts, by TensorBoard tag."""
   return {
     f'generated_weights/{plan.name}/{variable}': plan.layout.unpack(
       variable, ours.outcome.weights[plan.name][-1]

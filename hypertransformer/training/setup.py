@@ -1,4 +1,4 @@
-"""Everything that a training graph is made from, and the checks before it is built."""
+"""What a training graph is made from, and the checks before it is built."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from hypertransformer.settings.config import ContinualConfig, LossConfig, Optimi
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
 from hypertransformer.settings.model_config import ModelConfig
 
-TRAIN_STREAM, TEST_STREAM = 0, 1
+TRAIN_STREAM, TEST_STREAM = 0, 1  # the numbers of the episode streams of a seed
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """Everything that a training graph is made from.
+  """What a training graph is made from.
 
-  Attributes: train_set, test_set: the classes of the training episodes, and of the test episodes
-    beside training. continual: if given, sequences of tasks like `episodes` are learned.
-    episodes_per_step: the loss is the mean over so many episodes.
+  Attributes:
+    model: the settings of the model.
+    loss: the settings of the loss.
+    optimizer: the settings of the update.
+    episodes: how an episode is drawn. With `continual` it is one task of a sequence.
+    train_set: the classes of the training episodes.
+    test_set: the classes of the test episodes beside training.
+    train_augmentation: the augmentation of training episodes.
+    test_augmentation: the augmentation of test episodes.
+    image_size: height and width of the images as the CNN sees them, in pixels.
+    continual: how sequences of tasks are learned; None for independent tasks.
+    episodes_per_step: the loss of a step is the mean over so many episodes.
   """
 
   model: ModelConfig
@@ -40,8 +49,10 @@ class Setup:
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
-    """(S, S, C) as the model sees images. Raises InputError where train and test set differ in
-    channels.
+    """Height, width and channels of the images as the CNN sees them.
+
+    Raises:
+      InputError: train and test set differ in the number of channels.
     """
     train, test = (data.arrays.image_shape[-1] for data in (self.train_set, self.test_set))
     if train != test:
@@ -53,7 +64,11 @@ class Setup:
 
 
 def setup_from(settings: Settings) -> Setup:
-  """Opens the datasets of the settings. Raises InputError where one is not there or does not fit."""
+  """Opens the datasets that the settings name.
+
+  Raises:
+    InputError: a dataset is missing or does not fit.
+  """
   data = settings.data
   folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
   return Setup(
@@ -72,7 +87,14 @@ def setup_from(settings: Settings) -> Setup:
 
 
 def check(setup: Setup, seed: int) -> tuple[EpisodeSampler, EpisodeSampler, HyperTransformer]:
-  """Everything that can be refused before a graph is built. Raises InputError."""
+  """Checks a setup, and makes of it what the graph is built from. No graph is needed.
+
+  Returns:
+    The samplers of training episodes and of test episodes, and the model.
+
+  Raises:
+    InputError: data, model and sizes do not go together.
+  """
   train, test = (
     _sampler(setup, setup.train_set, seed, TRAIN_STREAM),
     _sampler(setup, setup.test_set, seed, TEST_STREAM),
@@ -83,6 +105,7 @@ def check(setup: Setup, seed: int) -> tuple[EpisodeSampler, EpisodeSampler, Hype
 
 
 def _sampler(setup: Setup, class_set: ClassSet, seed: int, stream: int) -> EpisodeSampler:
+  """A sampler of episodes, each as large as a whole sequence if sequences are learned."""
   episodes = setup.episodes
   if setup.continual is not None:
     sequences.require_classes(class_set, episodes, setup.continual, setup.continual.train_length)

@@ -1,6 +1,4 @@
-"""What one training step computes: from an episode to the loss, the metrics and the generated
-tensors.
-"""
+"""What one training step computes from its episode: loss, metrics and generated tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +21,14 @@ from hypertransformer.training.task_objective import Objective, RealClasses
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """What one step makes smaller, measures and shows: see TrainGraph."""
+  """What is computed in one training step.
+
+  Attributes:
+    loss: what the step makes smaller, a scalar.
+    metrics: the scalars that are measured, by TensorBoard tag.
+    weights: the generated tensors, by TensorBoard tag.
+    rows: which variables of the CNN are generated and which are trained.
+  """
 
   loss: tf.Tensor
   metrics: dict[str, tf.Tensor]
@@ -34,6 +39,15 @@ class Step:
 def of_one_episode(
   setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise_on: tf.Tensor
 ) -> Step:
+  """Builds a step on one episode.
+
+  Args:
+    setup: what the graph is made from.
+    model: the model.
+    episode: the episode; if sequences are learned, a whole sequence.
+    step: the number of updates done.
+    noise_on: a scalar, 1 where there is dropout and other noise, 0 where there is none.
+  """
   noise = Noise(episode.seed, noise_on)
   if setup.continual is None:
     return _of_episode(setup, model, episode, step, noise)
@@ -43,7 +57,11 @@ def of_one_episode(
 def of_several_episodes(
   setup: Setup, model: HyperTransformer, episodes: Episode, step: tf.Tensor, noise_on: tf.Tensor
 ) -> Step:
-  """All episodes of a step at once, in ops that have them as one more axis; means over them."""
+  """Builds a step on several episodes, whose tensors have one more axis in front.
+
+  All are computed at once. Loss and metrics are means over the episodes; generated tensors keep the
+  axis. For the arguments see `of_one_episode`.
+  """
   rows: list[Row] = []
 
   def one(
@@ -80,6 +98,7 @@ def _of_sequence(
 
 
 def _real_classes(class_set: ClassSet) -> RealClasses:
+  """The range of the numbers of these classes in their dataset."""
   first, last = int(class_set.classes.min()), int(class_set.classes.max())
   return RealClasses(first, last - first + 1)
 
@@ -102,7 +121,10 @@ def _objective(
 
 
 def _metrics(setup: Setup, ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
-  """Scalars of a training step under the tags that people plot (golden/summary_tags.json)."""
+  """The scalars of a training step, by the TensorBoard tags of the original.
+
+  See docs/spec/model.md, section 7.
+  """
   metrics = {}
   if ours.classified is not None:
     if ours.regularization is not None:
@@ -122,7 +144,7 @@ def _metrics(setup: Setup, ours: Objective, episode: Episode) -> dict[str, tf.Te
 
 
 def _head_metrics(ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
-  """Accuracies and weights of the warm-up heads."""
+  """The accuracies of the warm-up heads and their weights in the loss, by TensorBoard tag."""
   if ours.classified is None or ours.warmup_weights is None:
     return {}
   names = [f'head-{number}' for number in range(1, len(ours.classified.head_logits) + 1)]
@@ -137,7 +159,7 @@ def _head_metrics(ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
 
 
 def _generated(ours: Objective) -> dict[str, tf.Tensor]:
-  """The tensors generated for the episode, by tag."""
+  """The tensors that were generated for the episode, by TensorBoard tag."""
   return {
     f'generated_weights/{row.layer}/{row.variable}': row.generated
     for row in getter.distinct(ours.rows)

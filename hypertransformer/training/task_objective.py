@@ -1,4 +1,7 @@
-"""From an episode to the number that training makes smaller: the graph of spec/model.md section 1."""
+"""From an episode to the number that training makes smaller.
+
+See docs/spec/model.md, section 1.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,12 @@ from hypertransformer.training import losses, regularization
 
 @dataclasses.dataclass(frozen=True)
 class RealClasses:
-  """The range of real classes that the shared head predicts: first .. first + count - 1."""
+  """The range of real classes that the real-class head predicts.
+
+  Attributes:
+    first: the smallest number of a class in the dataset.
+    count: how many numbers there are from there on.
+  """
 
   first: int
   count: int
@@ -28,9 +36,19 @@ class RealClasses:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-  """The loss and its parts. All scalars unless noted; None where a part does not exist.
+  """The loss on an episode and its parts. What does not exist is None or empty.
 
-  terms: cross-entropies [head 1, ..., final]; warmup_weights: their weights.
+  Attributes:
+    loss: what training makes smaller, a scalar, as are the following ones.
+    ce: the cross-entropy of the queries, or the mix of it with those of the warm-up heads.
+    terms: the cross-entropies that are mixed, those of the heads first, that of the final logits
+      last.
+    warmup_weights: their weights in the mix; None without heads.
+    variation_terms: the terms of the regularisation of generated beside trained tensors.
+    l2_terms: the terms of the L2 regularisation.
+    shared_head: what the real-class head gives.
+    weights: the CNN that was generated.
+    classified: its outputs for the query images.
   """
 
   loss: tf.Tensor
@@ -45,12 +63,13 @@ class Objective:
 
   @property
   def regularization(self) -> tf.Tensor | None:
+    """The sum of all terms of regularisation, None if there are none."""
     terms = self.variation_terms + self.l2_terms
     return tf.add_n(terms) if terms else None
 
   @property
   def rows(self) -> list[Row]:
-    """What the custom getter gave, support pass first."""
+    """What the custom getter has given to the CNN, that of the support pass first."""
     if self.weights is None or self.classified is None:
       return []
     return self.weights.rows + self.classified.rows
@@ -66,11 +85,18 @@ def build(
   noise: Noise | None = None,
   head: tuple[tf.Tensor, RealClasses] | None = None,
 ) -> Objective:
-  """The objective on one episode.
+  """Builds the loss on one episode.
 
-  query_images [Nq, H, W, C], query_labels int [Nq]; step: int, for the warm-up heads; noise: None
-  turns all dropout off; head: (real classes int [Ns] of the support samples, their range), if the
-  real-class head is wanted.
+  Args:
+    model: generates the CNN and runs it.
+    support: the support set.
+    query_images: [Nq, H, W, C].
+    query_labels: int [Nq].
+    config: the parts of the loss and their weights.
+    step: the number of updates done, an int, for the weights of the warm-up heads.
+    noise: makes dropout; None turns it off.
+    head: the real classes of the support images, int [Ns], and their range, if the real-class head
+      is wanted. It is built only if there are shared features.
   """
   weights = model.generate(support, noise)
   classified = model.classify(query_images, weights, noise)
@@ -104,7 +130,18 @@ def build_pretraining(
   config: LossConfig,
   noise: Noise | None = None,
 ) -> Objective:
-  """Pre-training of the shared feature extractor: the real-class head alone, no CNN is generated."""
+  """Builds the loss that pre-trains the shared features: that of the real-class head alone.
+
+  No CNN is generated.
+
+  Args:
+    model: has the shared features.
+    support_images: [Ns, H, W, C].
+    real_classes: the numbers of their classes in the dataset, int [Ns].
+    classes: the range of these numbers.
+    config: the label smoothing.
+    noise: makes dropout; None turns it off.
+  """
   shared = model.shared_features(support_images, noise)
   assert shared is not None, 'checked with the flags'
   head = losses.shared_head(

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: found, judged, compared with a model; flags.json."""
+"""Checkpoints on disk are found, checked and compared with a model; and flags.json beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypertransformer.settings import flags, flags_file
 
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-  """Checkpoints model-2, model-10 and model-9 (saved in this order) of two variables and a step."""
+  """A folder with the checkpoints model-2, model-10 and model-9, saved in this order."""
   folder = tmp_path_factory.mktemp('saved')
   with tf.Graph().as_default(), tf.Session() as session:
     step = tf.train.get_or_create_global_step()
@@ -36,7 +36,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture
 def folder(saved: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-  """A copy to break."""
+  """A copy of that folder, which a test may change."""
   copy = tmp_path / 'run'
   shutil.copytree(saved, copy)
   return copy
@@ -44,16 +44,19 @@ def folder(saved: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+  """The warnings that are logged during a test."""
   said: list[str] = []
   monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
   return said
 
 
 def cut(path: pathlib.Path) -> None:
+  """Cuts the end of a file off."""
   path.write_bytes(path.read_bytes()[:-100])
 
 
 def data(folder: pathlib.Path, step: int) -> pathlib.Path:
+  """The data file of a checkpoint."""
   return folder / f'model-{step}.data-00000-of-00001'
 
 
@@ -71,8 +74,8 @@ def test_find_sorts_by_step_and_takes_nothing_else(folder: pathlib.Path) -> None
   assert checkpoints.find(str(folder / 'missing')) == {}
 
 
-def test_a_path_that_tensorflow_takes_for_a_pattern(folder: pathlib.Path) -> None:
-  """It saves there but never finds what it saved."""
+def test_a_path_that_tensorflow_takes_for_a_pattern_is_refused(folder: pathlib.Path) -> None:
+  """TensorFlow saves there, but never finds what it has saved."""
   odd = folder.with_name('run [1]')
   shutil.copytree(folder, odd)
   assert checkpoints.unreadable(str(odd / 'model-2')) != ''
@@ -85,7 +88,7 @@ def test_a_path_that_tensorflow_takes_for_a_pattern(folder: pathlib.Path) -> Non
   checkpoints.require_plain(str(folder), 'train_log_dir')
 
 
-def test_newest_is_the_highest_step_not_the_last_saved(
+def test_newest_is_the_checkpoint_of_the_highest_step(
   folder: pathlib.Path, warnings: list[str]
 ) -> None:
   assert checkpoints.newest(str(folder)) == str(folder / 'model-10')
@@ -123,7 +126,9 @@ def test_a_damaged_newest_is_skipped_with_a_warning(
   assert 'going on with the one before' in warning
 
 
-def test_newest_of_none_that_can_be_read(folder: pathlib.Path, warnings: list[str]) -> None:
+def test_newest_is_none_if_no_checkpoint_can_be_read(
+  folder: pathlib.Path, warnings: list[str]
+) -> None:
   for step in (2, 9, 10):
     cut(data(folder, step))
   assert checkpoints.newest(str(folder)) is None
@@ -131,13 +136,14 @@ def test_newest_of_none_that_can_be_read(folder: pathlib.Path, warnings: list[st
 
 
 def listed(folder: pathlib.Path) -> list[str]:
+  """The names of the checkpoints in TensorFlow's file `checkpoint`."""
   state = tf.train.get_checkpoint_state(str(folder))
   return [pathlib.Path(path).name for path in state.all_model_checkpoint_paths]
 
 
 @pytest.mark.parametrize('missing', [True, False])
 def test_repair_state_names_the_checkpoint(folder: pathlib.Path, missing: bool) -> None:
-  """With or without a file that names another one (model-9 was saved last)."""
+  """There is no file before, or one that names another checkpoint: model-9 was saved last."""
   if missing:
     (folder / 'checkpoint').unlink()
   checkpoints.repair_state(str(folder), str(folder / 'model-10'))
@@ -146,7 +152,7 @@ def test_repair_state_names_the_checkpoint(folder: pathlib.Path, missing: bool) 
 
 
 def test_repair_state_lists_no_more_than_are_kept(folder: pathlib.Path) -> None:
-  """A saver deletes what is listed beyond: checkpoints kept for good would be lost."""
+  """A saver would delete the others that are listed, also those that are kept for good."""
   for step in (20, 30):
     for path in folder.glob('model-10.*'):
       shutil.copy(path, folder / path.name.replace('10', str(step), 1))
@@ -167,11 +173,11 @@ def test_repair_state_of_no_checkpoint_removes_the_file(folder: pathlib.Path) ->
   checkpoints.repair_state(str(folder), None)
 
 
-def test_global_step(folder: pathlib.Path) -> None:
+def test_global_step_is_read_from_the_checkpoint(folder: pathlib.Path) -> None:
   assert checkpoints.global_step(str(folder / 'model-9')) == 9
 
 
-def test_global_step_of_what_has_none(tmp_path: pathlib.Path) -> None:
+def test_global_step_of_something_else_is_refused(tmp_path: pathlib.Path) -> None:
   with tf.Graph().as_default(), tf.Session() as session:
     tf.get_variable('a', initializer=1.0)
     session.run(tf.global_variables_initializer())
@@ -183,6 +189,7 @@ def test_global_step_of_what_has_none(tmp_path: pathlib.Path) -> None:
 
 @pytest.fixture
 def variables() -> dict[str, tf.Variable]:
+  """The two variables in the checkpoints, and another one."""
   with tf.Graph().as_default():
     return {
       name: tf.get_variable(name, shape)
@@ -190,7 +197,9 @@ def variables() -> dict[str, tf.Variable]:
     }
 
 
-def test_compare(folder: pathlib.Path, variables: dict[str, tf.Variable]) -> None:
+def test_compare_names_missing_variables(
+  folder: pathlib.Path, variables: dict[str, tf.Variable]
+) -> None:
   prefix = str(folder / 'model-2')
   assert not checkpoints.compare(prefix, [variables['a'], variables['scope/b']])
   missing = checkpoints.compare(prefix, variables.values())
@@ -199,7 +208,7 @@ def test_compare(folder: pathlib.Path, variables: dict[str, tf.Variable]) -> Non
   checkpoints.require_match(prefix, [variables['a']])
 
 
-def test_require_match_names_the_variables(folder: pathlib.Path) -> None:
+def test_require_match_names_missing_and_reshaped_variables(folder: pathlib.Path) -> None:
   with tf.Graph().as_default():
     wrong = [tf.get_variable('a', [5]), tf.get_variable('d', [1]), tf.get_variable('e', [1])]
   with pytest.raises(InputError) as error:
@@ -211,8 +220,10 @@ def test_require_match_names_the_variables(folder: pathlib.Path) -> None:
   assert 'another --train_log_dir' in text
 
 
-def test_require_nothing_lost(tmp_path: pathlib.Path) -> None:
-  """Of the model; an optimizer's variables may go."""
+def test_require_nothing_lost_refuses_to_lose_variables_of_the_model(
+  tmp_path: pathlib.Path,
+) -> None:
+  """An optimizer's variables may be lost."""
   with tf.Graph().as_default(), tf.Session() as session:
     kept, _, _ = (
       tf.get_variable(name, [1]) for name in ('model/a', 'model/b/kernel', 'beta1_power')
@@ -228,7 +239,7 @@ def test_require_nothing_lost(tmp_path: pathlib.Path) -> None:
       checkpoints.require_nothing_lost(str(tmp_path / 'x'), [kept])
 
 
-def test_flags_json_holds_every_value(tmp_path: pathlib.Path) -> None:
+def test_flags_json_holds_every_flag_value(tmp_path: pathlib.Path) -> None:
   values = flags.defaults() | {'seed': 5, 'learning_rate': 0.25}
   flags_file.write_flags(str(tmp_path), values)
   expected = values | {'hypertransformer_version': hypertransformer.__version__}
@@ -237,7 +248,7 @@ def test_flags_json_holds_every_value(tmp_path: pathlib.Path) -> None:
   assert [path.name for path in tmp_path.iterdir()] == ['flags.json']
 
 
-def test_flags_json_missing_or_broken(tmp_path: pathlib.Path) -> None:
+def test_a_missing_flags_json_is_none_and_a_damaged_one_is_refused(tmp_path: pathlib.Path) -> None:
   assert flags_file.read_flags(str(tmp_path)) is None
   (tmp_path / 'flags.json').write_text('{"seed": ')
   with pytest.raises(
@@ -259,7 +270,7 @@ def test_a_run_of_an_older_version_with_another_loss_is_not_resumed(tmp_path: pa
   flags_file.require_same_model(str(tmp_path), values)
 
 
-def test_require_same_model(tmp_path: pathlib.Path) -> None:
+def test_require_same_model_names_the_flags_that_differ(tmp_path: pathlib.Path) -> None:
   values = flags.defaults()
   flags_file.require_same_model(str(tmp_path), values)  # no flags.json: nothing to say
   flags_file.write_flags(str(tmp_path), values)

@@ -1,4 +1,4 @@
-"""How sessions are set up: the executor suits the graph and the machine."""
+"""The settings of sessions: the executor suits the graph and the machine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def graph() -> tf.Graph:
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Lets every test see a single core, unless it says otherwise."""
   monkeypatch.setattr(cores, 'available', lambda: 1)
 
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The devices that TensorFlow reports as its GPUs: none."""
+  """The GPUs that TensorFlow reports: none, but a test may add some."""
   found: list[str] = []
   monkeypatch.setattr(
     tf.config, 'list_physical_devices', lambda kind: found if kind == 'GPU' else ['cpu']
@@ -50,7 +51,7 @@ def test_one_thread_handles_the_nodes_of_a_graph_without_loops(
     assert session.run(product) == 6.0
 
 
-def test_of_several_cores_each_runs_a_kernel_at_a_time(
+def test_several_cores_keep_the_usual_executor(
   graph: tf.Graph, gpus: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
   del gpus
@@ -62,7 +63,7 @@ def test_of_several_cores_each_runs_a_kernel_at_a_time(
 
 
 @pytest.mark.parametrize('new_loops', [True, False])
-def test_a_graph_with_a_loop_is_left_to_the_usual_executor(
+def test_a_graph_with_a_loop_keeps_the_usual_executor(
   graph: tf.Graph, gpus: list[str], new_loops: bool
 ) -> None:
   del gpus
@@ -77,7 +78,7 @@ def test_a_graph_with_a_loop_is_left_to_the_usual_executor(
     assert session.run(looped) == 192.0
 
 
-def test_variables_of_tensorflow_1_are_left_to_the_usual_executor(
+def test_variables_of_tensorflow_1_keep_the_usual_executor(
   graph: tf.Graph, gpus: list[str]
 ) -> None:
   del gpus
@@ -89,13 +90,13 @@ def test_variables_of_tensorflow_1_are_left_to_the_usual_executor(
 
 
 def test_a_gpu_keeps_the_usual_executor(graph: tf.Graph, gpus: list[str]) -> None:
-  """It overlaps copies and kernels of the devices."""
+  """The usual executor lets copies and kernels of the devices overlap."""
   tf.constant(3.0)
   gpus.append('a GPU')
   assert executor(graph) == ''
 
 
-def test_the_graph_is_optimised_once_and_without_fusing(graph: tf.Graph) -> None:
+def test_the_graph_is_optimised_once_and_nothing_is_fused(graph: tf.Graph) -> None:
   options = sessions.config(graph).graph_options.rewrite_options
   assert options.meta_optimizer_iterations == type(options).ONE
   assert options.remapping == type(options).OFF

@@ -1,9 +1,7 @@
-"""The training graph: what it measures, under which tags, and what is refused before it is built."""
+"""The training graph: what it measures, and under which tags."""
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,17 +11,13 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.errors import InputError
-from hypertransformer.settings import from_flags
-from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import optimizer
-from hypertransformer.training.graph import TrainGraph
-from hypertransformer.training.setup import Setup, check, setup_from
+from hypertransformer.training.setup import Setup
 
 SHARED = {'shared_feature_extractor': '2-layer', 'shared_features_dim': 2, 'kernel_size': 2}
 
-# Tags that the original writes (golden/summary_tags.json), test_accuracy aside. A head less than
-# there: a CNN of three convolutions has two.
+# The tags of the original (shared/golden/summary_tags.json), without test_accuracy. There the CNN
+# has three warm-up heads; here it has three convolutions, and so two heads.
 PLAIN = ['loss/loss/ce', 'accuracy/accuracy', 'loss/loss']
 WARMUP = [
   'loss/loss/ce',
@@ -47,28 +41,9 @@ SHARED_HEAD = [
 PRETRAINING = ['loss/shared_head_loss', 'accuracy/shared_head_accuracy']
 
 
-@dataclasses.dataclass
-class Built:
-  """A built graph: its ops, and itself."""
-
-  ops: TrainGraph
-  graph: tf.Graph
-
-
 @pytest.fixture(scope='module')
-def setup_of(make_values: Callable[..., Any]) -> Callable[..., Setup]:
-  return lambda **changes: setup_from(from_flags.settings_from(make_values(**changes)))
-
-
-def build(setup: Setup) -> Built:
-  with tf.Graph().as_default() as graph:
-    tf.set_random_seed(1)
-    return Built(graph_lib.build(setup, seed=1), graph)
-
-
-@pytest.fixture(scope='module')
-def everything(setup_of: Callable[..., Setup]) -> Built:
-  """All parts of the loss at once."""
+def everything(setup_of: Callable[..., Setup], build: Any) -> Any:
+  """A graph with all parts of the loss at once."""
   return build(
     setup_of(
       **SHARED,
@@ -85,7 +60,7 @@ def everything(setup_of: Callable[..., Setup]) -> Built:
 
 
 @pytest.fixture(scope='module')
-def steps(everything: Built) -> list[dict[str, float]]:
+def steps(everything: Any) -> list[dict[str, float]]:
   """The metrics of 4 steps, with the number of updates then done under 'step'."""
   ops = everything.ops
   assert ops.test_stream is not None
@@ -110,13 +85,14 @@ def steps(everything: Built) -> list[dict[str, float]]:
   ],
   ids=['warmup', 'regularised', 'shared head', 'shared features alone', 'pretraining'],
 )
-def test_tags_are_the_originals_and_the_learning_rate(
+def test_tags_are_those_of_the_original_and_the_learning_rate(
   setup_of: Callable[..., Setup],
+  build: Any,
   changes: dict[str, Any],
   tags: list[str],
   monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-  """Without gradients, which take most of the time. (Of the plain case test_loop reads the events.)"""
+  """No gradients are built, which take most of the time. test_loop looks at the plain case."""
   monkeypatch.setattr(
     optimizer, 'minimize', lambda loss, config, step: (tf.no_op(), tf.constant(0.5))
   )
@@ -125,7 +101,7 @@ def test_tags_are_the_originals_and_the_learning_rate(
   assert list(ops.test_metrics) == ([] if tags is PRETRAINING else ['accuracy/test_accuracy'])
 
 
-def test_tags_of_everything_at_once(everything: Built) -> None:
+def test_tags_of_everything_at_once(everything: Any) -> None:
   assert sorted(everything.ops.metrics) == sorted(
     {*WARMUP, *REGULARISED, *SHARED_HEAD, 'learning_rate'}
   )
@@ -145,8 +121,8 @@ def test_the_loss_is_the_sum_of_its_parts(steps: list[dict[str, float]]) -> None
     assert found['total'] == found['loss/loss']
 
 
-def test_warmup_weights_slide(steps: list[dict[str, float]]) -> None:
-  """Stages of 8 / 2 steps: head 1 fades, head 2 grows."""
+def test_warmup_weights_move_from_head_to_head(steps: list[dict[str, float]]) -> None:
+  """A stage has 8 / 2 steps: in the first one, head 1 fades and head 2 grows."""
   for number, found in enumerate(steps):
     assert found['warmup_weights/head-1'] == pytest.approx(1 - number / 4)
     assert found['warmup_weights/head-2'] == pytest.approx(number / 4)
@@ -158,14 +134,14 @@ def test_the_learning_rate_is_that_of_the_step(steps: list[dict[str, float]]) ->
     assert found['learning_rate'] == pytest.approx(0.1 * 0.5 ** (number / 2))
 
 
-def test_a_run_is_one_update(steps: list[dict[str, float]]) -> None:
+def test_one_session_run_is_one_update(steps: list[dict[str, float]]) -> None:
   assert [found['step'] for found in steps] == [1, 2, 3, 4]
 
 
 def test_a_test_episode_is_of_the_test_set_and_without_dropout(
-  setup_of: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+  setup_of: Callable[..., Setup], build: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  """Fed with one support set and two seeds, the same tensors are generated in a test episode only."""
+  """From one support set and two seeds, only a test episode generates the same tensors."""
   taken: list[Episode] = []
   either = pipeline.either
   monkeypatch.setattr(
@@ -191,64 +167,8 @@ def test_a_test_episode_is_of_the_test_set_and_without_dropout(
       assert all(np.array_equal(one[tag], other[tag]) for tag in one) == testing
 
 
-@pytest.mark.parametrize(
-  'changes',
-  [
-    {},
-    {'fe_dropout': 0.5, 'max_prob_remove_labeled': 0.5},
-    {**SHARED, 'shared_head_weight': 0.5, 'warmup_steps': 8},
-  ],
-)
-def test_several_episodes_a_step_are_the_mean_of_single_ones(
-  setup_of: Callable[..., Setup], changes: dict[str, Any]
-) -> None:
-  """The same three episodes and variables: metrics, loss and gradients, with dropout and hidden
-  samples too.
-  """
-  found = []
-  for together in (1, 3):
-    built = build(setup_of(**changes, episodes_per_step=together))
-    ops = built.ops
-    with built.graph.as_default(), tf.Session() as session:
-      variables = {v.op.name: v for v in tf.trainable_variables()}
-      gradients = dict(
-        zip(
-          variables,
-          map(tf.convert_to_tensor, tf.gradients(ops.loss, list(variables.values()))),
-          strict=True,
-        )
-      )
-      rng = np.random.default_rng(5)
-      session.run(
-        [variables[name].initializer for name in sorted(variables)],
-        {
-          variables[name].initializer.inputs[1]: 0.3 * rng.normal(size=variables[name].shape)
-          for name in sorted(variables)
-        },
-      )
-      session.run(ops.global_step.initializer)
-      session.run(ops.train_stream.initializer, {ops.train_stream.first: 0})
-      runs = [session.run({**ops.metrics, **gradients}) for _ in range(3 // together)]
-    found.append({name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]})
-  single, several = found
-  assert set(single) == set(several)
-  for name, expected in single.items():
-    np.testing.assert_allclose(
-      several[name], expected, rtol=1e-4, atol=1e-5 * max(1, np.abs(expected).max()), err_msg=name
-    )
-
-
-def test_several_episodes_of_a_sequence_of_tasks_are_refused(
-  setup_of: Callable[..., Setup],
-) -> None:
-  with pytest.raises(InputError, match='episodes_per_step=2 does not go with --continual_scenario'):
-    setup_of(episodes_per_step=2, continual_scenario='task_incremental', balanced_batches=True)
-  with pytest.raises(InputError, match='episodes_per_step is 0; it must be positive'):
-    setup_of(episodes_per_step=0)
-
-
 def test_accuracies_are_fractions_of_the_samples(steps: list[dict[str, float]]) -> None:
-  """9 query images; 6 support images for the real classes."""
+  """There are 9 query images, and 6 support images for the real classes."""
   for found in steps:
     for tag, value in found.items():
       if tag.startswith('accuracy/'):
@@ -257,15 +177,15 @@ def test_accuracies_are_fractions_of_the_samples(steps: list[dict[str, float]]) 
   assert 0.0 <= steps[-1]['accuracy/test_accuracy'] <= 1.0
 
 
-def test_every_trained_variable_is_reached_by_the_loss(everything: Built) -> None:
-  """Those of the final logits too, though their weight in the loss is 0 at first."""
+def test_every_trained_variable_is_reached_by_the_loss(everything: Any) -> None:
+  """So are those of the final logits, though their weight in the loss is 0 at first."""
   with everything.graph.as_default():
     variables = tf.trainable_variables()
     gradients = tf.gradients(everything.ops.loss, variables)
   assert [v.op.name for v, g in zip(variables, gradients, strict=True) if g is None] == []
 
 
-def test_histograms_are_of_what_is_generated(everything: Built) -> None:
+def test_histograms_are_of_what_is_generated(everything: Any) -> None:
   layers = [('layer_2', 'conv/kernel', [2, 2, 2, 2]), ('layer_3', 'conv/kernel', [2, 2, 2, 2])]
   for name, inputs in (('layer_4', 2), ('head_1', 2), ('head_2', 2)):
     layers += [(name, 'logits/kernel', [inputs, 3]), (name, 'logits/bias', [3])]
@@ -273,64 +193,10 @@ def test_histograms_are_of_what_is_generated(everything: Built) -> None:
   assert {tag: x.shape.as_list() for tag, x in everything.ops.weights.items()} == expected
 
 
-def test_pretraining_builds_no_cnn(setup_of: Callable[..., Setup]) -> None:
+def test_pretraining_builds_no_cnn(setup_of: Callable[..., Setup], build: Any) -> None:
   built = build(setup_of(**SHARED, pretrain_shared_feature=True))
   with built.graph.as_default():
     names = {v.op.name.split('/')[1] for v in tf.trainable_variables()}
   assert names == {'shared_features', 'shared_head'}
   assert built.ops.rows == []
   assert built.ops.test_stream is None
-
-
-def no_graph(setup: Setup, seed: int = 1) -> None:
-  """Checks a setup in an empty graph, which must stay empty."""
-  with tf.Graph().as_default() as graph:
-    try:
-      check(setup, seed)
-    finally:
-      assert graph.get_operations() == []
-
-
-@pytest.mark.parametrize(
-  ('changes', 'message'),
-  [
-    (
-      {'train_dataset': 'tiny:0-1'},
-      r"dataset 'tiny' is used with 2 classes, but an episode needs num_labels=3",
-    ),
-    (
-      {'test_dataset': 'tiny:0-1'},
-      r"dataset 'tiny' is used with 2 classes, but an episode needs num_labels=3",
-    ),
-    ({'samples_cnn': 27}, r'class 0 has 8 samples, but an episode needs 9 per class'),
-    ({'image_size': 4, 'kernel_size': 3}, r'image_size is too small for cnn_model_name=3-layer'),
-    (
-      {'number_of_trained_cnn_layers': 4},
-      r'number_of_trained_cnn_layers is 4, but the CNN has 3 convolutions',
-    ),
-  ],
-)
-def test_refused_before_a_graph_is_built(
-  setup_of: Callable[..., Setup], changes: dict[str, Any], message: str
-) -> None:
-  with pytest.raises(InputError, match=message):
-    no_graph(setup_of(**changes))
-
-
-def test_a_negative_seed_is_refused(setup_of: Callable[..., Setup]) -> None:
-  with pytest.raises(InputError, match='seed is -5; it must be 0 or more'):
-    no_graph(setup_of(), seed=-5)
-
-
-def test_train_and_test_set_must_have_the_same_channels(
-  make_values: Callable[..., Any], tmp_path: pathlib.Path, tiny: np.ndarray
-) -> None:
-  np.save(tmp_path / 'tiny.npy', tiny)
-  np.save(tmp_path / 'coloured.npy', np.repeat(tiny, 3, axis=-1))
-  setup = setup_from(
-    from_flags.settings_from(make_values(data_numpy_dir=str(tmp_path), test_dataset='coloured:0-9'))
-  )
-  with pytest.raises(
-    InputError, match=r"train_dataset 'tiny' has 1 channels, test_dataset 'coloured' has 3"
-  ):
-    no_graph(setup)

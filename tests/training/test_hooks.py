@@ -1,4 +1,4 @@
-"""Session hooks, each in a monitored session around a counter instead of a model."""
+"""Session hooks, each in a monitored session that counts steps in place of training a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from absl import logging
 
 from hypertransformer.runtime import summaries
 from hypertransformer.training import hooks
@@ -21,8 +20,15 @@ from hypertransformer.training import hooks
 
 @dataclasses.dataclass
 class Counter:
-  """A graph that counts steps. doubled: 2 * step; test: the step again, whenever it is run with
-  True fed to `testing`, else -1; looked: how often.
+  """The tensors of a graph that counts steps.
+
+  Attributes:
+    step: the number of steps done.
+    step_done: running it makes one step.
+    doubled: twice the number of steps, after a step.
+    testing: a placeholder, usually False.
+    test: the number of steps if True is fed to `testing`, and otherwise -1.
+    looked: how often `test` was run.
   """
 
   step: tf.Tensor
@@ -35,6 +41,7 @@ class Counter:
 
 @pytest.fixture
 def counter() -> Any:
+  """A Counter in a default graph of its own."""
   with tf.Graph().as_default():
     step = tf.train.get_or_create_global_step()
     looked = tf.get_variable('looked', initializer=0)
@@ -47,7 +54,7 @@ def counter() -> Any:
 
 
 def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], steps: int) -> int:
-  """Runs at most so many steps; returns the last one. looked is read at the end."""
+  """Runs at most so many steps, and returns the number of those done."""
   last = 0
   with tf.train.MonitoredSession(hooks=session_hooks) as session:
     while last < steps and not session.should_stop():
@@ -58,6 +65,7 @@ def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], step
 def report(
   counter: Counter, folder: pathlib.Path, train_steps: int, every: int, histograms_every: int
 ) -> tuple[hooks.ReportHook, tf.summary.FileWriter]:
+  """A ReportHook on the counter, and the writer that it uses."""
   writer = tf.summary.FileWriter(str(folder))
   histogram = summaries.histogram_summary(
     {'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])}
@@ -82,14 +90,14 @@ def test_scalars_are_means_since_the_last_record(
   run(counter, [hook], 7)
   writer.close()
   events = read_events(tmp_path)
-  # Of 2 * step over steps 1..3, 4..6 and, as it is the last one, 7.
+  # The means of 2 * step over the steps 1..3, 4..6 and 7, which is the last one.
   assert events.scalars['loss/loss'] == {3: 4.0, 6: 10.0, 7: 14.0}
   assert events.scalars['accuracy/test_accuracy'] == {3: 3.0, 6: 6.0, 7: 7.0}
   assert events.histograms == {'generated_weights/layer_1/conv/kernel': [6]}
 
 
 def test_the_test_episode_is_run_once_per_record(counter: Counter, tmp_path: pathlib.Path) -> None:
-  """Also where histograms are due: a resumed run counts on it to find the next test episode."""
+  """So it is also where histograms are due; a resumed run relies on it (see StreamHook)."""
   hook, _ = report(counter, tmp_path, train_steps=100, every=2, histograms_every=2)
   looked = []
 
@@ -101,19 +109,10 @@ def test_the_test_episode_is_run_once_per_record(counter: Counter, tmp_path: pat
   assert looked == [3]
 
 
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The lines that are logged."""
-  said: list[str] = []
-  for level in ('info', 'warning', 'error'):
-    monkeypatch.setattr(logging, level, lambda text, *args: said.append(text % args))
-  return said
-
-
-def test_progress_lines(
+def test_a_line_of_progress_is_logged_every_10_seconds_and_at_the_end(
   counter: Counter, tmp_path: pathlib.Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  """A line when 10 s have gone by, of the means since the last line, and one at the end."""
+  """It has the means since the line before."""
   hook, _ = report(counter, tmp_path, train_steps=12, every=2, histograms_every=100)
   clock = [100.0]
   monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
@@ -124,7 +123,7 @@ def test_progress_lines(
 
   run(counter, [hook, Tick()], 12)
   assert lines == [
-    # From step 1 on: 5 steps in 10 s, and 6 left. Loss: the mean of 2 * (1..6).
+    # Since step 1, 5 steps in 10 s, and 6 are left. The loss is the mean of 2 * (1..6).
     'step 6 of 12  loss 7.000  test 400.0 %  0.5 steps/s  12 s left',
     'step 12 of 12  loss 19.000  test 1000.0 %  0.5 steps/s  0 s left',
   ]
@@ -143,21 +142,21 @@ def test_progress_lines(
     ),
   ],
 )
-def test_describe(means: dict[str, float], text: str) -> None:
+def test_a_line_of_progress_has_loss_and_accuracies(means: dict[str, float], text: str) -> None:
   assert hooks.describe(means) == text
 
 
-def test_scalar_summary() -> None:
+def test_a_scalar_summary_has_exactly_these_tags() -> None:
   summary = summaries.scalar_summary({'a/b': 0.5, 'c': 2.0})
   assert [(value.tag, value.simple_value) for value in summary.value] == [('a/b', 0.5), ('c', 2.0)]
 
 
-def test_histogram_summary_of_nothing() -> None:
+def test_there_is_no_histogram_summary_of_nothing() -> None:
   assert summaries.histogram_summary({}) is None
 
 
 class Stream:
-  """Stands for an EpisodeStream; notes the first episode it is started with."""
+  """Takes the place of an EpisodeStream, and remembers with which episode it was started."""
 
   def __init__(self, together: int) -> None:
     self.together = together
@@ -191,7 +190,7 @@ def test_the_guard_keeps_variables_that_are_not_finite_from_being_saved(
   spoil = tf.assign(weights, [0.0, bad, 0.0])
 
   class Spoil(tf.train.SessionRunHook):
-    """After step 2, behind the loss's back."""
+    """Spoils a variable after step 2, when the loss has been computed."""
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
       if run_context.session.run(counter.step) == 2:

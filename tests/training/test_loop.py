@@ -1,11 +1,10 @@
-"""Whole runs: repeatable, resumable, exact in their steps; what they write, and how they end."""
+"""Whole runs: they can be repeated and resumed to the bit; what they write, and how they end."""
 
 from __future__ import annotations
 
 import json
 import os
 import pathlib
-import shutil
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -15,16 +14,14 @@ import pytest
 from absl import logging
 
 from hypertransformer import train
-from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import from_flags, older_runs
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training import loop
+from hypertransformer.training import start
 
 Variables = dict[str, np.ndarray]
 RunTraining = Callable[[dict[str, Any]], int]
 ReadVariables = Callable[[str], Variables]
-STANDING_STILL = 1e-12  # a learning rate that leaves variables where they are, to single precision
 
 
 def assert_identical(one: Variables, other: Variables) -> None:
@@ -39,32 +36,6 @@ def differ(one: Variables, other: Variables) -> bool:
 
 def steps_on_disk(folder: pathlib.Path) -> list[int]:
   return list(checkpoints.find(str(folder)))
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The lines that are logged."""
-  said: list[str] = []
-  for level in ('info', 'warning', 'error'):
-    monkeypatch.setattr(logging, level, lambda text, *args: said.append(text % args))
-  return said
-
-
-@pytest.fixture
-def copied(trained: Any, tmp_path: pathlib.Path) -> dict[str, Any]:
-  """Flag values of a copy of the finished run."""
-  folder = tmp_path / 'copy'
-  shutil.copytree(trained.folder, folder)
-  return trained.values | {'train_log_dir': str(folder)}
-
-
-@pytest.fixture
-def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
-  """Fails if a graph is built."""
-  monkeypatch.setattr(graph_lib, 'build', lambda *args: pytest.fail('a graph is built'))
-
-
-# A run and its repetition in two parts.
 
 
 def test_checkpoints_at_the_start_at_every_save_and_at_the_end(
@@ -82,7 +53,7 @@ def test_the_same_seed_gives_the_same_bits_also_when_resumed(
   read_variables: ReadVariables,
   tmp_path: pathlib.Path,
 ) -> None:
-  """3 steps, as far as a first run; 3 more, resumed, against 6 at a stretch, with dropout."""
+  """There are 3 steps and, resumed, 3 more, against 6 without a break; with dropout."""
   values = trained.values | {'train_log_dir': str(tmp_path)}
   assert run_training(values | {'train_steps': 3}) == 3
   third = read_variables(str(tmp_path / 'model-3'))
@@ -95,17 +66,13 @@ def test_the_same_seed_gives_the_same_bits_also_when_resumed(
   assert json.loads((tmp_path / 'flags.json').read_text()) == older_runs.stamped(values)
 
 
-def test_summaries(trained: Any, read_events: Callable[[pathlib.Path], Any]) -> None:
-  """Under train/, with the original's tags; a mean over 2 steps each, steps/s from the second
-  record on.
-  """
+def test_summaries_have_the_tags_of_the_original_and_the_right_steps(
+  trained: Any, read_events: Callable[[pathlib.Path], Any]
+) -> None:
+  """There is a record every 2 steps."""
   events = read_events(trained.folder / 'train')
-  tags = {
-    'loss/loss/ce',
-    'accuracy/accuracy',
-    'accuracy/test_accuracy',
-    'loss/loss',
-  }  # golden: omniglot_1shot
+  # Those of omniglot_1shot in shared/golden/summary_tags.json.
+  tags = {'loss/loss/ce', 'accuracy/accuracy', 'accuracy/test_accuracy', 'loss/loss'}
   assert set(events.scalars) == tags | {'learning_rate', 'global_step/sec'}
   for tag in (*tags, 'learning_rate'):
     assert list(events.scalars[tag]) == [2, 4, 6]
@@ -116,13 +83,13 @@ def test_summaries(trained: Any, read_events: Callable[[pathlib.Path], Any]) -> 
   }
 
 
-def test_flags_json_has_every_value_used(trained: Any) -> None:
+def test_flags_json_has_every_flag_value(trained: Any) -> None:
   assert json.loads((trained.folder / 'flags.json').read_text()) == older_runs.stamped(
     trained.values
   )
 
 
-def test_nothing_to_do_when_done(
+def test_a_finished_run_is_left_as_it_is(
   copied: dict[str, Any], run_training: RunTraining, lines: list[str], no_building: None
 ) -> None:
   folder = pathlib.Path(copied['train_log_dir'])
@@ -133,111 +100,6 @@ def test_nothing_to_do_when_done(
   assert f'{folder} is at step 6 already, train_steps is 5: nothing to do.' in lines
 
 
-# Resuming.
-
-
-def assert_near(one: Variables, other: Variables) -> None:
-  """Equal but for the step and what a vanishing learning rate does."""
-  for name in set(one) - {'global_step'}:
-    np.testing.assert_allclose(one[name], other[name], rtol=0, atol=1e-6, err_msg=name)
-
-
-def test_without_the_checkpoint_file_the_newest_is_taken(
-  trained: Any,
-  copied: dict[str, Any],
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  lines: list[str],
-) -> None:
-  """Another learning rate is no other model; three checkpoints are kept."""
-  folder = pathlib.Path(copied['train_log_dir'])
-  (folder / 'checkpoint').unlink()
-  assert run_training(copied | {'train_steps': 7, 'learning_rate': STANDING_STILL}) == 7
-  assert f'Going on from checkpoint {folder}/model-6' in lines
-  seventh = read_variables(str(folder / 'model-7'))
-  assert seventh['global_step'] == 7
-  assert_near(seventh, read_variables(str(trained.folder / 'model-6')))
-  assert steps_on_disk(folder) == [3, 6, 7]
-  assert json.loads((folder / 'flags.json').read_text())['learning_rate'] == STANDING_STILL
-
-
-def test_a_truncated_newest_checkpoint_is_skipped(
-  trained: Any,
-  copied: dict[str, Any],
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  lines: list[str],
-) -> None:
-  folder = pathlib.Path(copied['train_log_dir'])
-  data = folder / 'model-6.data-00000-of-00001'
-  data.write_bytes(data.read_bytes()[:-10])
-  assert run_training(copied | {'train_steps': 4, 'learning_rate': STANDING_STILL}) == 4
-  (warning,) = (line for line in lines if 'cannot be read' in line)
-  assert warning.startswith(f'Checkpoint {folder}/model-6 cannot be read (')
-  assert_near(
-    read_variables(str(folder / 'model-4')), read_variables(str(trained.folder / 'model-3'))
-  )
-
-
-def test_no_checkpoint_that_can_be_read(
-  copied: dict[str, Any], run_training: RunTraining, no_building: None
-) -> None:
-  """Starting anew would throw the run away without a word."""
-  folder = pathlib.Path(copied['train_log_dir'])
-  for path in folder.glob('*.data-*'):
-    path.write_bytes(b'')
-  with pytest.raises(
-    InputError,
-    match=r'none of the checkpoints in .*/copy can be read .*: delete them to start '
-    r'anew, or use another --train_log_dir',
-  ):
-    run_training(copied | {'train_steps': 9})
-
-
-@pytest.mark.parametrize(
-  ('changes', 'message'),
-  [
-    (
-      {'default_num_channels': 3},
-      r'the run in .*/copy has another model: --default_num_channels was 2, is 3\.',
-    ),
-    (
-      {'num_layers': 2, 'optimizer': 'adam'},
-      r"--num_layers was 1, is 2; --optimizer was 'sgd', is 'adam'",
-    ),
-  ],
-)
-def test_resuming_with_another_model_names_the_flags(
-  copied: dict[str, Any],
-  run_training: RunTraining,
-  no_building: None,
-  changes: dict[str, Any],
-  message: str,
-) -> None:
-  before = pathlib.Path(copied['train_log_dir'], 'flags.json').read_text()
-  with pytest.raises(InputError, match=message):
-    run_training(copied | {'train_steps': 9} | changes)
-  assert pathlib.Path(copied['train_log_dir'], 'flags.json').read_text() == before
-
-
-def test_a_checkpoint_of_another_model_without_flags_json_names_the_variables(
-  copied: dict[str, Any], run_training: RunTraining
-) -> None:
-  """And leaves no flags.json, which would have the right flags refused afterwards."""
-  folder = pathlib.Path(copied['train_log_dir'])
-  (folder / 'flags.json').unlink()
-  with pytest.raises(
-    InputError,
-    match=r'checkpoint .*/copy/model-6 does not fit the model of these flags: .*'
-    r'have another shape, such as model/[a-z_/0-9]+: has \[.*\], needs \[',
-  ):
-    run_training(copied | {'train_steps': 9, 'default_num_channels': 3})
-  assert not (folder / 'flags.json').exists()
-
-
-# Starting.
-
-
 def test_a_stale_checkpoint_file_does_not_matter(
   trained: Any,
   make_values: Callable[..., Any],
@@ -246,7 +108,10 @@ def test_a_stale_checkpoint_file_does_not_matter(
   tmp_path: pathlib.Path,
   monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-  """One without its checkpoints. And a signal while the graph is built ends the run after one step."""
+  """It names checkpoints that are not there.
+
+  This run is ended after one step, by a signal that comes while the graph is built.
+  """
   (tmp_path / 'checkpoint').write_text(
     'model_checkpoint_path: "model-77"\nall_model_checkpoint_paths: "model-77"\n'
   )
@@ -266,39 +131,14 @@ def test_a_stale_checkpoint_file_does_not_matter(
   )
 
 
-def test_a_folder_that_cannot_be_made(
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  tmp_path: pathlib.Path,
-  no_building: None,
-) -> None:
-  (tmp_path / 'file').touch()
-  with pytest.raises(
-    InputError, match=r'train_log_dir .*/file/logs cannot be made: .*Not a directory'
-  ):
-    run_training(make_values(train_log_dir=str(tmp_path / 'file' / 'logs')))
-
-
-def test_a_folder_that_tensorflow_takes_for_a_pattern(
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  tmp_path: pathlib.Path,
-  no_building: None,
-) -> None:
-  with pytest.raises(InputError, match=r'train_log_dir is .* in it; use another path'):
-    run_training(make_values(train_log_dir=str(tmp_path / 'run*')))
-  assert list(tmp_path.iterdir()) == []
-
-
-# A loss that is no number.
-
-
 @pytest.fixture(scope='module')
 def diverged(
   tmp_path_factory: pytest.TempPathFactory, make_values: Callable[..., Any]
 ) -> tuple[Any, pathlib.Path]:
-  """What `main` of the entry point raises at an absurd learning rate, and the folder. Without a
-  seed.
+  """A run without a seed that diverges, because of an absurd learning rate.
+
+  Returns:
+    The exit status and the last error that is logged, and the folder of the run.
   """
   folder = tmp_path_factory.mktemp('diverged')
   values = make_values(
@@ -312,7 +152,7 @@ def diverged(
   return (ended.value.code, said[-1]), folder
 
 
-def test_a_loss_that_is_no_number_ends_with_status_1_and_a_message(
+def test_a_loss_that_is_nan_ends_the_program_with_status_1_and_a_message(
   diverged: tuple[Any, pathlib.Path],
 ) -> None:
   (code, message), folder = diverged
@@ -323,7 +163,7 @@ def test_a_loss_that_is_no_number_ends_with_status_1_and_a_message(
   )
 
 
-def test_then_the_last_good_checkpoint_is_kept(
+def test_when_the_loss_is_nan_the_last_good_checkpoint_is_kept(
   diverged: tuple[Any, pathlib.Path], read_variables: ReadVariables
 ) -> None:
   _, folder = diverged
@@ -341,12 +181,12 @@ def test_without_a_seed_runs_differ(
   )
 
 
-def test_without_a_seed_the_one_drawn_is_written_and_kept(
+def test_without_a_seed_the_one_that_is_drawn_is_written_and_kept(
   diverged: tuple[Any, pathlib.Path], make_values: Callable[..., Any]
 ) -> None:
-  """So that the resumed run goes on with the episodes that it would have seen."""
+  """So a run that is resumed goes on with the episodes that it would have seen."""
   drawn = json.loads((diverged[1] / 'flags.json').read_text())['seed']
   assert isinstance(drawn, int)
   values = make_values(train_log_dir=str(diverged[1]))
-  assert loop._seed(from_flags.run_config(values)) == drawn
-  assert loop._seed(from_flags.run_config(values | {'seed': 5})) == 5
+  assert start.choose_seed(from_flags.run_config(values)) == drawn
+  assert start.choose_seed(from_flags.run_config(values | {'seed': 5})) == 5

@@ -1,4 +1,4 @@
-"""Loss terms and schedules against hand computation and recorded numbers of the original."""
+"""Loss terms and schedules, against numbers by hand and recorded numbers of the original."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from hypertransformer.training import losses
 
 RECORDED = pathlib.Path(__file__).resolve().parents[3] / 'shared/golden/schedule.json'
 
-# golden/schedule.json: base 0.02, decay 0.95 per 100,000 steps; 3 heads over 100 steps.
+# From shared/golden/schedule.json: the rate starts at 0.02 and falls by a factor of 0.95 in 100,000
+# steps; there are 3 heads, with 100 warm-up steps.
 LEARNING_RATES = {
   0: 0.019999999552965164,
   1: 0.01999998837709427,
@@ -39,7 +40,7 @@ WARMUP = {
 
 @pytest.fixture
 def run():
-  """Evaluates tensors in a graph of the test's own, with freshly initialised variables."""
+  """run(fetches) initialises the variables of the test's graph and evaluates tensors in it."""
   with tf.Graph().as_default(), tf.Session() as session:
 
     def evaluate(fetches):
@@ -50,10 +51,11 @@ def run():
 
 
 def int64(value: int) -> tf.Tensor:
-  return tf.constant(value, tf.int64)  # as the global step
+  """A constant of the type of the global step."""
+  return tf.constant(value, tf.int64)
 
 
-def test_the_recorded_numbers_are_these():
+def test_the_numbers_above_are_the_recorded_ones():
   if not RECORDED.exists():
     pytest.skip(f'{RECORDED} is not here')
   recorded = json.loads(RECORDED.read_text())
@@ -63,7 +65,7 @@ def test_the_recorded_numbers_are_these():
   assert {int(step): weights for step, weights in recorded['warmup']['values'].items()} == WARMUP
 
 
-def test_learning_rate(run):
+def test_the_learning_rate_is_that_of_the_original(run):
   ours = run([losses.learning_rate(0.02, 1e5, 0.95, int64(step)) for step in LEARNING_RATES])
   np.testing.assert_allclose(ours, list(LEARNING_RATES.values()), rtol=1e-6)
   np.testing.assert_allclose(
@@ -71,11 +73,11 @@ def test_learning_rate(run):
   )
 
 
-def test_learning_rate_without_decay(run):
+def test_the_learning_rate_without_decay_is_constant(run):
   assert run(losses.learning_rate(0.5, 10.0, 1.0, int64(12345))) == 0.5
 
 
-def test_warmup_weights(run):
+def test_warmup_weights_are_those_of_the_original(run):
   ours = run([losses.warmup_weights(int64(step), 100, 3) for step in WARMUP])
   np.testing.assert_allclose(ours, list(WARMUP.values()), atol=1e-6)
 
@@ -91,8 +93,8 @@ def test_warmup_weights(run):
     (10**6, [0, 0, 1]),
   ],
 )
-def test_warmup_of_two_heads_on_paper(run, step, expected):
-  """S = 40 / 2 steps a stage: head 1 fades, head 2 peaks at S, the true loss grows from S to 2 S."""
+def test_warmup_weights_of_two_heads_are_those_by_hand(run, step, expected):
+  """A stage has S = 40 / 2 steps. Head 2 is at its peak at S; the final logits come in after S."""
   np.testing.assert_allclose(run(losses.warmup_weights(int64(step), 40, 2)), expected, atol=1e-6)
 
 
@@ -102,7 +104,7 @@ def test_warmup_weights_add_up_to_one(run):
 
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
-def test_cross_entropy(run, smoothing):
+def test_the_cross_entropy_is_that_by_hand(run, smoothing):
   logits = np.array([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]])
   expected = 0.0
   for row, label in zip(logits, (0, 1), strict=True):
@@ -114,7 +116,7 @@ def test_cross_entropy(run, smoothing):
 
 
 def test_unknown_classes_have_no_part_in_the_cross_entropy(run):
-  """As if they were not there, with smoothing too: 2 of 3 classes are known to the first pair."""
+  """It is as if they were not there, with smoothing too. The first pair knows 2 of 3 classes."""
   unknown = -1e9
   logits = tf.constant(
     [[[1.0, 2.0, unknown], [0.5, -1.0, unknown]], [[1.0, 2.0, 3.0], [0.0, 1.0, 0.5]]]
@@ -138,7 +140,7 @@ def test_cross_entropy_of_equal_logits_is_log_k(run):
 
 
 @pytest.mark.parametrize('dtype', [tf.int32, tf.int64])
-def test_accuracy(run, dtype):
+def test_accuracy_is_the_mean_of_hits(run, dtype):
   logits = tf.constant([[0.0, 1.0], [3.0, 2.0], [-1.0, -2.0], [0.0, 5.0]])
   labels = tf.constant([1, 1, 0, 1], dtype)
   each, mean = run((accuracy.hits(logits, labels), accuracy.accuracy(logits, labels)))
@@ -146,7 +148,7 @@ def test_accuracy(run, dtype):
   assert mean == 0.75
 
 
-def test_weighted_cross_entropy(run):
+def test_the_weighted_cross_entropy_is_that_by_hand(run):
   terms = [tf.constant(2.0), tf.constant(3.0), tf.constant(5.0)]
   weights = [tf.constant(0.5), tf.constant(0.0), tf.constant(2.0)]
   assert losses.weighted_cross_entropy(terms, None) is terms[-1]
@@ -155,8 +157,8 @@ def test_weighted_cross_entropy(run):
     losses.weighted_cross_entropy(terms, weights[:2])
 
 
-def test_shared_head(run):
-  """Classes 5..8: four outputs, class 5 the first. Training episode and test share the variables."""
+def test_the_shared_head_predicts_real_classes(run):
+  """Of the classes 5..8, class 5 is the first output. A second call shares the variables."""
   features = np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 0.5]], np.float32)
   classes = np.array([5, 8, 6])
   head = losses.shared_head(tf.constant(features), tf.constant(classes), 5, 4)
@@ -174,7 +176,7 @@ def test_shared_head(run):
 
 
 def test_the_shared_head_has_label_smoothing(run):
-  """As all cross-entropies of a run."""
+  """It is that of all cross-entropies of a run."""
   features = tf.constant([[1.0, 2.0], [0.5, -1.0]])
   head = losses.shared_head(features, tf.constant([5, 7]), 5, 4, label_smoothing=0.3)
   with tf.variable_scope('loss', reuse=True), tf.variable_scope('shared_head'):
@@ -194,5 +196,5 @@ def test_the_shared_head_has_label_smoothing(run):
   ('settings', 'needed'),
   [({}, False), ({'shared_head_weight': 0.5}, True), ({'pretrain_shared': True}, True)],
 )
-def test_when_the_shared_head_is_needed(settings, needed):
+def test_the_shared_head_is_needed_if_it_is_in_the_loss(settings, needed):
   assert losses.needs_shared_head(LossConfig(**settings)) == needed

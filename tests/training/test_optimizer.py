@@ -1,4 +1,4 @@
-"""Updates worked out on paper."""
+"""The updates of the optimizers, against numbers by hand."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ def session():
 
 
 def train(session, config: OptimizerConfig, steps: int, only_first: bool = False):
-  """Minimises x^2 + 3 y from x = 2, y = 5; returns (x, y, global step, learning rate) after each
-  step.
+  """Minimises x^2 + 3 y from x = 2, y = 5.
+
+  Returns:
+    x, y, the global step and the learning rate, at the start and after each step.
   """
   x, y = tf.get_variable('x', initializer=2.0), tf.get_variable('y', initializer=5.0)
   step = tf.train.get_or_create_global_step()
@@ -31,25 +33,23 @@ def train(session, config: OptimizerConfig, steps: int, only_first: bool = False
   return np.array(history)
 
 
-def test_sgd(session):
-  """x <- x - rate * 2 x, y <- y - 3 rate, with rates 0.1, 0.05, 0.025."""
+def test_sgd_makes_the_updates_by_hand(session):
+  """They are x <- x - rate * 2 x and y <- y - 3 rate, with the rates 0.1, 0.05, 0.025."""
   history = train(session, OptimizerConfig('sgd', 0.1, decay_steps=1.0, decay_rate=0.5), 2)
   np.testing.assert_allclose(
     history, [[2, 5, 0, 0.1], [1.6, 4.7, 1, 0.05], [1.44, 4.55, 2, 0.025]], rtol=1e-6
   )
 
 
-def test_momentum(session):
-  """v <- 0.9 v + gradient, x <- x - rate * v: gradients of y are 3 and 3, so v = 3, then 5.7."""
+def test_momentum_makes_the_updates_by_hand(session):
+  """They are v <- 0.9 v + gradient, x <- x - rate * v. For y, v is 3 and then 5.7."""
   history = train(session, OptimizerConfig('momentum', 0.1), 2)
   np.testing.assert_allclose(history[:, 1], [5, 4.7, 4.13], rtol=1e-6)
   np.testing.assert_allclose(history[:, 0], [2, 1.6, 1.6 - 0.1 * (0.9 * 4 + 3.2)], rtol=1e-6)
 
 
-def test_adam(session):
-  """The first steps are of the size of the rate, whatever the gradient's: constant gradients keep
-  it.
-  """
+def test_the_first_updates_of_adam_are_as_long_as_the_rate(session):
+  """The length of the gradient does not matter. With constant gradients it goes on like this."""
   history = train(session, OptimizerConfig('adam', 0.1), 2)
   np.testing.assert_allclose(history[:2, 0], [2, 1.9], rtol=1e-5)
   np.testing.assert_allclose(history[:, 1], [5, 4.9, 4.8], rtol=1e-5)
@@ -63,7 +63,7 @@ def test_long_gradients_are_scaled_down_together(session, norm, factor):
 
 
 @pytest.mark.parametrize('name', ['sgd', 'momentum', 'adam'])
-def test_one_run_is_one_step(session, name):
+def test_one_session_run_is_one_step(session, name):
   history = train(session, OptimizerConfig(name, 0.1), 3)
   assert history[:, 2].tolist() == [0, 1, 2, 3]
   assert (np.diff(history[:, :2], axis=0) < 0).all()

@@ -1,4 +1,4 @@
-"""L2 and variation terms: which tensors count, and that each counts once."""
+"""The terms of both regularisations: which tensors count, and that each counts once."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def row(
   layer: str = 'layer_1',
   scope: str = 'cnn',
 ) -> Row:
+  """What the getter gives: a tensor that is generated, trained, or both."""
   made = None if generated is None else tf.constant(generated)
   own = None
   if trained is not None:
@@ -40,8 +41,8 @@ def values(session, terms) -> list[float]:
   return [float(term) for term in session.run(terms)]
 
 
-def test_l2_on_paper(session):
-  """0.5 * sum(w^2), without a further 1/2; kernels only; of generated + trained the sum."""
+def test_l2_terms_are_those_by_hand(session):
+  """They are 0.5 * sum(w^2), for kernels only; generated and trained parts are added first."""
   rows = [
     row(GENERATED, 'conv/kernel', [1.0, 2.0]),
     row(TRAINED, 'conv/bias', trained=[9.0]),
@@ -53,9 +54,7 @@ def test_l2_on_paper(session):
 
 
 def test_l2_counts_each_tensor_once(session):
-  """A second pass repeats generated tensors and trained variables; a query pass with its own adds
-  these.
-  """
+  """The query pass uses the same tensors again. If it has trained ones of its own, they count."""
   passes = [
     [
       row(GENERATED, 'conv/kernel', [1.0]),
@@ -69,8 +68,8 @@ def test_l2_counts_each_tensor_once(session):
   ) == [1.0, 4.0, 4.0]
 
 
-def test_l2_of_an_added_kernel_is_the_support_passs(session):
-  """Also where the query pass adds a variable of its own: golden b03."""
+def test_an_added_kernel_counts_as_the_support_pass_uses_it_in_l2(session):
+  """So it is if the query pass adds a variable of its own, as in shared/golden/b03.npz."""
   passes = [
     row(BOTH, 'conv/kernel', [1.0], [value], scope=s)
     for s, value in (('cnn', 2.0), ('cnn_query', 5.0))
@@ -79,10 +78,8 @@ def test_l2_of_an_added_kernel_is_the_support_passs(session):
   assert len(regularization.variation_terms(passes, 1.0)) == 2
 
 
-def test_variation_on_paper(session):
-  """0.1 * sum(generated^2) / (1e-8 + sum(trained^2)): kernel, bias, gamma, beta of convolutions; no
-  logits.
-  """
+def test_variation_terms_are_those_by_hand(session):
+  """They are 0.1 * sum(generated^2) / (1e-8 + sum(trained^2)), for all tensors but logits."""
   rows = [
     row(BOTH, 'conv/kernel', [2.0, 4.0], [1.0, 2.0]),
     row(BOTH, 'batch_norm/gamma', [1.0], [2.0]),
@@ -108,8 +105,8 @@ def test_no_terms_without_weight():
   ('added', 'trained_layers', 'separate'),
   [(False, 1, False), (True, 0, False), (False, 1, True), (True, 0, True)],
 )
-def test_kernels_of_a_model(session, added, trained_layers, separate):
-  """Of three convolutions, two heads and the logits, however often the CNN is run."""
+def test_all_kernels_of_a_model_count(session, added, trained_layers, separate):
+  """There are three convolutions, two heads and the logits, however often the CNN is run."""
   config = ModelConfig(
     num_labels=2,
     kernel_size=2,

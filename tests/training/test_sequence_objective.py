@@ -1,6 +1,4 @@
-"""Training on sequences of tasks: the loss and what is measured, the graph, and whole runs through
-the real loop.
-"""
+"""Training on sequences of tasks: the loss and what is measured, the graph, and whole runs."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ COMBINATIONS = [
 def objective(
   monkeypatch: pytest.MonkeyPatch, logits: np.ndarray, labels: np.ndarray, **settings: Any
 ) -> Any:
-  """loss, accuracy and accuracy_after of outcomes with these logits [3, n, C]."""
+  """Loss, accuracy and accuracy_after if the pairs have these logits [3, n, classes]."""
 
   def outcome(*given: Any, last_only: bool) -> Outcome:
     kept = slice(1 if last_only else 0, None)
@@ -88,8 +86,8 @@ def test_the_loss_is_a_mean_over_pairs(
 # The graph.
 
 
-def test_what_is_measured(make_values: Callable[..., Any]) -> None:
-  """Tags, histograms of the last task's weights, and a test episode of the test set."""
+def test_tags_and_histograms_are_those_of_sequences(make_values: Callable[..., Any]) -> None:
+  """Histograms are of the weights after the last task."""
   setup = setup_from(
     from_flags.settings_from(make_values(continual_scenario=CLASS, label_smoothing=0.1))
   )
@@ -137,7 +135,7 @@ def test_what_is_measured(make_values: Callable[..., Any]) -> None:
     ),
   ],
 )
-def test_refused_before_a_graph_is_built(
+def test_what_does_not_go_together_is_refused_before_a_graph_is_built(
   make_values: Callable[..., Any], changes: dict[str, Any], message: str
 ) -> None:
   setup = setup_from(
@@ -156,7 +154,7 @@ def test_refused_before_a_graph_is_built(
   ('scenario', 'method', 'loss'),
   [*COMBINATIONS, (PIECES, CHT, 'cross_entropy'), (PIECES, MERGED, 'cross_entropy')],
 )
-def test_a_run_and_its_continuation(
+def test_a_run_trains_what_its_method_has_and_can_be_resumed(
   make_values: Callable[..., Any],
   run_training: Callable[[Any], int],
   scenario: str,
@@ -191,7 +189,7 @@ def test_a_run_and_its_continuation(
 
 @pytest.mark.slow
 @pytest.mark.parametrize('method', [CHT, PROTONET])
-def test_in_two_parts_it_is_the_same_run(
+def test_a_run_in_two_parts_is_the_same_to_the_bit(
   make_values: Callable[..., Any],
   run_training: Callable[[Any], int],
   read_variables: Callable[[str], Any],
@@ -199,7 +197,7 @@ def test_in_two_parts_it_is_the_same_run(
   tmp_path: pathlib.Path,
   monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-  """To the bit. With dropout, whose noise differs from task to task; as a loop in the graph."""
+  """There is dropout, whose noise differs from task to task, and loops in the graph."""
   monkeypatch.setattr(loops, 'UNROLLED_SCAN', 0)
   monkeypatch.setattr(loops, 'UNROLLED_MAP', 0)
   values = make_values(
@@ -223,14 +221,14 @@ def test_in_two_parts_it_is_the_same_run(
 
 
 @pytest.mark.slow
-def test_it_learns(
+def test_a_run_learns_noisy_patterns(
   make_values: Callable[..., Any],
   run_training: Callable[[Any], int],
   tmp_path: pathlib.Path,
   read_events: Callable[[pathlib.Path], Any],
   monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-  """The noisy patterns of `tiny`, two tasks of three classes: chance is between 1/3 and 1/6."""
+  """There are two tasks of three classes, so chance is between 1/3 and 1/6."""
   monkeypatch.setattr(loop, 'STEPS_PER_SUMMARY', 50)
   values = make_values(
     continual_scenario=CLASS,

@@ -13,19 +13,12 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 from hypertransformer.settings import from_flags
-from hypertransformer.training import graph as graph_lib
-from hypertransformer.training import loop
+from hypertransformer.training import start
 
 RunTraining = Callable[[dict[str, Any]], int]
 ReadVariables = Callable[[str], dict[str, np.ndarray]]
 
 SHARED = {'shared_feature_extractor': '2-layer', 'shared_features_dim': 2, 'train_steps': 2}
-
-
-@pytest.fixture
-def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
-  """Fails if a graph is built."""
-  monkeypatch.setattr(graph_lib, 'build', lambda *args: pytest.fail('a graph is built'))
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +27,7 @@ def pretrained(
   make_values: Callable[..., Any],
   run_training: RunTraining,
 ) -> pathlib.Path:
-  """A run of pretrain_shared_feature: 2 steps."""
+  """The folder of a run that has pre-trained shared features for 2 steps."""
   folder = tmp_path_factory.mktemp('pretrained')
   assert (
     run_training(
@@ -55,7 +48,7 @@ def test_pretraining_trains_the_shared_features(
   assert shared
   assert all(name.startswith('model/shared_features/') for name in shared)
   assert any(not np.array_equal(first[name], last[name]) for name in shared)
-  # golden: pretrain_shared_feature, and the learning rate
+  # Those of pretrain_shared_feature in shared/golden/summary_tags.json, and the learning rate.
   assert set(read_events(pretrained / 'train').scalars) == {
     'loss/shared_head_loss',
     'accuracy/shared_head_accuracy',
@@ -70,7 +63,7 @@ def test_a_run_starts_from_pretrained_shared_features(
   read_variables: ReadVariables,
   tmp_path: pathlib.Path,
 ) -> None:
-  """Given the folder; the newest checkpoint there counts. When resumed, it is not needed any more."""
+  """Of a folder, the newest checkpoint is taken. A resumed run does not need it any more."""
   values = make_values(
     **SHARED, restore_shared_features_from=str(pretrained), train_log_dir=str(tmp_path), seed=5
   )
@@ -87,10 +80,10 @@ def test_a_run_starts_from_pretrained_shared_features(
     np.testing.assert_array_equal(value, given[name])
   head = first['loss/shared_head/kernel']
   assert not np.array_equal(head, given['loss/shared_head/kernel']), 'the features alone'
-  start = loop._starting_point(
+  resumed = start.find_start(
     from_flags.run_config(values | {'restore_shared_features_from': '/gone'}), values
   )
-  assert start == loop.Start(str(tmp_path / 'model-1'), None)
+  assert resumed == start.Start(str(tmp_path / 'model-1'), None)
   # Pre-training in its folder would drop all the rest of the model.
   (tmp_path / 'flags.json').unlink()
   with pytest.raises(
@@ -100,6 +93,7 @@ def test_a_run_starts_from_pretrained_shared_features(
 
 
 def damaged(pretrained: pathlib.Path, tmp_path: pathlib.Path) -> str:
+  """Copies a checkpoint, damages the copy, and returns its path without ending."""
   for path in pretrained.glob('model-2.*'):
     shutil.copy(path, tmp_path)
   data = tmp_path / 'model-2.data-00000-of-00001'
@@ -125,7 +119,7 @@ def damaged(pretrained: pathlib.Path, tmp_path: pathlib.Path) -> str:
     ),
   ],
 )
-def test_shared_features_that_cannot_be_had(
+def test_shared_features_that_cannot_be_read_are_refused(
   pretrained: pathlib.Path,
   make_values: Callable[..., Any],
   run_training: RunTraining,
@@ -144,11 +138,11 @@ def test_shared_features_that_cannot_be_had(
     )
 
 
-def test_shared_features_that_do_not_fit(pretrained: pathlib.Path) -> None:
+def test_shared_features_that_do_not_fit_are_refused(pretrained: pathlib.Path) -> None:
   with tf.Graph().as_default():
     tf.get_variable('model/shared_features/conv_1/kernel', [7, 7])
     tf.get_variable('model/other', [1])
     with pytest.raises(
       InputError, match=r'checkpoint .*/model-2 does not fit .*model/shared_features/conv_1/kernel'
     ):
-      loop._shared_features_init(str(pretrained / 'model-2'))
+      start.restoring_shared_features(str(pretrained / 'model-2'))

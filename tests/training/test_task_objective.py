@@ -1,6 +1,4 @@
-"""How the loss is put together, with a stand-in for the model, and that its parts belong to the
-right graph.
-"""
+"""How the loss on an episode is put together, with a stand-in for the model and with a real one."""
 
 from __future__ import annotations
 
@@ -24,11 +22,12 @@ from hypertransformer.training import task_objective
 from hypertransformer.training.task_objective import RealClasses
 
 LABELS = [0, 1]
-# Cross-entropies of labels 0, 1: log(1 + e^-x) where the right logit leads by x in both rows.
+# By how much the right logit is larger than the other one, in both rows.
 LEADS = {'head_1': 1.0, 'head_2': 0.5, 'final': 2.0}
 
 
 def ce(lead: float) -> float:
+  """The cross-entropy of two logits, the right one larger by `lead`: log(1 + e^-lead)."""
   return math.log(1 + math.exp(-lead))
 
 
@@ -41,8 +40,10 @@ def session():
 
 
 class StandIn:
-  """A model whose outputs are constants. Its one tensor is generated 2 + trained 1; features only
-  if asked for.
+  """A model whose outputs are constants.
+
+  Its only tensor is 2, which is generated, + 1, which is trained. It has shared features only if
+  `shared` is set.
   """
 
   def __init__(self, heads: tuple[str, ...] = (), shared: bool = False) -> None:
@@ -97,8 +98,8 @@ def test_the_plain_loss_is_the_cross_entropy(session):
   assert ours.variation_terms == ours.l2_terms == []
 
 
-def test_label_smoothing(session):
-  """Of the target, 0.1 / 2 moves to the other label, which is less likely by a factor of e^2."""
+def test_label_smoothing_moves_a_part_of_the_target(session):
+  """0.1 / 2 of it moves to the other label, which is less likely by a factor of e^2."""
   assert run(session, build(StandIn(), label_smoothing=0.1).loss) == pytest.approx(
     ce(2.0) + 0.05 * 2.0, rel=1e-5
   )
@@ -110,13 +111,13 @@ def test_regularisation_is_added_once(session):
   assert regularization == pytest.approx(0.1 * 3.0**2 + 0.01 * 2.0**2 / 1.0, rel=1e-5)
   assert ce_value == pytest.approx(ce(2.0), rel=1e-6)
   assert loss == pytest.approx(ce_value + regularization, rel=1e-6)
-  assert len(ours.rows) == 2  # both uses are on record
+  assert len(ours.rows) == 2  # one for each pass
 
 
 @pytest.mark.parametrize(
   ('step', 'weights'), [(0, [1, 0, 0]), (30, [0, 0.5, 0.5]), (500, [0, 0, 1])]
 )
-def test_warm_up(session, step, weights):
+def test_warm_up_mixes_the_cross_entropies_of_heads_and_logits(session, step, weights):
   ours = build(StandIn(heads=('head_1', 'head_2')), step, warmup_steps=40)
   terms, ce_value, loss, mix = run(session, (ours.terms, ours.ce, ours.loss, ours.warmup_weights))
   expected = [ce(LEADS[name]) for name in ('head_1', 'head_2', 'final')]
@@ -126,7 +127,7 @@ def test_warm_up(session, step, weights):
 
 
 @pytest.mark.parametrize('weight', [0.0, 0.5])
-def test_shared_head(session, weight):
+def test_the_shared_head_is_added_with_its_weight(session, weight):
   ours = build(StandIn(shared=True), head=real_head(), shared_head_weight=weight)
   loss, head_loss = run(session, (ours.loss, ours.shared_head.loss))
   assert head_loss > 0.1
