@@ -1,4 +1,4 @@
-"""Parity of the augmentation with the recorded numbers of the original."""
+"""The augmentation agrees with numbers recorded from the original, and wrong ones are noticed."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ SMALL = REPO / 'tests/golden/augment_gray28.npz'
 FULL = REPO.parent / 'shared/golden/augment.npz'
 
 
-# Enough entries for the tests of failures, and quick.
+# Enough entries for the tests of failures, and quickly computed.
 FEW = (
   'in/gray28',
   'in/normalised_ramp',
@@ -28,7 +28,7 @@ FEW = (
 
 
 def changed(tmp_path, change, keep=FEW):
-  """A copy of the entries `keep` of the small file after `change(arrays, index)`."""
+  """Writes the entries `keep` of the small file after `change(arrays, index)`; returns the path."""
   with np.load(SMALL) as data:
     arrays = {key: data[key] for key in keep}
     index = json.loads(str(data['index']))
@@ -41,6 +41,7 @@ def changed(tmp_path, change, keep=FEW):
 
 
 def failures(path):
+  """The results that do not pass."""
   return [result for result in augmentation_cases.check_augment(path) if not result[3]]
 
 
@@ -53,7 +54,7 @@ def test_every_entry_agrees(path):
     expected = [key for key in data.files if key.startswith('out/')]
   assert [key for key, *_ in results] == expected
   assert [result for result in results if not result[3]] == []
-  # Better than the tolerances ask: rotation has not one pixel that differs.
+  # This is better than the tolerances ask: not one pixel of a rotation differs.
   assert max(difference for _, difference, _, _ in results) < 1e-3
 
 

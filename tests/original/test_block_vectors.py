@@ -1,4 +1,4 @@
-"""The vectors of a block, by name and together."""
+"""The vectors of a transformer block, each by its name and all together in one variable."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ SCOPE = 'model/generator_2/transformer/'
 
 
 def block(stack: str, attentions: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
-  """A block of tokens 5 wide, inner layer 7 wide, its vectors by name; each holds numbers of its
-  own.
+  """Makes the variables of a block, each vector by its name; all hold numbers of their own.
+
+  Args:
+    stack: 'encoder' or 'decoder'.
+    attentions: for each attention its layers, and how wide they are. Tokens are 5 wide, and the
+      inner layer of the feed-forward part is 7 wide.
   """
   widths = {
     f'{attention}/{name}': width
@@ -49,7 +53,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize('stack', ['encoder', 'decoder'])
-def test_together_and_apart(stack: str) -> None:
+def test_separate_is_the_reverse_of_join(stack: str) -> None:
   apart = {**BLOCKS[stack], 'global_step': np.array(3)}
   together = block_vectors.join(apart)
   vectors = f'{SCOPE}{stack}_1/vectors'
@@ -74,13 +78,16 @@ def test_together_and_apart(stack: str) -> None:
     'model/generator_1/transformer/coder_1/vectors',
   ],
 )
-def test_other_names(name: str) -> None:
+def test_other_variables_do_not_hold_vectors(name: str) -> None:
   assert not block_vectors.is_together(name)
 
 
 @pytest.mark.parametrize('stack', ['encoder', 'decoder'])
-def test_as_the_model_has_them(stack: str) -> None:
-  """Start values, and what the outputs end with. (tests/model compares with NumPy by these names.)"""
+def test_the_model_has_its_vectors_under_these_names(stack: str) -> None:
+  """Shown by their initial values, and by the last norm, which decides about the outputs.
+
+  The tests of the model compare it with NumPy, by these names.
+  """
   config = TransformerConfig(num_layers=1, heads=2)
   with tf.Graph().as_default(), tf.Session() as session:
     x = tf.constant(np.random.default_rng(2).normal(size=[4, 5]), tf.float32)
@@ -112,7 +119,7 @@ def test_a_missing_vector_is_named() -> None:
     block_vectors.join(variables)
 
 
-def test_vectors_that_cannot_be_told_apart() -> None:
+def test_vectors_cannot_be_split_without_fitting_kernels() -> None:
   together = block_vectors.join(BLOCKS['encoder'])
   kernel = f'{SCOPE}encoder_1/feed_forward/inner/kernel'
   with pytest.raises(

@@ -1,4 +1,4 @@
-"""One check per kind of recorded file, and the line that tells its result."""
+"""The check of each kind of recorded file, and the line that tells its result."""
 
 from __future__ import annotations
 
@@ -38,21 +38,17 @@ def write(tmp_path: pathlib.Path, content) -> str:
   return str(path)
 
 
-def failures(results) -> dict[str, str]:
-  return {result.key: result.note for result in results if not result.passed}
-
-
 # ---- model cases and augmentation
 
 
-def test_a_model_case():
+def test_a_model_case_agrees(failures):
   results = checks.check(str(GOLDEN / 'a22.npz'))
   assert failures(results) == {}
   assert 'out/shared_head_loss' in {result.key for result in results}
 
 
-def test_augmentation():
-  """Of the gray images; test_golden_augment.py has all."""
+def test_augmentations_agree(failures):
+  """Those of grey images; test_augmentation_cases.py has all."""
   path = GOLDEN / 'augment_gray28.npz'
   results = checks.check(str(path))
   assert failures(results) == {}
@@ -66,6 +62,7 @@ FEW = ('in/gray28', 'out/smooth/gray28', 'out/rotate/gray28/angle=0.3')
 
 
 def augmentation(tmp_path: pathlib.Path, change) -> list[Comparison]:
+  """Checks a file with a few augmentations after `change(arrays)`."""
   with np.load(GOLDEN / 'augment_gray28.npz') as file:
     arrays = {key: file[key] for key in FEW}
     index = json.loads(str(file['index']))
@@ -76,8 +73,8 @@ def augmentation(tmp_path: pathlib.Path, change) -> list[Comparison]:
 
 
 @pytest.mark.parametrize(('pixels', 'passes'), [(0, True), (11, True), (12, False)])
-def test_a_few_pixels_of_a_rotation_may_differ(tmp_path, pixels, passes):
-  """Of 3 * 28 * 28: half a percent. By how much they differ does not matter."""
+def test_a_few_pixels_of_a_rotation_may_differ(tmp_path, pixels, passes, failures):
+  """Half a percent of 3 * 28 * 28 may, and it does not matter by how much."""
 
   def change(arrays):
     arrays['out/rotate/gray28/angle=0.3'].reshape(-1)[:pixels] += 9
@@ -124,32 +121,33 @@ def test_the_verdict_of_the_augmentation_check_stands(monkeypatch, result):
 
 
 def permutations() -> dict:
+  """Permutations of classes, as they are recorded."""
   return {
     f'seed={seed},classes={classes}': list(map(int, specs.shuffled_classes(classes, seed)))
     for seed, classes in ((7, 30), (2022, 50))
   }
 
 
-def test_label_permutations(tmp_path):
+def test_permutations_of_labels_agree(tmp_path, failures):
   results = checks.check(write(tmp_path, {'note': 'text', **permutations()}))
   assert failures(results) == {}
   assert [result.key for result in results] == ['seed=7,classes=30', 'seed=2022,classes=50']
 
 
-def test_two_swapped_labels_fail(tmp_path):
+def test_two_swapped_labels_fail(tmp_path, failures):
   content = permutations()
   order = content['seed=7,classes=30']
   order[3], order[4] = order[4], order[3]
   assert failures(checks.check(write(tmp_path, content))) == {'seed=7,classes=30': 'another order'}
 
 
-def test_an_unknown_entry_is_not_compared(tmp_path):
+def test_an_unknown_entry_is_not_compared(tmp_path, failures):
   assert failures(checks.check(write(tmp_path, {**permutations(), 'mean': 3}))) == {
     'mean': 'not compared'
   }
 
 
-def test_schedules(tmp_path):
+def test_schedules_agree(tmp_path, failures):
   results = checks.check(write(tmp_path, SCHEDULE))
   assert failures(results) == {}
   assert [result.key for result in results] == [
@@ -168,14 +166,14 @@ def test_schedules(tmp_path):
     (('warmup', 'values', '25'), [0.25, 0.75, 0.0, 2e-6], 'warmup/25'),
   ],
 )
-def test_one_wrong_number_of_a_schedule_fails(tmp_path, path, value, failing):
+def test_one_wrong_number_of_a_schedule_fails(tmp_path, path, value, failing, failures):
   content = json.loads(json.dumps(SCHEDULE))
   content[path[0]][path[1]][path[2]] = value
   assert list(failures(checks.check(write(tmp_path, content)))) == [failing]
 
 
 @pytest.mark.parametrize('name', ['label_shuffle.json', 'schedule.json'])
-def test_recorded_json(name):
+def test_the_recorded_json_files_agree(name, failures):
   if not (SHARED / name).exists():
     pytest.skip(f'{SHARED / name} is not here')
   assert failures(checks.check(str(SHARED / name))) == {}
@@ -185,31 +183,31 @@ def test_recorded_json(name):
 
 
 @pytest.mark.parametrize('content', ['{"a": 1}', '[]', '{}', '3', '{"learning_rate": {}}'])
-def test_json_of_no_known_kind(tmp_path, content):
+def test_json_of_no_known_kind_is_refused(tmp_path, content):
   with pytest.raises(InputError, match=r'is neither label_shuffle\.json nor schedule\.json'):
     checks.check(write(tmp_path, content))
 
 
-def test_broken_json(tmp_path):
+def test_broken_json_is_refused(tmp_path):
   with pytest.raises(InputError, match='cannot be read as JSON'):
     checks.check(write(tmp_path, '{"a": '))
 
 
 @pytest.mark.parametrize('content', [b'', b'nonsense', b'PK\x03\x04 broken'])
-def test_broken_npz(tmp_path, content):
+def test_a_broken_npz_is_refused(tmp_path, content):
   path = tmp_path / 'a01.npz'
   path.write_bytes(content)
   with pytest.raises(InputError, match=r'cannot be read as \.npz'):
     checks.check(str(path))
 
 
-def test_an_npz_of_something_else(tmp_path):
+def test_an_npz_of_something_else_is_refused(tmp_path):
   np.savez(tmp_path / 'x.npz', images=np.zeros(3))
   with pytest.raises(InputError, match='is not a golden case'):
     checks.check(str(tmp_path / 'x.npz'))
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
   for path in (tmp_path / 'a01.npz', tmp_path):
     with pytest.raises(InputError, match='is not there; expected a file of golden numbers'):
       checks.check(str(path))
@@ -218,7 +216,7 @@ def test_a_missing_file(tmp_path):
 # ---- the line
 
 
-def test_line_names_the_entry_nearest_to_its_limit():
+def test_the_line_names_the_entry_nearest_to_its_limit():
   results = [Comparison('a', 1e-3, 1e-1), Comparison('b', 9e-6, 1e-5), Comparison('c', 0.0, 0.0)]
   assert checks.line('/some/where/a01.npz', results) == (
     'a01.npz  pass  worst 9.0e-06 of 1e-05 allowed at b  (3 entries)'
@@ -233,7 +231,7 @@ def test_line_names_the_entry_nearest_to_its_limit():
     Comparison('d', np.nan, 1e-5),
   ],
 )
-def test_line_of_a_failure(failed):
+def test_the_line_of_a_failure_names_it(failed):
   results = [Comparison('b', 9e-6, 1e-5), failed, Comparison('c', 0.0, 0.0)]
   line = checks.line('a01.npz', results)
   assert line.startswith('a01.npz  FAIL  worst ')

@@ -1,4 +1,4 @@
-"""Conversion of checkpoint files: what is written, and that nothing half-written stays."""
+"""The conversion of checkpoint files: what is written, and that never half of it stays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEEDS_SHARED = pytest.mark.skipif(not SHARED.is_dir(), reason='no ../shared/gold
 
 
 def our_variables() -> dict[str, np.ndarray]:
-  """Shared features and their head: the smallest checkpoint that differs between the sides."""
+  """Shared features and the real-class head: the smallest checkpoint with other names there."""
   rng = np.random.default_rng(5)
   return {
     'global_step': np.asarray(7, np.int64),
@@ -51,8 +51,8 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 
 
 @NEEDS_SHARED
-def test_real_checkpoint_comes_back_exactly(tmp_path: pathlib.Path) -> None:
-  """Moving averages included: in a checkpoint of the original they are still zeros and ones."""
+def test_a_real_checkpoint_comes_back_exactly(tmp_path: pathlib.Path) -> None:
+  """Its moving averages as well: in a checkpoint of the original they are zeros and ones."""
   source = SHARED / 'ckpt_omniglot_1shot' / 'model-401'
   imported, exported = tmp_path / 'model-402', tmp_path / 'back' / 'model-401'
   report = convert.convert('import', str(source), str(imported))
@@ -70,7 +70,7 @@ def test_real_checkpoint_comes_back_exactly(tmp_path: pathlib.Path) -> None:
 
 
 @NEEDS_SHARED
-def test_trained_checkpoint_imports(tmp_path: pathlib.Path) -> None:
+def test_a_trained_checkpoint_can_be_imported(tmp_path: pathlib.Path) -> None:
   report = convert.convert(
     'import', str(SHARED / 'ckpt_trained/model-20000'), str(tmp_path / 'model-20001')
   )
@@ -80,10 +80,10 @@ def test_trained_checkpoint_imports(tmp_path: pathlib.Path) -> None:
   assert variables['model/generator_5/label_embeddings'].shape == (21, 32)
 
 
-def test_written_checkpoint_is_complete_and_restorable(
+def test_a_written_checkpoint_is_complete_and_can_be_restored(
   tmp_path: pathlib.Path, ours: pathlib.Path
 ) -> None:
-  """By TF's own Saver, and without a `checkpoint` file or anything else beside it."""
+  """TensorFlow's own Saver reads it, and there is no file `checkpoint` or other file beside it."""
   target = tmp_path / 'new' / 'folder' / 'model-6'
   report = convert.convert('export', str(ours), str(target))
   assert str(report) == '4 tensors read, 4 written'
@@ -112,7 +112,7 @@ def test_optimizer_variables_are_dropped_and_counted(tmp_path: pathlib.Path) -> 
   assert not any('Adam' in name for name in convert.read(tmp_path / 'out-7'))
 
 
-def test_report_tells_what_was_added() -> None:
+def test_the_report_tells_what_was_added_and_dropped() -> None:
   report = convert.Report(5, 7, 2, {'optimizer variable': 1}, 3)
   assert str(report) == (
     '5 tensors read, 7 written; added 2 batch-norm moving averages '
@@ -120,7 +120,7 @@ def test_report_tells_what_was_added() -> None:
   )
 
 
-def test_existing_output_is_kept_unless_overwritten(
+def test_an_existing_output_is_kept_unless_overwritten(
   tmp_path: pathlib.Path, ours: pathlib.Path
 ) -> None:
   target = tmp_path / 'model-1'
@@ -147,7 +147,7 @@ def test_half_of_an_output_counts_as_existing(tmp_path: pathlib.Path, ours: path
     convert.convert('export', str(ours), str(tmp_path / 'model-1'))
 
 
-def test_failing_write_leaves_the_old_checkpoint(
+def test_a_write_that_fails_leaves_the_old_checkpoint(
   tmp_path: pathlib.Path, ours: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   def fail(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
@@ -164,7 +164,9 @@ def test_failing_write_leaves_the_old_checkpoint(
   assert_equal(convert.read(target), before)
 
 
-def test_output_folder_that_cannot_be_made(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
+def test_an_output_folder_that_cannot_be_made_is_an_error(
+  tmp_path: pathlib.Path, ours: pathlib.Path
+) -> None:
   (tmp_path / 'file').write_text('')
   with pytest.raises(errors.InputError, match='cannot be written'):
     convert.convert('export', str(ours), str(tmp_path / 'file' / 'model-7'))
@@ -173,7 +175,7 @@ def test_output_folder_that_cannot_be_made(tmp_path: pathlib.Path, ours: pathlib
 @pytest.mark.parametrize(
   'damage', ['no data', 'cut data', 'changed data', 'cut index', 'empty index']
 )
-def test_damaged_input(tmp_path: pathlib.Path, ours: pathlib.Path, damage: str) -> None:
+def test_damaged_input_is_refused(tmp_path: pathlib.Path, ours: pathlib.Path, damage: str) -> None:
   data, index = (ours.parent / name for name in files_of(ours))
   file = index if 'index' in damage else data
   content = bytearray(file.read_bytes())
@@ -193,13 +195,15 @@ def test_damaged_input(tmp_path: pathlib.Path, ours: pathlib.Path, damage: str) 
   assert file_names(tmp_path) == ['ours']
 
 
-def test_wrong_direction_names_the_file(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
+def test_the_error_of_a_wrong_direction_names_the_file(
+  tmp_path: pathlib.Path, ours: pathlib.Path
+) -> None:
   with pytest.raises(errors.InputError, match=rf'{ours}: wrong direction.*--direction=export'):
     convert.convert('import', str(ours), str(tmp_path / 'out-7'))
   assert file_names(tmp_path) == ['ours']
 
 
-def test_bad_arguments(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
+def test_bad_arguments_are_refused(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
   out, missing = str(tmp_path / 'out-7'), tmp_path / 'none-7'
   for arguments, message in [
     (('sideways', str(ours), out), "direction 'sideways': expected import or export"),
@@ -215,7 +219,7 @@ def test_bad_arguments(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
       convert.convert(*arguments)
 
 
-def test_step_note() -> None:
+def test_a_note_says_that_the_name_tells_another_step() -> None:
   assert convert.step_note('logs/model-20001', 20001) is None
   assert convert.step_note('logs/best', 20001) is None
   assert convert.step_note('logs/model-20001', None) is None

@@ -1,4 +1,4 @@
-"""What counts as near enough."""
+"""Which errors pass, and how errors of tensors and gradients are measured."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_limits_go_by_the_pixels_of_the_query(arrays, expected):
   )
 
 
-def test_limits_of_the_readme():
+def test_the_limits_are_those_of_the_documentation():
   assert [(row.scaled, row.loss, row.grad_elem, row.grad_all) for row in LIMITS] == [
     (1e-4, 1e-5, 2e-4, 2e-4),
     (5e-4, 5e-5, 1e-3, 1e-3),
@@ -110,7 +110,7 @@ def test_where_zero_is_expected_the_error_is_absolute():
     (array(np.inf, 1), 'not finite'),
   ],
 )
-def test_other_shapes_and_no_numbers_fail(ours, note):
+def test_other_shapes_and_infinite_numbers_fail(ours, note):
   result = tolerances.compare('out/logits', ours, array(1, 2), SMALL)
   assert (result.passed, result.severity, result.note) == (False, math.inf, note)
   assert str(result) == f'out/logits: {note}'
@@ -128,10 +128,8 @@ def test_gradients_are_scaled_by_the_largest_of_the_case():
   assert (b.passed, together.passed) == (False, False)
 
 
-def test_all_gradients_together_by_relative_norm():
-  """Every entry off by 1.5e-4 of its size: none too far on its own, nor together; twice that in the
-  larger entries.
-  """
+def test_all_gradients_together_are_compared_by_their_norm():
+  """Every entry is wrong by 1.5e-4 of its size, which is allowed for each and for all together."""
   expected = {'a': array(3, 4), 'b': array(12)}
   ours = {name: x * np.float32(1.00015) for name, x in expected.items()}
   *single, together = tolerances.compare_gradients(expected, ours, SMALL)
@@ -151,17 +149,17 @@ def test_a_gradient_that_is_missing_or_of_another_shape_is_not_compared(ours):
   assert [str(result) for result in failed] == ['grad/b: not compared']
 
 
-def test_gradients_that_are_no_numbers_fail():
+def test_gradients_of_nan_fail():
   results = tolerances.compare_gradients({'a': array(1, 2)}, {'a': array(1, np.nan)}, SMALL)
   assert [result.passed for result in results] == [False, False]
   assert [result.severity for result in results] == [math.inf, math.inf]
 
 
-def test_no_gradients_no_results():
+def test_without_recorded_gradients_there_are_no_results():
   assert tolerances.compare_gradients({}, {'a': array(1)}, SMALL) == []
 
 
-def test_sets():
+def test_sets_of_names_must_be_equal():
   same = tolerances.compare_sets('trainable', {'a', 'b'}, {'b', 'a'})
   assert (same.passed, same.severity, same.note) == (True, 0.0, '')
   odd = tolerances.compare_sets('trainable', {'a', 'b'}, {'b', 'c'})
@@ -169,6 +167,6 @@ def test_sets():
   assert str(odd) == 'trainable: 2 names differ, such as a'
 
 
-def test_comparison_as_text():
+def test_the_text_of_a_comparison_has_error_and_limit():
   assert str(Comparison('out/ce', 1.234e-3, 1e-5)) == 'out/ce: error 1.23e-03, allowed 1e-05'
   assert Comparison('out/ce', 2e-5, 1e-5).severity == 2.0
