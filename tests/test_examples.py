@@ -1,4 +1,4 @@
-"""The scripts in examples/, which README shows, run as they are."""
+"""The scripts in examples/, which docs/ show, run as they are, and so do the lines in README."""
 
 from __future__ import annotations
 
@@ -24,13 +24,33 @@ def test_each_is_run_here() -> None:
   assert {path.name for path in EXAMPLES.glob('*.py')} == set(RUN)
 
 
+def test_the_lines_in_readme_run(
+  make_values: Callable[..., Any],
+  run_training: Callable[[Any], int],
+  tiny: np.ndarray,
+  tmp_path: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+  capsys: pytest.CaptureFixture[str],
+) -> None:
+  """With images, names and queries given; the path of the checkpoint is README's."""
+  code, *more = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+  assert more == []
+  run_training(make_values(train_log_dir=str(tmp_path / 'logs')))
+  for file in (tmp_path / 'logs').glob('model-3.*'):
+    file.rename(file.with_name(file.name.replace('model-3', 'model-20000')))
+  monkeypatch.chdir(tmp_path)
+  capsys.readouterr()
+  given = {'images': tiny[:3, 0], 'names': ['a', 'b', 'c'], 'queries': tiny[:3, 1]}
+  exec(compile(code, 'README.md', 'exec'), given)
+  printed = capsys.readouterr().out
+  assert set(re.findall(r"'(\w)'", printed)) <= {'a', 'b', 'c'}
+  assert printed.count("'") == 6
+
+
 @pytest.mark.parametrize('name', RUN)
-def test_readme_shows_the_example(name: str) -> None:
-  readme = (ROOT / 'README.md').read_text()
-  if 'hypertransformer.learners' not in readme:
-    pytest.skip('README says nothing of learners')
-  blocks = re.findall(r'```python\n(.*?)```', readme, re.DOTALL)
-  assert (EXAMPLES / name).read_text() in blocks
+def test_docs_show_the_example(name: str) -> None:
+  """The site puts the file in the place of this line."""
+  assert f'--8<-- "examples/{name}"' in (ROOT / 'docs/learners.md').read_text()
 
 
 @pytest.mark.parametrize('name', RUN)
