@@ -1,6 +1,4 @@
-"""What tests share: graph mode, a tiny dataset on disk, flag values of a model that builds in
-seconds, a short run.
-"""
+"""What all tests share: graph mode, a tiny dataset, flag values of a small model, a short run."""
 
 from __future__ import annotations
 
@@ -12,9 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-os.environ.setdefault(
-  'TF_NUM_INTRAOP_THREADS', '1'
-)  # as the programs have it; two tests at a time share the cores
+# One thread for an operation, as in our programs; two tests at a time share the cores.
+os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
 
 import numpy as np
 import pytest
@@ -28,8 +25,8 @@ tf.disable_eager_execution()
 
 TINY_CLASSES, TINY_SAMPLES, TINY_SIDE = 30, 8, 12
 
-# Of three convolutions two are trained, one and the logits layer are generated: graphs take seconds
-# to build.
+# Flags of a small run on `tiny`. Two of three convolutions are trained; the third and the logits
+# layer are generated, so that graphs take only seconds to build.
 MINIMAL = {
   'num_labels': 3,
   'samples_transformer': 6,
@@ -56,12 +53,13 @@ MINIMAL = {
   'eval_batch_size': 9,
 }
 
-Values = dict[str, Any]
+Values = dict[str, Any]  # the value of every flag by its name
 
 
 def _tiny_images() -> np.ndarray:
-  """uint8 [30, 8, 12, 12, 1]: a noisy pattern per class; no two images are equal, or equal after
-  quarter turns.
+  """Makes images, uint8 [30, 8, 12, 12, 1]: each class has a pattern, each image its own noise.
+
+  No two images are equal, also not after quarter turns.
   """
   rng = np.random.default_rng(5)
   patterns = rng.integers(0, 180, (TINY_CLASSES, 1, TINY_SIDE, TINY_SIDE, 1))
@@ -71,13 +69,13 @@ def _tiny_images() -> np.ndarray:
 
 @pytest.fixture(scope='session')
 def tiny() -> np.ndarray:
-  """The images of the dataset `tiny`."""
+  """The images of the dataset `tiny`, uint8 [classes, samples, H, W, C]."""
   return _tiny_images()
 
 
 @pytest.fixture(scope='session')
 def data_folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> pathlib.Path:
-  """A --data_numpy_dir with tiny.npy."""
+  """A folder for --data_numpy_dir that holds tiny.npy."""
   folder = tmp_path_factory.mktemp('data')
   np.save(folder / 'tiny.npy', tiny)
   return folder
@@ -85,7 +83,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, tiny: np.ndarray) -> p
 
 @pytest.fixture(scope='session')
 def make_values(data_folder: pathlib.Path) -> Callable[..., Values]:
-  """make_values(**changes): all flag values of a minimal run on `tiny`, with changes."""
+  """make_values(**changes): all flag values of a small run on `tiny`, with changes."""
 
   def make(**changes: Any) -> Values:
     unknown = set(changes) - set(flags.defaults())
@@ -97,7 +95,7 @@ def make_values(data_folder: pathlib.Path) -> Callable[..., Values]:
 
 @pytest.fixture(scope='session')
 def run_training() -> Callable[[Values], int]:
-  """run_training(values): trains in this process and returns the steps done."""
+  """run_training(values): trains in this process and returns the last step."""
 
   def run(values: Values) -> int:
     settings = from_flags.settings_from(values)
@@ -108,7 +106,7 @@ def run_training() -> Callable[[Values], int]:
 
 @pytest.fixture(scope='session')
 def read_variables() -> Callable[[str], dict[str, np.ndarray]]:
-  """read_variables(prefix): all variables of a checkpoint."""
+  """read_variables(prefix): all variables of a checkpoint by name."""
 
   def read(prefix: str) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(prefix)
@@ -119,7 +117,12 @@ def read_variables() -> Callable[[str], dict[str, np.ndarray]]:
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-  """What TensorBoard sees: {tag: {step: value}} of scalars, {tag: [steps]} of histograms."""
+  """What TensorBoard shows.
+
+  Attributes:
+    scalars: the values of each scalar by step, by tag.
+    histograms: the steps of each histogram, by tag.
+  """
 
   scalars: dict[str, dict[int, float]]
   histograms: dict[str, list[int]]
@@ -127,7 +130,7 @@ class Events:
 
 @pytest.fixture(scope='session')
 def read_events() -> Callable[[pathlib.Path], Events]:
-  """read_events(folder): all summaries in it."""
+  """read_events(folder): all summaries in a folder."""
 
   def read(folder: pathlib.Path) -> Events:
     found = Events({}, {})
@@ -145,7 +148,12 @@ def read_events() -> Callable[[pathlib.Path], Events]:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
-  """A finished run: its folder, its flag values. Copy the folder before changing anything in it."""
+  """A run that has ended. Copy its folder before you change anything in it.
+
+  Attributes:
+    folder: the folder of its checkpoints and summaries.
+    values: the value of every flag by its name.
+  """
 
   folder: pathlib.Path
   values: Values
@@ -157,8 +165,9 @@ def trained(
   make_values: Callable[..., Values],
   run_training: Callable[[Values], int],
 ) -> TrainedRun:
-  """6 steps with seed 1 and dropout, checkpoints at 0, 3 and 6, a summary every 2 steps, histograms
-  at 4.
+  """A run of 6 steps with seed 1 and dropout.
+
+  It has checkpoints at 0, 3 and 6, a summary every 2 steps, and histograms at step 4.
   """
   folder = tmp_path_factory.mktemp('trained')
   values = make_values(
@@ -171,7 +180,7 @@ def trained(
   return TrainedRun(folder, values)
 
 
-# ---- pickles as Python 2 wrote them, byte by byte
+# ---- Pickles as Python 2 wrote them, byte by byte.
 
 
 def _text(value: bytes) -> bytes:
@@ -220,7 +229,8 @@ def _value(value: Any) -> bytes:
 
 @pytest.fixture(scope='session')
 def python_2_pickle() -> Callable[[Any], bytes]:
-  """python_2_pickle(value): protocol 2 as Python 2 and its NumPy wrote it, byte strings and all; no
-  memo.
+  """python_2_pickle(value): a pickle of protocol 2 as Python 2 and its NumPy wrote it.
+
+  Texts are byte strings, as they were then. The memo of pickles is not used.
   """
   return lambda value: b'\x80\x02' + _value(value) + b'.'

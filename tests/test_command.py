@@ -1,4 +1,4 @@
-"""How commands end."""
+"""How programs end, after bad input and otherwise, and that they do not load Keras."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_other_errors_are_not_hidden(monkeypatch):
     end(monkeypatch, lambda: 1 / 0, [])
 
 
-def test_a_good_end(monkeypatch, capsys):
+def test_a_program_that_ends_well_prints_nothing_else(monkeypatch, capsys):
   end(monkeypatch, lambda: print('done'), [])
   assert capsys.readouterr() == ('done\n', '')
 
@@ -53,7 +53,7 @@ def test_a_good_end(monkeypatch, capsys):
   [(None, False, '1'), ('0', False, '0'), (None, True, None)],
   ids=['left out', 'own setting', 'tf_keras is there'],
 )
-def test_keras_is_left_out(monkeypatch, before, has_tf_keras, after):
+def test_keras_is_left_out_unless_the_user_wants_it(monkeypatch, before, has_tf_keras, after):
   monkeypatch.delenv('TF_USE_LEGACY_KERAS', raising=False)
   if before is not None:
     monkeypatch.setenv('TF_USE_LEGACY_KERAS', before)
@@ -75,8 +75,9 @@ def test_keras_is_left_out(monkeypatch, before, has_tf_keras, after):
 )
 def test_programs_do_not_load_keras_but_who_imports_them_may_use_it(program, run_name, loaded):
   script = (
-    f'import runpy, sys; sys.argv = ["x", "--nonsense"]\ntry: runpy.run_module("hypertransformer.{program}", '
-    f'run_name="{run_name}")\nexcept SystemExit: pass\nprint("keras" in sys.modules)'
+    'import runpy, sys; sys.argv = ["x", "--nonsense"]\n'
+    f'try: runpy.run_module("hypertransformer.{program}", run_name="{run_name}")\n'
+    'except SystemExit: pass\nprint("keras" in sys.modules)'
   )
   environment = {name: value for name, value in os.environ.items() if name != 'TF_USE_LEGACY_KERAS'}
   printed = subprocess.run(

@@ -1,4 +1,4 @@
-"""The cores a process may use."""
+"""How many cores a process may use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypertransformer import cores
 @pytest.mark.skipif(
   not hasattr(os, 'sched_setaffinity'), reason='this system does not pin processes'
 )
-def test_those_the_process_is_pinned_to() -> None:
+def test_the_cores_to_which_the_process_is_pinned_are_counted() -> None:
   code = (
     'import os; from hypertransformer import cores; '
     'os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(cores.available())'
@@ -25,7 +25,9 @@ def test_those_the_process_is_pinned_to() -> None:
   )
 
 
-def test_all_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_cores_are_counted_where_the_system_does_not_tell(
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
   monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
   monkeypatch.setattr(os, 'cpu_count', lambda: 6)
   assert cores.available() == 6

@@ -1,6 +1,4 @@
-"""The evaluator's entry point: presets from flags, one evaluation of a real checkpoint, how it
-ends.
-"""
+"""The evaluator as a program: presets by flags, evaluations of real checkpoints, how it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ from hypertransformer.settings import from_flags
 
 @pytest.fixture(autouse=True)
 def handler() -> Iterator[None]:
-  """`main` takes over SIGTERM."""
+  """Gives SIGTERM its handler back, which `main` replaces."""
   before = signal.getsignal(signal.SIGTERM)
   yield
   signal.signal(signal.SIGTERM, before)
@@ -74,14 +72,14 @@ def test_presets_share_one_copy_of_the_data_with_its_classes_shuffled(
     ('omniglot', r"dataset 'omniglot' is not there"),
   ],
 )
-def test_presets_that_cannot_be(
+def test_presets_of_classes_that_are_not_there_are_refused(
   make_values: Callable[..., Any], datasets: str, message: str
 ) -> None:
   with pytest.raises(InputError, match=message):
     presets.presets_from(from_flags.data_config(make_values(eval_datasets=datasets)))
 
 
-def test_pretraining_has_nothing_to_evaluate(
+def test_a_run_of_pre_training_is_refused(
   make_values: Callable[..., Any], tmp_path: pathlib.Path
 ) -> None:
   with pytest.raises(
@@ -101,12 +99,10 @@ def test_pretraining_has_nothing_to_evaluate(
   assert not (tmp_path / 'logs').exists()
 
 
-def test_the_training_s_flags_evaluate_its_checkpoints(
+def test_the_flags_of_a_training_evaluate_its_checkpoints(
   trained: Any, tmp_path: pathlib.Path
 ) -> None:
-  """All that are there, up to train_steps, on the given classes; a second time there is nothing to
-  do.
-  """
+  """All that are there, up to train_steps, on the given classes. The second time nothing is to do."""
   folder = tmp_path / 'logs'
   shutil.copytree(trained.folder, folder)
   values = trained.values | {'train_log_dir': str(folder), 'eval_datasets': 'test=tiny:20-29'}
@@ -148,13 +144,13 @@ def continual_values(make_values: Callable[..., Any], tmp_path: pathlib.Path) ->
   )
 
 
-def test_a_continual_training_s_flags_evaluate_its_checkpoints(
+def test_the_flags_of_a_continual_training_evaluate_its_checkpoints(
   continual_values: dict[str, Any],
   run_training: Callable[[Any], int],
   capsys: pytest.CaptureFixture[str],
 ) -> None:
-  """Sequences longer than those of the training; a second time there is nothing to do; the report
-  prints them.
+  """Here on longer sequences than in training. The second time nothing is to do, and the report
+  prints what was found.
   """
   assert run_training(continual_values) == 2
   evaluate_model.main(from_flags.settings_from(continual_values))
@@ -196,10 +192,10 @@ def test_a_continual_training_s_flags_evaluate_its_checkpoints(
   assert 'nearest pixels' not in printed
 
 
-def test_query_batches_of_sequences(
+def test_a_task_of_a_sequence_has_one_query_batch(
   continual_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  """One, said once; tasks by themselves have as many as they are given."""
+  """The log says so if the flag says otherwise. A single task has as many as the flag says."""
   told: list[str] = []
   monkeypatch.setattr(evaluate_model.logging, 'info', lambda text, *args: told.append(text % args))
 
@@ -217,7 +213,9 @@ def test_query_batches_of_sequences(
   assert len(told) == 1
 
 
-def test_a_preset_with_too_few_classes_for_a_sequence(continual_values: dict[str, Any]) -> None:
+def test_a_preset_with_too_few_classes_for_a_sequence_is_refused(
+  continual_values: dict[str, Any],
+) -> None:
   with pytest.raises(
     InputError,
     match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
@@ -229,7 +227,7 @@ def test_a_preset_with_too_few_classes_for_a_sequence(continual_values: dict[str
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """Builds no graph; notes what is closed."""
+  """Replaces the evaluator by one that builds no graph and notes when it is closed."""
   closed: list[str] = []
   monkeypatch.setattr(TaskEvaluator, '__init__', lambda self, *args: None)
   monkeypatch.setattr(TaskEvaluator, 'close', lambda self: closed.append('closed'))
@@ -246,7 +244,7 @@ def test_a_signal_ends_it_without_an_error(
   assert stand_in == ['closed']
 
 
-def test_it_runs_to_train_steps(
+def test_it_runs_up_to_the_last_step_of_the_training(
   make_values: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stand_in: list[str]
 ) -> None:
   told = []

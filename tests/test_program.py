@@ -1,4 +1,4 @@
-"""What the entry points set before a program runs."""
+"""What is set before a program runs: how many threads an operation has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import sessions
 
-# Prints how many threads a session adds to a process.
+# A program that prints how many threads a session adds to its process.
 COUNT_THREADS = """
 import os, sys
 import tensorflow.compat.v1 as tf
@@ -29,18 +29,18 @@ print(len(os.listdir('/proc/self/task')) - before)
 
 
 def threads(count: int) -> int:
-  """Threads that a session adds, with so many for an operation."""
+  """Returns how many threads a session adds if `count` are asked for."""
   command = [sys.executable, '-c', COUNT_THREADS, str(count)]
   printed = subprocess.run(command, check=True, capture_output=True, text=True)
   return int(printed.stdout)
 
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='counts the threads in /proc')
-def test_kernel_threads_are_those_of_the_process() -> None:
+def test_a_session_has_as_many_kernel_threads_as_were_asked_for() -> None:
   assert threads(7) - threads(2) == 5
 
 
-def test_a_negative_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_negative_number_of_threads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
   monkeypatch.setattr(
     tf.config.threading, 'set_intra_op_parallelism_threads', lambda count: pytest.fail('too late')
   )

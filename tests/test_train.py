@@ -1,6 +1,4 @@
-"""The training entry point: flag values become a setup; exit statuses, signals and kills of the
-program itself.
-"""
+"""Training as a program: its setup by flags, its exit statuses, and how signals end it."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ from hypertransformer.training.setup import setup_from
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def test_setup_from_flag_values(make_values: Callable[..., Any], tiny: np.ndarray) -> None:
+def test_flag_values_become_a_setup(make_values: Callable[..., Any], tiny: np.ndarray) -> None:
   setup = setup_from(
     from_flags.settings_from(
       make_values(
@@ -79,19 +77,27 @@ def test_main_refuses_before_anything_is_written(
 
 
 def as_arguments(values: dict[str, Any]) -> list[str]:
+  """Writes flag values that are no defaults as a command line."""
   defaults = flags.defaults()
   return [f'--{name}={value}' for name, value in values.items() if value != defaults[name]]
 
 
 @dataclasses.dataclass
 class Program:
-  """`python -m hypertransformer.train` with these flags; its output goes to a file."""
+  """`python -m hypertransformer.train` with given flags.
+
+  Attributes:
+    values: all flag values by name; they may be changed between starts.
+    output: file that takes its output.
+    started: all processes that were started.
+  """
 
   values: dict[str, Any]
   output: pathlib.Path
   started: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
 
   def start(self) -> subprocess.Popen[bytes]:
+    """Starts the program and does not wait for it."""
     environment = os.environ | {'PYTHONPATH': str(ROOT), 'TF_CPP_MIN_LOG_LEVEL': '3'}
     with self.output.open('wb') as file:
       self.started.append(
@@ -106,13 +112,15 @@ class Program:
     return self.started[-1]
 
   def steps(self) -> list[int]:
+    """The steps of all checkpoints that are there, in order."""
     return list(checkpoints.find(self.values['train_log_dir']))
 
   def newest(self) -> int:
+    """The step of the newest checkpoint."""
     return self.steps()[-1]
 
   def start_and_reach(self, step: int) -> subprocess.Popen[bytes]:
-    """Starts it and waits for a checkpoint of this step or a later one."""
+    """Starts the program and waits for a checkpoint of this step or a later one."""
     process = self.start()
     deadline = time.monotonic() + 300
     while not self.steps() or self.newest() < step:
@@ -140,7 +148,9 @@ def program(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> Iterator
 def test_signals_save_and_end_with_status_0_and_a_kill_costs_nothing_that_was_saved(
   program: Program,
 ) -> None:
-  """Ctrl-C, SIGTERM, kill -9, and then to the end: each time the same command, which goes on."""
+  """A run is ended by Ctrl-C, by SIGTERM and by kill -9, and then runs to its end. Each time the
+  same command goes on from the last checkpoint.
+  """
   reached = 3
   for number in (signal.SIGINT, signal.SIGTERM):
     process = program.start_and_reach(reached + 3)
@@ -176,8 +186,8 @@ def test_signals_save_and_end_with_status_0_and_a_kill_costs_nothing_that_was_sa
     f'Going on from checkpoint {program.values["train_log_dir"]}/model-{left}'
     in program.output.read_text()
   )
-  # Saved at its start, every third step, and at its end; three are kept (and maybe one that the
-  # kill left behind).
+  # Checkpoints are saved at the start, every third step, and at the end; three are kept, and maybe
+  # one that the kill left behind.
   assert program.steps()[-3:] == [left + 3, left + 6, left + 7]
 
 
