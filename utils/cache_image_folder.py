@@ -1,21 +1,26 @@
-"""Converts a folder of images to a dataset that training reads.
+"""Converts images of one's own into a dataset that training reads.
 
   python utils/cache_image_folder.py --input_path=~/photos --output_path=data_numpy_dir/photos
 
-Which image is of which class and split is told by one of:
+There are four ways to tell the class and the split of each image:
 
-  folders     --input_path holds a folder of images for each class; or train, val and test with such folders
-  CSV files   --csv=train.csv,val.csv,test.csv with the columns filename,label; files are relative to --input_path
-              (miniImageNet, CUB)
-  lists       --splits=train.txt,val.txt,test.txt with the class names, one a line, that are folders in --input_path
-              (CIFAR-FS: --input_path=cifar100/data --splits=cifar100/splits/bertinetto/train.txt,...)
-  pickles     --pickles=FC100_train.pickle,... dicts of data [n, H, W, 3] and labels [n]; no --input_path
+  folders     --input_path has a folder of images for each class; or it has the folders train, val
+              and test, and these have the folders of the classes
+  CSV files   --csv=train.csv,val.csv,test.csv with the columns filename,label; the file names are
+              relative to --input_path (miniImageNet, CUB)
+  lists       --splits=train.txt,val.txt,test.txt with a class name on each line, which is the name
+              of a folder in --input_path (CIFAR-FS: --input_path=cifar100/data
+              --splits=cifar100/splits/bertinetto/train.txt,...)
+  pickles     --pickles=FC100_train.pickle,... with dicts of data [n, H, W, 3] and labels [n];
+              without --input_path
 
-Classes are numbered split by split in the order given (folders: train, val, test), sorted by name
-in a split; the numbers are printed as flags take them (photos:0-63) and listed in
-photos/classes.csv. Any format that Pillow reads, told by content. Images are turned upright (EXIF),
-put on white where transparent, resized to the square (--crop=center cuts the middle out instead)
-and written as uint8, in memory that does not grow with the data.
+The classes of the first split get the first numbers; those of a split are sorted by name. Splits
+keep the order in which they are given; folders are in the order train, val, test. The numbers are
+printed in the form in which flags take them, such as photos:0-63, and listed in photos/classes.csv.
+
+Images may have any format that Pillow reads, whatever their names are. They are turned upright as
+their EXIF data say, put on white where they are transparent, resized to a square (--crop=center
+cuts the middle out instead) and written as uint8. The memory needed does not grow with the data.
 """
 
 from __future__ import annotations
@@ -70,8 +75,16 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
 def find_splits(
   input_path: str | None, csvs: Sequence[str], lists: Sequence[str], pickles: Sequence[str]
 ) -> list[Split]:
-  """The images by split and class. Raises InputError when they are not told by exactly one of the
-  ways.
+  """Finds the images by split and class, in the one of the four ways that is given.
+
+  Args:
+    input_path: the folder of the images, if it is given.
+    csvs: the CSV files; empty unless given, as are the others.
+    lists: the lists of classes.
+    pickles: the pickles.
+
+  Raises:
+    InputError: no way is given, or several are; or what was found cannot be used.
   """
   if sum(map(bool, (csvs, lists, pickles))) > 1:
     raise InputError(
@@ -79,7 +92,8 @@ def find_splits(
     )
   if bool(pickles) == bool(input_path):
     raise InputError(
-      'both --input_path and --pickles are given; pickles hold the images themselves: give one of them'
+      'both --input_path and --pickles are given; pickles hold the images themselves: give one of '
+      'them'
       if pickles
       else '--input_path is not given; expected the folder of the images'
     )
@@ -98,7 +112,7 @@ def _paths(texts: Sequence[str]) -> list[pathlib.Path]:
 
 
 def main() -> None:
-  """Converts what the flags say."""
+  """Converts what the flags say, and prints what was written."""
   form = image_files.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop)
   path = image_folder.output_path(FLAGS.output_path, FLAGS.overwrite)
   splits = find_splits(FLAGS.input_path, FLAGS.csv, FLAGS.splits, FLAGS.pickles)

@@ -1,12 +1,14 @@
-"""Converts the pickles in which miniImageNet is passed around to the array that training reads.
+r"""Converts the pickles in which miniImageNet is passed around into the array that training reads.
 
-  python utils/cache_miniimagenet.py --input_path=~/Downloads/miniimagenet
-  --output_path=data_numpy_dir
+  python utils/cache_miniimagenet.py \
+    --input_path=~/Downloads/miniimagenet --output_path=data_numpy_dir
 
---input_path holds mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl, of Python 2 or 3; or
-miniImageNet_category_split_train_phase_train.pickle, ..._val.pickle and ..._test.pickle. Writes
-miniimagenet.npy, uint8 [100, 600, 84, 84, 3], 1.3 GB: 64 training, 16 validation and 20 test
-classes, in this order. Needs 2 GB of memory.
+--input_path is a folder with mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl, of Python 2 or
+3; or with miniImageNet_category_split_train_phase_train.pickle, ..._val.pickle and
+..._test.pickle.
+
+Writes miniimagenet.npy, uint8 [100, 600, 84, 84, 3], 1.3 GB. There are 64 training, 16 validation
+and 20 test classes, in this order. 2 GB of memory are needed.
 """
 
 from __future__ import annotations
@@ -33,7 +35,11 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 
 
 def run(input_path: str, output_path: str, overwrite: bool) -> None:
-  """Converts; raises InputError, with nothing written, when it cannot."""
+  """Converts the pickles and prints what was written.
+
+  Raises:
+    InputError: they cannot be converted; nothing is written then.
+  """
   path = writing.output_file(output_path, 'miniimagenet.npy', overwrite)
   miniimagenet.convert(pathlib.Path(input_path).expanduser(), path, miniimagenet.OFFICIAL)
   print(

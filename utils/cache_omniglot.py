@@ -1,9 +1,10 @@
-"""Converts the official Omniglot release to the array that training reads.
+"""Converts the official Omniglot release into the array that training reads.
 
   python utils/cache_omniglot.py --input_path=~/Downloads/omniglot --output_path=data_numpy_dir
 
---input_path holds images_background(.zip) and images_evaluation(.zip), zipped or unpacked, from
-github.com/brendenlake/omniglot. Writes omniglot.npy, uint8 [1623, 20, 28, 28, 1]; about 15 seconds.
+--input_path is a folder with images_background and images_evaluation, as .zip files or unpacked,
+from github.com/brendenlake/omniglot. Writes omniglot.npy, uint8 [1623, 20, 28, 28, 1], in about 15
+seconds.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 
 
 def run(input_path: str, output_path: str, image_size: int, overwrite: bool) -> None:
-  """Converts; raises InputError, with nothing written, when it cannot."""
+  """Converts the release and prints what was written.
+
+  Raises:
+    InputError: it cannot be converted; nothing is written then.
+  """
   path = writing.output_file(output_path, 'omniglot.npy', overwrite)
   images = omniglot.convert(pathlib.Path(input_path).expanduser(), image_size)
   writing.save_array(path, images)

@@ -1,13 +1,15 @@
-"""Converts the files of the tieredImageNet release to the folder that training reads.
+r"""Converts the files of the tieredImageNet release into the folder that training reads.
 
-  python utils/cache_tieredimagenet.py --input_path=~/Downloads/tiered-imagenet
-  --output_path=data_numpy_dir
+  python utils/cache_tieredimagenet.py \
+    --input_path=~/Downloads/tiered-imagenet --output_path=data_numpy_dir
 
---input_path holds {train,val,test}_labels.pkl, and {train,val,test}_images.npz or
-..._images_png.pkl. Writes the folder tieredimagenet/ with images.npy, uint8 [779165, 84, 84, 3],
-16.5 GB, and class_sizes.npy: 351 training, 97 validation and 160 test classes, in this order. Needs
-less than 300 MB of memory. If it is killed, start it again: what it left (a hidden folder
-.tieredimagenet.NUMBER.part) is removed by the next run.
+--input_path is a folder with {train,val,test}_labels.pkl, and for each split either
+{split}_images.npz or {split}_images_png.pkl.
+
+Writes the folder tieredimagenet/ with images.npy, uint8 [779165, 84, 84, 3], 16.5 GB, and
+class_sizes.npy. There are 351 training, 97 validation and 160 test classes, in this order. Less
+than 300 MB of memory is needed. If the program is killed, start it again: the hidden folder that it
+left, .tieredimagenet.NUMBER.part, is removed by the next run.
 """
 
 from __future__ import annotations
@@ -41,7 +43,11 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset folder.')
 
 
 def run(input_path: str, output_path: str, bgr: bool, overwrite: bool) -> None:
-  """Converts; raises InputError, with nothing written, when it cannot."""
+  """Converts the release and prints what was written.
+
+  Raises:
+    InputError: it cannot be converted; nothing is written then.
+  """
   path = pathlib.Path(output_path)
   if path.name != NAME:
     path = path / NAME

@@ -1,11 +1,13 @@
-"""Compares ours with the original's recorded numbers: `python utils/check_parity.py
-../shared/golden/a*.npz`.
+"""Compares what this project computes with numbers that were recorded from the original.
 
-Takes model cases (aNN.npz), augment.npz, label_shuffle.json and schedule.json, in any order. Prints
-one line per
-file: name, worst relative error and its key, pass or fail; below it up to three entries that
-failed. Exit status: 0 all pass, 1 a file fails or has an entry that was not compared, 2 a file
-cannot be read.
+  python utils/check_parity.py ../shared/golden/a*.npz
+
+The files may be cases of the model (aNN.npz), augment.npz, label_shuffle.json and schedule.json, in
+any order. For each file one line is printed: its name, pass or FAIL, and the worst error with what
+is allowed and the entry that has it. Below it are up to three entries that failed.
+
+The exit status is 0 if all files pass; 1 if a file fails or has an entry that was not compared; and
+2 if a file cannot be read.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ SHOWN_FAILURES = 3
 
 
 def main(paths: list[str]) -> int:
-  """Checks the files; returns the exit status."""
+  """Checks the files and returns the exit status."""
   if '--help' in paths:
     print(__doc__)
     return 0
@@ -39,7 +41,7 @@ def main(paths: list[str]) -> int:
       print(f'{os.path.basename(path)}  FAIL  {error}', flush=True)
       status = max(status, 1 if isinstance(error, model_cases.NotComparable) else 2)
       continue
-    except Exception as error:  # whatever is wrong with one file, the others are checked
+    except Exception as error:  # whatever is wrong with one file, the others are still checked
       print(
         f'{os.path.basename(path)}  FAIL  cannot be compared: {type(error).__name__}: {error}',
         flush=True,

@@ -1,12 +1,14 @@
-"""Converts a checkpoint of the original implementation into one of ours, or back.
+r"""Converts a checkpoint of the original into one of this project, or back.
 
   python utils/convert_checkpoint.py --direction=import \
     --input_checkpoint=original/model-20000 --output_checkpoint=logs/model-20001
 
-Every value is kept as it is, global_step too (the original's model-20000 holds 20001). The
-original's augmentation variables and batch-norm moving averages are dropped on import; export
-writes the latter as zeros and ones, and drops optimizer state. Fewer tensors are written than read
-on import also because each table of embeddings is one tensor of ours, not one per vector.
+Every value is kept as it is. So is global_step, which is 20001 in the original's model-20000.
+
+Import drops the original's variables of the augmentation and the moving averages of its batch
+norms. Export writes these averages as zeros and ones, and drops the state of the optimizer. Import
+writes fewer tensors than it reads, because several of the original's are one here: a table of
+embeddings, for example, is a tensor for each vector there. See docs/spec/model.md, section 7.
 """
 
 from __future__ import annotations
@@ -37,7 +39,17 @@ flags.DEFINE_bool('overwrite', False, 'Replace an output checkpoint that exists.
 
 
 def run(direction: str, source: str, target: str, overwrite: bool) -> None:
-  """Converts; raises InputError, with nothing written, when it cannot."""
+  """Converts a checkpoint and prints how many tensors were read and written.
+
+  Args:
+    direction: 'import' or 'export'.
+    source: the checkpoint to read, without .index.
+    target: the checkpoint to write, without .index.
+    overwrite: whether a checkpoint `target` may be replaced.
+
+  Raises:
+    InputError: the checkpoint cannot be converted; nothing is written then.
+  """
   report = convert.convert(direction, source, target, overwrite)
   note = convert.step_note(target, report.global_step)
   if note:

@@ -1,10 +1,11 @@
-"""Tells what a dataset holds: classes, images, splits and the episodes they are good for, duplicate
-images.
+"""Tells what a dataset holds and what it is good for.
 
   python utils/inspect_data.py omniglot --data_numpy_dir=data_numpy_dir --contact_sheet=omniglot.png
 
-Reads every pixel once, a block at a time. No file is written but the contact sheet, if asked for: a
-picture with samples of random classes.
+The report has the classes and images, the splits with the usual few-shot tasks that they have
+images for, and the images that occur more than once. Every pixel is read once, a block at a time.
+No file is written except the contact sheet, if it is asked for: a picture of random classes, each
+with a row of samples.
 """
 
 from __future__ import annotations
@@ -49,7 +50,20 @@ def run(
   seed: int,
   overwrite: bool,
 ) -> None:
-  """Prints the report and draws the sheet; raises InputError when it cannot."""
+  """Prints the report and draws the contact sheet.
+
+  Args:
+    name: the dataset's name.
+    data_numpy_dir: the folder that has its file or folder.
+    splits: the flag --splits; '' for the default.
+    shuffle_seed: the seed by which the classes are permuted first; 0 leaves their order.
+    sheet: the file of the contact sheet; '' for none.
+    seed: the seed of the choice of classes for it.
+    overwrite: whether an existing contact sheet may be replaced.
+
+  Raises:
+    InputError: there is no such dataset, it cannot be used, or the sheet cannot be written.
+  """
   path = pathlib.Path(sheet).expanduser()
   if sheet:
     contact_sheet.check(path, overwrite)
@@ -61,7 +75,7 @@ def run(
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags and the name; bad input ends in one line and status 2."""
+  """Reads the flags and the name of the dataset; bad input ends in one line and exit status 2."""
   with command.exit_on_bad_input():
     if len(argv) != 2:
       raise InputError(

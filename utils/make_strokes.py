@@ -1,9 +1,9 @@
-"""Makes `strokes`, the built-in dataset of handwritten-like characters: nothing to download.
+"""Makes the built-in dataset `strokes`, whose characters look handwritten, without a download.
 
   python utils/make_strokes.py --output_path=./data_numpy_dir/strokes.npy
 
-Writes uint8 [1623, 20, 28, 28, 1], the shape of omniglot.npy; the same seed gives the same bytes.
-Under a minute on one core.
+Writes uint8 [1623, 20, 28, 28, 1], which is the shape of omniglot.npy. The same seed gives the same
+bytes. It takes less than a minute on one core.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 def run(
   output_path: str, seed: int, classes: int, samples: int, image_size: int, overwrite: bool
 ) -> None:
-  """Draws and writes the dataset; raises InputError, with nothing written, when it cannot."""
+  """Draws the dataset, writes it, and prints what was written.
+
+  Raises:
+    InputError: that is not possible; nothing is written then.
+  """
   path = writing.output_file(output_path, 'strokes.npy', overwrite)
   images = strokes.make(classes, samples, image_size, seed)
   writing.save_array(path, images)

@@ -1,3 +1,5 @@
-"""Making data: from downloads of strangers, images in folders, and drawn strokes, to the files of
-`datasets`.
+"""Makes datasets: of downloaded releases, of folders of images, and of strokes that are drawn here.
+
+They are written in the forms that `hypertransformer.datasets` reads. The programs in utils/ call
+this package. See docs/spec/data.md, sections 2 and 5.
 """

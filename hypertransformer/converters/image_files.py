@@ -1,4 +1,7 @@
-"""Image files of any format -> uint8 pixels of one shape. The files come from strangers."""
+"""Reads image files of any format into uint8 pixels of one shape.
+
+The files come from strangers, so broken ones and decompression bombs are refused with a message.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,26 @@ from hypertransformer.files import sniff
 
 CROPS = ('squash', 'center')
 _MAX_SIDE = 4096
-# A JPEG may be decoded at a fraction of its size, as long as it stays this many times the target.
-_DRAFT_GAP = 2
-# PostScript is a program, which Pillow would hand to Ghostscript.
-_NEVER_READ = ('EPS',)
+# To save time, a JPEG is decoded at a fraction of its size, but at no less than the size that is
+# wanted times this.
+_DRAFT_FACTOR = 2
+# Encapsulated PostScript is a program, which Pillow would let Ghostscript run.
+_REFUSED_FORMATS = ('EPS',)
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-  """The shape that every image gets.
+  """The shape that every image gets, and how.
 
-  Attributes: size: width and height in pixels. channels: 1 (grey) or 3 (RGB). crop: 'squash'
-    resizes the whole image to the square, changing its proportions, as the published miniImageNet
-      was made; 'center' cuts the largest square out of the middle first.
+  Attributes:
+    size: the width and height in pixels.
+    channels: 1 (grey) or 3 (RGB).
+    crop: what is done with images that are not square. 'squash' resizes the whole image to the
+      square and so changes its proportions, as was done for the published miniImageNet; 'center'
+      first cuts the largest square out of the middle.
+
+  Raises:
+    InputError: one of them has a value that is not allowed.
   """
 
   size: int = 84
@@ -46,13 +56,15 @@ class Form:
 
   @property
   def shape(self) -> tuple[int, int, int]:
+    """The shape of an image: height, width and channels."""
     return self.size, self.size, self.channels
 
 
 @contextlib.contextmanager
 def bombs_refused() -> Iterator[None]:
-  """Within it Pillow refuses every image above Image.MAX_IMAGE_PIXELS; outside, only above twice
-  that.
+  """Makes Pillow refuse all images of more than Image.MAX_IMAGE_PIXELS within the `with` block.
+
+  By itself it refuses those of more than twice as many and only warns of the others.
   """
   with warnings.catch_warnings():
     warnings.simplefilter('error', Image.DecompressionBombWarning)
@@ -60,14 +72,16 @@ def bombs_refused() -> Iterator[None]:
 
 
 def read(path: str, form: Form) -> np.ndarray:
-  """One image file, its format told by its content; the first picture of an animation. See
-  `pixels`.
+  """Reads one image file as `pixels` says; of an animation, the first picture.
+
+  The format is recognised by the content of the file, not by its name.
 
   Returns:
     uint8 [form.size, form.size, form.channels].
 
-  Raises: InputError: not an image, broken, truncated, or too large to be unpacked; the message
-    begins with the path.
+  Raises:
+    InputError: the file is not an image, it is broken or cut short, or it would unpack to too many
+      pixels. The message begins with the path.
   """
   try:
     with Image.open(path, formats=_formats()) as image:
@@ -76,8 +90,8 @@ def read(path: str, form: Form) -> np.ndarray:
     raise InputError(f'{path} {error}') from error
   except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
     raise InputError(
-      f'{path} would unpack to more than {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs do; '
-      'expected an image of fewer: make it smaller or remove it'
+      f'{path} would unpack to more than {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs '
+      'do; expected an image of fewer: make it smaller or remove it'
     ) from error
   except UnidentifiedImageError as error:
     sniff.refuse_page_or_empty(pathlib.Path(path), 'an image')
@@ -88,21 +102,25 @@ def read(path: str, form: Form) -> np.ndarray:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
+  """Returns all formats that may be read."""
   Image.init()
-  return tuple(name for name in Image.ID if name not in _NEVER_READ)
+  return tuple(name for name in Image.ID if name not in _REFUSED_FORMATS)
 
 
 def pixels(image: Image.Image, form: Form) -> np.ndarray:
-  """An opened image turned upright (EXIF), on white where transparent, as 8 bits, cropped and
-  resized by LANCZOS.
+  """Brings an opened image into the form wanted.
+
+  It is turned upright, as its EXIF data say. Transparent parts are put on white, and colours are
+  reduced to 8 bits. Then it is cropped and resized by the LANCZOS filter.
 
   Returns:
     uint8 [form.size, form.size, form.channels].
 
   Raises:
-    InputError: 32-bit pixels, whose range is unknown.
+    InputError: the image has pixels of 32 bits, whose range is not known.
   """
-  image.draft(None, (_DRAFT_GAP * form.size, _DRAFT_GAP * form.size))  # JPEG only; others ignore it
+  draft_size = _DRAFT_FACTOR * form.size
+  image.draft(None, (draft_size, draft_size))  # only for JPEG; it does nothing to other formats
   upright = ImageOps.exif_transpose(image)
   plain = _without_alpha(_eight_bit(upright)).convert('L' if form.channels == 1 else 'RGB')
   resized = plain.resize(
@@ -112,8 +130,9 @@ def pixels(image: Image.Image, form: Form) -> np.ndarray:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-  """16-bit grey as its upper 8 bits; Pillow itself would clip it to white. (It reads 16-bit colours
-  as 8 bits.)
+  """Reduces grey of 16 bits to its upper 8 bits; Pillow itself would clip it to white.
+
+  Colours of 16 bits are already 8 bits when Pillow has read them.
   """
   if image.mode == 'F':
     raise InputError('has float pixels, whose range is unknown; expected 8 or 16 bits')
@@ -126,8 +145,9 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
-  """Transparent parts become white, as on a page; dropping the alpha would bare whatever colour is
-  below it.
+  """Puts an image that may be transparent on white, as on a page.
+
+  If the alpha channel were only dropped, transparent parts would show whatever colour they have.
   """
   if not {'A', 'a'} & set(image.getbands()) and 'transparency' not in image.info:
     return image
@@ -137,7 +157,7 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 
 
 def _box(size: tuple[int, int], crop: str) -> tuple[int, int, int, int]:
-  """Left, upper, right, lower edge of what is kept."""
+  """Returns the left, upper, right and lower edge of what is kept of an image of `size`."""
   width, height = size
   if crop == 'squash':
     return 0, 0, width, height

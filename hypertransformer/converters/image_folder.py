@@ -1,13 +1,13 @@
-"""Images by class -> a dataset that training reads, however large (spec: data.md section 1, the
-flat layout).
+"""Converts images, given by split and class, into a dataset that training reads.
+
+The result is a folder in this project's form, or a single .npy file (docs/spec/data.md, section 1).
+Images are decoded and written a block at a time, so a dataset may be far larger than the memory.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,22 +21,28 @@ from hypertransformer import cores
 from hypertransformer.converters import image_files
 from hypertransformer.converters.image_files import Form
 from hypertransformer.converters.image_sources import ImageClass, Split
-from hypertransformer.datasets import specs
-from hypertransformer.datasets.class_list import CLASS_LIST, CLASS_LIST_COLUMNS
+from hypertransformer.datasets import class_list, specs
+from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
+from hypertransformer.files import npy, writing
 from hypertransformer.progress import Progress
 
-_MAX_NAMED = 10
-# Images are decoded and written this many bytes at a time.
+_MAX_NAMED = 10  # broken images that an error names
+# How many bytes of images are decoded before they are written.
 _BLOCK_BYTES = 1 << 24
 _MAX_THREADS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-  """A converted dataset: where it is, image counts of its classes in order, its splits, files that
-  were skipped.
+  """A dataset that has been written.
+
+  Attributes:
+    path: its folder or .npy file.
+    sizes: the number of images of each class, in the order of the class numbers.
+    splits: what it was made of, one split after the other.
+    form: the shape of its images.
+    skipped: how many images were left out because they could not be read.
   """
 
   path: pathlib.Path
@@ -46,28 +52,39 @@ class Written:
   skipped: int
 
   def lines(self) -> Iterator[str]:
-    """What to tell: the classes of each split, as they are written in flags, and the summary."""
+    """Yields a line for each split, with its classes as flags take them, and a summary."""
     first = 0
     for split in self.splits:
       last = first + len(split.classes) - 1
       images = sum(self.sizes[first : last + 1])
-      yield f'{split.name}: {last + 1 - first} classes, {images} images: {dataset_name(self.path)}:{first}-{last}'
+      yield (
+        f'{split.name}: {last + 1 - first} classes, {images} images: '
+        f'{dataset_name(self.path)}:{first}-{last}'
+      )
       first = last + 1
     skipped = f', {self.skipped} broken images skipped' if self.skipped else ''
     shape = ' x '.join(map(str, (sum(self.sizes), *self.form.shape)))
     megabytes = sum(self.sizes) * np.prod(self.form.shape) / 1e6
-    yield f'wrote {self.path}: {len(self.sizes)} classes, uint8 {shape}, {megabytes:.1f} MB{skipped}'
+    yield (
+      f'wrote {self.path}: {len(self.sizes)} classes, uint8 {shape}, {megabytes:.1f} MB{skipped}'
+    )
 
 
 def dataset_name(path: pathlib.Path) -> str:
+  """Returns the name by which flags call the dataset in a folder or .npy file."""
   return path.stem if path.suffix == '.npy' else path.name
 
 
 def output_path(text: str, overwrite: bool = False) -> pathlib.Path:
-  """The folder NAME, or the file NAME.npy, that --output_path means.
+  """Returns the folder NAME or the file NAME.npy that is to be written.
+
+  Args:
+    text: the flag --output_path.
+    overwrite: whether an older dataset may be replaced.
 
   Raises:
-    InputError: it exists, or its name cannot be written in flags.
+    InputError: the path exists and may not be replaced, or flags could not call the dataset by this
+      name.
   """
   if not text:
     raise InputError(
@@ -81,8 +98,8 @@ def output_path(text: str, overwrite: bool = False) -> pathlib.Path:
     file = path.with_name(f'{path.name}.npy')
     if file.exists():
       raise InputError(
-        f'{file} is there and would be read in place of the folder {path}; remove it or give another '
-        'name'
+        f'{file} is there and would be read in place of the folder {path}; remove it or give '
+        'another name'
       )
   specs.parse_dataset(dataset_name(path).replace(':', '?'))
   return path
@@ -95,19 +112,21 @@ def convert(
   skip_broken: bool = False,
   overwrite: bool = False,
 ) -> Written:
-  """Decodes all images and writes them, one split after the other: a class's number is its place in
-  this order.
+  """Decodes all images and writes them as a dataset.
 
-  Args: splits: see image_sources. path: NAME, a folder with images.npy, class_sizes.npy and
-    classes.csv (class, split, name, images); or NAME.npy,
-      for classes of equal size.
+  Classes are numbered from 0 on in the order of the splits and, within each, of its classes.
+
+  Args:
+    splits: the images by split and class; see `image_sources`.
+    path: what to write: a folder NAME with images.npy, class_sizes.npy and classes.csv (see
+      `class_list`); or a file NAME.npy, for which all classes must have the same size.
     form: the shape of the images written.
-    skip_broken: leave out images that cannot be read, and name them on stderr.
-    overwrite: replace what is at `path`.
+    skip_broken: whether to leave out images that cannot be read, and name them on stderr.
+    overwrite: whether an older dataset at `path` may be replaced.
 
-  Raises: InputError: images that cannot be read (up to ten are named), no room on the disk, or
-    classes of different sizes
-      for NAME.npy. Nothing is written then.
+  Raises:
+    InputError: images cannot be read (up to ten are named), the disk has no room, or NAME.npy is
+      asked for and classes differ in size. Nothing is written then.
   """
   total = sum(split.num_images for split in splits)
   writing.require_space(path, total * int(np.prod(form.shape)))
@@ -118,27 +137,42 @@ def convert(
     with writing.atomic_file(path) as file:
       sizes = _write_images(file, (len(counts), counts[0]), splits, form, broken)
       _require_equal(sizes, splits)
+      file.seek(0)
+      file.write(npy.uint8_header((len(sizes), sizes[0], *form.shape)))
   else:
     with writing.atomic_folder(path, overwrite) as folder:
       with open(folder / 'images.npy', 'wb') as file:
         sizes = _write_images(file, (total,), splits, form, broken)
         file.seek(0)
-        file.write(_header((sum(sizes), *form.shape)))
+        file.write(npy.uint8_header((sum(sizes), *form.shape)))
       np.save(folder / 'class_sizes.npy', np.array(sizes, np.int64))
-      _write_class_list(folder / CLASS_LIST, splits, sizes)
+      entries = [ClassEntry(split.name, cls.name) for split in splits for cls in split.classes]
+      class_list.write(folder / class_list.FILE_NAME, entries, sizes)
   return Written(path, tuple(sizes), tuple(splits), form, broken.count)
 
 
 class _Broken:
-  """Images that could not be read."""
+  """Collects the images that could not be read.
+
+  Attributes:
+    count: how many there are.
+  """
 
   def __init__(self, skip: bool) -> None:
+    """Begins with none; `skip` says whether such images may be left out."""
     self.count = 0
     self._skip = skip
     self._reasons: list[str] = []
 
   def add(self, reason: str) -> None:
-    """Raises InputError when ten have come together and none may be skipped."""
+    """Counts one more image.
+
+    Args:
+      reason: what is wrong with it; the text begins with its path.
+
+    Raises:
+      InputError: this is the tenth one, and they may not be left out.
+    """
     self.count += 1
     if self._skip:
       print(f'skipped: {reason}', file=sys.stderr)
@@ -148,26 +182,38 @@ class _Broken:
       self.check()
 
   def check(self) -> None:
-    """Raises InputError if there was one that may not be skipped."""
+    """Raises InputError, with the reasons, if there are any and they may not be left out."""
     if self._reasons:
       first = 'the first ' if self.count == _MAX_NAMED else ''
       listed = ''.join(f'\n  {reason}' for reason in self._reasons)
       raise InputError(
-        f'{first}{self.count} images cannot be read; replace them, or give --skip_broken to leave out '
-        f'all such images:{listed}'
+        f'{first}{self.count} images cannot be read; replace them, or give --skip_broken to leave '
+        f'out all such images:{listed}'
       )
 
 
 def _write_images(
   file: BinaryIO, leading: tuple[int, ...], splits: Sequence[Split], form: Form, broken: _Broken
 ) -> list[int]:
-  """Writes a .npy of [*leading, H, W, C] and returns the number of images of each class."""
+  """Writes a .npy file of all images, and returns the number of images of each class.
+
+  Args:
+    file: the file to write to.
+    leading: the shape of the array before H, W and C: [classes, samples] or [all images]. If images
+      are left out, the caller has to correct it afterwards.
+    splits: the images by split and class.
+    form: the shape of the images written.
+    broken: gets the images that cannot be read.
+
+  Raises:
+    InputError: images cannot be read and may not be left out, or a class has none that can.
+  """
   classes = [cls for split in splits for cls in split.classes]
   sizes = [0] * len(classes)
   total = sum(len(cls.images) for cls in classes)
   progress = Progress('images', total, 'images')
   done = 0
-  file.write(_header((*leading, *form.shape)))
+  file.write(npy.uint8_header((*leading, *form.shape)))
   for number, tried, images in _decoded(classes, form, broken):
     for image in images:
       file.write(image.tobytes())
@@ -184,9 +230,14 @@ def _write_images(
 def _decoded(
   classes: Sequence[ImageClass], form: Form, broken: _Broken
 ) -> Iterator[tuple[int, int, list[np.ndarray]]]:
-  """(class number, images tried, those that could be read) in order, a block at a time."""
+  """Decodes the images of all classes in order, a block at a time.
+
+  Yields:
+    The number of the class, how many images of it were tried, and the pixels of those that could be
+    read, uint8 [H, W, C] each.
+  """
   block = max(_MAX_THREADS, _BLOCK_BYTES // int(np.prod(form.shape)))
-  # Pillow decodes and resizes outside the interpreter's lock, so threads do it in parallel.
+  # Pillow releases the interpreter's lock while it decodes and resizes, so threads are of use.
   with image_files.bombs_refused(), futures.ThreadPoolExecutor(_threads()) as pool:
     for number, cls in enumerate(classes):
       for start in range(0, len(cls.images), block):
@@ -201,11 +252,12 @@ def _decoded(
 
 
 def _threads() -> int:
+  """Returns how many threads decode images."""
   return min(cores.available(), _MAX_THREADS)
 
 
 def _image_or_reason(image: str | np.ndarray, form: Form) -> np.ndarray | str:
-  """The pixels, or why there are none."""
+  """Returns the pixels of an image file or of an image in memory, or why there are none."""
   try:
     if isinstance(image, str):
       return image_files.read(image, form)
@@ -214,17 +266,6 @@ def _image_or_reason(image: str | np.ndarray, form: Form) -> np.ndarray | str:
     )
   except InputError as error:
     return str(error)
-
-
-def _header(shape: tuple[int, ...]) -> bytes:
-  """The beginning of a .npy file of uint8. NumPy pads it so that its length does not depend on the
-  first number.
-  """
-  header = io.BytesIO()
-  np.lib.format.write_array_header_1_0(
-    header, {'descr': '|u1', 'fortran_order': False, 'shape': shape}
-  )
-  return header.getvalue()
 
 
 def _require_equal(sizes: Sequence[int], splits: Sequence[Split]) -> None:
@@ -236,14 +277,3 @@ def _require_equal(sizes: Sequence[int], splits: Sequence[Split]) -> None:
         f'class {name!r} has {size} images and class {names[0]!r} {sizes[0]}; a single .npy needs '
         'classes of equal size: give --output_path a folder, without .npy'
       )
-
-
-def _write_class_list(path: pathlib.Path, splits: Sequence[Split], sizes: Sequence[int]) -> None:
-  """CSV: which class has which name, for people and for utils/inspect_data.py."""
-  named = [(split.name, cls.name) for split in splits for cls in split.classes]
-  # File names may be no text at all; such bytes are written as escapes.
-  with open(path, 'w', encoding='utf-8', errors='backslashreplace', newline='') as file:
-    table = csv.writer(file)
-    table.writerow(CLASS_LIST_COLUMNS)
-    for number, ((split, name), size) in enumerate(zip(named, sizes, strict=True)):
-      table.writerow([number, split, name, size])

@@ -1,7 +1,8 @@
-"""Where the images of a dataset are, by split and class: folders, CSV files, lists of classes,
-pickles.
+"""Finds out which image belongs to which split and class, before any image is decoded.
 
-Nothing is decoded here: a mistake in the layout is told before the long work begins.
+There are four ways to tell: folders, lists of classes, CSV files and pickles, with one function
+`from_...` for each (utils/cache_image_folder.py). A mistake in the layout is thus reported before
+the long work begins.
 """
 
 from __future__ import annotations
@@ -20,15 +21,21 @@ from hypertransformer.converters import pickled_labels
 from hypertransformer.errors import InputError
 from hypertransformer.files import sniff
 
-# Folders of splits, in the order in which their classes are numbered.
+# The names that a folder of a split may have, in the order in which the classes are numbered.
 _SPLIT_ORDER = ('train', 'val', 'valid', 'validation', 'test')
-NO_SPLIT = 'all'
+NO_SPLIT = 'all'  # the name of the split if there is only one
+# Files and folders that operating systems leave behind.
 _CLUTTER = ('thumbs.db', 'desktop.ini', '__macosx')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageClass:
-  """One class. images: paths of files, or pixels, uint8 [images, H, W, C]."""
+  """A class of a dataset to be made.
+
+  Attributes:
+    name: the name of the class.
+    images: the paths of its image files, or its pixels, uint8 [n, H, W, C].
+  """
 
   name: str
   images: Sequence[str] | np.ndarray
@@ -36,24 +43,33 @@ class ImageClass:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """The classes of a split, in the order of their numbers."""
+  """A split of a dataset to be made.
+
+  Attributes:
+    name: the name of the split, such as 'train'.
+    classes: its classes, in the order in which they are numbered.
+  """
 
   name: str
   classes: tuple[ImageClass, ...]
 
   @property
   def num_images(self) -> int:
+    """The number of images of all classes together."""
     return sum(len(cls.images) for cls in self.classes)
 
 
 def from_folders(root: pathlib.Path) -> list[Split]:
-  """Class folders in `root`; or in `root`/train, val and test, if these are all of its folders.
+  """Takes each folder in `root` as a class.
 
-  All files in a class folder are images, except hidden ones and what systems leave behind
-  (Thumbs.db). A class folder may have its images in a single folder of its own.
+  But if all folders in `root` are called train, val (or valid, or validation) and test, with train
+  among them, they are splits, and the folders in them are classes. All files in the folder of a
+  class are taken as images, except hidden ones and those that operating systems leave behind, such
+  as Thumbs.db. The images of a class may also be in a single folder inside its folder.
 
-  Raises: InputError: no classes, a class without images, a link that is broken or leads back, a
-    class in two splits.
+  Raises:
+    InputError: there are no classes, a class has no images, a link is broken or leads back to a
+      folder above it, or a class is in two splits.
   """
   folders, files = _entries(root)
   if files:
@@ -67,11 +83,15 @@ def from_folders(root: pathlib.Path) -> list[Split]:
 
 
 def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]:
-  """Splits are text files of class names, one a line (CIFAR-FS); classes are the folders of these
-  names in `root`.
+  """Takes each list as a split: a text file of class names, one on each line (as for CIFAR-FS).
+
+  Args:
+    root: the folder with a folder of images for each class.
+    lists: the text files; the name of a file, without its ending, is the name of the split.
 
   Raises:
-    InputError: as from_folders, or a list names a folder that is not there (with the line).
+    InputError: as `from_folders`, or a list names a folder that is not there or names a class
+      twice; the message has the line.
   """
   splits = []
   for path in lists:
@@ -81,8 +101,8 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
         _refuse_outside(name, f'{path}, line {number}')
         if not (root / name).is_dir():
           raise InputError(
-            f'{path}, line {number}: {root} has no folder {name!r}; expected one folder for each class '
-            'name: correct --input_path or the list'
+            f'{path}, line {number}: {root} has no folder {name!r}; expected one folder for each '
+            'class name: correct --input_path or the list'
           )
         if name in classes:
           raise InputError(
@@ -95,12 +115,16 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
 
 
 def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> list[Split]:
-  """Splits are CSV files with the columns filename and label (miniImageNet); file names are
-  relative to `root`.
+  """Takes each table as a split: a CSV file with the columns filename and label (as miniImageNet).
 
-  Raises: InputError: no such columns, a file that is missing, outside `root` or named twice (with
-    the line), a class in two
-      splits.
+  Args:
+    root: the folder that the file names are relative to.
+    tables: the CSV files; the name of a file, without its ending, is the name of the split. The
+      label of an image is the name of its class.
+
+  Raises:
+    InputError: a table does not have these columns; it names an image that is missing, outside
+      `root` or named before (the message has the line); or a class is in two splits.
   """
   seen: set[str] = set()
   splits = []
@@ -127,13 +151,13 @@ def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> list[Split]
 
 
 def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
-  """Splits are pickled dicts of `data` uint8 [n, H, W, C] and `labels` [n] (FC100); all pixels go
-  into memory.
+  """Takes each pickle as a split: a dict of `data`, uint8 [n, H, W, C], and `labels`, [n] (FC100).
 
-  Labels are numbered anew in each file, so classes are called SPLIT/LABEL.
+  All pixels go into memory. Each file numbers its labels anew, so the name of a class is
+  SPLIT/LABEL, where SPLIT is the name of the file without its ending.
 
   Raises:
-    InputError: not such a pickle.
+    InputError: a file does not hold such a dict.
   """
   splits = []
   for path in pickles:
@@ -154,7 +178,7 @@ def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
 
 
 def _pickled(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-  """uint8 [n, H, W, C] and integer labels [n] of one file."""
+  """Reads the images, uint8 [n, H, W, C], and the labels, int64 [n], of one pickle."""
   expected = 'a dict with the entries data and labels, as in a split of FC100'
   found = pickled_labels.read_dict(path, expected)
   if not {'data', 'labels'} <= set(found):
@@ -182,7 +206,7 @@ def _pickled(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _folder_classes(folder: pathlib.Path) -> tuple[ImageClass, ...]:
-  """Every visible folder is a class."""
+  """Takes each visible folder in `folder` as a class."""
   folders, _ = _entries(folder)
   if not folders:
     raise InputError(f'{folder} holds no folders; expected a folder of images for each class')
@@ -190,14 +214,19 @@ def _folder_classes(folder: pathlib.Path) -> tuple[ImageClass, ...]:
 
 
 def _class_files(folder: str) -> list[str]:
-  """The files of a class, sorted by name."""
+  """Returns the paths of the image files of a class, sorted by name.
+
+  Raises:
+    InputError: there are none, or the class has further folders beside images or beside each other.
+  """
   folders, files = _entries(folder)
   while folders:
     if files or len(folders) > 1:
       raise InputError(
-        f'the class folder {folder} holds the folder {os.path.relpath(folders[0], folder)!r} beside '
-        f'{"images" if files else "others"}; expected images only. If it is a group of classes, name '
-        'the classes by --splits (GROUP/CLASS, one a line) or give --input_path=GROUP'
+        f'the class folder {folder} holds the folder {os.path.relpath(folders[0], folder)!r} '
+        f'beside {"images" if files else "others"}; expected images only. If it is a group of '
+        'classes, name the classes by --splits (GROUP/CLASS, one a line) or give '
+        '--input_path=GROUP'
       )
     folders, files = _entries(folders[0])
   if not files:
@@ -206,8 +235,10 @@ def _class_files(folder: str) -> list[str]:
 
 
 def _entries(folder: str | pathlib.Path) -> tuple[list[str], list[str]]:
-  """Paths of the visible folders and files in `folder`, sorted; InputError for links that lead
-  nowhere or back.
+  """Lists the visible folders and the visible files in a folder, as paths sorted by name.
+
+  Raises:
+    InputError: the folder cannot be read, or a link in it leads nowhere or back to a folder above.
   """
   folders, files = [], []
   try:
@@ -232,18 +263,19 @@ def _entries(folder: str | pathlib.Path) -> tuple[list[str], list[str]]:
 
 
 def _leads_back(link: str) -> bool:
+  """Tells whether a link to a folder leads to one that contains the link."""
   target, folder = os.path.realpath(link), os.path.realpath(os.path.dirname(link))
   return os.path.commonpath([target, folder]) == target
 
 
 def _rows(path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
-  """('train.csv, line 2', file name, label) of every row of a table."""
+  """Yields each row of a CSV file: its place, such as 'train.csv, line 2', file name and label."""
   table = csv.DictReader(io.StringIO(_text(path, 'a CSV file'), newline=''), strict=True)
   try:
     if not {'filename', 'label'} <= set(table.fieldnames or ()):
       raise InputError(
-        f'{path}: the first line is {",".join(table.fieldnames or ())[:80]!r}; expected the columns '
-        'filename,label'
+        f'{path}: the first line is {",".join(table.fieldnames or ())[:80]!r}; expected the '
+        'columns filename,label'
       )
     for row in table:
       where = f'{path}, line {table.line_num}'
@@ -259,7 +291,7 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _text(path: pathlib.Path, expected: str) -> str:
-  """A text file of UTF-8, with or without a byte order mark."""
+  """Reads a text file in UTF-8, with or without a byte order mark; `expected` is for errors."""
   sniff.refuse_page_or_empty(path, expected)
   try:
     return path.read_text('utf-8-sig')
@@ -270,7 +302,7 @@ def _text(path: pathlib.Path, expected: str) -> str:
 
 
 def _refuse_outside(name: str, where: str) -> None:
-  """Lists come from strangers: they name nothing outside the folder."""
+  """Raises InputError if a name in a list, which comes from a stranger, leads out of the folder."""
   if os.path.isabs(name) or '..' in pathlib.PurePath(name).parts:
     raise InputError(
       f'{where}: {name!r} leads outside --input_path; expected a name relative to it'
@@ -282,6 +314,7 @@ def _sorted(classes: Iterable[ImageClass]) -> tuple[ImageClass, ...]:
 
 
 def _warn_unlisted(root: pathlib.Path, splits: Sequence[Split]) -> None:
+  """Logs a warning if some folders in `root` are in no split."""
   listed = {pathlib.PurePath(cls.name).parts[0] for split in splits for cls in split.classes}
   unlisted = [name for name in map(os.path.basename, _entries(root)[0]) if name not in listed]
   if unlisted:
@@ -291,7 +324,7 @@ def _warn_unlisted(root: pathlib.Path, splits: Sequence[Split]) -> None:
 
 
 def _checked(splits: list[Split]) -> list[Split]:
-  """Every split has classes, and no two have the same name or the same class."""
+  """Returns `splits`, if each has classes and no two have the same name or the same class."""
   split_of: dict[str, str] = {}
   for number, split in enumerate(splits):
     if split.name in [other.name for other in splits[:number]]:
@@ -301,9 +334,9 @@ def _checked(splits: list[Split]) -> list[Split]:
     for cls in split.classes:
       if cls.name in split_of:
         raise InputError(
-          f'the class {cls.name!r} is in two splits, {split_of[cls.name]} and {split.name}; expected '
-          'splits of different classes, on which few-shot learning is tested: give --input_path one '
-          'of the splits, or name the classes of each by --splits'
+          f'the class {cls.name!r} is in two splits, {split_of[cls.name]} and {split.name}; '
+          'expected splits of different classes, on which few-shot learning is tested: give '
+          '--input_path one of the splits, or name the classes of each by --splits'
         )
       split_of[cls.name] = split.name
   return splits

@@ -1,11 +1,14 @@
-"""The pickles in which miniImageNet is passed around -> one uint8 array (spec: data.md section 2).
+"""Converts the pickles in which miniImageNet is passed around (docs/spec/data.md, section 2).
 
-Two layouts are common, in files of Python 2 or 3: `image_data` uint8 [n, 84, 84, 3] and
-  `class_dict` {class name: indices into image_data}; the classes keep the order
-    in which the file stores them, as in the original converter. The indices are used one by one;
-    images that no class names are left out.
-  `data` uint8 [n, 84, 84, 3] (or a list of images) and `labels`, n numbers or strings; classes in
-  ascending order.
+The result is one uint8 array. Each pickle, of Python 2 or 3, has the images of one split. Two
+layouts are common:
+
+- a dict of `image_data`, uint8 [n, 84, 84, 3], and `class_dict`, which gives for each class name
+  the indices of its images in `image_data`. The classes keep the order in which the file stores
+  them, as in the original's converter. The indices are used one by one, and images that belong to
+  no class are left out.
+- a dict of `data`, uint8 [n, 84, 84, 3] or a list of images, and `labels`, n numbers or strings.
+  The classes are put into the ascending order of their labels.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hypertransformer.converters import pickled_labels
+from hypertransformer.converters.pickled_labels import described
 from hypertransformer.errors import InputError
-from hypertransformer.files import sniff, writing
+from hypertransformer.files import npy, sniff, writing
 from hypertransformer.progress import Progress
 
-# The file names under which the splits are held, by split; the first one that is there is read. The
-# first row is from the few-shot-ssl release, the second what learn2learn downloads, the third from
-# "Dynamic few-shot visual learning without forgetting", which MetaOptNet and many others took over.
+# For each split, the names that its file may have; the first one that is there is read. The files
+# mini-imagenet-cache-{train,val,test}.pkl are those of the few-shot-ssl release, and learn2learn
+# downloads one called -validation.pkl. The .pickle files are those of "Dynamic few-shot visual
+# learning without forgetting", which MetaOptNet and many others use.
 NAMES = {
   'train': (
     'mini-imagenet-cache-train.pkl',
@@ -40,20 +45,29 @@ NAMES = {
 }
 _EXPECTED = "a dict of 'image_data' and 'class_dict', or of 'data' and 'labels'"
 
-# Images [n, H, W, 3], or a list of [H, W, 3]; and the indices of each class.
-Split = tuple[Sequence[np.ndarray] | np.ndarray, list[np.ndarray]]
+# The images of a file, [n, H, W, 3] or a list of [H, W, 3]; and for each class the indices of its
+# images.
+_Content = tuple[Sequence[np.ndarray] | np.ndarray, list[np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-  """What the complete dataset holds."""
+  """What the complete dataset holds.
 
-  splits: tuple[tuple[str, int], ...]  # (name, classes), in class order
-  samples: int  # of each class
-  side: int  # pixels, width and height
+  Attributes:
+    splits: for each split, its name and the number of its classes; in the order in which the
+      classes are written.
+    samples: the number of images of each class.
+    side: the width and height of an image in pixels.
+  """
+
+  splits: tuple[tuple[str, int], ...]
+  samples: int
+  side: int
 
   @property
   def shape(self) -> tuple[int, ...]:
+    """The shape of the array that is written, [classes, samples, side, side, 3]."""
     return sum(classes for _, classes in self.splits), self.samples, self.side, self.side, 3
 
 
@@ -61,48 +75,58 @@ OFFICIAL = Release((('train', 64), ('val', 16), ('test', 20)), samples=600, side
 
 
 def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFICIAL) -> None:
-  """Writes the classes of the splits, one split after the other, as one .npy file; atomically.
+  """Writes the classes of all splits into one .npy file, uint8 [classes, samples, side, side, 3].
 
-  One split is in memory at a time: 0.8 GB for the largest, twice that when the pickle is of
+  One split at a time is in memory. The largest one takes 0.8 GB, or twice that if its pickle is of
   protocol 2.
 
   Args:
-    folder: holds a file of each split, under one of NAMES.
-    output: the file; uint8 [classes, samples, side, side, 3].
-    release: what to expect; the official dataset unless a test makes a small one.
+    folder: the folder with the file of each split, under one of its NAMES.
+    output: the file to write.
+    release: what to expect: the official dataset, unless a test makes a small one.
 
-  Raises: InputError: a missing, broken, hostile or incomplete file (named), or no room; nothing is
-    written.
+  Raises:
+    InputError: a file is missing, broken, hostile or incomplete (the message names it), or the disk
+      has no room. Nothing is written then.
   """
   sniff.require_folder(folder)
   paths = [_find(folder, name) for name, _ in release.splits]
   writing.require_space(output, math.prod(release.shape))
   with writing.atomic_file(output) as file:
-    header: dict[str, Any] = {'descr': '|u1', 'fortran_order': False, 'shape': release.shape}
-    np.lib.format.write_array_header_1_0(file, header)
+    file.write(npy.uint8_header(release.shape))
     for path, (_, classes) in zip(paths, release.splits, strict=True):
       _write_split(file, path, classes, release)
 
 
 def counts(release: Release = OFFICIAL) -> str:
-  """The splits in words, for a summary."""
+  """Returns the number of classes of each split in words, for a summary."""
   return ', '.join(f'{name} {classes} classes' for name, classes in release.splits)
 
 
 def _find(folder: pathlib.Path, split: str) -> pathlib.Path:
-  """The file of a split; that it is no web page is known before the first large file is read."""
+  """Finds the file of a split, and refuses it if it is a web page.
+
+  All files are found before the first one is read, so that this error comes early.
+  """
   for name in NAMES[split]:
     if (folder / name).exists():
       sniff.refuse_page_or_empty(folder / name, 'a pickle')
       return folder / name
   raise InputError(
-    f'{folder} holds no file of the {split} split; looked for {" and ".join(NAMES[split])}: put one '
-    'there, or correct --input_path'
+    f'{folder} holds no file of the {split} split; looked for {" and ".join(NAMES[split])}: '
+    'put one there, or correct --input_path'
   )
 
 
 def _write_split(file: BinaryIO, path: pathlib.Path, classes: int, release: Release) -> None:
-  """Appends a split class by class."""
+  """Reads the file of a split and writes its images, class after class.
+
+  Args:
+    file: the file to write to.
+    path: the file of the split.
+    classes: the number of classes that the split should have.
+    release: what the complete dataset holds.
+  """
   images, members = _read(path, release.side)
   if len(members) != classes:
     raise InputError(f'{path} holds {len(members)} classes; expected {classes}')
@@ -117,8 +141,8 @@ def _write_split(file: BinaryIO, path: pathlib.Path, classes: int, release: Rele
     progress.update(number)
 
 
-def _read(path: pathlib.Path, side: int) -> Split:
-  """Images and classes of a file of either layout."""
+def _read(path: pathlib.Path, side: int) -> _Content:
+  """Reads a file of either layout."""
   content = pickled_labels.read_dict(path, _EXPECTED)
   if {'image_data', 'class_dict'} <= set(content):
     images = _images(content['image_data'], f"{path}: 'image_data'", side)
@@ -132,7 +156,7 @@ def _read(path: pathlib.Path, side: int) -> Split:
 
 
 def _images(value: Any, what: str, side: int) -> Sequence[np.ndarray] | np.ndarray:
-  """`value` if it is images of the expected shape."""
+  """Returns `value` if it is images of the expected shape; raises InputError if it is not."""
   shape = (side, side, 3)
   if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[1:] == shape:
     return np.asarray(value)
@@ -140,24 +164,17 @@ def _images(value: Any, what: str, side: int) -> Sequence[np.ndarray] | np.ndarr
   if isinstance(value, list):
     for number, image in enumerate(value):
       if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != shape:
-        raise InputError(f'{what}: entry {number} is {_kind(image)}; {expected}')
+        raise InputError(f'{what}: entry {number} is {described(image)}; {expected}')
     return value
-  raise InputError(f'{what} is {_kind(value)}; {expected}')
-
-
-def _kind(value: Any) -> str:
-  return (
-    f'{value.dtype} {list(value.shape)}'
-    if isinstance(value, np.ndarray)
-    else f'a {type(value).__name__}'
-  )
+  raise InputError(f'{what} is {described(value)}; {expected}')
 
 
 def _class_dict(value: Any, path: pathlib.Path) -> list[np.ndarray]:
-  """The indices of each class, in the order of the dict."""
+  """Returns the indices of the images of each class, in the order of the dict."""
   if not isinstance(value, dict):
     raise InputError(
-      f"{path}: 'class_dict' is {_kind(value)}; expected a dict of class names and lists of indices"
+      f"{path}: 'class_dict' is {described(value)}; expected a dict of class names and lists of "
+      'indices'
     )
   return [
     pickled_labels.numbers(indices, f"{path}: 'class_dict' of class {str(name)[:40]!r}")
@@ -166,7 +183,13 @@ def _class_dict(value: Any, path: pathlib.Path) -> list[np.ndarray]:
 
 
 def _by_label(labels: Any, images: int, path: pathlib.Path) -> list[np.ndarray]:
-  """The indices of each label's images, in ascending order of the labels."""
+  """Returns the indices of the images of each class, in the ascending order of the labels.
+
+  Args:
+    labels: the label of each image, as in the file.
+    images: the number of images in the file.
+    path: the file, for errors.
+  """
   classes, count = pickled_labels.ranks(labels, f"{path}: 'labels'")
   if len(classes) != images:
     raise InputError(
@@ -179,8 +202,13 @@ def _by_label(labels: Any, images: int, path: pathlib.Path) -> list[np.ndarray]:
 def _check_members(
   members: list[np.ndarray], images: int, path: pathlib.Path, samples: int
 ) -> None:
-  """Raises InputError unless every class has `samples` images of its own among the `images` there
-  are.
+  """Raises InputError unless each class has the right number of images, and all to itself.
+
+  Args:
+    members: for each class, the indices of its images.
+    images: the number of images in the file.
+    path: the file, for errors.
+    samples: the number of images that each class should have.
   """
   owner = np.full(images, -1)
   for number, indices in enumerate(members):
@@ -188,12 +216,12 @@ def _check_members(
       raise InputError(f'{path}: class {number} has {len(indices)} images; expected {samples}')
     if indices.min() < 0 or indices.max() >= images:
       raise InputError(
-        f'{path}: class {number} has the images {indices.min()} to {indices.max()}; expected indices '
-        f'0 to {images - 1}, as the file holds {images} images'
+        f'{path}: class {number} has the images {indices.min()} to {indices.max()}; expected '
+        f'indices 0 to {images - 1}, as the file holds {images} images'
       )
     if len(np.unique(indices)) < samples or (owner[indices] >= 0).any():
       raise InputError(
-        f'{path}: an image of class {number} is named twice, in it or in an earlier class; expected '
-        'each image in one class'
+        f'{path}: an image of class {number} is named twice, in it or in an earlier class; '
+        'expected each image in one class'
       )
     owner[indices] = number

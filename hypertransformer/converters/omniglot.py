@@ -1,7 +1,8 @@
-"""The official Omniglot release -> one uint8 array (spec: data.md section 2).
+"""Converts the official Omniglot release into one uint8 array (docs/spec/data.md, section 2).
 
-The release is two archives, alphabet/characterNN/NNNN_MM.png, zipped or unpacked. Archives come
-from strangers: sizes are checked before anything is decompressed, and nothing is unpacked to disk.
+The release is two archives of drawings, alphabet/characterNN/NNNN_MM.png, zipped or unpacked. The
+archives come from strangers, so sizes are checked before anything is decompressed, and nothing is
+unpacked to the disk.
 """
 
 from __future__ import annotations
@@ -20,49 +21,58 @@ from hypertransformer.errors import InputError
 from hypertransformer.files import sniff
 from hypertransformer.progress import Progress
 
-# A drawing of the release is under 1 kB; far above that it is something else, or a bomb.
+# A drawing of the release takes less than 1 kB. A file that is much larger is something else, or a
+# decompression bomb.
 _MAX_PNG_BYTES = 1 << 16
 _DOWNLOAD = 'download it again from github.com/brendenlake/omniglot (folder python/)'
 
-# The path of each of a character's drawings, under (alphabet, character).
+# For each (alphabet, character), the paths of its drawings.
 Characters = dict[tuple[str, str], list[str]]
-# The bytes of one file of a split, by the path in Characters.
+# A function that gives the bytes of the drawing at a path of Characters.
 Reader = Callable[[str], bytes]
 
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-  """What a complete release holds."""
+  """What a complete release holds.
 
-  splits: tuple[tuple[str, int], ...]  # (archive or folder name, characters in it), in class order
-  drawings: int  # of each character
-  side: int  # pixels of a drawing, width and height
+  Attributes:
+    splits: for each split, the name of its archive or folder and the number of its characters; in
+      the order in which the classes are written.
+    drawings: the number of drawings of each character.
+    side: the width and height of a drawing in pixels.
+  """
+
+  splits: tuple[tuple[str, int], ...]
+  drawings: int
+  side: int
 
 
 OFFICIAL = Release((('images_background', 964), ('images_evaluation', 659)), drawings=20, side=105)
 
 
 def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFICIAL) -> np.ndarray:
-  """Reads a release into one array with bright ink (255) on a dark ground (0).
+  """Reads a release into one array, with bright ink (255) on a dark ground (0).
 
   Args:
-    folder: holds each split of `release`, as NAME.zip or as the folder NAME.
-    image_size: pixels of an output image, width and height; at most `release.side`.
-    release: what to expect; the official release unless a test makes a small one.
+    folder: the folder that has each split as NAME.zip or as the folder NAME.
+    image_size: the width and height of the images returned, in pixels; at most `release.side`.
+    release: what to expect: the official release, unless a test makes a small one.
 
   Returns:
-    uint8 [characters, drawings, image_size, image_size, 1]; the splits in their order, alphabets,
-    characters and drawings sorted by name.
+    uint8 [characters, drawings, image_size, image_size, 1]. The splits are in their order; in each,
+    alphabets, characters and drawings are sorted by name.
 
   Raises:
-    InputError: a missing, broken or incomplete split or drawing (named), or a bad `image_size`.
+    InputError: a split or a drawing is missing, broken or incomplete (the message names it), or
+      `image_size` is out of range.
   """
   if not 1 <= image_size <= release.side:
     raise InputError(
       f'image_size is {image_size}; expected 1 to {release.side}, the pixels of a '
       'drawing of the release'
     )
-  # Both splits are looked through before the first drawing is decoded: errors come at once.
+  # All splits are looked through before the first drawing is decoded, so that errors come at once.
   splits = [_open_split(folder, name, count, release.drawings) for name, count in release.splits]
   classes = sum(count for _, count in release.splits)
   images: np.ndarray = np.zeros((classes, release.drawings, image_size, image_size, 1), np.uint8)
@@ -72,7 +82,7 @@ def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFIC
   for source, characters, read in splits:
     for _, paths in sorted(characters.items()):
       for path in sorted(paths):
-        flat[done, :, :, 0] = _drawing(read(path), f'{source}: {path}', image_size, release.side)
+        flat[done, :, :, 0] = drawing_of(read(path), f'{source}: {path}', image_size, release.side)
         done += 1
       progress.update(done)
   return images
@@ -81,7 +91,17 @@ def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFIC
 def _open_split(
   folder: pathlib.Path, name: str, count: int, drawings: int
 ) -> tuple[pathlib.Path, Characters, Reader]:
-  """Finds a split, lists it and checks its counts."""
+  """Finds a split and checks that it is complete.
+
+  Args:
+    folder: the folder of the release.
+    name: the name of the split.
+    count: the number of characters that it should have.
+    drawings: the number of drawings that each character should have.
+
+  Returns:
+    The archive or folder of the split, its characters, and the function that reads a drawing.
+  """
   archive, unpacked = folder / f'{name}.zip', folder / name
   if archive.is_file():
     source = archive
@@ -100,7 +120,7 @@ def _open_split(
 
 
 def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
-  """The member names of an archive, and the function that reads one of them."""
+  """Returns the names of all files in an archive, and the function that reads one of them."""
   sniff.refuse_page_or_empty(path, 'a zip archive')
   try:
     archive = zipfile.ZipFile(path)
@@ -123,7 +143,7 @@ def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
 
 
 def _open_folder(path: pathlib.Path) -> tuple[list[str], Reader]:
-  """The file names under an unpacked split, and the function that reads one of them."""
+  """Returns the names of the PNG files in an unpacked split, and the function that reads one."""
 
   def read(name: str) -> bytes:
     try:
@@ -136,7 +156,10 @@ def _open_folder(path: pathlib.Path) -> tuple[list[str], Reader]:
 
 
 def _characters(paths: list[str]) -> Characters:
-  """Groups .../alphabet/character/drawing.png; leaves out all other files and macOS' shadows."""
+  """Groups files of the form .../alphabet/character/drawing.png by character.
+
+  All other files are left out, and so are the hidden copies that macOS makes.
+  """
   characters: Characters = {}
   for path in paths:
     parts = pathlib.PurePosixPath(path).parts
@@ -147,7 +170,7 @@ def _characters(paths: list[str]) -> Characters:
 
 
 def _check_counts(source: pathlib.Path, characters: Characters, count: int, drawings: int) -> None:
-  """Raises InputError unless there are `count` characters of `drawings` drawings."""
+  """Raises InputError unless there are `count` characters of `drawings` drawings each."""
   if len(characters) != count:
     raise InputError(
       f'{source} holds {len(characters)} characters (folders of .png drawings); '
@@ -161,8 +184,21 @@ def _check_counts(source: pathlib.Path, characters: Characters, count: int, draw
       )
 
 
-def _drawing(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
-  """One drawing, uint8 [image_size, image_size], ink bright; `what` names it in errors."""
+def drawing_of(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
+  """Decodes one drawing and makes its ink bright.
+
+  Args:
+    png: the PNG file.
+    what: its name in errors.
+    image_size: the width and height of the result in pixels.
+    side: the width and height that the drawing should have in pixels.
+
+  Returns:
+    uint8 [image_size, image_size].
+
+  Raises:
+    InputError: the file is broken, or is not a grey image of this size.
+  """
   if sniff.is_web_page(png):
     raise InputError(f'{what} is a web page, not a PNG image; {_DOWNLOAD}')
   try:

@@ -1,9 +1,9 @@
-"""Images of one split of a published set, packed into one file larger than memory, read block by
-block.
+"""Reads files that pack many images, and may be larger than the memory, block by block.
 
-Either NAME.npz with an array `images`, or NAME_png.pkl with a list of images encoded as PNG. Both
-come from strangers: the zip member is checked before it is unpacked, and nothing of a pickle is
-ever called.
+There are two forms, each with the images of one split of a published set: NAME.npz with an array
+`images`, and NAME_png.pkl with a list of images that are encoded as PNG. The files come from
+strangers. So the array in a .npz file, which is a zip archive, is checked before it is unpacked,
+and nothing that a pickle names is ever called.
 """
 
 from __future__ import annotations
@@ -24,26 +24,37 @@ from PIL import Image
 from hypertransformer.errors import InputError
 from hypertransformer.files import npy, pickle_scan, safe_pickle, sniff
 
+# What zipfile and Pillow raise for archives and PNG images that are broken.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
 PNG_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 _MEMBER = 'images.npy'
 _BLOCK_BYTES = 1 << 24
 _MAX_PNG_BYTES = 1 << 20
 _PNG_START = b'\x89PNG\r\n\x1a\n'
-# Bytes in what Python 3 writes for Python 2 are text, in UTF-8, of one character per byte.
+# In pickles that Python 3 writes for Python 2, bytes are stored as text. It has one character for
+# each byte and is encoded in UTF-8.
 _PNG_START_AS_TEXT = _PNG_START.decode('latin1').encode('utf-8')
-_TEXTS = {'GLOBAL', 'INST', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'}
-_STRINGS = {'BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'}
+# Opcodes whose argument is text, and those whose argument is bytes.
+_TEXT_OPCODES = {'GLOBAL', 'INST', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'}
+_BYTE_OPCODES = {
+  'BINSTRING',
+  'SHORT_BINSTRING',
+  'BINBYTES',
+  'SHORT_BINBYTES',
+  'BINBYTES8',
+  'BYTEARRAY8',
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-  """A file of images.
+  """A file of images that is ready to be read.
 
-  Attributes: path: the file. blocks: reads it from the start: uint8 [up to 16 MB of images, side,
-    side, 3], colours as OpenCV holds them (blue
-      first, if the file was made with OpenCV). Raises InputError when the file turns out to be
-      broken.
+  Attributes:
+    path: the file.
+    blocks: reads the file from the start and yields blocks of images, uint8 [n, side, side, 3], of
+      up to 16 MB each. PNG images have blue first, as OpenCV holds them; arrays have the order of
+      colours of the file. It raises InputError when the file turns out to be broken.
   """
 
   path: pathlib.Path
@@ -51,11 +62,16 @@ class Packed:
 
 
 def open_npz(path: pathlib.Path, images: int, side: int) -> Packed:
-  """Looks at the header of `images` in a .npz file, stored or compressed; reads nothing else of it
-  yet.
+  """Opens a .npz file, whether it is compressed or not; only the header of its array is read yet.
+
+  Args:
+    path: the file.
+    images: the number of images that it should hold.
+    side: the width and height that they should have in pixels.
 
   Raises:
-    InputError: not a whole .npz file, or it does not hold uint8 [images, side, side, 3].
+    InputError: this is not a whole .npz file, or its array `images` is not uint8
+      [images, side, side, 3].
   """
   shape = (images, side, side, 3)
   with _member(path) as (stream, size):
@@ -69,15 +85,23 @@ def open_npz(path: pathlib.Path, images: int, side: int) -> Packed:
   expected = images * side * side * 3
   if size - begin != expected:
     raise InputError(
-      f"{path}: 'images' is truncated: {header} needs {expected} bytes, it has {size - begin}; make or "
-      'download it again'
+      f"{path}: 'images' is truncated: {header} needs {expected} bytes, it has {size - begin}; "
+      'make or download it again'
     )
   return Packed(path, lambda: _npz_blocks(path, side))
 
 
 @contextlib.contextmanager
 def _member(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
-  """The array `images` of a .npz file as a stream, and its size in bytes once unpacked."""
+  """Opens the array `images` in a .npz file.
+
+  Yields:
+    A stream of its unpacked bytes, header included, and how many bytes the archive says there are.
+
+  Raises:
+    InputError: the archive is broken or has no such array. This includes errors in the `with` block
+      that come from the archive.
+  """
   sniff.refuse_page_or_empty(path, 'a NumPy .npz file')
   try:
     with zipfile.ZipFile(path) as archive:
@@ -95,30 +119,37 @@ def _member(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def _npz_blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
+  """Yields the images of a .npz file in blocks, uint8 [n, side, side, 3]."""
   image_bytes = side * side * 3
   step = max(1, _BLOCK_BYTES // image_bytes) * image_bytes
   with _member(path) as (stream, _):
     npy.read_header(stream, path)
-    while data := stream.read(step):  # up to the end, where the checksum is compared
+    # The stream is read to its end, because the checksum is compared there.
+    while data := stream.read(step):
       if len(data) % image_bytes:
         raise ValueError('it ends in the middle of an image')
       yield np.frombuffer(data, np.uint8).reshape(-1, side, side, 3)
 
 
 def open_png_pickle(path: pathlib.Path, side: int) -> Packed:
-  """A pickled list of PNG files (bytes, or the uint8 arrays of OpenCV); its number is known when it
-  has been read.
+  """Opens a pickled list of PNG files, which are bytes or the uint8 arrays of OpenCV.
 
-  Nothing is unpickled: PNG data are recognised while the opcodes are walked over.
+  How many there are is known only when all have been read. The pickle is never loaded: the PNG
+  files are recognised by their first bytes on a walk over its opcodes (see `pickle_scan`).
+
+  Args:
+    path: the pickle file.
+    side: the width and height that the images should have in pixels.
 
   Raises:
-    InputError: not readable, empty, or a web page.
+    InputError: the file cannot be read, is empty, or is a web page.
   """
   sniff.refuse_page_or_empty(path, 'a pickle')
   return Packed(path, lambda: _png_blocks(path, side))
 
 
 def _png_blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
+  """Yields the images of a pickle of PNG files in blocks, uint8 [n, side, side, 3], blue first."""
   step = max(1, _BLOCK_BYTES // (side * side * 3))
   block: list[np.ndarray] = []
   for number, data in enumerate(_png_files(path)):
@@ -131,14 +162,14 @@ def _png_blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
 
 
 def _png_files(path: pathlib.Path) -> Iterator[bytes]:
-  """The PNG files in a pickle, in their order; one at a time is in memory."""
+  """Yields the PNG files in a pickle, in their order; only one at a time is in memory."""
   with open(path, 'rb') as file:
     try:
       for item in pickle_scan.scan(file):
-        if item.name in _TEXTS or item.name in _STRINGS:
+        if item.name in _TEXT_OPCODES or item.name in _BYTE_OPCODES:
           file.seek(item.start)
           head = file.read(min(item.length, len(_PNG_START_AS_TEXT)))
-          is_text = item.name in _TEXTS
+          is_text = item.name in _TEXT_OPCODES
           if head.startswith(_PNG_START_AS_TEXT if is_text else _PNG_START):
             yield _rest_of_png(file, head, item.length, is_text)
           elif is_text:
@@ -152,6 +183,14 @@ def _png_files(path: pathlib.Path) -> Iterator[bytes]:
 
 
 def _rest_of_png(file: BinaryIO, head: bytes, length: int, is_text: bool) -> bytes:
+  """Reads a whole PNG file out of a pickle.
+
+  Args:
+    file: the pickle, just behind `head`.
+    head: what has been read of the PNG file already.
+    length: the bytes that it takes in the pickle.
+    is_text: whether its bytes are stored there as text.
+  """
   if length > _MAX_PNG_BYTES:
     raise pickle_scan.RefusedError(f'it holds a PNG image of {length} bytes')
   data = head + file.read(length - len(head))
@@ -159,7 +198,16 @@ def _rest_of_png(file: BinaryIO, head: bytes, length: int, is_text: bool) -> byt
 
 
 def _decode(data: bytes, what: str, side: int) -> np.ndarray:
-  """A PNG file as uint8 [side, side, 3], blue first, as OpenCV reads it; `what` names it in errors."""
+  """Decodes a PNG file as OpenCV does: uint8 [side, side, 3], blue first.
+
+  Args:
+    data: the PNG file.
+    what: its name in errors.
+    side: the width and height that it should have in pixels.
+
+  Raises:
+    InputError: it is broken or has another size.
+  """
   try:
     with Image.open(io.BytesIO(data), formats=('PNG',)) as image:
       if image.size != (side, side):

@@ -1,5 +1,7 @@
-"""What the pickles of published image sets have in common: a dict, and labels in it. They come from
-strangers.
+"""Reads what the pickles of published image sets have in common: a dict with labels in it.
+
+Their labels are class numbers or class names, one for each image. The files come from strangers, so
+everything in them is checked.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from hypertransformer.files import safe_pickle
 
 
 def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
-  """The dict in a pickle of Python 2 or 3; keys written as bytes are given as text.
+  """Reads the dict in a pickle of Python 2 or 3.
+
+  Keys that are bytes become text; entries whose key is neither text nor bytes are left out.
 
   Args:
-    path: of the pickle.
-    expected: what the dict should be, for errors.
+    path: the pickle file.
+    expected: what the dict should be, for errors; such as "a dict with 'labels'".
 
   Raises:
-    InputError: see safe_pickle.load; or it holds something else.
+    InputError: the file cannot be read as a pickle (see `safe_pickle.load`), or it holds something
+      other than a dict.
   """
   value = safe_pickle.load(path)
   if not isinstance(value, dict):
@@ -35,16 +40,27 @@ def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
 
 
 def keys_found(content: dict[str, Any]) -> str:
-  """The keys of a dict, for errors; cut when they are long."""
+  """Returns the first keys of a dict as text, for errors."""
   text = ', '.join(repr(key) for key in list(content)[:8])
   return text[:300] or 'none'
 
 
+def described(value: Any) -> str:
+  """Returns what a value is, for errors: the dtype and shape of an array, or the type."""
+  if isinstance(value, np.ndarray):
+    return f'{value.dtype} {list(value.shape)}'
+  return f'a {type(value).__name__}'
+
+
 def numbers(values: Any, what: str) -> np.ndarray:
-  """A list, tuple, range or array of whole numbers as int64 [n]; `what` names it in errors.
+  """Returns whole numbers as an array, int64 [n].
+
+  Args:
+    values: a list, tuple, range or array [n] of whole numbers.
+    what: its name in errors.
 
   Raises:
-    InputError: anything else, or numbers beyond 64 bits.
+    InputError: `values` is something else, or a number needs more than 64 bits.
   """
   if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in 'iu':
     return np.asarray(values).astype(np.int64)
@@ -60,18 +76,18 @@ def numbers(values: Any, what: str) -> np.ndarray:
 
 
 def ranks(labels: Any, what: str) -> tuple[np.ndarray, int]:
-  """Labels as class numbers in ascending order of the labels.
+  """Numbers the classes of a split from 0 on, in ascending order of their labels.
 
-  Args: labels: a list, tuple or array [n] of whole numbers or of strings; a split may number its
-    classes from any
-      number on, with gaps or without.
-    what: names them in errors.
+  Args:
+    labels: a list, tuple or array [n] of whole numbers or of strings, one for each image. Numbers
+      may begin anywhere and have gaps.
+    what: the name of the labels in errors.
 
   Returns:
-    The class of each image, int64 [n], from 0 on; and how many classes there are.
+    The class number of each image, int64 [n], and the number of classes.
 
   Raises:
-    InputError: anything else.
+    InputError: `labels` is something else, or labels of different kinds are mixed.
   """
   flat = _flat(labels, what, 'labels')
   for kind in (int | np.integer, str, bytes):
@@ -84,13 +100,9 @@ def ranks(labels: Any, what: str) -> tuple[np.ndarray, int]:
 
 
 def _flat(values: Any, what: str, expected: str) -> Sequence[Any]:
+  """Returns `values` if it is a sequence; raises InputError, with these names, if it is not."""
   if isinstance(values, np.ndarray) and values.ndim == 1:
     return values.tolist()
   if isinstance(values, list | tuple | range):
     return values
-  found = (
-    f'{values.dtype} {list(values.shape)}'
-    if isinstance(values, np.ndarray)
-    else f'a {type(values).__name__}'
-  )
-  raise InputError(f'{what} is {found}; expected a list or array [n] of {expected}')
+  raise InputError(f'{what} is {described(values)}; expected a list or array [n] of {expected}')

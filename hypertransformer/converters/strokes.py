@@ -1,9 +1,14 @@
-"""`strokes`: a made-up script of handwritten-like characters (spec: data.md section 5).
+"""Draws the dataset `strokes`, a made-up script of characters that look handwritten.
 
-So that everything runs on a fresh machine without a download. A character is a programme of one to
-four strokes, splines through control points; each of its drawings repeats the programme with motor
-noise: every control point and stroke a little off, the whole at another size, slant and place, with
-another pen. A nearest-neighbour classifier on the pixels is about as good as on Omniglot.
+With it everything runs on a fresh machine without a download (docs/spec/data.md, section 5). A
+character is a programme of one to four strokes, which are splines through control points. Each of
+its drawings repeats the programme with a little error, as a hand does: every control point and
+stroke is a little off, and the whole has another size, slant, place and pen. A nearest-neighbour
+classifier on the pixels is about as good on it as on Omniglot.
+
+In this module, x and y run from 0 to 1 over the image, and y points down. A character is planned
+around the origin, with its longer side 1. Random numbers come from np.random.RandomState, because
+its numbers are the same in all versions of NumPy.
 """
 
 from __future__ import annotations
@@ -18,29 +23,43 @@ from PIL import Image, ImageDraw
 from hypertransformer.errors import InputError
 from hypertransformer.progress import Progress
 
-# Coordinates: the image is 0..1 both ways, y downwards; a character is planned around the origin
-# with its longer side 1. RandomState, because its numbers never change between NumPy versions.
-_PAPER = 4  # drawn this many times larger, then reduced: smooth edges
-_STEPS = 12  # points drawn per piece of a spline
-_STROKES = (0.22, 0.36, 0.28, 0.14)  # how often a character has 1, 2, 3, 4 strokes
+_OVERSAMPLING = 4  # drawings are made this many times larger and then reduced, for smooth edges
+_STEPS_PER_PIECE = 12  # points drawn between two control points of a stroke
+_COUNT_SHARES = (0.22, 0.36, 0.28, 0.14)  # the probabilities of 1, 2, 3 and 4 strokes
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-  """Motor noise: standard deviations, as fractions of the character unless said otherwise."""
+  """How much the drawings of a character differ: standard deviations of normal distributions.
 
-  point: float = 0.05  # of each control point, less where they are close together
-  stroke: float = 0.035  # of each stroke's place
-  size: float = 0.17  # of the logarithm of the size
-  aspect: float = 0.1  # of the logarithm of width / height
-  turn: float = 0.07  # of the rotation, radians
-  slant: float = 0.1  # of the shear
-  place: float = 0.05  # of the position on the paper, fraction of the image
+  Attributes:
+    point: of the place of each control point, as a fraction of the longer side of the character; it
+      is smaller where control points are close together.
+    stroke: of the place of each stroke, as the same fraction.
+    size: of the logarithm of the size.
+    aspect: of the logarithm of width / height.
+    turn: of the rotation, in radians.
+    slant: of the shear, that is, of x for each unit of y.
+    place: of the place in the image, as a fraction of the image.
+  """
+
+  point: float = 0.05
+  stroke: float = 0.035
+  size: float = 0.17
+  aspect: float = 0.1
+  turn: float = 0.07
+  slant: float = 0.1
+  place: float = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Stroke:
-  """One movement of the pen: control points [points, 2] (x, y), rounded or with corners."""
+  """One movement of the pen.
+
+  Attributes:
+    points: its control points, [points, 2], x and y of each.
+    rounded: whether it is a smooth curve through them; otherwise it has corners at them.
+  """
 
   points: np.ndarray
   rounded: bool
@@ -48,12 +67,12 @@ class Stroke:
 
 @dataclasses.dataclass(frozen=True)
 class Character:
-  """A class: its strokes (around the origin, longer side 1) and its usual size and pen.
+  """A class of the dataset, before any error of the hand.
 
   Attributes:
-    strokes: in the order in which they are drawn.
-    size: longer side, as a fraction of the image.
-    pen: width of the line, as a fraction of the image.
+    strokes: its strokes, around the origin, the longer side of all of them together being 1.
+    size: its usual longer side, as a fraction of the image.
+    pen: the usual width of its lines, as a fraction of the image.
   """
 
   strokes: tuple[Stroke, ...]
@@ -62,21 +81,21 @@ class Character:
 
 
 def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
-  """Draws the dataset; the same arguments give the same bytes.
+  """Draws the whole dataset; the same arguments give the same bytes.
 
-  Character i is the same whatever `classes` is, so a smaller dataset is the start of a larger one.
+  Character i does not depend on `classes`, so a smaller dataset is the start of a larger one.
 
   Args:
-    classes: number of characters.
-    samples: drawings of each.
-    image_size: width and height in pixels.
-    seed: 0 or more, below 2 ** 32.
+    classes: the number of characters.
+    samples: the number of drawings of each character.
+    image_size: the width and height of a drawing in pixels.
+    seed: the seed of the random numbers, from 0 to 2^32 - 1.
 
   Returns:
     uint8 [classes, samples, image_size, image_size, 1], bright ink (255) on a dark ground (0).
 
   Raises:
-    InputError: an argument out of range.
+    InputError: an argument is out of range.
   """
   for name, value, least in (
     ('classes', classes, 1),
@@ -97,10 +116,10 @@ def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
 
 
 def plan(random: np.random.RandomState) -> Character:
-  """Invents a character."""
-  count = 1 + random.choice(len(_STROKES), p=_STROKES)
+  """Invents a character: how many strokes, of which kind, and where they touch."""
+  count = 1 + random.choice(len(_COUNT_SHARES), p=_COUNT_SHARES)
   strokes: list[Stroke] = []
-  # Alone, lines and rings would make many classes that nobody can tell apart.
+  # Characters of a single line or ring could not be told apart, so such ones are rare.
   shares = _KIND_SHARES if count > 1 else _LONE_SHARES
   for _ in range(count):
     stroke = _KINDS[random.choice(len(_KINDS), p=shares)](random)
@@ -111,20 +130,20 @@ def plan(random: np.random.RandomState) -> Character:
 
 
 def _attach(stroke: Stroke, earlier: list[Stroke], random: np.random.RandomState) -> Stroke:
-  """Moves a stroke to where a writer would put it: mostly touching or crossing an earlier one."""
+  """Moves a stroke to a place where it mostly touches or crosses an earlier one."""
   if not earlier:
     return stroke
   target = earlier[random.randint(len(earlier))].points
   piece = random.randint(len(target) - 1)
   there = target[piece] + random.choice((0.0, 0.5, 1.0)) * (target[piece + 1] - target[piece])
-  if random.uniform() < 0.25:  # near it, not touching
+  if random.uniform() < 0.25:  # near the earlier stroke, without touching it
     there = there + random.choice((-0.3, 0.3), 2)
   own = stroke.points[random.randint(len(stroke.points))]
   return Stroke(stroke.points - own + there, stroke.rounded)
 
 
 def _centred(strokes: list[Stroke]) -> tuple[Stroke, ...]:
-  """The strokes around the origin, the longer side of their box 1."""
+  """Moves and scales strokes such that they are around the origin and their longer side is 1."""
   points = np.concatenate([stroke.points for stroke in strokes])
   low, high = points.min(0), points.max(0)
   scale = 1 / max(float((high - low).max()), 1e-3)
@@ -134,7 +153,7 @@ def _centred(strokes: list[Stroke]) -> tuple[Stroke, ...]:
 
 
 def _line(random: np.random.RandomState) -> Stroke:
-  """A nearly straight line: upright, level or aslant."""
+  """Makes a nearly straight line, which is upright, level or aslant."""
   angle = random.choice((0.0, 0.5, 0.25, -0.25), p=(0.35, 0.35, 0.15, 0.15)) * math.pi
   along = random.uniform(0.4, 1.0) * np.array([math.cos(angle), math.sin(angle)])
   bow = random.normal(0, 0.04) * np.array([-along[1], along[0]])
@@ -142,16 +161,17 @@ def _line(random: np.random.RandomState) -> Stroke:
 
 
 def _arc(random: np.random.RandomState) -> Stroke:
-  """A bow of an ellipse: a cup, a crescent or nearly a ring."""
+  """Makes a part of an ellipse, such as a cup, a crescent or almost a ring."""
   return _ellipse(random, random.uniform(0.7, 1.5) * math.pi)
 
 
 def _ring(random: np.random.RandomState) -> Stroke:
-  """A closed ellipse."""
+  """Makes a closed ellipse."""
   return _ellipse(random, 2 * math.pi)
 
 
 def _ellipse(random: np.random.RandomState, extent: float) -> Stroke:
+  """Makes a part of an ellipse that goes through the angle `extent`, in radians."""
   start = random.randint(8) * math.pi / 4 + random.normal(0, 0.15)
   angles = start + random.choice((-1, 1)) * np.linspace(0, extent, 3 + round(1.3 * extent))
   radii = random.uniform(0.18, 0.42, 2)
@@ -159,7 +179,7 @@ def _ellipse(random: np.random.RandomState, extent: float) -> Stroke:
 
 
 def _corners(random: np.random.RandomState) -> Stroke:
-  """Two to four straight pieces: level and upright ones, or a zigzag."""
+  """Makes a line of two to four straight pieces with corners, at right angles or as a zigzag."""
   turn = random.choice((0.5, 0.7)) * math.pi
   pieces = random.randint(2, 5)
   sides = random.choice((-1, 1), pieces)
@@ -167,7 +187,7 @@ def _corners(random: np.random.RandomState) -> Stroke:
 
 
 def _curl(random: np.random.RandomState) -> Stroke:
-  """A free round line: a wave, a hook or a spiral."""
+  """Makes a free round line, such as a wave, a hook or a spiral."""
   pieces = random.randint(3, 7)
   bend = random.choice((-1, 1)) * random.uniform(0.2, 0.45) * math.pi
   flips = np.cumprod(random.choice((-1, 1), pieces, p=(0.3, 0.7)))
@@ -182,13 +202,24 @@ def _walk(
   longest: float,
   rounded: bool,
 ) -> Stroke:
-  """A chain of pieces; `turns` [pieces] are the changes of heading after each, radians."""
+  """Makes a line of several pieces in a row.
+
+  Args:
+    random: the random numbers.
+    heading: the direction of the first piece, in radians.
+    turns: [pieces], the change of direction before each piece, in radians; that before the first
+      has no effect.
+    shortest: the smallest length of a piece.
+    longest: the largest length of a piece.
+    rounded: as in Stroke.
+  """
   headings = heading + np.cumsum(turns) - turns[0]
   lengths = random.uniform(shortest, longest, len(turns))
   steps = np.stack([np.cos(headings), np.sin(headings)], 1) * lengths[:, np.newaxis]
   return Stroke(np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)]), rounded)
 
 
+# The kinds of strokes, and their probabilities in a character of several strokes and of one.
 _KINDS = (_line, _arc, _ring, _corners, _curl)
 _KIND_SHARES = (0.34, 0.2, 0.08, 0.18, 0.2)
 _LONE_SHARES = (0.0, 0.1, 0.02, 0.34, 0.54)
@@ -203,8 +234,15 @@ def draw(
 ) -> np.ndarray:
   """Draws a character several times, each time a little differently.
 
+  Args:
+    character: the character.
+    samples: the number of drawings.
+    image_size: their width and height in pixels.
+    random: the random numbers.
+    noise: how much the drawings differ; None for the usual amount.
+
   Returns:
-    uint8 [samples, image_size, image_size], bright ink.
+    uint8 [samples, image_size, image_size], with bright ink.
   """
   noise = noise or Noise()
   frames = _frames(samples, character.size, random, noise)
@@ -221,7 +259,15 @@ def draw(
 
 
 def _on_paper(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-  """Moves `centre` [samples, 1, 2] as little as keeps `points` [samples, n, 2] on the paper."""
+  """Moves the places of drawings as little as is needed to keep all of their points in the image.
+
+  Args:
+    points: [samples, n, 2], the points of each drawing around the origin.
+    centre: [samples, 1, 2], where the origin should come to lie in the image.
+
+  Returns:
+    The corrected `centre`.
+  """
   margin = 0.04
   lowest = margin - points.min(1, keepdims=True)
   highest = 1 - margin - points.max(1, keepdims=True)
@@ -229,7 +275,11 @@ def _on_paper(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def _frames(samples: int, size: float, random: np.random.RandomState, noise: Noise) -> np.ndarray:
-  """The linear part of each drawing's distortion, [samples, 2, 2], for row vectors."""
+  """Draws at random how each drawing is sized, turned and slanted.
+
+  Returns:
+    A matrix for each drawing, [samples, 2, 2]; it acts on points [n, 2] as `points @ matrix`.
+  """
   turn, slant, aspect, scale = random.normal(0, 1, (4, samples)) * np.array(
     [[noise.turn], [noise.slant], [noise.aspect], [noise.size]]
   )
@@ -248,9 +298,9 @@ def _frames(samples: int, size: float, random: np.random.RandomState, noise: Noi
 def _redrawn(
   stroke: Stroke, samples: int, random: np.random.RandomState, noise: Noise
 ) -> np.ndarray:
-  """The path of a stroke in each drawing, with noise: [samples, path points, 2]."""
+  """Returns the path of a stroke in each drawing, with its noise, [samples, path points, 2]."""
   shape = (samples, *stroke.points.shape)
-  # Points close together keep together: a hand's noise is smooth along the line.
+  # Control points that are close together get less noise, since a hand moves smoothly along a line.
   spacing = np.linalg.norm(np.diff(stroke.points, axis=0), axis=1).mean()
   points = stroke.points + random.normal(0, noise.point * min(1.0, spacing / 0.35), shape)
   points += random.normal(0, noise.stroke, (samples, 1, 2))
@@ -259,12 +309,17 @@ def _redrawn(
 
 @functools.cache
 def _spline(points: int, rounded: bool) -> np.ndarray:
-  """Weights [path points, points] of a Catmull-Rom spline through the points, or of straight lines.
+  """Returns the weights by which control points make a path, [path points, points].
 
-  A piece between two points is a cubic whose slope at a point is half the step between the point's
-  two neighbours (at an end: the step to the only one).
+  The path is a Catmull-Rom spline, or consists of straight lines. A piece of the spline between two
+  control points is a cubic. Its slope at a control point is half the step between the two
+  neighbours of that point; at an end, it is the step to the only neighbour.
+
+  Args:
+    points: the number of control points.
+    rounded: whether the path is a spline.
   """
-  weights: np.ndarray = np.zeros(((points - 1) * _STEPS + 1, points))
+  weights: np.ndarray = np.zeros(((points - 1) * _STEPS_PER_PIECE + 1, points))
   identity = np.eye(points)
   slopes = np.gradient(identity, axis=0) if rounded else np.zeros((points, points))
   for row, u in enumerate(np.linspace(0, points - 1, len(weights))):
@@ -280,8 +335,17 @@ def _spline(points: int, rounded: bool) -> np.ndarray:
 
 
 def _render(paths: list[np.ndarray], pen: float, image_size: int) -> np.ndarray:
-  """Inks paths [points, 2] with a round pen: uint8 [image_size, image_size]."""
-  side = image_size * _PAPER
+  """Draws paths with a round pen.
+
+  Args:
+    paths: [path points, 2] each, in fractions of the image.
+    pen: the width of the line, in fractions of the image.
+    image_size: the width and height of the drawing in pixels.
+
+  Returns:
+    uint8 [image_size, image_size].
+  """
+  side = image_size * _OVERSAMPLING
   width = max(1, round(pen * side))
   paper = Image.new('L', (side, side))
   ink = ImageDraw.Draw(paper)

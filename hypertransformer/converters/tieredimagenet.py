@@ -1,16 +1,19 @@
-"""The files of the tieredImageNet release -> the flat layout of a dataset folder (spec: data.md
-sections 1 and 2).
+"""Converts the files of the tieredImageNet release into a dataset folder.
 
-Per split there are labels, {train,val,test}_labels.pkl (a dict, of Python 2), and images in the
-same order: either {split}_images.npz with an array `images`, or {split}_images_png.pkl, as
-released, with a list of PNG files. The label dicts that people hold have these keys:
-  `labels`: class numbers, one per image, often continued from split to split: what MetaOptNet's
-  copy has. `label_specific`: the same under the name of the release; read when there is no
-  `labels`. `label_general`, `label_specific_str`, `label_general_str`, and others: the superclass
-  of each image, and names. Not
-    used, as the classes of few-shot tasks are the specific ones.
-16.5 GB are written in one pass per split with little memory: the place of each image follows from
-the labels, so that each block of images is written to its places as it is read.
+See docs/spec/data.md, sections 1 and 2. For each split the release has labels,
+{train,val,test}_labels.pkl, and images in the same order. The labels are a dict that was pickled by
+Python 2. The images are either {split}_images.npz with an array `images`, or, as first released,
+{split}_images_png.pkl with a list of PNG files. The dicts that people have differ in their keys:
+
+- `labels` (in the copy of MetaOptNet): the class number of each image. The numbers often go on from
+  split to split.
+- `label_specific` (in the release): the same. It is read if there is no `labels`.
+- `label_general`, `label_specific_str`, `label_general_str` and others: the superclass of each
+  image, and names. They are not used, because the classes of few-shot tasks are the specific ones.
+
+The 16.5 GB are written with little memory, and each split is read only once. The labels tell which
+place each image gets in the output, so each block of images is written to its places as soon as it
+has been read.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from absl import logging
@@ -26,7 +29,7 @@ from absl import logging
 from hypertransformer.converters import packed_images, pickled_labels
 from hypertransformer.converters.packed_images import Packed
 from hypertransformer.errors import InputError
-from hypertransformer.files import sniff, writing
+from hypertransformer.files import npy, sniff, writing
 from hypertransformer.progress import Progress
 
 LABEL_KEYS = ('labels', 'label_specific')
@@ -34,7 +37,13 @@ LABEL_KEYS = ('labels', 'label_specific')
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """What a split of the release holds: its name in the files' names, classes, images."""
+  """What a split of the release holds.
+
+  Attributes:
+    name: its name in the names of the files, such as 'train'.
+    classes: the number of its classes.
+    images: the number of its images.
+  """
 
   name: str
   classes: int
@@ -43,7 +52,12 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-  """The splits in class order, and the pixels of an image, width and height."""
+  """What a complete release holds.
+
+  Attributes:
+    splits: the splits, in the order in which their classes are written.
+    side: the width and height of an image in pixels.
+  """
 
   splits: tuple[Split, ...]
   side: int
@@ -56,12 +70,19 @@ OFFICIAL = Release(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Plan:
-  """A split as found: its images, and the row of each in the output."""
+  """How a split that was found is to be written.
+
+  Attributes:
+    split: what the split should hold.
+    images: its images, in the order of the file.
+    rows: int64 [images of the split], the row of the output that each image gets.
+    sizes: int64 [classes of the split], the number of images of each class.
+  """
 
   split: Split
   images: Packed
-  rows: np.ndarray  # int64 [images]
-  sizes: np.ndarray  # int64 [classes]
+  rows: np.ndarray
+  sizes: np.ndarray
 
 
 def convert(
@@ -71,25 +92,28 @@ def convert(
   release: Release = OFFICIAL,
   overwrite: bool = False,
 ) -> str:
-  """Writes images.npy, uint8 [all images, side, side, 3] and class_sizes.npy, int64 [classes], into
-  a new folder.
+  """Converts a release into a new folder.
 
-  Classes are in the order of the splits and, within one, of their labels; images of a class in the
-  order of the file.
+  The folder gets images.npy, uint8 [all images, side, side, 3], and class_sizes.npy, int64
+  [classes]. Classes are in the order of the splits, those of a split in the order of their labels,
+  and the images of a class in the order of the file.
 
-  Args: folder: holds labels and images of each split, see above. output: the folder to make; it
-    takes this name when all is written. bgr: whether colours in the arrays `images` are in OpenCV's
-    order, blue first, as in the files people have; they are
-      written red first. False writes them as they are. A file of PNG images gives the same result
-      as the array that OpenCV makes of it, either way.
-    release: what to expect; the official one unless a test makes a small one.
-    overwrite: whether an existing dataset folder may be replaced.
+  Args:
+    folder: the folder with the labels and images of each split, as described above.
+    output: the folder to make; it gets this name when all is written.
+    bgr: whether the arrays `images` have the order of colours of OpenCV, blue first, as in the
+      files that people have. They are then written with red first; otherwise colours keep the order
+      in which they are. With either value, a file of PNG images gives the same result as the array
+      that OpenCV makes of it.
+    release: what to expect: the official release, unless a test makes a small one.
+    overwrite: whether the folder of an older dataset may be replaced.
 
   Returns:
-    Classes and images of each split in words, for a summary.
+    The number of classes and images of each split in words, for a summary.
 
-  Raises: InputError: a missing, broken, hostile or incomplete file (named), or no room; nothing is
-    written.
+  Raises:
+    InputError: a file is missing, broken, hostile or incomplete (the message names it), or the disk
+      has no room. Nothing is written then.
   """
   writing.check_folder(output, overwrite)
   sniff.require_folder(folder)
@@ -109,7 +133,14 @@ def convert(
 
 
 def _plan(folder: pathlib.Path, split: Split, first_row: int, side: int) -> _Plan:
-  """Reads the labels of a split and looks at its images."""
+  """Reads the labels of a split and opens its images.
+
+  Args:
+    folder: the folder of the release.
+    split: what the split should hold.
+    first_row: the row of the output where the split begins.
+    side: the width and height of an image in pixels.
+  """
   path = folder / f'{split.name}_labels.pkl'
   if not path.exists():
     raise InputError(
@@ -132,7 +163,7 @@ def _plan(folder: pathlib.Path, split: Split, first_row: int, side: int) -> _Pla
 
 
 def _labels(path: pathlib.Path) -> tuple[np.ndarray, int]:
-  """The class of each image, int64 [n], and the number of classes."""
+  """Reads the class number of each image, int64 [n], and the number of classes."""
   content = pickled_labels.read_dict(path, f'a dict with {LABEL_KEYS[0]!r}')
   for key in LABEL_KEYS:
     if key in content:
@@ -144,6 +175,7 @@ def _labels(path: pathlib.Path) -> tuple[np.ndarray, int]:
 
 
 def _open_images(folder: pathlib.Path, split: str, images: int, side: int) -> Packed:
+  """Opens the images of a split, in either form; there should be as many as `images`."""
   npz, png = folder / f'{split}_images.npz', folder / f'{split}_images_png.pkl'
   if npz.exists():
     return packed_images.open_npz(npz, images, side)
@@ -155,11 +187,10 @@ def _open_images(folder: pathlib.Path, split: str, images: int, side: int) -> Pa
 def _write(file: BinaryIO, plans: list[_Plan], shape: tuple[int, ...], bgr: bool) -> None:
   """Writes images.npy, each image to its row.
 
-  By seeking, not through a memory map: on a full disk a map would kill the process, and its pages
-  would count as the process's memory.
+  This is done by seeking and not through a memory map. A memory map would kill the process if the
+  disk became full, and what is written through it would count as memory of the process.
   """
-  header: dict[str, Any] = {'descr': '|u1', 'fortran_order': False, 'shape': shape}
-  np.lib.format.write_array_header_1_0(file, header)
+  file.write(npy.uint8_header(shape))
   begin = file.tell()
   file.truncate(begin + math.prod(shape))
   progress = Progress('tieredimagenet', shape[0], 'images')
@@ -179,6 +210,7 @@ def _write(file: BinaryIO, plans: list[_Plan], shape: tuple[int, ...], bgr: bool
 
 
 def _wrong_count(plan: _Plan, found: str) -> InputError:
+  """Makes the error about a split that has `found` images, more or fewer than labels."""
   return InputError(
     f'{plan.images.path} holds {found} images; expected {len(plan.rows)}, one for each label of '
     f'{plan.split.name}_labels.pkl'
@@ -186,16 +218,23 @@ def _wrong_count(plan: _Plan, found: str) -> InputError:
 
 
 def _red_first(images: np.ndarray) -> np.ndarray:
-  result = np.empty(
-    images.shape, np.uint8
-  )  # in C order, and faster than a copy of images[..., ::-1]
+  """Returns a copy of images [n, H, W, 3], in C order, with the order of their colours reversed."""
+  result = np.empty(images.shape, np.uint8)
+  # This is faster than a copy of images[..., ::-1].
   for channel in range(3):
     result[..., channel] = images[..., 2 - channel]
   return result
 
 
 def _scatter(file: BinaryIO, begin: int, rows: np.ndarray, images: np.ndarray) -> None:
-  """Writes images to rows of the array at `begin`, neighbours in one go."""
+  """Writes images to rows of a file; images whose rows follow each other are written together.
+
+  Args:
+    file: the file.
+    begin: the place of row 0 in the file.
+    rows: int64 [n], the row of each image.
+    images: uint8 [n, H, W, 3].
+  """
   breaks: np.ndarray = np.flatnonzero(np.diff(rows) != 1) + 1
   for run in np.split(np.arange(len(rows)), breaks):
     file.seek(begin + int(rows[run[0]]) * images[0].nbytes)

@@ -1,4 +1,8 @@
-"""A dataset's images by class, from `--data_numpy_dir`; memory-mapped where the layout allows."""
+"""The images of a dataset, to be had by class and number.
+
+`ClassArrays` holds all images of a dataset, in memory or in a file, and knows where each class
+begins. `ClassSet` is a choice of its classes, from which episodes are drawn.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +16,42 @@ import numpy as np
 from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
 
-# A memory-mapped array above this is read by system calls, see _File.
+# Memory-mapped arrays larger than this are read by system calls, see `_File`.
 LARGE_BYTES = 1 << 29
 
 
 class _File:
-  """Reads images from a file, so that none of it counts as the process's memory.
+  """Reads single images from a .npy file without a memory map.
 
-  Every page read through a memory map does, until the system runs short, and Linux may map 2 MB at
-  a touch: training on a file of many GB would look, and in a container be, that large within
-  seconds.
+  Whatever is read through a memory map counts as memory of the process until the system runs short,
+  and Linux may map 2 MB for a single access. Training on a file of many GB would thus look that
+  large within seconds, and in a container it would be stopped for it.
   """
 
   def __init__(self, path: str | os.PathLike[str], begin: int, shape: tuple[int, ...]) -> None:
-    """begin, shape: of the array uint8 [all images, H, W, C] in the file, in C order."""
+    """Opens the file and keeps it open as long as this object lives.
+
+    Args:
+      path: the file.
+      begin: the place of the first byte of the array in the file.
+      shape: the shape of the array, [all images, H, W, C]; it is uint8 and in C order.
+    """
     self._path, self._begin, self._shape = path, begin, shape
     self._descriptor = os.open(path, os.O_RDONLY)
     weakref.finalize(self, os.close, self._descriptor)
 
   def read(self, rows: np.ndarray) -> np.ndarray:
-    """uint8 [len(rows), H, W, C]. Raises IndexError for rows that are not there, InputError for a
-    cut file.
+    """Reads the images of the given rows.
+
+    Args:
+      rows: int64 [n], numbers of images in the whole array.
+
+    Returns:
+      The images, uint8 [n, H, W, C].
+
+    Raises:
+      IndexError: the array has no such row.
+      InputError: the file has become shorter since it was opened.
     """
     if rows.size and not 0 <= rows.min() <= rows.max() < self._shape[0]:
       raise IndexError(
@@ -46,10 +65,11 @@ class _File:
 
 
 def _file_of(images: np.ndarray) -> _File | None:
-  """Where to read images from in place of a memory map; None where the array itself does."""
+  """Returns the file behind a large memory map, to be read directly; None for any other array."""
   if images.nbytes <= LARGE_BYTES or not hasattr(os, 'preadv'):
     return None
-  # A copy is of the same type, but has no file; a part keeps the offset of the whole.
+  # A copy of a memory map has the same type but no file. A part of one says that its data begin
+  # where the whole begins, which the comparison of sizes below finds out.
   if not isinstance(images, np.memmap) or images.filename is None or not images.flags.c_contiguous:
     return None
   is_whole = os.path.getsize(images.filename) == images.offset + images.nbytes
@@ -58,12 +78,13 @@ def _file_of(images: np.ndarray) -> _File | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassArrays:
-  """Images of a dataset, class after class.
+  """All images of a dataset, and where each class has its own.
 
   Attributes:
     name: the dataset's name.
-    images: uint8 [all images, H, W, C], in memory or memory-mapped.
-    starts: int64 [classes], the row of the first image of each class.
+    images: uint8 [all images, H, W, C], in memory or memory-mapped. The images of a class lie side
+      by side.
+    starts: int64 [classes], the row in `images` of the first image of each class.
     sizes: int64 [classes], the number of images of each class.
   """
 
@@ -78,19 +99,27 @@ class ClassArrays:
 
   @property
   def num_classes(self) -> int:
+    """The number of classes of the dataset."""
     return len(self.sizes)
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
-    """(H, W, C)."""
+    """Height, width and channels of every image."""
     height, width, channels = self.images.shape[1:]
     return height, width, channels
 
   def rows(self, cls: int, samples: np.ndarray | Sequence[int]) -> np.ndarray:
-    """The rows of some samples (0 .. size - 1) of a class, int64 [len(samples)].
+    """Returns where images of a class are in `images`.
+
+    Args:
+      cls: the number of the class.
+      samples: [n], numbers of images in the class, from 0 to the size of the class - 1.
+
+    Returns:
+      int64 [n], the rows of these images.
 
     Raises:
-      IndexError: a sample that the class does not have.
+      IndexError: the class has no such image.
     """
     chosen = np.asarray(samples, np.int64)
     if chosen.size and not 0 <= chosen.min() <= chosen.max() < self.sizes[cls]:
@@ -101,19 +130,19 @@ class ClassArrays:
     return self.starts[cls] + chosen
 
   def gather(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
-    """Copies images by row: uint8 [len(rows), H, W, C]."""
+    """Returns a copy of the images of the given rows, [n], as uint8 [n, H, W, C]."""
     chosen = np.asarray(rows, np.int64)
     if self._file:
       return self._file.read(chosen)
-    return np.asarray(self.images)[chosen]  # asarray: indexing a memmap itself is slower
+    return np.asarray(self.images)[chosen]  # indexing np.memmap itself is slower
 
   def shuffled(self, seed: int) -> ClassArrays:
-    """The same images with classes permuted: new class i is class shuffled_classes(...)[i].
+    """Returns the dataset with its classes in the order of `specs.shuffled_classes`.
 
-    The permutation is that of the published runs (`labels.shuffled_classes`). No image is copied.
+    No image is copied.
 
     Args:
-      seed: of the permutation; 0 or less leaves the order as it is.
+      seed: the seed of the permutation; 0 or less leaves the order as it is.
     """
     if seed <= 0:
       return self
@@ -123,8 +152,11 @@ class ClassArrays:
 
 @dataclasses.dataclass(frozen=True)
 class ClassSet:
-  """The classes that episodes are drawn from. arrays: all images; classes: int64, numbers of the
-  classes in use.
+  """The classes of a dataset that episodes are drawn from.
+
+  Attributes:
+    arrays: the images of the whole dataset.
+    classes: int64 [n], the numbers of the classes in use.
   """
 
   arrays: ClassArrays
@@ -132,4 +164,5 @@ class ClassSet:
 
   @property
   def name(self) -> str:
+    """The dataset's name."""
     return self.arrays.name

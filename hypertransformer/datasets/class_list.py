@@ -1,6 +1,76 @@
-"""classes.csv beside a dataset: the name, the split and the number of images of each class."""
+"""The file classes.csv in a dataset's folder, which tells the name and the split of each class.
+
+`utils/cache_image_folder.py` writes it, for people and for `utils/inspect_data.py`, which reads it.
+Training does not need it. It is a table with the columns class (the number), split, name and images
+(how many there are), with one row for each class in the order of the numbers.
+"""
 
 from __future__ import annotations
 
-CLASS_LIST = 'classes.csv'
-CLASS_LIST_COLUMNS = ('class', 'split', 'name', 'images')
+import csv
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hypertransformer.errors import InputError
+
+FILE_NAME = 'classes.csv'
+_COLUMNS = ('class', 'split', 'name', 'images')
+
+
+class ClassEntry(NamedTuple):
+  """The split of a class, such as 'train', and the name of the class."""
+
+  split: str
+  name: str
+
+
+def write(
+  path: pathlib.Path, entries: Sequence[ClassEntry], sizes: Sequence[int] | np.ndarray
+) -> None:
+  """Writes the table.
+
+  Args:
+    path: the file to write.
+    entries: the split and the name of each class, in the order of the class numbers. Names of files
+      need not be text; bytes that are none are written as escapes.
+    sizes: the number of images of each class.
+  """
+  with open(path, 'w', encoding='utf-8', errors='backslashreplace', newline='') as file:
+    table = csv.writer(file)
+    table.writerow(_COLUMNS)
+    for number, (entry, size) in enumerate(zip(entries, sizes, strict=True)):
+      table.writerow([number, entry.split, entry.name, size])
+
+
+def read(path: pathlib.Path, sizes: np.ndarray) -> list[ClassEntry]:
+  """Reads the table and checks that it belongs to the dataset beside it.
+
+  Args:
+    path: the file to read.
+    sizes: int64 [classes], the number of images of each class of the dataset.
+
+  Returns:
+    The split and the name of each class, in the order of the class numbers.
+
+  Raises:
+    InputError: the file cannot be read, or it lists other classes or other numbers of images.
+  """
+  try:
+    with open(path, encoding='utf-8', newline='') as file:
+      rows = list(csv.reader(file, strict=True))
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise InputError(f'{path} cannot be read ({error}); make it again or remove it') from error
+  expected = [[str(number), str(size)] for number, size in enumerate(sizes.tolist())]
+  if (
+    rows[:1] != [list(_COLUMNS)]
+    or any(len(row) != len(_COLUMNS) for row in rows)
+    or [[row[0], row[3]] for row in rows[1:]] != expected
+  ):
+    raise InputError(
+      f'{path} does not list the {len(sizes)} classes and their images; make the dataset '
+      'again, or remove this file'
+    )
+  return [ClassEntry(split, name) for _, split, name, _ in rows[1:]]

@@ -1,4 +1,7 @@
-"""A picture of random classes: a row of samples for each, to look at a dataset."""
+"""Draws a contact sheet: a picture of random classes, each with a row of samples.
+
+It is for looking at a dataset (utils/inspect_data.py --contact_sheet).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from hypertransformer.datasets.arrays import ClassArrays
 from hypertransformer.errors import InputError
 from hypertransformer.files import writing
 
-_SMALLEST_CELL, _LARGEST_CELL = 56, 128
-_GAP = 2
-_NUMBER_WIDTH, _NAME_WIDTH = 44, 150  # of the column on the left, without and with names
-_GROUND, _INK = 72, 255  # levels of grey: black and white images both stand out
+# All lengths are in pixels of the sheet.
+_SMALLEST_CELL, _LARGEST_CELL = 56, 128  # the longer side of an image
+_GAP = 2  # between images
+_NUMBER_WIDTH, _NAME_WIDTH = 44, 150  # the width of the left column, without and with names
+_GROUND, _INK = 72, 255  # levels of grey, such that black and white images both stand out
 _LABEL_LETTERS = 24
 
 
@@ -28,16 +32,19 @@ def save(
   columns: int = 10,
   overwrite: bool = False,
 ) -> list[int]:
-  """Writes a PNG of random samples of random classes, in ascending order, and returns the classes.
+  """Writes a contact sheet as a PNG file.
 
   Args:
-    path: the .png file.
+    path: the .png file to write.
     arrays: the dataset.
-    seed: of the choice.
-    names: of all classes, to be written beside their numbers.
-    rows: classes to show, if there are as many.
-    columns: samples of each, if it has as many.
-    overwrite: replace an existing file.
+    seed: the seed of the choice of classes and samples, 0 or more.
+    names: the names of all classes, to be written beside their numbers; empty for none.
+    rows: how many classes to show; all of them if the dataset has fewer.
+    columns: how many samples of each class to show; all of them if it has fewer.
+    overwrite: whether an existing file may be replaced.
+
+  Returns:
+    The numbers of the classes shown, from top to bottom, ascending.
 
   Raises:
     InputError: the file exists or cannot be written, or the images have neither 1 nor 3 channels.
@@ -62,7 +69,14 @@ def check(path: pathlib.Path, overwrite: bool) -> None:
 def draw(
   arrays: ClassArrays, seed: int, names: Sequence[str], rows: int, columns: int
 ) -> tuple[Image.Image, list[int]]:
-  """The sheet, grey or RGB, and its classes from top to bottom."""
+  """Draws the sheet that `save` writes.
+
+  Returns:
+    The picture, grey or RGB as the images are, and the numbers of its classes from top to bottom.
+
+  Raises:
+    InputError: the images have neither 1 nor 3 channels.
+  """
   height, width, channels = arrays.image_shape
   if channels not in (1, 3):
     raise InputError(
@@ -89,7 +103,10 @@ def draw(
 
 
 def _cell(height: int, width: int) -> tuple[int, int]:
-  """Width and height of an image on the sheet: enlarged by a whole number, or reduced."""
+  """Returns the width and height that an image of `height` x `width` pixels gets on the sheet.
+
+  Small images are enlarged by a whole factor, large ones are reduced.
+  """
   longest = max(height, width)
   if longest < _SMALLEST_CELL:
     factor = -(-_SMALLEST_CELL // longest)
@@ -99,15 +116,21 @@ def _cell(height: int, width: int) -> tuple[int, int]:
 
 
 def _shown(image: np.ndarray, cell: tuple[int, int]) -> Image.Image:
-  """Enlarged pixels stay squares, so that one sees what the model gets."""
+  """Resizes an image, uint8 [H, W, C], to the size `cell`, (width, height).
+
+  When it is enlarged, each of its pixels becomes a plain rectangle, so that one sees exactly what
+  the model gets.
+  """
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   enlarged = cell[0] > picture.width
   return picture.resize(cell, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
 
 
 def _label(cls: int, names: Sequence[str]) -> str:
-  """The number of a class and the end of its name (its beginning is often common to many), in
-  letters of the font.
+  """Returns the text beside a row: the number of the class, and its name below.
+
+  Of a long name the end is kept, because many classes may share its beginning. Letters that the
+  font does not have become question marks.
   """
   name = names[cls] if names else ''
   if len(name) > _LABEL_LETTERS:

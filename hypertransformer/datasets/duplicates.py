@@ -1,4 +1,8 @@
-"""Images that are the same pixel for pixel, within a class, between classes and across splits."""
+"""Finds images that are equal pixel for pixel: in a class, between classes and across splits.
+
+`scan` reads a dataset once and gives a hash of each image; `find` counts the hashes that occur more
+than once. Two equal images are called twins here.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,13 @@ _MAX_EXAMPLES = 5
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-  """One pass over all pixels, classes in order.
+  """What one pass over all pixels of a dataset finds.
 
-  hashes: uint64 [images], equal for equal images; low, high: the range of values; blank: images of
-    a single value.
+  Attributes:
+    hashes: uint64 [all images], class after class; equal for equal images.
+    low: the smallest value of any pixel, 0..255.
+    high: the largest value of any pixel, 0..255.
+    blank: how many images have the same value everywhere.
   """
 
   hashes: np.ndarray
@@ -33,11 +40,16 @@ class Scan:
 
 @dataclasses.dataclass(frozen=True)
 class Duplicates:
-  """Counts of images that have a twin (an image of the same pixels). An image counts once in each.
+  """How many images of a dataset have a twin, that is, another image of the same pixels.
 
-  in_class: with a twin in the same class; between_classes: in another class of the same split;
-  across: {(split, other split): images of either with a twin in the other}.
-  examples: a few pairs of ((class, sample), (class, sample)), those across splits first.
+  An image with twins in several places is counted once under each of the three headings.
+
+  Attributes:
+    in_class: images that have a twin in their own class.
+    between_classes: images that have a twin in another class of their split.
+    across: for each pair (split, other split), the images of either that have a twin in the other.
+    examples: a few pairs of twins, each twin as (class, number in its class); pairs whose two
+      images are in different splits come first.
   """
 
   in_class: int
@@ -47,7 +59,7 @@ class Duplicates:
 
 
 def scan(arrays: ClassArrays) -> Scan:
-  """Reads all images once, in blocks."""
+  """Reads all images of a dataset once, in blocks of a few megabytes."""
   block = max(1, _BLOCK_BYTES // int(np.prod(arrays.image_shape)))
   total = int(arrays.sizes.sum())
   progress = Progress(arrays.name, total, 'images')
@@ -68,17 +80,20 @@ def scan(arrays: ClassArrays) -> Scan:
 
 
 def _blocks(arrays: ClassArrays, block: int) -> Iterator[np.ndarray]:
-  """The rows of all classes in order, up to `block` at a time."""
+  """Yields the row numbers of all images, class after class, at most `block` at a time."""
   for start, size in zip(arrays.starts.tolist(), arrays.sizes.tolist(), strict=True):
     for first in range(0, size, block):
       yield np.arange(start + first, start + min(first + block, size))
 
 
 def find(hashes: np.ndarray, sizes: np.ndarray, split_of: Sequence[str]) -> Duplicates:
-  """Counts twins.
+  """Counts the images that have a twin.
 
-  Args: hashes: [images], class after class. sizes: [classes], images of each class. split_of:
-    [classes], the split that each class is in; '' for none, which counts as a split of its own.
+  Args:
+    hashes: uint64 [all images], class after class, as `scan` gives them.
+    sizes: int64 [classes], the number of images of each class.
+    split_of: the name of the split of each class, [classes]. Classes with the name '' are in no
+      split; together they are treated as one more split.
   """
   class_of: np.ndarray = np.repeat(np.arange(len(sizes)), sizes)
   first = np.cumsum(sizes) - sizes
@@ -107,7 +122,7 @@ def find(hashes: np.ndarray, sizes: np.ndarray, split_of: Sequence[str]) -> Dupl
 
 
 def _groups(hashes: np.ndarray) -> Iterator[np.ndarray]:
-  """The rows of each hash that occurs more than once, ascending."""
+  """Yields, for each hash that occurs more than once, the rows that have it, in ascending order."""
   order = np.argsort(hashes, kind='stable')
   starts = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[:1]]))
   ends: np.ndarray = np.append(starts[1:], len(order))

@@ -1,4 +1,8 @@
-"""From a dataset's name in a flag to the classes that episodes are drawn from."""
+"""Opens the datasets of --data_numpy_dir by their names.
+
+`DataFolder` goes from the spec in a flag, such as 'omniglot:0-1149', to the classes that episodes
+are drawn from. `load`, `find` and `select` are its steps.
+"""
 
 from __future__ import annotations
 
@@ -8,46 +12,70 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from hypertransformer.datasets import arrays, layouts, specs, tfds
+from hypertransformer.datasets import layouts, specs, tfds
 from hypertransformer.datasets.arrays import ClassArrays, ClassSet
 from hypertransformer.datasets.specs import DatasetSpec
 from hypertransformer.errors import InputError
 
+# How many classes the complete known datasets have. Other numbers are allowed, because people keep
+# subsets, but there is a warning.
+KNOWN_CLASSES = {
+  'strokes': 1623,
+  'miniimagenet': 100,
+  'tieredimagenet': 608,
+  **{name: source.classes for name, source in tfds.SOURCES.items()},
+}
+_CONVERTERS = {
+  'omniglot': 'utils/cache_omniglot.py',
+  'strokes': 'utils/make_strokes.py',
+  'miniimagenet': 'utils/cache_miniimagenet.py',
+  'tieredimagenet': 'utils/cache_tieredimagenet.py',
+}
+
 
 class DataFolder:
-  """The datasets of --data_numpy_dir, each read once; classes are permuted by
-  --shuffle_labels_seed.
+  """The datasets of --data_numpy_dir, each of which is read at most once.
 
-  A name without a file there is read by tensorflow_datasets, if that is installed and knows it
-  (tfds_arrays).
+  A dataset that is not there is read by tensorflow_datasets, if that is installed and knows it (see
+  `tfds`).
   """
 
   def __init__(
     self, folder: str, shuffle_seed: int = 0, use_labels: int = 8, tfds_dir: str | None = None
   ) -> None:
-    """use_labels: how many classes a dataset without labels in its name has; tfds_dir: of
-    tensorflow_datasets.
+    """Keeps the settings; nothing is read yet.
+
+    Args:
+      folder: the folder of the datasets, --data_numpy_dir.
+      shuffle_seed: the seed by which the classes of every dataset are permuted first,
+        --shuffle_labels_seed; 0 leaves them in their order.
+      use_labels: how many classes are used of a dataset whose spec names none.
+      tfds_dir: the folder of tensorflow_datasets; None for its own default.
     """
     self._folder = folder
     self._shuffle_seed = shuffle_seed
     self._use_labels = use_labels
     self._tfds_dir = tfds_dir
-    self._loaded: dict[tuple[str, str], arrays.ClassArrays] = {}
+    self._loaded: dict[tuple[str, str], ClassArrays] = {}
 
   def open(self, dataset: str | DatasetSpec, split: str = tfds.DEFAULT_SPLIT) -> ClassSet:
-    """The classes of 'name' or 'name:0-9,20', or the same parsed.
+    """Opens a dataset and returns the classes that its spec names.
 
-    Args: dataset: what to open. split: whose images, where tensorflow_datasets has them in splits
-      (train, test); files have none.
+    Args:
+      dataset: the spec, as a text such as 'name' or 'name:0-9,20', or parsed.
+      split: the split of tensorflow_datasets whose images are used. Files have no splits; there it
+        has no effect, and a warning says so.
 
     Raises:
-      InputError: see arrays.load, arrays.select and tfds_arrays.read.
+      InputError: the spec is malformed, the dataset is not there or cannot be used, or it does not
+        have the classes.
     """
     spec = specs.parse_dataset(dataset) if isinstance(dataset, str) else dataset
     loaded = self._load(spec.name, split)
     return ClassSet(loaded, select(loaded, spec.classes, self._use_labels))
 
-  def _load(self, name: str, split: str) -> arrays.ClassArrays:
+  def _load(self, name: str, split: str) -> ClassArrays:
+    """Returns a dataset with its classes permuted, and reads it unless it has been read already."""
     downloaded = find(name, self._folder) is None and tfds.offers(name)
     used = tfds.split_of(name, split) if downloaded else ''
     if split not in (used, tfds.DEFAULT_SPLIT):
@@ -68,34 +96,18 @@ class DataFolder:
     return self._loaded[key]
 
 
-# Classes of the complete known datasets; fewer are allowed (people keep subsets) with a warning.
-KNOWN_CLASSES = {
-  'strokes': 1623,
-  'miniimagenet': 100,
-  'tieredimagenet': 608,
-  **{name: source.classes for name, source in tfds.SOURCES.items()},
-}
-_CONVERTERS = {
-  'omniglot': 'utils/cache_omniglot.py',
-  'strokes': 'utils/make_strokes.py',
-  'miniimagenet': 'utils/cache_miniimagenet.py',
-  'tieredimagenet': 'utils/cache_tieredimagenet.py',
-}
-
-
 def load(name: str, data_numpy_dir: str) -> ClassArrays:
-  """Reads a dataset from its file or folder (spec: data.md section 1).
+  """Reads a dataset from its file or folder (docs/spec/data.md, section 1).
 
-  Looked for are `NAME.npy`, [classes, samples, H, W, C] or [classes, samples, H, W]; then the
-  folder `NAME/` with `images.npy` [all images, H, W, C] and `class_sizes.npy` [classes]; or with
-  the original's object-array chunks `*.npy`, in the order of their names.
+  The file `NAME.npy` is looked for first, then the folder `NAME/`. What they may hold is described
+  in `layouts`. If both are there, the file is read, with a warning.
 
   Args:
     name: the dataset's name.
-    data_numpy_dir: the folder in which it is.
+    data_numpy_dir: the folder in which it is looked for.
 
   Raises:
-    InputError: no such folder or dataset, or a file that cannot be used.
+    InputError: there is no such folder or dataset, or a file of it cannot be used.
   """
   path = find(name, data_numpy_dir)
   if path is None:
@@ -108,8 +120,8 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
     raise InputError(f'dataset {name!r} is not there: {looked}; {_how_to_make(name)}')
   if path.is_file() and path.with_name(name).is_dir():
     logging.warning(
-      '%s and the folder %s are both there: the file is read, the folder is not; remove the one that is '
-      'out of date',
+      '%s and the folder %s are both there: the file is read, the folder is not; remove the one '
+      'that is out of date',
       path,
       path.with_name(name),
     )
@@ -119,8 +131,10 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
 
 
 def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
-  """The file or folder that `load` reads, if there is one. Raises InputError where `data_numpy_dir`
-  is no folder.
+  """Returns the file or folder that `load` reads; None if there is none.
+
+  Raises:
+    InputError: `data_numpy_dir` is given but is not a folder.
   """
   if not data_numpy_dir:
     return None
@@ -137,12 +151,13 @@ def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
 
 
 def of_images(name: str, flat: layouts.FlatImages) -> ClassArrays:
-  """Flat images, class after class, and the sizes of the classes."""
+  """Makes a dataset of images [all images, H, W, C] that are ordered by class, and class sizes."""
   images, sizes = flat
   return ClassArrays(name, images, np.cumsum(sizes) - sizes, sizes)
 
 
 def _how_to_make(name: str) -> str:
+  """Returns the advice of the error about a dataset that is missing."""
   ways = [f'make it with python {_CONVERTERS[name]}'] if name in _CONVERTERS else []
   if name in tfds.SOURCES:
     ways.append(
@@ -156,7 +171,7 @@ def _how_to_make(name: str) -> str:
 
 
 def _warn_if_unusual(name: str, num_classes: int) -> None:
-  """Logs when a known dataset has another number of classes than it should."""
+  """Logs a warning if a known dataset has another number of classes than the complete one."""
   expected = KNOWN_CLASSES.get(name, num_classes)
   if num_classes != expected:
     logging.warning(
@@ -165,15 +180,16 @@ def _warn_if_unusual(name: str, num_classes: int) -> None:
 
 
 def select(arrays: ClassArrays, classes: Sequence[int] | None, use_labels: int) -> np.ndarray:
-  """The class numbers to sample from, int64.
+  """Returns the numbers of the classes that episodes are drawn from, int64 [n].
 
   Args:
     arrays: the dataset.
-    classes: the classes to use; None for the first `use_labels`.
-    use_labels: how many to use when `classes` is None.
+    classes: the classes to use; None for the first `use_labels` ones.
+    use_labels: how many classes to use if `classes` is None.
 
   Raises:
-    InputError: a class that the dataset does not have, or fewer classes than asked for.
+    InputError: a class is asked for that the dataset does not have, or more classes than it has, or
+      none.
   """
   if classes is None:
     if not 1 <= use_labels <= arrays.num_classes:

@@ -1,8 +1,12 @@
-"""What a dataset holds and what it is good for, as text. Nothing is changed."""
+"""Tells what a dataset holds and what it is good for (utils/inspect_data.py).
+
+`inspect` reads the whole dataset once, and `lines` makes a report of what it found: classes and
+images, splits and the usual few-shot tasks that they have images for, and images that occur twice.
+Nothing on disk is changed.
+"""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -12,17 +16,24 @@ import numpy as np
 from hypertransformer.datasets import class_list, duplicates, specs
 from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.datasets.arrays import ClassArrays
+from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.datasets.duplicates import Duplicates, Scan
 from hypertransformer.errors import InputError
 from hypertransformer.files import npy
 
-# (way, shot) of the usual benchmarks.
-_TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
+# The usual benchmarks: (way, shot), that is, classes of a task and support images of each.
+_USUAL_TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-  """A dataset on disk: its files, their bytes, and the kind of numbers in them."""
+  """The files of a dataset.
+
+  Attributes:
+    paths: the file NAME.npy, or all .npy files of the folder NAME.
+    num_bytes: the size of all of them together.
+    dtype: the type of the numbers in them, such as 'uint8'.
+  """
 
   paths: tuple[pathlib.Path, ...]
   num_bytes: int
@@ -31,8 +42,15 @@ class Files:
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-  """splits: name -> class numbers, in the order of the labels; names: of all classes, empty where
-  unknown.
+  """What is known of a dataset when all of it has been read.
+
+  Attributes:
+    arrays: the images, with the classes permuted if that was asked for.
+    files: the files that they come from.
+    splits: for each split, the numbers of its classes in the order in which they were given.
+    names: the names of all classes; empty if they are not known.
+    scan: what one pass over the pixels found.
+    twins: how many images occur more than once.
   """
 
   arrays: ClassArrays
@@ -44,15 +62,21 @@ class Inspection:
 
 
 def inspect(name: str, data_numpy_dir: str, splits: str = '', shuffle_seed: int = 0) -> Inspection:
-  """Reads a whole dataset once.
+  """Reads a whole dataset once and says what it holds.
 
-  Args: name: the dataset's name. data_numpy_dir: the folder it is in. splits: as --eval_datasets,
-    'train=NAME:0-63,test=NAME:64-99'; empty for those of classes.csv in its folder (see
-      image_folder), else for the presets of its name, else for one of all classes.
-    shuffle_seed: --shuffle_labels_seed of training; splits are of the classes after it.
+  Args:
+    name: the dataset's name.
+    data_numpy_dir: the folder that has its file or folder.
+    splits: the splits to tell about, in the form of the flag --eval_datasets, such as
+      'train=NAME:0-63,test=NAME:64-99'. If it is empty, the splits are those of classes.csv in the
+      dataset's folder (see `class_list`); without that file, the presets of a known dataset; and
+      otherwise a single split 'all'.
+    shuffle_seed: the seed by which the classes are permuted first, as by --shuffle_labels_seed of
+      training; 0 leaves their order. `splits` are numbers of the permuted classes.
 
   Raises:
-    InputError: no such dataset, files that cannot be used, or splits that are not of its classes.
+    InputError: there is no such dataset, its files cannot be used, or a split has classes that the
+      dataset does not have.
   """
   if specs.parse_dataset(name).classes is not None:
     raise InputError(
@@ -60,15 +84,11 @@ def inspect(name: str, data_numpy_dir: str, splits: str = '', shuffle_seed: int 
     )
   loaded = folder_lib.load(name, data_numpy_dir)
   files = _files(name, pathlib.Path(data_numpy_dir).expanduser())
-  listed = _class_list(files, loaded)
-  chosen = _splits(name, splits, loaded.num_classes, [split for split, _ in listed])
-  names = [text for _, text in listed]
-  if shuffle_seed > 0:
-    names = (
-      [names[old] for old in specs.shuffled_classes(loaded.num_classes, shuffle_seed)]
-      if names
-      else []
-    )
+  listed = _listed_classes(files, loaded)
+  chosen = _splits(name, splits, loaded.num_classes, [entry.split for entry in listed])
+  names = [entry.name for entry in listed]
+  if names and shuffle_seed > 0:
+    names = [names[old] for old in specs.shuffled_classes(loaded.num_classes, shuffle_seed)]
   loaded = loaded.shuffled(shuffle_seed)
   scan = duplicates.scan(loaded)
   split_of = [''] * loaded.num_classes
@@ -81,7 +101,7 @@ def inspect(name: str, data_numpy_dir: str, splits: str = '', shuffle_seed: int 
 
 
 def _files(name: str, root: pathlib.Path) -> Files:
-  """The same files that arrays.load reads."""
+  """Returns the files that `folder.load` reads for a dataset that is there."""
   file, folder = root / f'{name}.npy', root / name
   paths = [file]
   if not file.is_file():
@@ -92,33 +112,32 @@ def _files(name: str, root: pathlib.Path) -> Files:
   return Files(tuple(paths), sum(path.stat().st_size for path in paths), dtype)
 
 
-def _class_list(files: Files, loaded: ClassArrays) -> list[tuple[str, str]]:
-  """(split, name) of each class from classes.csv beside images.npy; nothing if there is none."""
-  path = files.paths[0].with_name(class_list.CLASS_LIST)
+def _listed_classes(files: Files, loaded: ClassArrays) -> list[ClassEntry]:
+  """Reads classes.csv beside images.npy; returns an empty list if there is no such file."""
+  path = files.paths[0].with_name(class_list.FILE_NAME)
   if files.paths[0].name not in ('images.npy', 'class_sizes.npy') or not path.exists():
     return []
-  try:
-    with open(path, encoding='utf-8', newline='') as file:
-      rows = list(csv.reader(file, strict=True))
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
-    raise InputError(f'{path} cannot be read ({error}); make it again or remove it') from error
-  expected = [[str(number), str(size)] for number, size in enumerate(loaded.sizes.tolist())]
-  if (
-    rows[:1] != [list(class_list.CLASS_LIST_COLUMNS)]
-    or any(len(row) != 4 for row in rows)
-    or [[row[0], row[3]] for row in rows[1:]] != expected
-  ):
-    raise InputError(
-      f'{path} does not list the {loaded.num_classes} classes and their images; make the dataset '
-      'again, or remove this file'
-    )
-  return [(row[1], row[2]) for row in rows[1:]]
+  return class_list.read(path, loaded.sizes)
 
 
 def _splits(
   name: str, text: str, num_classes: int, listed: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
-  """Split -> classes."""
+  """Decides what the splits of a dataset are.
+
+  Args:
+    name: the dataset's name.
+    text: the splits that were asked for, as in `inspect`; '' for none.
+    num_classes: the number of classes of the dataset.
+    listed: the split of each class by classes.csv; empty without that file.
+
+  Returns:
+    The class numbers of each split.
+
+  Raises:
+    InputError: a split is of another dataset or has a class that is not there, or a class is in two
+      splits.
+  """
   if text:
     parsed = specs.parse_eval_datasets(text)
     for split, spec in parsed:
@@ -141,6 +160,7 @@ def _splits(
 
 
 def _check_splits(name: str, splits: dict[str, tuple[int, ...]], num_classes: int) -> None:
+  """Raises InputError unless all classes of the splits exist and none is in two of them."""
   seen: dict[int, str] = {}
   for split, classes in splits.items():
     for cls in classes:
@@ -157,7 +177,7 @@ def _check_splits(name: str, splits: dict[str, tuple[int, ...]], num_classes: in
 
 
 def lines(found: Inspection) -> Iterator[str]:
-  """The report, line by line."""
+  """Yields the lines of the report."""
   sizes = found.arrays.sizes
   many = '' if len(found.files.paths) == 1 else f' ({len(found.files.paths)} files)'
   yield f'dataset:    {found.arrays.name}, {found.files.paths[0].parent}'
@@ -175,40 +195,45 @@ def lines(found: Inspection) -> Iterator[str]:
 
 
 def _odd_values(scan: Scan) -> str:
+  """Returns what is suspicious about the values of the pixels; '' if nothing is."""
   odd = f'; {scan.blank} images of a single value' if scan.blank else ''
   return odd + ('; looks like 0..1, expected 0..255' if scan.high == 1 else '')
 
 
 def _split_lines(found: Inspection, split: str, classes: tuple[int, ...]) -> Iterator[str]:
-  """A split's labels as flags take them, and the episodes that it has classes and images for."""
+  """Yields the classes of a split as flags take them, and the usual tasks that they suffice for."""
   smallest = int(found.arrays.sizes[list(classes)].min())
   spec = specs.DatasetSpec(found.arrays.name, classes)
   yield f'split:      {split}={spec}: {len(classes)} classes of at least {smallest} images'
   fits = [
     f'{way}-way {shot}-shot + {smallest - shot}'
-    for way, shot in _TASKS
+    for way, shot in _USUAL_TASKS
     if way <= len(classes) and shot < smallest
   ]
   if fits:
     yield f'            fits {", ".join(fits)} query images a class (the most without overlap)'
   else:
     yield (
-      f'            fits none of the usual tasks: up to {len(classes)}-way, up to {smallest} support and query '
-      'images a class together'
+      f'            fits none of the usual tasks: up to {len(classes)}-way, up to {smallest} '
+      'support and query images a class together'
     )
 
 
 def _duplicate_lines(found: Inspection) -> Iterator[str]:
+  """Yields how many images have a twin, and a few examples."""
   counts = found.twins
   if not counts.examples:
     yield 'duplicates: none'
     return
   yield (
-    f'duplicates: {counts.in_class} images have a twin in their class, {counts.between_classes} in another class '
-    'of their split'
+    f'duplicates: {counts.in_class} images have a twin in their class, '
+    f'{counts.between_classes} in another class of their split'
   )
   for (one, other), number in counts.across.items():
-    yield f'            {number} images of {one or "no split"} and {other or "no split"} have a twin in the other'
+    yield (
+      f'            {number} images of {one or "no split"} and {other or "no split"} have a twin '
+      'in the other'
+    )
   for pair in counts.examples:
     yield '            such as ' + ' = '.join(
       f'{_called(found, cls)}, image {sample}' for cls, sample in pair
@@ -216,4 +241,5 @@ def _duplicate_lines(found: Inspection) -> Iterator[str]:
 
 
 def _called(found: Inspection, cls: int) -> str:
+  """Returns the number of a class, with its name if that is known."""
   return f'class {cls} ({found.names[cls]})' if found.names else f'class {cls}'

@@ -1,4 +1,8 @@
-"""The layouts of a dataset on disk, read as flat images and class sizes (spec: data.md 1)."""
+"""Reads the layouts that a dataset can have on disk (docs/spec/data.md, section 1).
+
+Whatever the layout, the result is the same: all images in one array, class after class, and the
+number of images of each class.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,23 @@ from absl import logging
 from hypertransformer.errors import InputError
 from hypertransformer.files import npy, safe_pickle, sniff
 
-# Flat images uint8 [all images, H, W, C], class after class, and how many each class has.
+# All images, uint8 [all images, H, W, C], class after class; and the number of images of each
+# class, int64 [classes].
 FlatImages = tuple[np.ndarray, np.ndarray]
 
 _DTYPES = 'uint8 0..255, bool, or float 0..255'
-# Floats are checked and converted this many bytes at a time, to stay far below their whole size.
+# Arrays of floats are checked and converted this many bytes at a time, because a second array of
+# their size might not fit into memory.
 _BLOCK_BYTES = 1 << 26
 
 
 def read_file(path: pathlib.Path) -> FlatImages:
-  """NAME.npy: [classes, samples, H, W, C] or [classes, samples, H, W]; uint8 stays memory-mapped.
+  """Reads NAME.npy, an array [classes, samples, H, W, C] or [classes, samples, H, W].
+
+  An array of uint8 stays memory-mapped; one of bool or float is converted in memory.
 
   Raises:
-    InputError: not such an array: what was found and what is expected.
+    InputError: the file does not hold such an array; the message says what was found.
   """
   array = npy.map_array(path)
   if array.ndim not in (4, 5):
@@ -43,16 +51,19 @@ def read_file(path: pathlib.Path) -> FlatImages:
       )
     images = images[..., np.newaxis]
   classes, samples = images.shape[:2]
-  # A view for the usual C order; an array in Fortran order is copied here.
+  # For an array in C order, the usual one, this is a view; one in Fortran order is copied.
   flat = images.reshape(classes * samples, *images.shape[2:])
   return flat, np.full(classes, samples, np.int64)
 
 
 def read_folder(folder: pathlib.Path) -> FlatImages:
-  """NAME/: images.npy and class_sizes.npy, or else the object-array chunks of the original.
+  """Reads the folder NAME/, in this project's form or in the original's.
+
+  This project's form is a pair of files, images.npy and class_sizes.npy. The original's is a number
+  of chunks *.npy, each a pickled list of arrays.
 
   Raises:
-    InputError: neither is there, or a file of it is broken (named).
+    InputError: the folder has neither form, or one of its files is broken; the message names it.
   """
   images, sizes = folder / 'images.npy', folder / 'class_sizes.npy'
   if images.exists() and sizes.exists():
@@ -66,7 +77,7 @@ def read_folder(folder: pathlib.Path) -> FlatImages:
 
 
 def _read_flat(images_path: pathlib.Path, sizes_path: pathlib.Path) -> FlatImages:
-  """Our own layout, memory-mapped."""
+  """Reads this project's form of a folder; the images stay memory-mapped."""
   images = npy.map_array(images_path)
   sizes = np.array(npy.map_array(sizes_path))
   if images.ndim != 4 or images.dtype != np.uint8:
@@ -89,7 +100,7 @@ def _read_flat(images_path: pathlib.Path, sizes_path: pathlib.Path) -> FlatImage
 
 
 def _read_chunks(folder: pathlib.Path) -> FlatImages:
-  """The original's layout: pickled lists of per-class arrays; all of it goes into memory."""
+  """Reads the original's form of a folder; all images go into memory."""
   paths = sorted(path for path in folder.glob('*.npy') if not path.name.startswith('.'))
   if not paths:
     raise InputError(
@@ -110,11 +121,11 @@ def _read_chunks(folder: pathlib.Path) -> FlatImages:
 
 
 def _chunk_classes(path: pathlib.Path) -> Iterator[np.ndarray]:
-  """The classes of one chunk, each uint8 [samples, H, W, C]."""
+  """Yields the images of each class of one chunk, uint8 [samples, H, W, C]."""
   sniff.refuse_page_or_empty(path, 'a NumPy .npy file')
   with open(path, 'rb') as file:
     is_pickled = npy.read_header(file, path).dtype.hasobject
-  # np.save of a list whose classes are all of one size gives a plain array, not an object one.
+  # If all classes of a list have the same size, np.save stores it as a plain array of numbers.
   classes = safe_pickle.load_object_array(path) if is_pickled else npy.map_array(path)
   if classes.ndim == 0 and isinstance(classes.item(), list | tuple):
     classes = classes.item()
@@ -128,12 +139,21 @@ def _chunk_classes(path: pathlib.Path) -> Iterator[np.ndarray]:
 
 
 def _class_images(images: object, what: str) -> np.ndarray:
-  """One class of a chunk as uint8 [samples, H, W, C]; `what` names it in errors."""
-  if isinstance(images, np.ndarray) and images.dtype.hasobject:  # of single images
+  """Returns one class of a chunk as uint8 [samples, H, W, C].
+
+  Args:
+    images: what the chunk holds for the class: an array of images, or a list of single images.
+    what: the name of the class in errors.
+
+  Raises:
+    InputError: `images` is something else.
+  """
+  if isinstance(images, np.ndarray) and images.dtype.hasobject:  # an array of single images
     images = images.ravel().tolist()
   if not isinstance(images, np.ndarray) and not _is_list_of_arrays(images):
     raise InputError(
-      f'{what} is a {type(images).__name__}; expected an array [samples, H, W, C], or a list of images'
+      f'{what} is a {type(images).__name__}; expected an array [samples, H, W, C], or a list of '
+      'images'
     )
   try:
     array = np.asarray(images)
@@ -149,15 +169,19 @@ def _class_images(images: object, what: str) -> np.ndarray:
 
 
 def _is_list_of_arrays(images: object) -> bool:
-  # Of other things, such as a long string among many short ones, NumPy could make an array that
-  # fills the memory.
+  # NumPy also makes arrays of lists of other things, and these can fill the memory: with one long
+  # string among many short ones, every element gets the room of the long one.
   return isinstance(images, list | tuple) and all(
     isinstance(image, np.ndarray) and not image.dtype.hasobject for image in images
   )
 
 
 def _concatenate(arrays: list[np.ndarray]) -> FlatImages:
-  """Joins and empties `arrays`: each is freed once copied, so nothing is in memory twice."""
+  """Joins the arrays of all classes, uint8 [samples, H, W, C] each.
+
+  The list `arrays` is emptied meanwhile. Each array is freed as soon as it is copied, so that few
+  images are in memory twice.
+  """
   sizes = np.array([len(images) for images in arrays], np.int64)
   flat = np.empty((int(sizes.sum()), *arrays[0].shape[1:]), np.uint8)
   arrays.reverse()
@@ -170,14 +194,18 @@ def _concatenate(arrays: list[np.ndarray]) -> FlatImages:
 
 
 def to_uint8(array: np.ndarray, what: str) -> np.ndarray:
-  """Pixels as uint8: itself if it is so already, bool as 0 and 255, float 0..255 rounded.
+  """Converts pixels to uint8.
+
+  An array of uint8 is returned as it is. Of bools, False becomes 0 and True 255. Floats are on the
+  scale 0..255 and are rounded.
 
   Args:
-    array: at least one pixel, any shape.
-    what: its name in errors.
+    array: the pixels, in any shape that is not empty.
+    what: the name of the array in errors.
 
   Raises:
-    InputError: another dtype, or floats that are not finite or outside 0..255, or only within 0..1.
+    InputError: the array has another dtype, or it holds floats that are not finite, outside 0..255,
+      or all at most 1, as on a scale of 0..1.
   """
   if array.dtype == np.uint8:
     return array
@@ -200,7 +228,7 @@ def to_uint8(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def _float_range(array: np.ndarray, what: str) -> tuple[float, float]:
-  """The smallest and the largest value; InputError when one is not finite."""
+  """Returns the smallest and the largest value; raises InputError unless all are finite."""
   low, high = float('inf'), float('-inf')
   for part in _blocks(array):
     if not np.isfinite(part).all():
@@ -210,7 +238,13 @@ def _float_range(array: np.ndarray, what: str) -> tuple[float, float]:
 
 
 def _blocks(array: np.ndarray, itemsize: int = 0) -> Iterator[np.ndarray]:
-  """Views along the first axis of up to _BLOCK_BYTES (`itemsize` in place of the array's own)."""
+  """Yields parts of an array along its first axis, of _BLOCK_BYTES at most where that is possible.
+
+  Args:
+    array: the array to cut; the parts are views of it.
+    itemsize: bytes that one element is counted as; 0 for those that it has. Two arrays of one shape
+      are cut alike if both are counted with the same.
+  """
   entry_bytes = array[0].size * (itemsize or array.dtype.itemsize)
   step = max(1, _BLOCK_BYTES // entry_bytes)
   for start in range(0, len(array), step):

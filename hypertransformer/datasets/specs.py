@@ -1,4 +1,8 @@
-"""Which classes of which dataset: `omniglot:0-1149`, presets, label shuffling (spec: data.md 1)."""
+"""Reads dataset specs such as `omniglot:0-1149`, and permutes classes.
+
+A spec names a dataset and the classes of it that are used. The presets are the usual specs of the
+known datasets. See docs/spec/data.md, section 1.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,12 @@ import re
 from hypertransformer.errors import InputError
 
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*')
-_LABELS = re.compile(r'([0-9]{1,7})(?:-([0-9]{1,7}))?')
-_ONLY_LABELS = re.compile(r'[0-9-]+')
+_CLASS_RANGE = re.compile(r'([0-9]{1,7})(?:-([0-9]{1,7}))?')
+_MORE_CLASSES = re.compile(r'[0-9-]+')
 _EXAMPLES = 'such as omniglot, omniglot:0-1149 or name:0-9,20,30-39'
 
 _OMNIGLOT = {'train': range(1150), 'val': range(1150, 1200), 'test': range(1200, 1623)}
-# Dataset -> preset -> classes; the splits of the published runs.
+# For each dataset, the classes of each of its presets. These are the splits of the published runs.
 PRESETS = {
   'omniglot': _OMNIGLOT,
   'strokes': _OMNIGLOT,
@@ -26,36 +30,39 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-  """A dataset and the classes to use of it.
+  """A dataset and the classes of it that are used.
 
   Attributes:
-    name: the dataset's file or folder name, without .npy.
-    classes: class numbers, in the order given; None when the text names no classes.
+    name: the dataset's name, which is that of its file (without .npy) or folder.
+    classes: the class numbers in the order given; None if the spec names no classes.
   """
 
   name: str
   classes: tuple[int, ...] | None = None
 
   def __str__(self) -> str:
-    """The text that `parse_dataset` reads: name:0-9,20."""
+    """Returns the spec as `parse_dataset` reads it, such as 'name:0-9,20'."""
     if self.classes is None:
       return self.name
     runs: list[list[int]] = []
-    for label in self.classes:
-      if runs and label == runs[-1][-1] + 1:
-        runs[-1][1:] = [label]
+    for cls in self.classes:
+      if runs and cls == runs[-1][-1] + 1:
+        runs[-1][1:] = [cls]
       else:
-        runs.append([label])
+        runs.append([cls])
     return f'{self.name}:' + ','.join('-'.join(map(str, run)) for run in runs)
 
 
 def parse_dataset(text: str) -> DatasetSpec:
-  """Reads `NAME` or `NAME:LABELS`, where LABELS are numbers and ranges (both ends included).
+  """Reads a spec, `NAME` or `NAME:CLASSES`.
+
+  CLASSES are class numbers and ranges of them, such as `0-9,20,30-39`. Both ends of a range belong
+  to it.
 
   Raises:
-    InputError: malformed text, a reversed range, or a label given twice.
+    InputError: the text has another form, a range is reversed, or a class is given twice.
   """
-  name, colon, labels = text.strip().partition(':')
+  name, colon, numbers = text.strip().partition(':')
   if not _NAME.fullmatch(name):
     raise InputError(
       f'dataset {text!r}: {name!r} is not a dataset name; expected letters, '
@@ -63,16 +70,21 @@ def parse_dataset(text: str) -> DatasetSpec:
     )
   if not colon:
     return DatasetSpec(name)
-  classes = [label for piece in labels.split(',') for label in _parse_labels(piece.strip(), text)]
-  repeated = [label for label, count in collections.Counter(classes).items() if count > 1]
+  classes = [cls for piece in numbers.split(',') for cls in _parse_classes(piece.strip(), text)]
+  repeated = [cls for cls, count in collections.Counter(classes).items() if count > 1]
   if repeated:
     raise InputError(f'dataset {text!r}: label {repeated[0]} is given twice; give each label once')
   return DatasetSpec(name, tuple(classes))
 
 
-def _parse_labels(piece: str, text: str) -> range:
-  """Reads `7` or `3-9`; `text` is the whole for the error message."""
-  match = _LABELS.fullmatch(piece)
+def _parse_classes(piece: str, text: str) -> range:
+  """Reads a class number such as `7` or a range such as `3-9`.
+
+  Args:
+    piece: the text to read.
+    text: the whole spec, for errors.
+  """
+  match = _CLASS_RANGE.fullmatch(piece)
   if not match:
     raise InputError(
       f'dataset {text!r}: {piece!r} is not a label or a range of labels; expected '
@@ -86,17 +98,21 @@ def _parse_labels(piece: str, text: str) -> range:
 
 
 def parse_eval_datasets(text: str) -> list[tuple[str, DatasetSpec]]:
-  """Reads what to evaluate: comma-separated entries, which may themselves have commas in labels.
+  """Reads the flag --eval_datasets: which datasets are evaluated, and under which names.
 
-  An entry is `preset=name:labels`; or `name:labels`, whose preset is that text; or the bare name
-  of a dataset in PRESETS, which stands for its presets train, val and test.
+  The text is a list of entries with commas between them. The class numbers of an entry may have
+  commas too. There are three forms of entry:
+
+    PRESET=NAME:CLASSES  has its results kept under the name PRESET;
+    NAME:CLASSES         is its own preset name;
+    NAME                 stands for the presets train, val and test of a dataset in PRESETS.
 
   Returns:
-    (preset name, dataset) in the order given.
+    The name of each preset and its spec, in the order given.
 
   Raises:
-    InputError: nothing given, a malformed entry, a bare name without presets, or a preset name
-      given twice.
+    InputError: nothing is given, an entry has another form, a dataset has no presets, or two
+      presets have the same name.
   """
   found: list[tuple[str, DatasetSpec]] = []
   for entry in _entries(text):
@@ -112,10 +128,13 @@ def parse_eval_datasets(text: str) -> list[tuple[str, DatasetSpec]]:
 
 
 def _entries(text: str) -> list[str]:
-  """Cuts at commas, except where labels go on: 'a=x:0-9,20,b=y:1' -> ['a=x:0-9,20', 'b=y:1']."""
+  """Cuts a text into entries, at the commas that do not merely go on with the class numbers.
+
+  For example 'a=x:0-9,20,b=y:1' gives ['a=x:0-9,20', 'b=y:1'].
+  """
   entries: list[str] = []
   for piece in text.split(','):
-    if entries and _ONLY_LABELS.fullmatch(piece.strip()):
+    if entries and _MORE_CLASSES.fullmatch(piece.strip()):
       entries[-1] += f',{piece.strip()}'
     else:
       entries.append(piece.strip())
@@ -123,7 +142,7 @@ def _entries(text: str) -> list[str]:
 
 
 def _parse_entry(entry: str) -> list[tuple[str, DatasetSpec]]:
-  """One entry; a bare known name gives its presets."""
+  """Reads one entry; a known name alone gives all of its presets."""
   preset, equals, dataset = entry.rpartition('=')
   if equals and not preset:
     raise InputError(f'datasets: {entry!r} has no preset name; expected preset=name:labels')
@@ -145,9 +164,17 @@ def _parse_entry(entry: str) -> list[tuple[str, DatasetSpec]]:
 
 
 def shuffled_classes(num_classes: int, seed: int) -> list[int]:
-  """The published runs' permutation of classes: new class i holds the data of entry i.
+  """Returns the permutation of classes that the published runs use.
 
-  The same as `random.seed(seed); random.shuffle(...)`, without touching Python's global generator.
+  It is that of `random.seed(seed); random.shuffle(...)`, but Python's global generator is left
+  alone.
+
+  Args:
+    num_classes: the number of classes of the dataset.
+    seed: the seed of the permutation, --shuffle_labels_seed.
+
+  Returns:
+    For each new class number, the old number of the class that gets it.
   """
   classes = list(range(num_classes))
   random.Random(seed).shuffle(classes)

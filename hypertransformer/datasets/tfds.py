@@ -1,9 +1,9 @@
-"""Datasets of tensorflow_datasets, for names that have no file in --data_numpy_dir (spec: data.md
-section 1).
+"""Reads known datasets by the package tensorflow_datasets (docs/spec/data.md, section 1).
 
-The package is an extra (`pip install .[tfds]`), imported only when such a dataset is read. It
-downloads what is not yet in its folder. All images go into memory: at most 0.6 GB, twice that while
-they are put in order (emnist).
+This is what is done when --data_numpy_dir has no file of a dataset that the package knows. The
+package is an extra (`pip install .[tfds]`) and is imported only when such a dataset is read. It
+downloads what is not yet in its own folder. All images go into memory. The largest dataset, emnist,
+takes 0.6 GB, and twice that while its images are put in order.
 """
 
 from __future__ import annotations
@@ -33,12 +33,17 @@ Example = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-  """A dataset there.
+  """How a dataset of this project is read by tensorflow_datasets.
 
-  name: in tensorflow_datasets; classes: how many there are; images: the pixels of a batch as we
-  keep them, uint8 [n, H, W, C]; key: of a batch and the number of its split (0, 1, ... of
-  train+test) to int64 [n], ascending in the order of the classes; split: the one to read whatever
-  is asked for, or none.
+  Attributes:
+    name: the name of the dataset in tensorflow_datasets.
+    classes: the number of its classes.
+    images: turns the images of a batch into the pixels that this project keeps, uint8 [n, H, W, C].
+    key: gives each image of a batch a number, int64 [n]. Images of one class have the same number,
+      and the classes are put in the ascending order of these numbers. Its second argument is the
+      place of the batch's split among those that are read: 0 for train and 1 for test of
+      'train+test'.
+    split: the split that is read whatever split is asked for; '' to read the one asked for.
   """
 
   name: str
@@ -49,12 +54,12 @@ class _Source:
 
 
 def _upright(images: np.ndarray) -> np.ndarray:
-  """EMNIST's files hold columns as rows."""
+  """Swaps rows and columns, because the files of EMNIST hold its images that way round."""
   return images.transpose(0, 2, 1, 3)
 
 
 def _bright_ink(images: np.ndarray) -> np.ndarray:
-  """As utils/cache_omniglot.py makes drawings: grey, smaller, and ink bright."""
+  """Makes drawings as utils/cache_omniglot.py does: grey, reduced to 28 x 28, and ink bright."""
   size = (_OMNIGLOT_SIDE, _OMNIGLOT_SIDE)
   drawings = [
     Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
@@ -64,14 +69,16 @@ def _bright_ink(images: np.ndarray) -> np.ndarray:
 
 
 def _order_of_characters(batch: Example, part: int) -> np.ndarray:
-  # Not the label: the release numbers its characters in an order of its own, and omniglot.npy is
-  # sorted by name.
+  """Numbers characters in the order of omniglot.npy: by split, alphabet and place in the alphabet.
+
+  The label of the package does not serve, because it follows another order.
+  """
   return (part << 32) + batch['alphabet'] * 1000 + batch['alphabet_char_id']
 
 
 SOURCES = {
-  # Every character is in one split only, so classes 0-1622 need both, one after the other as in
-  # omniglot.npy.
+  # Each character is in only one of the two splits, so the classes 0-1622 need both, one after the
+  # other as in omniglot.npy.
   'omniglot': _Source('omniglot', 1623, _bright_ink, _order_of_characters, 'train+test'),
   'emnist': _Source('emnist/byclass', 62, _upright),
   'fashion_mnist': _Source('fashion_mnist', 10),
@@ -80,29 +87,33 @@ SOURCES = {
 
 
 def offers(name: str) -> bool:
-  """Whether a dataset can be had here: known, and the package installed."""
+  """Whether `read` knows a dataset and tensorflow_datasets is installed."""
   return name in SOURCES and importlib.util.find_spec(_PACKAGE) is not None
 
 
 def split_of(name: str, split: str) -> str:
-  """The split that is read when `split` is asked for: Omniglot's classes need both."""
+  """Returns the split that is read when `split` is asked for; omniglot is always read whole."""
   return SOURCES[name].split or split
 
 
 def read(name: str, data_dir: str | None = None, split: str = DEFAULT_SPLIT) -> FlatImages:
-  """Reads (at first downloads) a dataset; the order of classes is that of its labels, for omniglot
-  of omniglot.npy.
+  """Reads a dataset into memory; the first time, tensorflow_datasets downloads it.
 
-  The order of the images in a class is that in which tensorflow_datasets keeps them: always the
-  same.
+  Classes are in the order of their labels there, those of omniglot in the order of omniglot.npy.
+  The images of a class keep the order in which tensorflow_datasets holds them, which never changes.
 
   Args:
-    name: one that `offers` says yes to.
-    data_dir: where tensorflow_datasets keeps its data; None for its own default.
-    split: one of its splits, see split_of.
+    name: the dataset's name, one for which `offers` is true.
+    data_dir: the folder in which tensorflow_datasets keeps its data; None for its own default.
+    split: the split to read, such as 'train', 'test' or 'train+test'; see `split_of`.
+
+  Returns:
+    The images, uint8 [all images, H, W, C], class after class, and the number of images of each
+    class, int64 [classes].
 
   Raises:
-    InputError: it cannot be had (why), has no such split, or the split has not all classes.
+    InputError: the dataset cannot be downloaded or read, it has no such split, or the split lacks
+      some of the classes.
   """
   source = SOURCES[name]
   images: list[np.ndarray] = []
@@ -121,8 +132,13 @@ def read(name: str, data_dir: str | None = None, split: str = DEFAULT_SPLIT) -> 
 
 
 def _sorted(batches: list[np.ndarray], classes: np.ndarray) -> np.ndarray:
-  """The images of all batches, class after class; empties `batches`, so that each is freed once
-  copied.
+  """Copies the images of all batches into one array, class after class.
+
+  The list `batches` is emptied meanwhile, so that each batch is freed as soon as it is copied.
+
+  Args:
+    batches: images, uint8 [n, H, W, C] each.
+    classes: the class of each image, [all images], over all batches.
   """
   rows = np.empty_like(classes)
   rows[np.argsort(classes, kind='stable')] = np.arange(len(classes))
@@ -137,13 +153,15 @@ def _sorted(batches: list[np.ndarray], classes: np.ndarray) -> np.ndarray:
 
 
 def _batches(source: _Source, data_dir: str | None, split: str) -> Iterator[Example]:
-  """The examples of a split in an order that never changes; at least one."""
+  """Yields the examples of a split in batches, in an order that never changes.
+
+  There is at least one batch.
+  """
   import tensorflow.compat.v1 as tf  # slow, and only needed here
 
   try:
-    with (
-      tf.Graph().as_default()
-    ):  # of its own, and without eager execution, whether that is on or off around it
+    # In a graph of its own this works alike whether eager execution is on or off outside.
+    with tf.Graph().as_default():
       tfds, builder = _prepared(source.name, data_dir)
       dataset = builder.as_dataset(
         split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False)
@@ -156,9 +174,7 @@ def _batches(source: _Source, data_dir: str | None, split: str) -> Iterator[Exam
         progress.update(done)
   except InputError:
     raise
-  except (
-    Exception
-  ) as error:  # downloads, archives and checksums fail with exceptions of many packages
+  except Exception as error:  # downloads and archives fail with exceptions of many packages
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:_MAX_REASON]
     raise InputError(
       f'{_PACKAGE} cannot give {source.name}, split {split!r} ({reason}); correct --data_dir or '
@@ -168,8 +184,8 @@ def _batches(source: _Source, data_dir: str | None, split: str) -> Iterator[Exam
 
 
 def _prepared(name: str, data_dir: str | None) -> tuple[Any, Any]:
-  """The package, and the builder of a dataset that is on disk."""
-  import tensorflow_datasets as tfds  # an extra
+  """Returns the package tensorflow_datasets and the builder of a dataset, downloaded if need be."""
+  import tensorflow_datasets as tfds  # an extra, which may be missing
 
   builder = tfds.builder(name, data_dir=data_dir)
   logging.info('%s is read by %s from %s', name, _PACKAGE, builder.data_path)

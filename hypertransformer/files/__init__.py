@@ -1,1 +1,1 @@
-"""Strangers' files read without danger, and whole files written or none."""
+"""Reads files of strangers without danger, and writes files either whole or not at all."""

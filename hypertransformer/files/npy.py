@@ -1,4 +1,8 @@
-"""NumPy .npy files: the header looked at first, so that every wrong file is named and explained."""
+"""Reads .npy files of NumPy, and explains what is wrong with those that cannot be used.
+
+The header is looked at before anything else. It says what the file claims to hold, so a wrong file
+is found before its data are touched.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,19 @@ import numpy as np
 from hypertransformer.errors import InputError
 from hypertransformer.files import sniff
 
-# NumPy's own limit for headers that are not trusted is 10,000.
+# NumPy's own limit for headers of strangers is 10,000 bytes.
 _MAX_HEADER_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a .npy file says it holds."""
+  """What a .npy file says it holds.
+
+  Attributes:
+    shape: the shape of the array.
+    dtype: the type of its elements.
+    fortran_order: whether the first axis is the one that runs fastest in the file.
+  """
 
   shape: tuple[int, ...]
   dtype: np.dtype
@@ -30,22 +40,30 @@ class Header:
 
 
 def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
-  """Reads the header and leaves `file` at the data. Raises InputError when it is not a header."""
+  """Reads the header of a .npy file.
+
+  Args:
+    file: the open file, at the beginning of the header; afterwards it is at the data.
+    path: the name of the file in errors.
+
+  Raises:
+    InputError: there is no header, or a broken one.
+  """
   readers = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
     (2, 0): (4, np.lib.format.read_array_header_2_0),
   }
   try:
     version = np.lib.format.read_magic(file)
-    if version not in readers:  # 3.0 is written for structured arrays only
+    if version not in readers:  # version 3.0 is for structured arrays only
       raise ValueError(f'version {version} of the format')
     count_bytes, read = readers[version]
     count = file.read(count_bytes)
     length = int.from_bytes(count, 'little')
-    if length > _MAX_HEADER_BYTES:  # inside a zip, a small file can hold GB of spaces
+    if length > _MAX_HEADER_BYTES:  # a small zip file can hold a header of many GB
       raise ValueError(f'a header of {length} bytes')
     shape, fortran_order, dtype = read(io.BytesIO(count + file.read(length)))
-  except Exception as error:  # the header is Python text: broken, it can raise any exception
+  except Exception as error:  # a broken header, being Python code, can raise any exception
     raise InputError(
       f'{path} is not a NumPy .npy file, or a broken one ({error}); make or download it again'
     ) from error
@@ -53,17 +71,32 @@ def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
 
 
 def header_of(path: pathlib.Path) -> Header:
-  """What a .npy file says it holds. Raises InputError when it is not one."""
+  """Returns what a .npy file says it holds; raises InputError if it is not a .npy file."""
   sniff.refuse_page_or_empty(path, 'a NumPy .npy file')
   with open(path, 'rb') as file:
     return read_header(file, path)
 
 
+def uint8_header(shape: tuple[int, ...]) -> bytes:
+  """Returns the beginning of a .npy file that holds a uint8 array of this shape, in C order.
+
+  The data are to follow it. NumPy pads headers, so those of all images [classes, samples, H, W, C]
+  or [all images, H, W, C] have the same length, 128 bytes. A header can thus be written again with
+  another shape when the number of images has become known.
+  """
+  header = io.BytesIO()
+  np.lib.format.write_array_header_1_0(
+    header, {'descr': '|u1', 'fortran_order': False, 'shape': shape}
+  )
+  return header.getvalue()
+
+
 def map_array(path: pathlib.Path) -> np.memmap:
-  """Opens a .npy file of plain numbers memory-mapped and read-only; any shape but an empty one.
+  """Opens a .npy file of numbers as a memory map that can only be read.
 
   Raises:
-    InputError: not a .npy file (a web page is told so), an object array, empty, or truncated.
+    InputError: the file is not a .npy file (if it is a web page, the message says so), it holds
+      Python objects, its array is empty, or it is cut short.
   """
   sniff.refuse_page_or_empty(path, 'a NumPy .npy file')
   with open(path, 'rb') as file:

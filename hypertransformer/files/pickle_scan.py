@@ -1,10 +1,16 @@
-"""Looking through pickles of strangers before they are read: nothing in them may eat memory or
-crash Python.
+"""Looks through pickles of strangers for anything that would fill the memory or crash Python.
 
-A few bytes of a pickle can claim an item of 2^60 bytes, let the unpickler's table grow to many GB,
-nest tuples until Python overruns its stack, or name one list in another again and again until a
-copy of it would fill any memory. The opcodes are walked here without carrying them out, in little
-memory, and what was read is weighed before it is used.
+A few bytes of a pickle are enough to
+
+- claim an item of 2^60 bytes;
+- let the memo, the unpickler's table of objects that are used again, grow to many GB;
+- nest tuples until Python overruns its stack;
+- put a list into another again and again, until a copy of the whole would fill any memory.
+
+A pickle is a program: a sequence of opcodes, each with an argument, that work on a stack. `scan`
+walks over the opcodes without carrying them out and needs little memory. `check` refuses what it
+finds to be dangerous on such a walk. `Budget` limits what calls make while a pickle is read, and
+`weigh` looks at the result before it is used.
 """
 
 from __future__ import annotations
@@ -17,16 +23,17 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-# Honest files stay far below: the largest known ones have some ten million opcodes, a few hundred
-# lists and dicts, and tuples in tuples three deep.
+# Honest files stay far below these limits. The largest known ones have some ten million opcodes, a
+# few hundred lists and dicts, and tuples nested three deep.
 _MAX_OPCODES = 1 << 24
 _MAX_CONTAINERS = 1 << 20
 _MAX_TUPLE_DEPTH = 100
 _REFERENCE_BYTES = 8
 _CHUNK_BYTES = 1 << 16
-_LONGEST_HEAD = 9  # an opcode and the longest argument of fixed size, or count
+# The bytes of an opcode and of the longest argument of fixed size, or count of bytes, after it.
+_LONGEST_HEAD = 9
 
-_MARK = -1
+_MARK = -1  # stands for a mark on the stack, where otherwise there are depths
 _CONTAINERS = {'EMPTY_LIST', 'EMPTY_DICT', 'EMPTY_SET', 'LIST', 'DICT', 'FROZENSET'}
 _PUTS = {'PUT', 'BINPUT', 'LONG_BINPUT'}
 _GETS = {'GET', 'BINGET', 'LONG_BINGET'}
@@ -40,12 +47,18 @@ _COUNT_BYTES = {
 
 
 class RefusedError(pickle.UnpicklingError):
-  """Something in a pickle that is not admitted."""
+  """A pickle holds something that is not admitted."""
 
 
 class Item(NamedTuple):
-  """One opcode of a pickle and where its argument lies in the file; `place` is that of a put or get
-  in the memo.
+  """One opcode of a pickle.
+
+  Attributes:
+    name: the name of the opcode, as in the module pickletools.
+    start: the position of its argument in the file.
+    length: the length of its argument in bytes.
+    place: the place in the memo that it names, if it puts an object there or gets one; of the
+      opcode FRAME, the bytes that it says follow; otherwise 0.
   """
 
   name: str
@@ -55,19 +68,31 @@ class Item(NamedTuple):
 
 
 class _Opcode(NamedTuple):
-  """How an opcode is followed by its argument, and what it does to the stack."""
+  """The form of an opcode's argument, and what the opcode does to the stack.
+
+  Attributes:
+    name: the name of the opcode.
+    fixed: the bytes of an argument of fixed size, otherwise 0.
+    prefix: the bytes of the count that comes before an argument of any size; 0 if there is none.
+    lines: the number of lines of an argument that is text, otherwise 0.
+    has_place: whether the argument is a place in the memo.
+    pops: how many objects are taken from the stack, not counting those of `to_mark`.
+    to_mark: whether first all objects down to the last mark are taken off, and the mark.
+    pushes: what is put on the stack: _MARK for a mark, 0 for any object.
+  """
 
   name: str
-  fixed: int  # bytes of an argument of fixed size
-  prefix: int  # bytes of the count before an argument of any size; 0 when there is none
-  lines: int  # an argument of this many text lines
+  fixed: int
+  prefix: int
+  lines: int
   has_place: bool
-  pops: int  # from the stack; with `to_mark`, after everything down to the mark is taken off
+  pops: int
   to_mark: bool
-  pushes: list[int]  # what the stack of depths gets: 0, or _MARK
+  pushes: list[int]
 
 
 def _opcode(info: pickletools.OpcodeInfo) -> _Opcode:
+  """Takes what is needed from the description of an opcode in Python's own module."""
   n = info.arg.n if info.arg else 0
   to_mark = pickletools.markobject in info.stack_before
   return _Opcode(
@@ -87,13 +112,13 @@ _EFFECTS = {opcode.name: opcode for opcode in _OPCODES.values()}
 
 
 def scan(file: BinaryIO) -> Iterator[Item]:
-  """Walks over a pickle's opcodes without carrying them out, skipping their data; in little memory.
+  """Yields the opcodes of a pickle; none is carried out, and their data are not read.
 
   Args:
-    file: seekable, at the start of the pickle; the caller may move it meanwhile.
+    file: a file that can seek, at the start of the pickle. The caller may move it meanwhile.
 
   Raises:
-    ValueError: not a pickle, or one that ends early, or claims more data than the file has.
+    ValueError: this is not a pickle, it ends early, or it claims more data than the file has.
   """
   position = file.tell()
   end = file.seek(0, os.SEEK_END)
@@ -129,31 +154,41 @@ def scan(file: BinaryIO) -> Iterator[Item]:
 
 
 def _text_lines(file: BinaryIO, opcode: _Opcode, start: int) -> tuple[int, int]:
-  """The length in bytes of an argument in text, and the place when it is that of a put or get."""
+  """Measures an argument that is text, which begins at `start`.
+
+  Returns:
+    Its length in bytes, and the place in the memo that it names, otherwise 0.
+  """
   file.seek(start)
   text = [file.readline() for _ in range(opcode.lines)]
   return sum(len(line) for line in text), int(text[0][:20]) if opcode.has_place else 0
 
 
 def check(file: BinaryIO) -> int:
-  """Walks over a whole pickle and follows its stack; then puts `file` back to its start.
+  """Walks over a whole pickle, and refuses it if it is dangerous to read.
 
-  How deep tuples are nested is followed because Python hashes them by recursion without a limit,
-  and would crash.
+  The walk follows what the opcodes do to the stack, and how deep the tuples on it are nested. The
+  depth matters because Python computes the hash of a tuple by a recursion without a limit, which
+  can crash it.
+
+  Args:
+    file: a file that can seek, at the start of the pickle; afterwards it is there again.
 
   Returns:
-    How many bytes the things made of it may take in all, for `Budget` and `weigh`.
+    How many bytes the objects of this pickle may take in all, for `Budget` and `weigh`.
 
-  Raises: RefusedError: more opcodes than any honest file has, tuples nested too deep, or a memo
-    place (in a table that
-      grows to it) beyond the number of objects.
-    ValueError, IndexError: as `scan`, or the stack is too short.
+  Raises:
+    RefusedError: the pickle has more opcodes than any honest file, it nests tuples too deep, or it
+      uses a place in the memo (which grows to that place) beyond the number of its objects.
+    ValueError: as `scan`.
+    IndexError: an opcode takes more from the stack than there is.
   """
   begin = file.tell()
-  stack: list[int] = []  # the depths of tuples; 0 for all else
+  stack: list[int] = []  # how deep each tuple is nested; 0 for other objects
   memo: dict[int, int] = {}
   containers = start = 0
-  for opcodes, (name, start, _, place) in enumerate(scan(file), 1):  # noqa: B007 - `start` is used afterwards
+  for opcodes, item in enumerate(scan(file), 1):
+    name, start, _, place = item
     if name in _GETS:
       stack.append(memo.get(place, 0))
     elif name in _PUTS or name == 'MEMOIZE':
@@ -174,7 +209,7 @@ def check(file: BinaryIO) -> int:
 
 
 def _apply(name: str, stack: list[int]) -> None:
-  """Does to the stack of depths what an opcode does to the stack."""
+  """Does to the stack of depths what an opcode does to the stack of objects."""
   *_, pops, to_mark, pushes = _EFFECTS[name]
   deepest = 0
   if to_mark:
@@ -191,13 +226,18 @@ def _apply(name: str, stack: list[int]) -> None:
 
 
 class Budget:
-  """Counts the bytes that a pickle makes by calling: the same text can be given to call after call."""
+  """Limits what a pickle may make by calls: it could give the same long text to call after call."""
 
   def __init__(self, limit: int) -> None:
+    """Begins with `limit` bytes, which all calls have together."""
     self._left = limit
 
   def charge(self, *given: Any) -> None:
-    """Counts what a call is given. Raises RefusedError when all calls together are given too much."""
+    """Counts the arguments `given` to a call.
+
+    Raises:
+      RefusedError: all calls together have been given more than the limit.
+    """
     self._left -= 64
     for value in given:
       if isinstance(value, str | bytes | bytearray):
@@ -209,12 +249,16 @@ class Budget:
 
 
 def weigh(value: Any, limit: int) -> None:
-  """Checks that plain data would fit into `limit` bytes if each of its references were a copy.
+  """Checks that data would fit into `limit` bytes even if each reference in it were a copy.
+
+  Args:
+    value: plain Python data and NumPy arrays.
+    limit: how many bytes it may take.
 
   Raises:
-    RefusedError: it would not, or something contains itself.
+    RefusedError: it would take more, or something contains itself.
   """
-  weights: dict[int, int] = {}
+  weights: dict[int, int] = {}  # of the containers that are done, by their id
   path: set[int] = set()
   todo = [value]
   while todo:
@@ -239,13 +283,14 @@ def weigh(value: Any, limit: int) -> None:
 
 
 def _is_container(value: Any) -> bool:
+  """Tells whether `value` holds references to other objects."""
   return isinstance(value, dict | list | tuple | set | frozenset) or (
     isinstance(value, np.ndarray) and value.dtype.hasobject
   )
 
 
 def _children(value: Any) -> list[Any]:
-  """What a container holds; of anything else, itself."""
+  """Returns what a container holds; anything else is returned itself, in a list."""
   if not _is_container(value):
     return [value]
   if isinstance(value, dict):
@@ -254,6 +299,7 @@ def _children(value: Any) -> list[Any]:
 
 
 def _leaf_bytes(value: Any) -> int:
+  """Returns the bytes that something other than a container takes; a range counts as its list."""
   if isinstance(value, np.ndarray):
     return value.nbytes
   if isinstance(value, range):

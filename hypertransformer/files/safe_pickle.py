@@ -1,10 +1,11 @@
-"""Reading pickles of strangers: NumPy arrays and plain data, nothing else is ever called.
+"""Reads pickles of strangers that hold NumPy arrays and plain data; nothing else is ever called.
 
-A pickle names functions to call while it is read, so a bare `pickle.load` runs whatever its author
-wished. Here each admitted name stands for a function of this file that checks its arguments; not
-even NumPy's own are reached, since forged array states and dtypes can corrupt memory. Before that
-`pickle_scan` refuses what would fill the memory or crash. Python 2 pickles are read too, their
-strings as latin1.
+A pickle names functions that are called while it is read, so Python's `pickle.load` runs whatever
+the author of the file wished. Here only the names of a list are admitted, and each of them stands
+for a function of this module, which checks its arguments. Not even NumPy's own functions are
+reached, because forged dtypes and states of arrays can corrupt memory. Before that, `pickle_scan`
+refuses what would fill the memory or crash Python. Pickles of Python 2 are read too; their strings
+are decoded as latin1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _BYTE_ORDERS = ('<', '>', '=', '|')
 
 
 class _Admitted:
-  """Stands for one admitted name: may be called, and its attributes cannot be set by the pickle."""
+  """What a pickle gets for an admitted name: it can call it, but set none of its attributes."""
 
   __slots__ = ('_budget', '_function')
 
@@ -47,7 +48,11 @@ class _Admitted:
 
 
 class _DType:
-  """A dtype in the making: a pickle gives a code such as 'u1', then a state with the byte order."""
+  """A dtype in the making.
+
+  A pickle makes a dtype in two steps: first by a code such as 'u1', then by a state, which has the
+  order of the bytes.
+  """
 
   def __init__(self, code: str) -> None:
     if not isinstance(code, str) or not _PLAIN_DTYPE.fullmatch(code):
@@ -55,14 +60,15 @@ class _DType:
     self.dtype = np.dtype('O' if 'O' in code else code)
 
   def __setstate__(self, state: tuple) -> None:
-    # (version, byte order, subdtype, names, fields, ...): structured dtypes have the last three.
+    # The state is (version, byte order, subdtype, names, fields, ...). Only structured dtypes have
+    # one of the last three.
     if any(part is not None for part in state[2:5]) or state[1] not in _BYTE_ORDERS:
       raise RefusedError('it holds a structured dtype; only plain ones are admitted')
     self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Array(np.ndarray):
-  """An array in the making: made empty, then given its state."""
+  """An array in the making: a pickle makes it empty and then gives it its state."""
 
   budget: Budget
 
@@ -75,7 +81,16 @@ class _Array(np.ndarray):
 
 
 def _check_array(shape: tuple, kind: Any, data: Any) -> tuple[np.dtype, Any]:
-  """The dtype and the data of an array; raises RefusedError unless the data fill the shape."""
+  """Returns the dtype and the data of an array, if they fit together.
+
+  Args:
+    shape: the shape of the array.
+    kind: its dtype, which should be a _DType.
+    data: its elements: bytes, or a list for an array of objects.
+
+  Raises:
+    RefusedError: the shape or the dtype is malformed, or the data do not fill the shape.
+  """
   if not isinstance(kind, _DType) or not _is_shape(shape) or kind.dtype.itemsize == 0:
     raise RefusedError('it holds an array of a malformed dtype or shape')
   if isinstance(data, str):  # a Python 2 string comes as text, one latin1 character per byte
@@ -91,7 +106,8 @@ def _check_array(shape: tuple, kind: Any, data: Any) -> tuple[np.dtype, Any]:
 
 
 def _is_shape(shape: Any) -> bool:
-  # Bounded before sizes are multiplied: numbers in a pickle may have a million digits.
+  """Tells whether `shape` is a tuple of a few numbers that are not too large."""
+  # Sizes are limited before they are multiplied: a number in a pickle can have a million digits.
   return (
     isinstance(shape, tuple)
     and len(shape) <= 32
@@ -100,24 +116,24 @@ def _is_shape(shape: Any) -> bool:
 
 
 def _reconstruct(kind: Any, shape: tuple, typecode: Any) -> np.ndarray:
-  """numpy.core.multiarray._reconstruct: an empty array, whose state follows."""
+  """Stands for numpy.core.multiarray._reconstruct: makes an empty array, whose state follows."""
   return _Array((0,), np.uint8)
 
 
 def _from_buffer(data: Any, kind: _DType, shape: tuple, order: str) -> np.ndarray:
-  """numpy.core.numeric._frombuffer: the arrays of pickle protocol 5."""
+  """Stands for numpy.core.numeric._frombuffer: makes an array in pickles of protocol 5."""
   dtype, filling = _check_array(shape, kind, data)
   return np.frombuffer(filling, dtype).reshape(shape, order='F' if order == 'F' else 'C')
 
 
 def _scalar(kind: _DType, data: Any) -> Any:
-  """numpy.core.multiarray.scalar: one number or string of a dtype."""
+  """Stands for numpy.core.multiarray.scalar: makes one number or string of a dtype."""
   dtype, filling = _check_array((), kind, data)
   return np.frombuffer(filling, dtype)[0]
 
 
 def _only_named(name: str) -> Callable[..., Any]:
-  """Stands for a class that pickles pass on as an argument."""
+  """Returns a function for a name that pickles pass on as an argument but never call."""
 
   def call(*args: Any) -> Any:
     raise RefusedError(f'it calls {name}, which may only be named')
@@ -126,24 +142,24 @@ def _only_named(name: str) -> Callable[..., Any]:
 
 
 def _encode(text: str, encoding: str = 'latin1') -> bytes:
-  """_codecs.encode: how Python 3 writes bytes in the pickles meant for Python 2."""
+  """Stands for _codecs.encode, by which Python 3 writes bytes in pickles meant for Python 2."""
   if encoding not in ('latin1', 'latin-1', 'utf-8'):
     raise RefusedError(f'it uses the text encoding {encoding!r}')
   return str.encode(text, encoding)
 
 
 def _bytearray(data: bytes | str = b'', encoding: str = 'latin1') -> bytearray:
-  """bytearray of given data; never of a mere (huge) length."""
+  """Stands for bytearray of given data; a mere length, which could be huge, is refused."""
   return bytearray(_encode(data, encoding) if isinstance(data, str) else bytes(memoryview(data)))
 
 
 def _empty_bytes() -> bytes:
-  """bytes without arguments: how b'' is written for Python 2."""
+  """Stands for bytes without arguments, by which b'' is written in pickles meant for Python 2."""
   return b''
 
 
 def _collection(kind: Callable[[Any], Any]) -> Callable[..., Any]:
-  """set or frozenset of a list; never of a (huge) range."""
+  """Stands for set or frozenset of a list; a range, which could be huge, is refused."""
 
   def make(items: list | tuple = ()) -> Any:
     if not isinstance(items, list | tuple):
@@ -154,24 +170,24 @@ def _collection(kind: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 def _ordered_dict(items: list | tuple = ()) -> dict:
-  """collections.OrderedDict, of a list of pairs: a dict."""
+  """Stands for collections.OrderedDict of a list of pairs: makes a plain dict."""
   if not isinstance(items, list | tuple):
     raise RefusedError(f'it makes a dict of a {type(items).__name__}')
   return dict(items)
 
 
 def _default_dict(factory: Any = None) -> dict:
-  """collections.defaultdict: a plain dict, which the pickle then fills."""
+  """Stands for collections.defaultdict: makes a plain dict, which the pickle then fills."""
   return {}
 
 
 def _dtype(code: str, align: Any = False, copy: Any = True) -> _DType:
-  """numpy.dtype: a dtype by its code, whose state follows."""
+  """Stands for numpy.dtype: makes a dtype by its code; the state follows."""
   return _DType(code)
 
 
 def _admitted() -> dict[tuple[str, str], Callable[..., Any]]:
-  """Every name that a pickle may use."""
+  """Returns the function for each name that a pickle may use, by (module, name)."""
   names: dict[tuple[str, str], Callable[..., Any]] = {
     ('numpy', 'ndarray'): _only_named('numpy.ndarray'),
     ('numpy', 'memmap'): _only_named('numpy.memmap'),
@@ -186,14 +202,14 @@ def _admitted() -> dict[tuple[str, str], Callable[..., Any]]:
     names[f'{core}.multiarray', 'scalar'] = _scalar
     names[f'{core}.numeric', '_frombuffer'] = _from_buffer
     names[f'{core}.memmap', 'memmap'] = _only_named('numpy.memmap')
-  for builtins in ('builtins', '__builtin__'):  # Python 3's and Python 2's name of it
+  for builtins in ('builtins', '__builtin__'):  # the name in Python 3 and in Python 2
     names[builtins, 'set'] = _collection(set)
     names[builtins, 'frozenset'] = _collection(frozenset)
     names[builtins, 'bytes'] = _empty_bytes
     names[builtins, 'bytearray'] = _bytearray
     names[builtins, 'complex'] = complex
     names[builtins, 'range'] = range
-    for factory in ('list', 'dict', 'int'):  # of a defaultdict
+    for factory in ('list', 'dict', 'int'):  # the first argument of a defaultdict
       names[builtins, factory] = _only_named(factory)
   return names
 
@@ -203,21 +219,26 @@ _ADMITTED_TEXTS = {part for name in _ADMITTED for part in name} | {'latin1'}
 
 
 def refuse_text(text: bytes) -> None:
-  """For files of arrays that are looked through and not unpickled: each text must be one that
-  arrays need.
+  """Refuses a text in a pickle unless arrays need it.
+
+  This is for pickles of arrays that are only looked through, not read (`packed_images`).
+
+  Args:
+    text: the argument of an opcode, encoded in UTF-8.
 
   Raises:
-    RefusedError: it is a name that is not admitted, or other text.
+    RefusedError: the text has a name that is not admitted, or other words.
   """
   for part in text.decode('utf-8', 'replace').split():
-    if len(part) > 2 and part not in _ADMITTED_TEXTS:  # two letters: a dtype or a byte order
+    # Dtypes and byte orders have at most two letters.
+    if len(part) > 2 and part not in _ADMITTED_TEXTS:
       raise RefusedError(
         f'it holds the name {part[:80]!r}, and only arrays are admitted (nothing of it was run)'
       )
 
 
 class _Unpickler(pickle.Unpickler):
-  """Knows the admitted names only, and lets calls make `limit` bytes in all."""
+  """An unpickler that knows the admitted names only, and lets calls make `limit` bytes in all."""
 
   def __init__(self, file: BinaryIO, limit: int) -> None:
     super().__init__(file, encoding='latin1')
@@ -233,16 +254,15 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(path: pathlib.Path) -> Any:
-  """Reads a pickle file (.pkl) of Python 2 or 3.
+  """Reads a pickle file of Python 2 or 3.
 
   Returns:
-    Plain Python data and NumPy arrays. The arrays may be of a subclass of ndarray: np.asarray gives
-    the plain array without a copy.
+    Plain Python data and NumPy arrays. The arrays may be of a subclass of ndarray; np.asarray makes
+    plain arrays of them without a copy.
 
   Raises:
-    InputError: a web page, a truncated or broken file, or a pickle that uses any name beyond
-      NumPy's array rebuilding and plain data; the message has the file and the name, and nothing
-      was run.
+    InputError: the file is a web page, cut short or broken, or it uses a name that arrays and plain
+      data do not need. The message has the file and the name. Nothing of the pickle was run.
   """
   sniff.refuse_page_or_empty(path, 'a pickle')
   with open(path, 'rb') as file:
@@ -250,7 +270,12 @@ def load(path: pathlib.Path) -> Any:
 
 
 def load_stream(file: BinaryIO, what: str) -> Any:
-  """As `load`, from an open, seekable binary file; `what` names it in errors."""
+  """Reads a pickle from an open file that can seek, as `load` does.
+
+  Args:
+    file: the open file, at the start of the pickle.
+    what: the name of the pickle in errors.
+  """
   try:
     limit = pickle_scan.check(file)
     value = _Unpickler(file, limit).load()
@@ -261,25 +286,25 @@ def load_stream(file: BinaryIO, what: str) -> Any:
       f'{what} is refused: {error}; if you trust it, save it again as a plain .npy array'
     ) from error
   except Exception as error:  # broken pickle data can raise any exception at all
-    reason = ' '.join(str(error).split())  # in one line
+    reason = ' '.join(str(error).split())  # without line breaks
     raise InputError(
       f'{what} is not a whole pickle ({type(error).__name__}: {reason}); make or download it again'
     ) from error
 
 
 def loads(data: bytes, what: str) -> Any:
-  """As `load`, from bytes; `what` names them in errors."""
+  """Reads a pickle from bytes, as `load` does; `what` is its name in errors."""
   return load_stream(io.BytesIO(data), what)
 
 
 def load_object_array(path: pathlib.Path) -> np.ndarray:
-  """Reads a .npy file of dtype object, which is a header and a pickled array.
+  """Reads a .npy file of Python objects: a header, and after it the pickle of an array.
 
   Returns:
-    The object array in the shape of the header.
+    The array of objects, in the shape that the header says.
 
   Raises:
-    InputError: as `load`, or the file is not an object array.
+    InputError: as `load`, or the file does not hold an array of objects.
   """
   sniff.refuse_page_or_empty(path, 'a NumPy .npy file')
   with open(path, 'rb') as file:

@@ -1,4 +1,4 @@
-"""Recognising what people save in place of data: most often a web page."""
+"""Recognises what people save by mistake in place of data; most often that is a web page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 
 
 def is_web_page(head: bytes) -> bool:
-  """Whether the first bytes of a file are those of an HTML or XML page."""
+  """Tells whether a file that begins with the bytes `head` is an HTML or XML page."""
   text = head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower()
   return text.startswith(_PAGE_STARTS)
 
 
 def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
-  """Raises InputError when `path` is unreadable, empty or a web page instead of `expected`."""
+  """Raises InputError if a file cannot be read, is empty, or is a web page.
+
+  Args:
+    path: the file.
+    expected: what it should be, for the message; such as 'a zip archive'.
+  """
   try:
     with open(path, 'rb') as file:
       head = file.read(_HEAD_BYTES)

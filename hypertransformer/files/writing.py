@@ -1,4 +1,8 @@
-"""Writing data files: nothing half-written, nothing overwritten unasked, and progress meanwhile."""
+"""Writes data files such that none is ever half-written, and none overwritten unasked.
+
+Files and folders are written under a hidden name beside their place, `.NAME.PROCESS.part`, and get
+their own name when all is done.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,21 @@ import numpy as np
 from hypertransformer.errors import InputError
 from hypertransformer.files import npy
 
-# What a dataset's folder may hold: --overwrite deletes no folder with anything else in it.
+# What the folder of a dataset may hold. With anything else in it, a folder is never replaced.
 _DATASET_SUFFIXES = ('.npy', '.csv')
 
 
 def output_file(text: str, default_name: str, overwrite: bool = False) -> pathlib.Path:
-  """The .npy file that `--output_path=text` means; refuses an existing one.
+  """Returns the .npy file that a converter is to write.
 
   Args:
-    text: a path that ends in .npy, or a folder (which need not exist yet).
-    default_name: the file's name inside a folder, such as 'omniglot.npy'.
+    text: the flag --output_path: a path that ends in .npy, or a folder, which need not exist yet.
+    default_name: the name that the file gets in a folder, such as 'omniglot.npy'.
     overwrite: whether an existing file may be replaced.
 
   Raises:
-    InputError: no path given, or the file exists and `overwrite` is False.
+    InputError: no path is given, the path is a folder where a file is expected, or the file exists
+      and may not be replaced.
   """
   if not text:
     raise InputError(
@@ -46,10 +51,11 @@ def output_file(text: str, default_name: str, overwrite: bool = False) -> pathli
 
 @contextlib.contextmanager
 def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
-  """Opens a file beside `path` for writing; it takes that name only when all went well.
+  """Opens a file for writing, which is called `path` only when the `with` block has succeeded.
 
-  The folder is made when it is missing. After an exception nothing is left behind; what a killed
-  process left is removed by the next one.
+  The folder of the file is made if it is missing. If the block raises an exception, nothing is left
+  behind, and an older file `path` stays as it was. If the process is killed, what it left is
+  removed by the next one that writes the same file.
 
   Raises:
     InputError: the folder or the file cannot be written.
@@ -74,10 +80,10 @@ def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
 
 
 def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
-  """Raises InputError unless `path` can be made, or replaced, as the folder of a dataset.
+  """Raises InputError unless `path` may become the folder of a dataset.
 
-  An empty folder may always be replaced; with `overwrite` also one that holds .npy and .csv files
-  only, so that a mistyped path never deletes something else.
+  That is so if nothing of this name exists, or an empty folder. With `overwrite` it may also be a
+  folder that holds .npy and .csv files only. A mistyped path can thus never delete anything else.
   """
   if not path.exists():
     return
@@ -99,15 +105,21 @@ def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathlib.Path]:
-  """Makes an empty folder beside `path` to fill; it takes that name only when all went well.
+  """Makes an empty folder to be filled, which is called `path` only when the block has succeeded.
 
-  After an exception nothing is left behind; what a killed process left is removed by the next one.
+  If the `with` block raises an exception, nothing is left behind, and an older folder `path` stays
+  as it was. If the process is killed, what it left is removed by the next one that writes the same
+  folder.
+
+  Args:
+    path: the folder to make.
+    overwrite: whether the folder of an older dataset may be replaced.
 
   Raises:
-    InputError: `path` exists (see check_folder), or the folder cannot be written.
+    InputError: `path` may not be replaced (see `check_folder`), or it cannot be written.
   """
   check_folder(path, overwrite)
-  path = path.resolve()  # a link to a folder on a larger disk stays a link
+  path = path.resolve()  # so that a link to a folder, perhaps on a larger disk, stays a link
   beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +140,7 @@ def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathl
 
 
 def _replace_folder(beside: pathlib.Path, path: pathlib.Path) -> None:
-  """Gives `beside` the name `path`; the old folder goes only when the new one is in its place."""
+  """Gives the folder `beside` the name `path`, and only then deletes an older folder `path`."""
   old = beside.with_suffix('.old')
   if path.exists():
     path.rename(old)
@@ -142,7 +154,11 @@ def _replace_folder(beside: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _remove_left_overs(path: pathlib.Path) -> None:
-  """Removes what killed processes left beside `path`; an old folder only if a new one is there."""
+  """Removes what killed processes left beside `path`.
+
+  An older folder that a process was about to replace is removed only if `path` is there. Otherwise
+  it is the only copy.
+  """
   for suffix in ('part', 'old') if path.exists() else ('part',):
     for found in path.parent.glob(f'.{glob.escape(path.name)}.*.{suffix}'):
       pid = found.suffixes[-2][1:]
@@ -155,12 +171,12 @@ def _remove_left_overs(path: pathlib.Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
-  """Whether there is another process of this number; assumed where it cannot be asked."""
+  """Tells whether another process has this number; where that cannot be asked, yes is assumed."""
   if os.name != 'posix':
     return True
-  if (
-    pid == os.getpid()
-  ):  # numbers come again: in a container, the first process always has the same one
+  # The number of this process itself was that of an earlier one, as numbers are used again. In a
+  # container the first process always has the same one.
+  if pid == os.getpid():
     return False
   try:
     os.kill(pid, 0)
@@ -172,7 +188,7 @@ def _is_running(pid: int) -> bool:
 
 
 def require_space(path: pathlib.Path, needed: int) -> None:
-  """Raises InputError when the disk of `path` (which need not exist yet) has not `needed` bytes."""
+  """Raises InputError unless the disk of `path` has `needed` bytes free; `path` need not exist."""
   folder = path.absolute().parent
   while not folder.exists():
     folder = folder.parent
@@ -185,12 +201,12 @@ def require_space(path: pathlib.Path, needed: int) -> None:
 
 
 def save_array(path: pathlib.Path, array: np.ndarray) -> None:
-  """Writes `array` as the .npy file `path`, atomically. Raises InputError when it cannot."""
+  """Writes `array` as the .npy file `path` by `atomic_file`; raises InputError if it cannot."""
   with atomic_file(path) as file:
     np.save(file, array, allow_pickle=False)
 
 
 def summary(path: pathlib.Path, array: np.ndarray | npy.Header) -> str:
-  """The line with which a converter ends: what was written, where, its shape and size."""
+  """Returns the line with which a converter ends: what it wrote and where, its shape and size."""
   shape = ' x '.join(str(size) for size in array.shape)
   return f'wrote {path}: {array.dtype} {shape}, {path.stat().st_size / 1e6:.1f} MB'

@@ -1,4 +1,4 @@
-"""Image files of every kind -> pixels of one shape."""
+"""Image files of every kind, and the pixels that they become."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def _read(
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF', 'PPM', 'TGA', 'WEBP'])
-def test_formats_by_content(kind: str, tmp_path: pathlib.Path) -> None:
+def test_the_format_is_told_by_the_content(kind: str, tmp_path: pathlib.Path) -> None:
   options = {'lossless': True} if kind == 'WEBP' else {}
   found = _read(Image.fromarray(RGB), tmp_path, kind, **options)
   assert found.dtype == np.uint8
   np.testing.assert_array_equal(found, RGB)
 
 
-def test_jpeg_is_near(tmp_path: pathlib.Path) -> None:
+def test_a_jpeg_is_read_nearly_exactly(tmp_path: pathlib.Path) -> None:
   smooth = np.tile(np.linspace(0, 255, 400).astype(np.uint8)[None, :, None], (400, 1, 3))
   found = _read(Image.fromarray(smooth), tmp_path, 'JPEG', Form(20, 3), quality=95)
   expected = smooth.reshape(20, 20, 20, 20, 3).mean((1, 3))
   np.testing.assert_allclose(found, expected, atol=5)
 
 
-def test_grey_and_colour(tmp_path: pathlib.Path) -> None:
+def test_grey_becomes_colour_and_colour_grey(tmp_path: pathlib.Path) -> None:
   np.testing.assert_array_equal(
     _read(Image.fromarray(GREY), tmp_path, 'PNG'), np.stack([GREY] * 3, -1)
   )
@@ -54,12 +54,12 @@ def test_grey_and_colour(tmp_path: pathlib.Path) -> None:
   np.testing.assert_allclose(found[..., 0], luma, atol=1)
 
 
-def test_one_bit(tmp_path: pathlib.Path) -> None:
+def test_one_bit_becomes_black_and_white(tmp_path: pathlib.Path) -> None:
   found = _read(Image.fromarray(GREY > 99), tmp_path, 'PNG', Form(8, 1))
   np.testing.assert_array_equal(found[..., 0], np.where(GREY > 99, 255, 0))
 
 
-def test_palette(tmp_path: pathlib.Path) -> None:
+def test_colours_of_a_palette_are_looked_up(tmp_path: pathlib.Path) -> None:
   palette = Image.new('P', (8, 8))
   palette.putdata((GREY % 4).ravel().tolist())
   colours = np.array([[1, 2, 3], [200, 0, 0], [0, 200, 0], [9, 9, 250]], np.uint8)
@@ -84,7 +84,7 @@ def test_alpha_lies_on_white(tmp_path: pathlib.Path) -> None:
   )
 
 
-def test_cmyk(tmp_path: pathlib.Path) -> None:
+def test_inks_become_colours(tmp_path: pathlib.Path) -> None:
   ink = np.zeros((8, 8, 4), np.uint8)
   ink[:4, :, 0] = 255  # cyan above, white below
   found = _read(Image.fromarray(ink, 'CMYK'), tmp_path, 'TIFF')
@@ -108,7 +108,7 @@ def test_unknown_ranges_are_refused(tmp_path: pathlib.Path) -> None:
     _read(Image.fromarray(np.array([[-5, 70000]], np.int32)), tmp_path, 'TIFF')
 
 
-# EXIF's orientation -> how to turn the stored pixels upright.
+# How the stored pixels are turned upright, for each orientation of EXIF.
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
   2: lambda a: a[:, ::-1],
   3: lambda a: a[::-1, ::-1],
@@ -121,21 +121,24 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize('orientation', TURNS)
-def test_exif_orientation(orientation: int, tmp_path: pathlib.Path) -> None:
+def test_images_are_turned_upright(orientation: int, tmp_path: pathlib.Path) -> None:
   exif = Image.Exif()
   exif[0x0112] = orientation
   found = _read(Image.fromarray(RGB), tmp_path, 'PNG', exif=exif)
   np.testing.assert_array_equal(found, TURNS[orientation](RGB))
 
 
-def test_first_picture_of_an_animation(tmp_path: pathlib.Path) -> None:
+def test_the_first_picture_of_an_animation_is_read(tmp_path: pathlib.Path) -> None:
   black, white = Image.new('L', (8, 8), 0), Image.new('L', (8, 8), 255)
   assert not _read(black, tmp_path, 'GIF', save_all=True, append_images=[white]).any()
 
 
 @pytest.mark.parametrize('size', [(40, 20), (20, 40)])
-def test_crops(size: tuple[int, int], tmp_path: pathlib.Path) -> None:
-  """A white square in the middle of black: it fills a center crop, and is half of a squashed image."""
+def test_center_cuts_and_squash_squeezes(size: tuple[int, int], tmp_path: pathlib.Path) -> None:
+  """The image has a white square in the middle of black.
+
+  The square fills what `center` cuts out, and it is half of what `squash` makes.
+  """
   wide = Image.new('L', size, 0)
   wide.paste(
     255, ((size[0] - 20) // 2, (size[1] - 20) // 2, (size[0] + 20) // 2, (size[1] + 20) // 2)
@@ -155,7 +158,7 @@ def test_crops(size: tuple[int, int], tmp_path: pathlib.Path) -> None:
     ((84, 3, 'pad'), "crop is 'pad'; expected one of squash, center"),
   ],
 )
-def test_bad_forms(values: tuple[int, int, str], found: str) -> None:
+def test_a_form_out_of_range_is_an_error(values: tuple[int, int, str], found: str) -> None:
   with pytest.raises(InputError, match=found):
     Form(*values)
 
@@ -167,7 +170,7 @@ def _encoded(kind: str) -> bytes:
 
 
 def _bomb(side: int) -> bytes:
-  """A PNG of a few bytes that promises side x side pixels."""
+  """Makes a PNG of a few bytes that promises side x side pixels."""
 
   def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
@@ -195,13 +198,13 @@ def _bomb(side: int) -> bytes:
     (_bomb(10000), 'would unpack to more than 89478485 pixels'),
   ],
 )
-def test_broken_files(data: bytes, found: str, tmp_path: pathlib.Path) -> None:
+def test_broken_files_are_explained(data: bytes, found: str, tmp_path: pathlib.Path) -> None:
   path = tmp_path / 'bad.jpg'
   path.write_bytes(data)
   with image_files.bombs_refused(), pytest.raises(InputError, match=rf'^{path} {found}'):
     image_files.read(str(path), SAME)
 
 
-def test_missing_file(tmp_path: pathlib.Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'gone\.jpg'):
     image_files.read(str(tmp_path / 'gone.jpg'), SAME)

@@ -1,4 +1,4 @@
-"""Writing a dataset from images: what training then reads, and that nothing half-written stays."""
+"""Datasets that are made of images: training reads them, and nothing half-written stays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def _image(number: int) -> np.ndarray:
 
 @pytest.fixture
 def source(tmp_path: pathlib.Path) -> pathlib.Path:
-  """Folders of PNGs by split and class; images 0, 1, 2 .. in the order of the dataset to come."""
+  """Folders of PNG files by split and class.
+
+  The images 0, 1, 2 and so on are in the order in which the dataset must have them.
+  """
   number = 0
   for split, classes in SIZES.items():
     for name, size in classes.items():
@@ -77,7 +80,7 @@ def test_blocks_and_threads_keep_the_order(
   np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
 
 
-def test_grey_pixels_from_memory(tmp_path: pathlib.Path) -> None:
+def test_grey_images_may_come_from_memory(tmp_path: pathlib.Path) -> None:
   images = _image(0)[None, ..., :1]
   image_folder.convert(
     [image_sources.Split('all', (image_sources.ImageClass('a', images),))],
@@ -87,7 +90,9 @@ def test_grey_pixels_from_memory(tmp_path: pathlib.Path) -> None:
   np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
 
 
-def test_single_file(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_single_file_needs_classes_of_equal_size(
+  source: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   with pytest.raises(InputError, match=r"class 'b' has 1 images and class 'a' 3; .*without \.npy"):
     _convert(source, tmp_path / 'out' / 'x.npy')
   assert not (tmp_path / 'out').exists()
@@ -118,7 +123,7 @@ def test_at_most_ten_are_named(source: pathlib.Path, tmp_path: pathlib.Path) -> 
   assert len(str(caught.value).splitlines()) == 11
 
 
-def test_skip_broken(
+def test_broken_images_may_be_left_out(
   source: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
   (source / 'train' / 'a' / '1.png').write_bytes(b'')
@@ -134,14 +139,28 @@ def test_skip_broken(
   )
 
 
-def test_a_class_of_broken_images_only(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_single_file_without_broken_images_is_whole(
+  source: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  (source / 'train' / 'b' / '1.png').write_bytes(b'')
+  (source / 'train' / 'a' / '1.png').write_bytes(b'')
+  (source / 'train' / 'a' / '2.png').unlink()
+  _convert(source / 'train', tmp_path / 'x.npy', skip_broken=True)
+  assert np.load(tmp_path / 'x.npy').shape == (2, 1, 6, 6, 3)
+  found = folder_lib.load('x', str(tmp_path))
+  np.testing.assert_array_equal(found.images, np.stack([_image(0), _image(3)]))
+
+
+def test_a_class_of_broken_images_only_is_an_error(
+  source: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   (source / 'train' / 'b' / '0.png').write_bytes(b'')
   with pytest.raises(InputError, match="not one image of the class 'b' can be read"):
     _convert(source, tmp_path / 'x', skip_broken=True)
   assert not (tmp_path / 'x').exists()
 
 
-def test_full_disk(
+def test_a_full_disk_is_noticed_before_writing(
   source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   usage = shutil.disk_usage(tmp_path)
@@ -153,7 +172,9 @@ def test_full_disk(
   _convert(source, tmp_path / 'out' / 'x')
 
 
-def test_overwriting(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_an_old_dataset_is_replaced_only_on_demand(
+  source: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   path = tmp_path / 'x'
   _convert(source, path)
   old = np.load(path / 'images.npy')
@@ -173,13 +194,13 @@ def test_a_killed_conversion_leaves_nothing_for_long(
 ) -> None:
   done = subprocess.Popen(['true'])
   done.wait()
-  (tmp_path / f'.x.{done.pid}.part').mkdir()  # of a process that is no more
-  (tmp_path / f'.x.{os.getppid()}.part').mkdir()  # of one that runs
+  (tmp_path / f'.x.{done.pid}.part').mkdir()  # of a process that has ended
+  (tmp_path / f'.x.{os.getppid()}.part').mkdir()  # of one that is running
   _convert(source, tmp_path / 'x')
   assert sorted(os.listdir(tmp_path)) == sorted([f'.x.{os.getppid()}.part', 'source', 'x'])
 
 
-def test_interrupted(
+def test_an_interrupted_conversion_leaves_nothing(
   source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   def stop(self: progress.Progress, done: int) -> None:
@@ -191,7 +212,7 @@ def test_interrupted(
   assert os.listdir(tmp_path / 'out') == []
 
 
-def test_output_path(tmp_path: pathlib.Path) -> None:
+def test_an_output_path_is_a_folder_or_a_file(tmp_path: pathlib.Path) -> None:
   assert image_folder.output_path(str(tmp_path / 'x')) == tmp_path / 'x'
   assert image_folder.output_path(f'{tmp_path}/x/') == tmp_path / 'x'
   assert image_folder.output_path(str(tmp_path / 'x.npy')) == tmp_path / 'x.npy'
@@ -210,7 +231,9 @@ def test_output_path(tmp_path: pathlib.Path) -> None:
     ('file', 'file is a file; expected the folder'),
   ],
 )
-def test_bad_output_paths(text: str, found: str, tmp_path: pathlib.Path) -> None:
+def test_output_paths_that_cannot_be_used_are_errors(
+  text: str, found: str, tmp_path: pathlib.Path
+) -> None:
   (tmp_path / 'photos').mkdir()
   (tmp_path / 'photos' / 'me.jpg').write_bytes(b'x')
   (tmp_path / 'both.npy').write_bytes(b'x')

@@ -1,4 +1,4 @@
-"""Finding images by split and class, and what is said about layouts that cannot be used."""
+"""The four ways to tell the split and class of images, and what is said about mistakes in them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from hypertransformer.converters import image_sources
 from hypertransformer.converters.image_sources import Split
 from hypertransformer.errors import InputError
 
+# For each split, the images of each class by their paths.
 Found = list[tuple[str, dict[str, list[str]]]]
 
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+  """The texts of the warnings that are logged during the test."""
   said: list[str] = []
   monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
   return said
 
 
 def _touch(root: pathlib.Path, *files: str) -> pathlib.Path:
+  """Makes files, and the folders that they are in, and returns the root of all."""
   for file in files:
     (root / file).parent.mkdir(parents=True, exist_ok=True)
     (root / file).write_bytes(b'x')
@@ -45,12 +48,13 @@ def _names(root: pathlib.Path, splits: Sequence[Split]) -> Found:
 
 
 def _lists(root: pathlib.Path, **texts: str) -> list[pathlib.Path]:
+  """Writes lists of classes, and returns their paths."""
   for name, text in texts.items():
     (root / f'{name}.txt').write_text(text)
   return [root / f'{name}.txt' for name in texts]
 
 
-def test_class_folders(tmp_path: pathlib.Path) -> None:
+def test_each_folder_is_a_class(tmp_path: pathlib.Path) -> None:
   _touch(
     tmp_path,
     'b/2.png',
@@ -69,7 +73,7 @@ def test_class_folders(tmp_path: pathlib.Path) -> None:
   assert splits[0].num_images == 4
 
 
-def test_split_folders_in_the_order_train_val_test(
+def test_folders_of_splits_are_in_the_order_train_val_test(
   tmp_path: pathlib.Path, warnings: list[str]
 ) -> None:
   _touch(tmp_path, 'test/a/1', 'train/c/1', 'train/b/1', 'val/d/1', 'readme.txt')
@@ -81,7 +85,7 @@ def test_split_folders_in_the_order_train_val_test(
   assert '1 files beside the folders are left out' in warnings[0]
 
 
-def test_images_in_a_single_folder_of_the_class(tmp_path: pathlib.Path) -> None:
+def test_images_may_be_in_a_single_folder_of_the_class(tmp_path: pathlib.Path) -> None:
   _touch(tmp_path, 'a/images/1', 'a/images/2')
   assert _names(tmp_path, image_sources.from_folders(tmp_path)) == [
     ('all', {'a': ['a/images/1', 'a/images/2']})
@@ -129,7 +133,7 @@ def _empty_class(root: pathlib.Path) -> None:
     (_link('a/2', 'gone'), 'a/2 is a broken link'),
   ],
 )
-def test_bad_folders(
+def test_folders_that_cannot_be_used_are_errors(
   make: Callable[[pathlib.Path], None], found: str, tmp_path: pathlib.Path, warnings: list[str]
 ) -> None:
   make(tmp_path)
@@ -137,7 +141,7 @@ def test_bad_folders(
     image_sources.from_folders(tmp_path)
 
 
-def test_links_between_classes_end(tmp_path: pathlib.Path) -> None:
+def test_links_in_a_circle_are_an_error(tmp_path: pathlib.Path) -> None:
   _touch(tmp_path, 'a/.x', 'b/.x')
   (tmp_path / 'a' / 'link').symlink_to(tmp_path / 'b')
   (tmp_path / 'b' / 'link').symlink_to(tmp_path / 'a')
@@ -145,12 +149,12 @@ def test_links_between_classes_end(tmp_path: pathlib.Path) -> None:
     image_sources.from_folders(tmp_path)
 
 
-def test_missing_root(tmp_path: pathlib.Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'nowhere cannot be read \(No such file or directory\)'):
     image_sources.from_folders(tmp_path / 'nowhere')
 
 
-def test_lists(tmp_path: pathlib.Path, warnings: list[str]) -> None:
+def test_lists_name_the_classes_of_each_split(tmp_path: pathlib.Path, warnings: list[str]) -> None:
   data = _touch(tmp_path / 'data', 'a/1', 'b/1', 'c/1', 'group/d/1', 'e/1')
   lists = _lists(tmp_path, train='c\r\ngroup/d\n\n', val='b', test='\ufeffa\n')
   assert _names(data, image_sources.from_lists(data, lists)) == [
@@ -173,7 +177,7 @@ def test_lists(tmp_path: pathlib.Path, warnings: list[str]) -> None:
     ({'train': '<html>'}, r'train\.txt is a web page, not a list of class names'),
   ],
 )
-def test_bad_lists(
+def test_lists_that_cannot_be_used_are_errors(
   texts: dict[str, str], found: str, tmp_path: pathlib.Path, warnings: list[str]
 ) -> None:
   data = _touch(tmp_path / 'data', 'a/1')
@@ -181,8 +185,8 @@ def test_bad_lists(
     image_sources.from_lists(data, _lists(tmp_path, **texts))
 
 
-def test_tables(tmp_path: pathlib.Path) -> None:
-  """Images keep the order of the table, classes are sorted; further columns are allowed."""
+def test_tables_name_the_images_of_each_split(tmp_path: pathlib.Path) -> None:
+  """Images keep the order of the table, classes are sorted, and there may be more columns."""
   data = _touch(tmp_path / 'images', 'b1.jpg', 'b0.jpg', 'a,1.jpg', 'sub/c.jpg')
   (tmp_path / 'train.csv').write_text('\ufefffilename,label\nb1.jpg,b\n"a,1.jpg",a\nb0.jpg,b\n')
   (tmp_path / 'test.csv').write_text('x,label,filename\r\n1,c,sub/c.jpg\r\n')
@@ -209,14 +213,16 @@ def test_tables(tmp_path: pathlib.Path) -> None:
     ('', r'train\.csv is an empty file'),
   ],
 )
-def test_bad_tables(text: str, found: str, tmp_path: pathlib.Path) -> None:
+def test_tables_that_cannot_be_used_are_errors(
+  text: str, found: str, tmp_path: pathlib.Path
+) -> None:
   data = _touch(tmp_path / 'images', 'a.jpg')
   (tmp_path / 'train.csv').write_text(text)
   with pytest.raises(InputError, match=found):
     image_sources.from_csvs(data, [tmp_path / 'train.csv'])
 
 
-def test_tables_that_are_no_text_or_of_one_name(tmp_path: pathlib.Path) -> None:
+def test_tables_that_are_no_text_or_have_the_same_name_are_errors(tmp_path: pathlib.Path) -> None:
   table = tmp_path / 'a.csv'
   table.write_bytes(b'filename,label\n\xff\xfe,a\n')
   with pytest.raises(InputError, match=r'a\.csv is not text in UTF-8'):
@@ -229,7 +235,7 @@ def test_tables_that_are_no_text_or_of_one_name(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize('protocol', [2, 4])
-def test_pickles(protocol: int, tmp_path: pathlib.Path) -> None:
+def test_pickles_hold_the_pixels_of_each_split(protocol: int, tmp_path: pathlib.Path) -> None:
   images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
   labels = [7, 10, 2, 7, 2, 7]
   (tmp_path / 'X_train.pickle').write_bytes(
@@ -268,7 +274,9 @@ PIXELS = np.zeros((2, 4, 4, 3), np.uint8)
     (pathlib.PurePosixPath('a'), 'is refused: it wants to use pathlib'),
   ],
 )
-def test_bad_pickles(content: object, found: str, tmp_path: pathlib.Path) -> None:
+def test_pickles_that_cannot_be_used_are_errors(
+  content: object, found: str, tmp_path: pathlib.Path
+) -> None:
   (tmp_path / 'x.pickle').write_bytes(pickle.dumps(content))
   with pytest.raises(InputError, match=found):
     image_sources.from_pickles([tmp_path / 'x.pickle'])

@@ -18,7 +18,7 @@ SHARED = pathlib.Path(__file__).parents[3] / 'shared'
 RELEASE = omniglot.Release(
   (('images_background', 3), ('images_evaluation', 2)), drawings=2, side=105
 )
-# Alphabets and characters by split, in the order in which the classes must come.
+# Splits, alphabets and characters, in the order in which the classes must come.
 CHARACTERS = [
   ('images_background', 'Arctic', 'character01'),
   ('images_background', 'Arctic', 'character02'),
@@ -29,7 +29,7 @@ CHARACTERS = [
 
 
 def _ink(cls: int, drawing: int) -> np.ndarray:
-  """A drawing [105, 105] of bools, True where there is ink."""
+  """Makes a drawing, bool [105, 105], True where there is ink."""
   ink = np.zeros((105, 105), bool)
   ink[10 + 15 * cls : 25 + 15 * cls, 20 + 40 * drawing : 50 + 40 * drawing] = True
   return ink
@@ -42,7 +42,10 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _files() -> dict[str, bytes]:
-  """The release's files: path -> bytes, last class first, so that order is not given away."""
+  """Makes the files of the release, by their paths.
+
+  The last class comes first, so that the right order is not there by chance.
+  """
   files = {}
   for cls, (split, alphabet, character) in reversed(list(enumerate(CHARACTERS))):
     for drawing in (1, 0):
@@ -66,7 +69,7 @@ def _zipped(folder: pathlib.Path, files: dict[str, bytes]) -> None:
 
 
 def _expected(size: int) -> np.ndarray:
-  """255 - LANCZOS of the grey image, where ink is 0."""
+  """Makes what must be written: 255 minus the grey image, in which ink is 0, resized by LANCZOS."""
   return np.stack(
     [
       [
@@ -85,7 +88,7 @@ def _expected(size: int) -> np.ndarray:
 
 @pytest.mark.parametrize('store', [_unpacked, _zipped])
 @pytest.mark.parametrize('size', [28, 14, 105])
-def test_converts(
+def test_drawings_are_converted_in_the_order_of_their_names(
   store: Callable[[pathlib.Path, dict[str, bytes]], None], size: int, tmp_path: pathlib.Path
 ) -> None:
   files = _files()
@@ -121,7 +124,7 @@ def _broken_archive(change: Callable[[bytes], bytes]) -> Callable[[pathlib.Path]
 
 
 def _flipped(data: bytes) -> bytes:
-  """One byte of the first file's compressed data changed: its checksum no longer holds."""
+  """Changes a byte in the compressed data of the first file, so that its checksum is wrong."""
   start = 30 + len(BROKEN) + 40
   return data[:start] + bytes([data[start] ^ 255]) + data[start + 1 :]
 
@@ -148,7 +151,7 @@ BLANK = Image.new('1', (105, 105), 1)
     (_with(_png(BLANK.convert('RGB'))), r'0005_02\.png is a 105 x 105 image of mode RGB'),
   ],
 )
-def test_bad_releases(
+def test_bad_releases_are_refused(
   make: Callable[[pathlib.Path], None], found: str, tmp_path: pathlib.Path
 ) -> None:
   make(tmp_path)
@@ -157,13 +160,13 @@ def test_bad_releases(
 
 
 @pytest.mark.parametrize('size', [0, 106])
-def test_bad_image_size(size: int, tmp_path: pathlib.Path) -> None:
+def test_an_image_size_out_of_range_is_an_error(size: int, tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=f'image_size is {size}; expected 1 to 105'):
     omniglot.convert(tmp_path, size, RELEASE)
 
 
-def test_real_drawings(tmp_path: pathlib.Path) -> None:
-  """A few classes of the real release, against what the original's cache holds for them."""
+def test_real_drawings_are_as_the_original_made_them(tmp_path: pathlib.Path) -> None:
+  """A few classes of the real release are compared with the file that the original made."""
   golden, release = SHARED / 'golden' / 'omniglot_sample.npz', SHARED / 'data' / 'omniglot'
   if not (golden.exists() and release.exists()):
     pytest.skip('the Omniglot release in ../shared is not here')
@@ -182,6 +185,6 @@ def test_real_drawings(tmp_path: pathlib.Path) -> None:
   np.testing.assert_array_equal(images, expected)
 
 
-def test_official_counts() -> None:
+def test_the_official_release_has_the_published_counts() -> None:
   assert [count for _, count in omniglot.OFFICIAL.splits] == [964, 659]
   assert (omniglot.OFFICIAL.drawings, omniglot.OFFICIAL.side) == (20, 105)

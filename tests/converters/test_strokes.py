@@ -1,4 +1,4 @@
-"""The built-in dataset: deterministic, plausible ink, and as hard as Omniglot."""
+"""The built-in dataset is deterministic, looks like ink, and is as hard as Omniglot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def images() -> np.ndarray:
   return strokes.make(classes=120, samples=6, image_size=28, seed=0)
 
 
-def test_shape_and_ink(images: np.ndarray) -> None:
+def test_drawings_are_bright_ink_on_a_dark_ground(images: np.ndarray) -> None:
   assert images.shape == (120, 6, 28, 28, 1)
   assert images.dtype == np.uint8
   per_image = images.reshape(720, -1)
@@ -24,7 +24,7 @@ def test_shape_and_ink(images: np.ndarray) -> None:
   assert 8 < images.mean() < 35  # Omniglot: 21
 
 
-def test_same_seed_same_bytes(images: np.ndarray) -> None:
+def test_the_same_seed_gives_the_same_bytes(images: np.ndarray) -> None:
   again = strokes.make(classes=5, samples=6, image_size=28, seed=0)
   np.testing.assert_array_equal(again, images[:5])  # a smaller set is the start of a larger one
   other = strokes.make(classes=5, samples=6, image_size=28, seed=1)
@@ -35,12 +35,15 @@ def test_every_drawing_differs(images: np.ndarray) -> None:
   assert len({drawing.tobytes() for drawing in images.reshape(720, -1)}) == 720
 
 
-def test_other_sizes() -> None:
+def test_images_may_have_another_size() -> None:
   assert strokes.make(classes=2, samples=1, image_size=40, seed=3).shape == (2, 1, 40, 40, 1)
 
 
-def test_difficulty(images: np.ndarray) -> None:
-  """1-nearest-neighbour on pixels, 20-way 1-shot: 20-40 % (Omniglot: 24.6 %)."""
+def test_it_is_about_as_hard_as_omniglot(images: np.ndarray) -> None:
+  """A nearest-neighbour classifier on pixels gets 20 to 40 % in 20-way 1-shot tasks.
+
+  On Omniglot it gets 24.6 %.
+  """
   rng = np.random.default_rng(5)
   right = []
   for _ in range(100):
@@ -63,10 +66,10 @@ def test_without_noise_drawings_are_alike() -> None:
   assert np.abs(noisy - noisy.mean(0)).mean() > 12
 
 
-def test_spline_passes_its_points_and_keeps_straight_lines() -> None:
+def test_a_spline_passes_its_points_and_keeps_straight_lines() -> None:
   for rounded in (True, False):
     weights = strokes._spline(4, rounded)
-    np.testing.assert_allclose(weights[:: strokes._STEPS], np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(weights[:: strokes._STEPS_PER_PIECE], np.eye(4), atol=1e-12)
     np.testing.assert_allclose(weights.sum(1), 1)
   level = strokes._spline(4, True) @ np.array([0.0, 1, 2, 3])
   np.testing.assert_allclose(level, np.linspace(0, 3, len(level)), atol=1e-12)
@@ -84,7 +87,7 @@ def test_spline_passes_its_points_and_keeps_straight_lines() -> None:
     ({'seed': 2**32}, 'seed is 4294967296'),
   ],
 )
-def test_bad_arguments(change: dict[str, int], found: str) -> None:
+def test_arguments_out_of_range_are_errors(change: dict[str, int], found: str) -> None:
   arguments = {'classes': 1, 'samples': 1, 'image_size': 28, 'seed': 0} | change
   with pytest.raises(InputError, match=found):
     strokes.make(**arguments)

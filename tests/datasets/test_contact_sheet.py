@@ -1,4 +1,4 @@
-"""The picture of random classes."""
+"""The contact sheet, a picture of random classes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_each_row_has_images_of_its_class(
     assert shown <= samples
 
 
-def test_the_seed_chooses(tmp_path: pathlib.Path) -> None:
+def test_the_seed_chooses_the_classes(tmp_path: pathlib.Path) -> None:
   arrays = _arrays(sizes=(4,) * 50)
   chosen = [
     contact_sheet.save(tmp_path / f'{number}.png', arrays, seed, rows=5)
@@ -70,7 +70,7 @@ def test_the_seed_chooses(tmp_path: pathlib.Path) -> None:
     assert image.format == 'PNG'
 
 
-def test_names_are_written_beside(tmp_path: pathlib.Path) -> None:
+def test_names_are_written_beside_the_images(tmp_path: pathlib.Path) -> None:
   arrays = _arrays(sizes=(1, 1))
   plain, _ = contact_sheet.draw(arrays, 0, (), 12, 1)
   named, _ = contact_sheet.draw(arrays, 0, ['a', 'Ünïcode/' + 'long' * 20], 12, 1)
@@ -79,7 +79,7 @@ def test_names_are_written_beside(tmp_path: pathlib.Path) -> None:
   assert letters[0] > 150 > letters[1]
 
 
-def test_refusals(tmp_path: pathlib.Path) -> None:
+def test_refused_are_other_files_other_channels_and_existing_sheets(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'sheet\.jpg is not a \.png file'):
     contact_sheet.save(tmp_path / 'sheet.jpg', _arrays())
   with pytest.raises(InputError, match='has 2 channels; a contact sheet can show 1 or 3'):

@@ -1,4 +1,4 @@
-"""Twins of images against a comparison of every pair."""
+"""Images that occur twice, compared with what a comparison of every pair finds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypertransformer.datasets.arrays import ClassArrays
 
 
 def _arrays(classes: list[list[int]], shape: tuple[int, int, int] = (2, 3, 1)) -> ClassArrays:
-  """A dataset of which an image is made by each number; equal numbers give equal images."""
+  """Makes a dataset with an image for each number; equal numbers give equal images."""
   images = np.stack(
     [
       np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
@@ -28,11 +28,11 @@ def _find(classes: list[list[int]], splits: list[str]) -> duplicates.Duplicates:
   return duplicates.find(duplicates.scan(found).hashes, found.sizes, splits)
 
 
-def test_none() -> None:
+def test_without_twins_nothing_is_counted() -> None:
   assert _find([[1, 2], [3], [4, 5]], ['a', 'a', 'b']) == duplicates.Duplicates(0, 0, {}, ())
 
 
-def test_within_between_and_across() -> None:
+def test_twins_in_a_class_between_classes_and_across_splits() -> None:
   classes = [[1, 2, 1], [3, 4], [5, 3, 6], [7, 6, 8], [8, 9]]
   found = _find(classes, ['train', 'train', 'train', 'test', ''])
   assert found.in_class == 2
@@ -42,7 +42,7 @@ def test_within_between_and_across() -> None:
 
 
 @pytest.mark.parametrize('seed', range(5))
-def test_as_every_pair_says(seed: int) -> None:
+def test_the_counts_are_those_of_a_comparison_of_every_pair(seed: int) -> None:
   rng = np.random.default_rng(seed)
   classes = [rng.integers(0, 40, rng.integers(1, 9)).tolist() for _ in range(8)]
   splits = [str(split) for split in rng.choice(['a', 'b', 'c'], 8)]
@@ -64,7 +64,7 @@ def test_as_every_pair_says(seed: int) -> None:
     assert count == sum(key == pair for key, _ in across)
 
 
-def test_scan_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_in_blocks_sees_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
   monkeypatch.setattr(duplicates, '_BLOCK_BYTES', 13)  # two images at a time
   found = _arrays([[1, 2, 3], [4], [2, 1, 5, 4, 1]])
   found.images[2] = 7
@@ -76,7 +76,7 @@ def test_scan_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_scan_follows_the_order_of_classes() -> None:
-  """After a shuffle rows do not ascend with classes."""
+  """After a permutation of the classes, rows no longer ascend with class numbers."""
   found = _arrays([[1], [2, 3], [4, 5, 6]])
   plain, shuffled = duplicates.scan(found).hashes, duplicates.scan(found.shuffled(3)).hashes
   rows = np.concatenate(

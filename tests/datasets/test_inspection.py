@@ -1,4 +1,4 @@
-"""What is told about datasets of every layout."""
+"""The report about datasets of every layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SIZES = (7, 9, 8, 30, 6, 6)
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-  """A data folder with `cub`, classes a-d of train and e, f of test; image 3 of e is image 1 of b."""
+  """A data folder with the dataset cub, whose train split has the classes a-d and test has e, f.
+
+  Image 3 of the class e is image 1 of the class b, and image 0 of the class a is blank.
+  """
   parts = [RNG.integers(0, 256, (size, 5, 5, 3), dtype=np.uint8) for size in SIZES]
   parts[4][3] = parts[1][1]
   parts[0][0] = 9
@@ -38,7 +41,7 @@ def _report(*arguments: object) -> str:
   return '\n'.join(inspection.lines(inspection.inspect(*arguments)))  # type: ignore[arg-type]
 
 
-def test_converted_folder(folder: pathlib.Path) -> None:
+def test_the_report_about_a_converted_folder(folder: pathlib.Path) -> None:
   assert _report('cub', str(folder)).splitlines() == [
     f'dataset:    cub, {folder / "cub"}',
     'on disk:    0.0 MB (2 files), uint8',
@@ -47,23 +50,25 @@ def test_converted_folder(folder: pathlib.Path) -> None:
     'images:     5 x 5 x 3 (height x width x channels)',
     'values:     0 to 255; 1 images of a single value',
     'split:      train=cub:0-3: 4 classes of at least 7 images',
-    '            fits none of the usual tasks: up to 4-way, up to 7 support and query images a class together',
+    '            fits none of the usual tasks: up to 4-way, up to 7 support and query images a '
+    'class together',
     'split:      test=cub:4-5: 2 classes of at least 6 images',
-    '            fits none of the usual tasks: up to 2-way, up to 6 support and query images a class together',
+    '            fits none of the usual tasks: up to 2-way, up to 6 support and query images a '
+    'class together',
     'duplicates: 0 images have a twin in their class, 0 in another class of their split',
     '            2 images of train and test have a twin in the other',
     '            such as class 1 (b), image 1 = class 4 (e), image 3',
   ]
 
 
-def test_splits_given(folder: pathlib.Path) -> None:
+def test_splits_may_be_given(folder: pathlib.Path) -> None:
   report = _report('cub', str(folder), 'x=cub:0-4,y=cub:5')
   assert 'split:      x=cub:0-4: 5 classes of at least 6 images' in report
   assert 'fits 5-way 1-shot + 5, 5-way 5-shot + 1 query images a class' in report
   assert '0 images have a twin in their class, 2 in another class of their split' in report
 
 
-def test_shuffled_classes(folder: pathlib.Path) -> None:
+def test_names_and_sizes_follow_a_permutation_of_the_classes(folder: pathlib.Path) -> None:
   order = specs.shuffled_classes(6, 2022)
   found = inspection.inspect('cub', str(folder), '', 2022)
   assert found.names == tuple('abcdef'[old] for old in order)
@@ -72,21 +77,22 @@ def test_shuffled_classes(folder: pathlib.Path) -> None:
   assert {order[one], order[other]} == {1, 4}
 
 
-def test_presets_of_a_known_dataset(tmp_path: pathlib.Path) -> None:
+def test_a_known_dataset_has_its_presets_as_splits(tmp_path: pathlib.Path) -> None:
   images = RNG.integers(0, 2, (100, 21, 9, 9), dtype=np.uint8)
   images[63, 0] = images[80, 2] = 1
   np.save(tmp_path / 'miniimagenet.npy', images > 0)
   report = _report('miniimagenet', str(tmp_path))
   assert ', bool, read as uint8' in report
   assert (
-    'split:      train=miniimagenet:0-63: 64 classes of at least 21 images\n            fits 5-way 1-shot + 20, '
-    '5-way 5-shot + 16, 20-way 1-shot + 20, 20-way 5-shot + 16 query images a class' in report
+    'split:      train=miniimagenet:0-63: 64 classes of at least 21 images\n'
+    '            fits 5-way 1-shot + 20, 5-way 5-shot + 16, 20-way 1-shot + 20, 20-way 5-shot + 16 '
+    'query images a class' in report
   )
   assert 'split:      test=miniimagenet:80-99: 20 classes' in report
   assert '2 images of train and test have a twin in the other' in report
 
 
-def test_other_layouts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_and_chunks_are_inspected_too(tmp_path: pathlib.Path) -> None:
   images = RNG.integers(0, 256, (10, 3, 4, 4, 1), dtype=np.uint8)
   np.save(tmp_path / 'kmnist.npy', images)
   (tmp_path / 'chunks').mkdir()
@@ -102,7 +108,7 @@ def test_other_layouts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) 
   assert report.endswith('duplicates: none')
 
 
-def test_zero_to_one_by_mistake(tmp_path: pathlib.Path) -> None:
+def test_a_scale_of_0_to_1_is_noticed(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'x.npy', RNG.integers(0, 2, (2, 3, 8, 8), dtype=np.uint8))
   assert 'values:     0 to 1; looks like 0..1, expected 0..255' in _report('x', str(tmp_path))
 
@@ -118,7 +124,9 @@ def test_zero_to_one_by_mistake(tmp_path: pathlib.Path) -> None:
     ('cub', 'a=cub:0-3,b=cub:3', 'splits: the class 3 is in a and in b'),
   ],
 )
-def test_errors(name: str, splits: str, found: str, folder: pathlib.Path) -> None:
+def test_wrong_names_and_splits_are_errors(
+  name: str, splits: str, found: str, folder: pathlib.Path
+) -> None:
   with pytest.raises(InputError, match=found):
     inspection.inspect(name, str(folder), splits)
 
@@ -134,7 +142,9 @@ def test_errors(name: str, splits: str, found: str, folder: pathlib.Path) -> Non
     ('5,test,f,6\r\n', '5,test\r\n'),
   ],
 )
-def test_a_class_list_of_something_else(change: tuple[str, str], folder: pathlib.Path) -> None:
+def test_a_class_list_of_another_dataset_is_an_error(
+  change: tuple[str, str], folder: pathlib.Path
+) -> None:
   path = folder / 'cub' / 'classes.csv'
   text = path.read_bytes().decode()
   assert change[0] in text
@@ -145,7 +155,7 @@ def test_a_class_list_of_something_else(change: tuple[str, str], folder: pathlib
     inspection.inspect('cub', str(folder))
 
 
-def test_without_a_class_list(folder: pathlib.Path) -> None:
+def test_without_a_class_list_names_and_splits_are_unknown(folder: pathlib.Path) -> None:
   (folder / 'cub' / 'classes.csv').unlink()
   found = inspection.inspect('cub', str(folder))
   assert found.names == ()

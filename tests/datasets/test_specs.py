@@ -1,4 +1,4 @@
-"""Dataset specs, evaluation presets and the published label permutation."""
+"""Dataset specs, evaluation presets and the published permutation of classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'golden' / 'label_shuffl
     (' x:5-5, 3 ', 'x', (5, 3)),
   ],
 )
-def test_parse_dataset(text: str, name: str, classes: tuple[int, ...] | None) -> None:
+def test_a_spec_has_a_name_and_class_numbers(
+  text: str, name: str, classes: tuple[int, ...] | None
+) -> None:
   assert specs.parse_dataset(text) == DatasetSpec(name, classes)
 
 
@@ -48,12 +50,12 @@ def test_parse_dataset(text: str, name: str, classes: tuple[int, ...] | None) ->
     ('x:0-4,3', 'label 3 is given twice'),
   ],
 )
-def test_parse_dataset_errors(text: str, found: str) -> None:
+def test_a_malformed_spec_is_an_error(text: str, found: str) -> None:
   with pytest.raises(InputError, match=found):
     specs.parse_dataset(text)
 
 
-def test_eval_datasets_with_commas_in_labels() -> None:
+def test_entries_of_eval_datasets_may_have_commas() -> None:
   assert specs.parse_eval_datasets('test=name:0-2,20,30-31,val=name:40-41,other:5,6') == [
     ('test', DatasetSpec('name', (0, 1, 2, 20, 30, 31))),
     ('val', DatasetSpec('name', (40, 41))),
@@ -70,7 +72,7 @@ def test_eval_datasets_with_commas_in_labels() -> None:
     ('tieredimagenet', (0, 350), (351, 447), (448, 607)),
   ],
 )
-def test_eval_datasets_of_a_known_name(
+def test_a_known_name_stands_for_its_presets(
   name: str, train: tuple[int, int], val: tuple[int, int], test: tuple[int, int]
 ) -> None:
   expected = [
@@ -80,7 +82,7 @@ def test_eval_datasets_of_a_known_name(
   assert specs.parse_eval_datasets(name) == expected
 
 
-def test_eval_datasets_mixes_a_known_name_and_entries() -> None:
+def test_a_known_name_may_stand_beside_other_entries() -> None:
   presets = [preset for preset, _ in specs.parse_eval_datasets('omniglot,mine=omniglot:1200-1300')]
   assert presets == ['train', 'val', 'test', 'mine']
 
@@ -100,13 +102,13 @@ def test_eval_datasets_mixes_a_known_name_and_entries() -> None:
     ('a=x:0,,b=x:1', 'not a dataset name'),
   ],
 )
-def test_eval_datasets_errors(text: str, found: str) -> None:
+def test_malformed_eval_datasets_are_an_error(text: str, found: str) -> None:
   with pytest.raises(InputError, match=found):
     specs.parse_eval_datasets(text)
 
 
 @pytest.mark.parametrize(('num_classes', 'seed'), [(1623, 2022), (100, 7)])
-def test_shuffle_is_the_published_one(num_classes: int, seed: int) -> None:
+def test_the_permutation_is_the_published_one(num_classes: int, seed: int) -> None:
   golden = json.loads(GOLDEN.read_text())[f'seed={seed},classes={num_classes}']
   shuffled = specs.shuffled_classes(num_classes, seed)
   assert shuffled[:50] == golden['first']
@@ -114,13 +116,13 @@ def test_shuffle_is_the_published_one(num_classes: int, seed: int) -> None:
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason='the original numbers in ../shared are not here')
-def test_shuffle_is_the_whole_published_one() -> None:
+def test_the_permutation_is_all_of_the_published_one() -> None:
   golden = json.loads(SHARED.read_text())
   assert specs.shuffled_classes(1623, 2022) == golden['seed=2022,classes=1623']
   assert specs.shuffled_classes(100, 7) == golden['seed=7,classes=100']
 
 
-def test_shuffle_leaves_the_global_generator_alone() -> None:
+def test_the_permutation_leaves_the_global_generator_alone() -> None:
   state = random.getstate()
   specs.shuffled_classes(50, 3)
   assert random.getstate() == state

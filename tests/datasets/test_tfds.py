@@ -1,5 +1,7 @@
-"""Datasets of tensorflow_datasets: with the package as it reads files of its own, and what is done
-without it.
+"""Datasets of tensorflow_datasets.
+
+Where the package is installed, it reads small files that it has written itself in place of a
+download. The other tests replace it, or do as if it were not installed.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from absl import logging
 from PIL import Image
 
 from hypertransformer.converters import omniglot
@@ -32,13 +33,16 @@ Splits = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 def absent(monkeypatch: pytest.MonkeyPatch) -> None:
-  """As if the package were not installed."""
+  """Makes the package look as if it were not installed."""
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, str]]:
-  """As if the package were installed and gave 10 classes of 4 images; what it is asked for."""
+  """Replaces the package by one that gives 10 classes of 4 images, and notes what it is asked for.
+
+  All pixels of an answer are the number of the answer, counted from 1.
+  """
   calls: list[tuple[str, str | None, str]] = []
 
   def read(name: str, data_dir: str | None, split: str) -> FlatImages:
@@ -48,13 +52,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, str]]:
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: object())
   monkeypatch.setattr(tfds, 'read', read)
   return calls
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
-  return said
 
 
 @pytest.mark.usefixtures('absent')
@@ -71,11 +68,14 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ),
     (
       'omniglot',
-      r'make it with python utils/cache_omniglot\.py, or let .* download it: pip install \.\[tfds\]$',
+      r'make it with python utils/cache_omniglot\.py, or let .* download it: pip install '
+      r'\.\[tfds\]$',
     ),
   ],
 )
-def test_without_the_package(name: str, advice: str, tmp_path: pathlib.Path) -> None:
+def test_without_the_package_a_missing_dataset_says_how_to_get_it(
+  name: str, advice: str, tmp_path: pathlib.Path
+) -> None:
   with pytest.raises(
     InputError,
     match=rf"'{name}' is not there: looked for .*{name}\.npy and the folder .*; {advice}",
@@ -87,20 +87,23 @@ def test_without_the_package(name: str, advice: str, tmp_path: pathlib.Path) -> 
     DataFolder('').open(name)
 
 
-def test_a_file_comes_first(asked: list[Any], tmp_path: pathlib.Path, warnings: list[str]) -> None:
+def test_a_file_is_read_rather_than_the_package_asked(
+  asked: list[Any], tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
   np.save(tmp_path / 'kmnist.npy', np.zeros((10, 2, 5, 5, 1), np.uint8))
   assert DataFolder(str(tmp_path)).open('kmnist', 'test').arrays.image_shape == (5, 5, 1)
   assert not asked
   assert warnings == ['--test_split=test has no effect on kmnist: files have no splits']
 
 
-def test_only_known_names_are_asked_for(asked: list[Any], tmp_path: pathlib.Path) -> None:
+def test_the_package_is_asked_only_for_names_that_it_knows(
+  asked: list[Any], tmp_path: pathlib.Path
+) -> None:
   for name in ('miniimagenet', 'mine'):
     with pytest.raises(InputError, match='is not there'):
       DataFolder(str(tmp_path)).open(name)
-  with pytest.raises(
-    InputError, match='nowhere is not there'
-  ):  # a mistyped folder is no reason for a download
+  # A mistyped data folder is no reason for a download.
+  with pytest.raises(InputError, match='nowhere is not there'):
     DataFolder(str(tmp_path / 'nowhere')).open('kmnist')
   assert not asked
 
@@ -115,7 +118,7 @@ def test_each_split_is_read_once(asked: list[Any], tmp_path: pathlib.Path) -> No
   assert opened[1].classes.tolist() == list(range(2, 10))
 
 
-def test_omniglot_is_read_whole(asked: list[Any], warnings: list[str]) -> None:
+def test_both_splits_of_omniglot_are_read(asked: list[Any], warnings: list[str]) -> None:
   folder = DataFolder('')
   assert folder.open('omniglot:0-9').arrays is folder.open('omniglot:0-9', 'test').arrays
   assert len(asked) == 1
@@ -124,7 +127,7 @@ def test_omniglot_is_read_whole(asked: list[Any], warnings: list[str]) -> None:
   ]
 
 
-def test_flags_say_where_and_which_split(
+def test_flags_say_the_folder_and_the_split(
   asked: list[Any], make_values: Callable[..., dict[str, Any]]
 ) -> None:
   values = make_values(
@@ -143,9 +146,7 @@ def test_flags_say_where_and_which_split(
 
 @pytest.fixture
 def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Splits], None]:
-  """prepare(name, splits): has the package's own builder write these examples in place of
-  downloaded ones.
-  """
+  """Gives prepare(name, splits): the package will write these examples and download none."""
   tfds = pytest.importorskip('tensorflow_datasets', reason='the extra tfds is not installed')
   pytest.importorskip('importlib_resources', reason='the extra tfds is not installed as a whole')
 
@@ -163,7 +164,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Splits], None]:
 
 
 def _labelled(classes: int, each: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
-  """Images [classes, each, 28, 28, 1], and them as examples in another order."""
+  """Makes images, [classes, each, 28, 28, 1], and examples of them in another order."""
   images = RNG.integers(0, 256, (classes, each, 28, 28, 1), dtype=np.uint8)
   examples = [
     {'image': images[label, number], 'label': label}
@@ -174,7 +175,7 @@ def _labelled(classes: int, each: int) -> tuple[np.ndarray, list[dict[str, Any]]
 
 
 def _assert_same_classes(found: FlatImages, expected: np.ndarray) -> None:
-  """Classes in order, of the same images in any order."""
+  """Checks that the classes are in order; the images of each may be in any order."""
   assert found[1].tolist() == [expected.shape[1]] * len(expected)
   assert found[1].dtype == np.int64
   assert found[0].dtype == np.uint8
@@ -224,8 +225,8 @@ def test_omniglot_is_as_its_converter_makes_it(
       for drawing in drawings[cls]
     ]
 
-  # By name, 'test' has the first alphabet and labels go backwards: the splits decide first, then
-  # alphabets.
+  # Classes are ordered by split and then by alphabet. The split 'test' has the first alphabet, and
+  # the labels go backwards, so neither alphabets nor labels alone would give this order.
   prepare(
     'omniglot',
     {'test': examples(2, 0, 7, 1200), 'train': examples(1, 31, 0, 5) + examples(0, 30, 1, 900)},
@@ -233,11 +234,11 @@ def test_omniglot_is_as_its_converter_makes_it(
   pngs = [io.BytesIO() for _ in range(6)]
   for drawing, png in zip(drawings.reshape(6, 105, 105), pngs, strict=True):
     Image.fromarray(drawing).save(png, 'PNG')
-  expected = np.stack([omniglot._drawing(png.getvalue(), 'x', 28, 105) for png in pngs])
+  expected = np.stack([omniglot.drawing_of(png.getvalue(), 'x', 28, 105) for png in pngs])
   _assert_same_classes(tfds.read('omniglot', str(tmp_path)), expected.reshape(3, 2, 28, 28, 1))
 
 
-def test_what_the_package_cannot_give(
+def test_missing_classes_and_splits_are_errors(
   prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path
 ) -> None:
   prepare('kmnist', {'train': _labelled(9, 2)[1]})
@@ -247,7 +248,7 @@ def test_what_the_package_cannot_give(
     tfds.read('kmnist', str(tmp_path), 'val')
 
 
-def test_a_download_that_fails(
+def test_a_download_that_fails_is_explained(
   prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path
 ) -> None:
   class Broken(list):  # type: ignore[type-arg]

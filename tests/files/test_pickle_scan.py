@@ -1,4 +1,4 @@
-"""The walk over a pickle that is not carried out, and the weight of what was read."""
+"""The walk over the opcodes of a pickle, the limit to its calls, and the weight of its data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUES = {
 
 @pytest.mark.parametrize('protocol', range(6))
 @pytest.mark.parametrize('name', VALUES)
-def test_opcodes_are_those_of_pickletools(name: str, protocol: int) -> None:
+def test_the_walk_finds_the_opcodes_of_pickletools(name: str, protocol: int) -> None:
   before = b'something else'
   data = pickle.dumps(VALUES[name], protocol)
   file = io.BytesIO(before + data + b'behind')
@@ -33,7 +33,7 @@ def test_opcodes_are_those_of_pickletools(name: str, protocol: int) -> None:
   found = []
   for item in pickle_scan.scan(file):
     found.append((item.name, item.start + item.length - len(before)))
-    file.seek(3)  # the walk does not mind
+    file.seek(3)  # the caller may move the file
   places = [(opcode.name, place) for opcode, _, place in pickletools.genops(data)]
   expected = [
     (opcode, end)
@@ -62,13 +62,13 @@ def test_honest_data_pass_and_the_file_is_at_its_start_again(value: Any) -> None
     (b'\x80\x02B\x05\x00\x00\x00abc', 'claims 5 bytes'),
   ],
 )
-def test_broken(data: bytes, found: str) -> None:
+def test_broken_pickles_are_errors(data: bytes, found: str) -> None:
   with pytest.raises(ValueError, match=found):
     list(pickle_scan.scan(io.BytesIO(data)))
 
 
 def _weight(value: Any) -> int:
-  """The largest limit that is refused, plus one."""
+  """Finds the smallest limit that is not refused."""
   low, high = 0, 1 << 40
   while low < high:
     middle = (low + high) // 2
@@ -80,7 +80,7 @@ def _weight(value: Any) -> int:
   return low
 
 
-def test_weights() -> None:
+def test_each_reference_weighs_as_much_as_a_copy() -> None:
   shared = [1, 2, 3]
   assert _weight(shared) == 8 + 3 * 8
   assert _weight([shared, shared, 'x']) == 8 + 2 * 32 + 8

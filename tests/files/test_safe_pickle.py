@@ -1,4 +1,4 @@
-"""The unpickler: every array spelling is read, nothing else is reached."""
+"""The unpickler: arrays are read in every form that pickles have for them, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PYTHON_2 = (
 
 
 class Calls:
-  """Pickles as a call of `function`."""
+  """An object that is pickled as a call of a function."""
 
   def __init__(self, function: Callable[..., Any], *args: Any) -> None:
     self.call = (function, args)
@@ -54,7 +54,7 @@ class Calls:
   ],
   ids=lambda array: f'{array.dtype.str}-{array.shape}',
 )
-def test_arrays_of_every_protocol(array: np.ndarray, protocol: int) -> None:
+def test_arrays_of_every_protocol_are_read(array: np.ndarray, protocol: int) -> None:
   loaded = np.asarray(safe_pickle.loads(pickle.dumps(array, protocol), 'x'))
   assert loaded.dtype.newbyteorder('=') == array.dtype.newbyteorder('=')  # NumPy swaps on reading
   np.testing.assert_array_equal(loaded, array)
@@ -62,7 +62,7 @@ def test_arrays_of_every_protocol(array: np.ndarray, protocol: int) -> None:
 
 @pytest.mark.parametrize('core', [b'numpy.core.', b'numpy._core.'])
 @pytest.mark.parametrize('value', [PIXELS, np.float32(2.5), np.int64(-3)])
-def test_both_spellings_of_numpy(core: bytes, value: Any) -> None:
+def test_both_names_of_numpys_modules_are_known(core: bytes, value: Any) -> None:
   data = pickle.dumps(value, 2)
   spelled = data.replace(b'numpy._core.', b'numpy.core.').replace(b'numpy.core.', core)
   assert core in spelled
@@ -70,7 +70,7 @@ def test_both_spellings_of_numpy(core: bytes, value: Any) -> None:
 
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
-def test_plain_data(protocol: int) -> None:
+def test_plain_data_are_read(protocol: int) -> None:
   plain = {
     'a': [1, 2.5, None, True, 'x', b'\x00\xff', (1, {2})],
     'b': range(3, 9, 2),
@@ -83,7 +83,7 @@ def test_plain_data(protocol: int) -> None:
   assert safe_pickle.loads(pickle.dumps(plain, protocol), 'x') == plain
 
 
-def test_python_2_pickle() -> None:
+def test_a_pickle_of_python_2_is_read() -> None:
   loaded = safe_pickle.loads(PYTHON_2, 'x')
   assert loaded['labels'] == [1, 2]
   np.testing.assert_array_equal(loaded['image_data'], np.array([[7, 200]], np.uint8))
@@ -101,7 +101,7 @@ def test_python_2_pickle() -> None:
   ids=['system', 'eval', 'getattr', 'np.load', 'Path'],
 )
 @pytest.mark.parametrize('protocol', [0, 2, 4])
-def test_refuses_other_names(
+def test_other_names_are_refused_and_not_run(
   payload: Calls, name: str, protocol: int, tmp_path: pathlib.Path
 ) -> None:
   mark, file = tmp_path / 'mark', tmp_path / 'bad.pkl'
@@ -114,7 +114,7 @@ def test_refuses_other_names(
 
 
 def _array_with(dtype: bytes, shape: bytes, data: bytes) -> bytes:
-  """The pickle of an array from parts, some of them forged."""
+  """Puts the pickle of an array together from its parts, of which some are forged."""
   return (
     b'\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R'
     b'(K\x01' + shape + dtype + b'\x89' + data + b'tb.'
@@ -154,12 +154,12 @@ def _dtype(code: bytes, state: bytes = PLAIN_STATE) -> bytes:
     (b'\x80\x02U\x03idaQ.', 'not a whole pickle'),
   ],
 )
-def test_refuses_forged_contents(data: bytes, found: str) -> None:
+def test_forged_contents_are_refused(data: bytes, found: str) -> None:
   with pytest.raises(InputError, match=found):
     safe_pickle.loads(data, 'forged')
 
 
-def test_explains_broken_files(tmp_path: pathlib.Path) -> None:
+def test_broken_files_are_explained(tmp_path: pathlib.Path) -> None:
   whole = pickle.dumps([PIXELS, 'x' * 100])
   for name, data, found in [
     ('page.pkl', b'\n <!DOCTYPE html><html>Quota exceeded</html>', 'page.pkl is a web page'),
@@ -175,12 +175,13 @@ def test_explains_broken_files(tmp_path: pathlib.Path) -> None:
 
 
 def _ragged() -> np.ndarray:
+  """Makes an array of two arrays that differ in size."""
   ragged = np.empty(2, object)
   ragged[:] = [PIXELS, PIXELS[:1]]
   return ragged
 
 
-def test_object_array(tmp_path: pathlib.Path) -> None:
+def test_an_array_of_objects_is_read(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'a.npy', _ragged(), allow_pickle=True)
   loaded = safe_pickle.load_object_array(tmp_path / 'a.npy')
   assert loaded.shape == (2,)
@@ -189,13 +190,13 @@ def test_object_array(tmp_path: pathlib.Path) -> None:
   np.testing.assert_array_equal(loaded[1], PIXELS[:1])
 
 
-def test_object_array_with_a_foreign_object(tmp_path: pathlib.Path) -> None:
+def test_an_array_of_foreign_objects_is_refused(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'a.npy', np.array([pathlib.PurePosixPath('x')], object), allow_pickle=True)
   with pytest.raises(InputError, match=r'a.npy is refused: it wants to use pathlib'):
     safe_pickle.load_object_array(tmp_path / 'a.npy')
 
 
-def test_object_array_that_is_none(tmp_path: pathlib.Path) -> None:
+def test_files_that_hold_no_array_of_objects_are_errors(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'plain.npy', PIXELS)
   with pytest.raises(InputError, match='expected an object array'):
     safe_pickle.load_object_array(tmp_path / 'plain.npy')

@@ -1,4 +1,4 @@
-"""Atomic files, the meaning of --output_path, and progress lines."""
+"""Files and folders that are written whole or not at all, and the meaning of --output_path."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hypertransformer.files import writing
 from hypertransformer.progress import Progress
 
 
-def test_output_file(tmp_path: pathlib.Path) -> None:
+def test_an_output_path_is_a_file_or_a_folder_for_it(tmp_path: pathlib.Path) -> None:
   assert writing.output_file(str(tmp_path), 'a.npy') == tmp_path / 'a.npy'
   assert writing.output_file(str(tmp_path / 'new'), 'a.npy') == tmp_path / 'new' / 'a.npy'
   assert writing.output_file(str(tmp_path / 'b.npy'), 'a.npy') == tmp_path / 'b.npy'
   assert not (tmp_path / 'new').exists()
 
 
-def test_output_file_refuses(tmp_path: pathlib.Path) -> None:
+def test_output_paths_that_cannot_be_used_are_errors(tmp_path: pathlib.Path) -> None:
   (tmp_path / 'a.npy').write_bytes(b'old')
   with pytest.raises(InputError, match=r'a\.npy exists already; .*--overwrite'):
     writing.output_file(str(tmp_path), 'a.npy')
@@ -34,7 +34,7 @@ def test_output_file_refuses(tmp_path: pathlib.Path) -> None:
     writing.output_file('', 'a.npy')
 
 
-def test_save_array(tmp_path: pathlib.Path) -> None:
+def test_an_array_is_saved_and_summed_up(tmp_path: pathlib.Path) -> None:
   array = np.arange(6, dtype=np.uint8).reshape(2, 3)
   path = tmp_path / 'deep' / 'er' / 'a.npy'
   writing.save_array(path, array)
@@ -44,7 +44,7 @@ def test_save_array(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize('stop', [ValueError, KeyboardInterrupt])
-def test_failure_leaves_the_old_file(stop: type[BaseException], tmp_path: pathlib.Path) -> None:
+def test_a_failure_leaves_the_old_file(stop: type[BaseException], tmp_path: pathlib.Path) -> None:
   (tmp_path / 'a.npy').write_bytes(b'old')
   with pytest.raises(stop), writing.atomic_file(tmp_path / 'a.npy') as file:  # noqa: PT012
     file.write(b'half')
@@ -53,13 +53,13 @@ def test_failure_leaves_the_old_file(stop: type[BaseException], tmp_path: pathli
   assert (tmp_path / 'a.npy').read_bytes() == b'old'
 
 
-def test_unwritable_place(tmp_path: pathlib.Path) -> None:
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path: pathlib.Path) -> None:
   (tmp_path / 'file').write_bytes(b'')
   with pytest.raises(InputError, match=r'cannot write .*file/a\.npy'):
     writing.save_array(tmp_path / 'file' / 'a.npy', np.zeros(1))
 
 
-def test_progress_lines() -> None:
+def test_progress_is_printed_every_few_seconds() -> None:
   now = iter([0.0, 1.0, 4.0, 5.0, 8.0])
   out = io.StringIO()
   progress = Progress('x', 100, 'images', every=3, stream=out, clock=lambda: next(now))
@@ -71,7 +71,7 @@ def test_progress_lines() -> None:
   ]
 
 
-def test_atomic_folder(tmp_path: pathlib.Path) -> None:
+def test_a_folder_gets_its_name_when_it_is_full(tmp_path: pathlib.Path) -> None:
   path = tmp_path / 'deep' / 'x'
   with writing.atomic_folder(path) as folder:
     (folder / 'a.npy').write_bytes(b'new')
@@ -90,7 +90,7 @@ def test_atomic_folder(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize('stop', [ValueError, KeyboardInterrupt])
-def test_failure_leaves_the_old_folder(stop: type[BaseException], tmp_path: pathlib.Path) -> None:
+def test_a_failure_leaves_the_old_folder(stop: type[BaseException], tmp_path: pathlib.Path) -> None:
   (tmp_path / 'x').mkdir()
   (tmp_path / 'x' / 'a.npy').write_bytes(b'old')
   with pytest.raises(stop), writing.atomic_folder(tmp_path / 'x', overwrite=True) as folder:  # noqa: PT012
@@ -115,7 +115,7 @@ def test_only_folders_of_data_are_replaced(tmp_path: pathlib.Path) -> None:
     writing.check_folder(tmp_path / 'x', overwrite=True)
 
 
-def test_unwritable_folder(tmp_path: pathlib.Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: pathlib.Path) -> None:
   (tmp_path / 'file').write_bytes(b'')
   with (
     pytest.raises(InputError, match=r'cannot write .*file/x'),
@@ -146,7 +146,7 @@ def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
   assert (tmp_path / 'x' / 'a.npy').read_bytes() == b'old'
 
 
-def test_require_space(tmp_path: pathlib.Path) -> None:
+def test_a_full_disk_is_noticed_before_writing(tmp_path: pathlib.Path) -> None:
   writing.require_space(tmp_path / 'not' / 'yet' / 'x', 1)
   with pytest.raises(InputError, match=r'x needs 1000000000\.00 GB, but .* GB free; make room'):
     writing.require_space(tmp_path / 'not' / 'yet' / 'x', 10**18)
@@ -155,7 +155,8 @@ def test_require_space(tmp_path: pathlib.Path) -> None:
 def test_what_a_killed_process_left_is_removed(tmp_path: pathlib.Path) -> None:
   dead = subprocess.Popen(['true'])
   dead.wait()
-  for pid in (dead.pid, os.getpid(), os.getppid()):  # of itself: in a container, numbers come again
+  # Its own number was that of an earlier process, as happens in a container.
+  for pid in (dead.pid, os.getpid(), os.getppid()):
     (tmp_path / f'.a.npy.{pid}.part').write_bytes(b'half')
     (tmp_path / f'.x.{pid}.part').mkdir()
   writing.save_array(tmp_path / 'a.npy', np.zeros(1))

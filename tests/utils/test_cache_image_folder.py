@@ -26,8 +26,9 @@ def _run(*flags: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def images(tmp_path: pathlib.Path) -> pathlib.Path:
-  """Classes a, b, c of two grey images of 10 x 10, whose pixels are 10 * number of the class +
-  number of the image.
+  """A folder with the classes a, b, c of two grey images each.
+
+  All pixels of image i of class c are 10 c + i, both counted from 0.
   """
   for number, name in enumerate('abc'):
     (tmp_path / 'images' / name).mkdir(parents=True)
@@ -39,7 +40,7 @@ def images(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def _values(root: pathlib.Path) -> list[list[int]]:
-  """The pixels of the dataset `new`, which all are of one value, by class."""
+  """Reads the dataset new and returns, for each class, the one value that each image has."""
   found = folder_lib.load('new', str(root))
   values = found.images.reshape(len(found.images), -1)
   assert (values == values[:, :1]).all()
@@ -49,7 +50,7 @@ def _values(root: pathlib.Path) -> list[list[int]]:
   ]
 
 
-def test_folders(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_folders_become_a_dataset(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
   done = _run(
     f'--input_path={images}',
     f'--output_path={tmp_path / "out" / "new"}',
@@ -67,7 +68,7 @@ def test_folders(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
   assert 'exists already' in again.stderr
 
 
-def test_lists_to_a_single_file(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_lists_become_a_single_file(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
   (tmp_path / 'train.txt').write_text('c\nb\n')
   (tmp_path / 'test.txt').write_text('a\n')
   done = _run(
@@ -85,7 +86,7 @@ def test_lists_to_a_single_file(images: pathlib.Path, tmp_path: pathlib.Path) ->
   assert np.load(tmp_path / 'new.npy').shape == (3, 2, 84, 84, 3)
 
 
-def test_tables(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_table_becomes_a_dataset(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
   (tmp_path / 'test.csv').write_text('filename,label\nb/1.png,x\na/0.png,x\nc/0.png,w\n')
   done = _run(
     f'--input_path={images}', f'--csv={tmp_path / "test.csv"}', f'--output_path={tmp_path / "new"}'
@@ -94,7 +95,7 @@ def test_tables(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
   assert _values(tmp_path) == [[20], [11, 0]]
 
 
-def test_pickles(tmp_path: pathlib.Path) -> None:
+def test_a_pickle_becomes_a_dataset(tmp_path: pathlib.Path) -> None:
   data = RNG.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
   (tmp_path / 'FC100_train.pickle').write_bytes(
     pickle.dumps({'data': data, 'labels': [1, 0, 1]}, 2)
@@ -108,7 +109,7 @@ def test_pickles(tmp_path: pathlib.Path) -> None:
   np.testing.assert_array_equal(np.load(tmp_path / 'new' / 'images.npy'), data[[1, 0, 2]])
 
 
-def test_broken_images(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_broken_images_end_it_or_are_skipped(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
   (images / 'b' / '1.png').write_bytes(b'<html>')
   flags = f'--input_path={images}', f'--output_path={tmp_path / "new"}'
   done = _run(*flags)
@@ -136,7 +137,9 @@ def test_broken_images(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (('--input_path=.', '--csv=/nowhere.csv'), '/nowhere.csv cannot be read'),
   ],
 )
-def test_bad_flags(flags: tuple[str, ...], found: str, tmp_path: pathlib.Path) -> None:
+def test_bad_flags_end_with_one_line_and_status_2(
+  flags: tuple[str, ...], found: str, tmp_path: pathlib.Path
+) -> None:
   done = _run(*flags, f'--output_path={tmp_path / "new"}')
   assert done.returncode == 2
   assert done.stderr.startswith('error: ')

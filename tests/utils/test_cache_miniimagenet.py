@@ -13,12 +13,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = ROOT / 'utils' / 'cache_miniimagenet.py'
-# The command with another idea of what the complete dataset is.
+# The command, except that a small dataset is the complete one.
 SMALL = f"""
 import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
 from hypertransformer.converters import miniimagenet
-miniimagenet.OFFICIAL = miniimagenet.Release((('train', 2), ('val', 1), ('test', 1)), samples=2, side=4)
+splits = (('train', 2), ('val', 1), ('test', 1))
+miniimagenet.OFFICIAL = miniimagenet.Release(splits, samples=2, side=4)
 sys.argv[0] = {str(SCRIPT)!r}
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
@@ -31,7 +32,7 @@ def _run(*flags: str, small: bool = False) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def files(tmp_path: pathlib.Path) -> pathlib.Path:
-  """A folder of a small dataset: image i of a split is filled with i."""
+  """A folder with a small dataset, in which all pixels of image i of a split are i."""
   folder = tmp_path / 'in'
   folder.mkdir()
   images = np.zeros((4, 4, 4, 3), np.uint8) + np.arange(4, dtype=np.uint8)[:, None, None, None]
@@ -45,7 +46,9 @@ def files(tmp_path: pathlib.Path) -> pathlib.Path:
   return folder
 
 
-def test_converts(files: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_the_array_is_written_and_replaced_only_on_demand(
+  files: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   flags = f'--input_path={files}', f'--output_path={tmp_path / "out"}'
   done = _run(*flags, small=True)
   path = tmp_path / 'out' / 'miniimagenet.npy'
@@ -76,7 +79,7 @@ def test_incomplete_files_end_with_one_line_and_status_2(
   assert os.listdir(tmp_path / 'out') == []
 
 
-def test_missing_input(tmp_path: pathlib.Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: pathlib.Path) -> None:
   done = _run(f'--input_path={tmp_path / "none"}', f'--output_path={tmp_path / "out"}')
   assert done.returncode == 2
   assert done.stderr.startswith(

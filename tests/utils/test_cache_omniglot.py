@@ -45,7 +45,7 @@ def test_existing_output_is_kept(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not RELEASE.exists(), reason='the Omniglot release in ../shared is not here')
-def test_real_release(tmp_path: pathlib.Path) -> None:
+def test_the_real_release_is_as_the_original_made_it(tmp_path: pathlib.Path) -> None:
   done = _run(f'--input_path={RELEASE}', f'--output_path={tmp_path / "new"}')
   assert done.returncode == 0, done.stderr
   path = tmp_path / 'new' / 'omniglot.npy'

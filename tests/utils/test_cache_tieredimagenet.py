@@ -13,12 +13,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = ROOT / 'utils' / 'cache_tieredimagenet.py'
-# The command with another idea of what the complete dataset is.
+# The command, except that a small dataset is the complete one.
 SMALL = f"""
 import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
 from hypertransformer.converters import tieredimagenet as t
-t.OFFICIAL = t.Release((t.Split('train', 2, 4), t.Split('val', 1, 4), t.Split('test', 1, 4)), side=4)
+splits = t.Split('train', 2, 4), t.Split('val', 1, 4), t.Split('test', 1, 4)
+t.OFFICIAL = t.Release(splits, side=4)
 sys.argv[0] = {str(SCRIPT)!r}
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
@@ -31,7 +32,10 @@ def _run(*flags: str, small: bool = False) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def files(tmp_path: pathlib.Path) -> pathlib.Path:
-  """A folder of a small dataset: image i of a split has 10 i blue, 10 i + 1 green, 10 i + 2 red."""
+  """A folder with a small dataset.
+
+  All pixels of image i of a split have the values 10 i of blue, 10 i + 1 of green, 10 i + 2 of red.
+  """
   folder = tmp_path / 'in'
   folder.mkdir()
   images = np.zeros((4, 4, 4, 3), np.uint8) + (
@@ -45,7 +49,7 @@ def files(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.mark.parametrize('path', ['', 'tieredimagenet'])
 @pytest.mark.parametrize(('bgr', 'red', 'blue'), [((), 2, 0), (('--nobgr',), 0, 2)])
-def test_converts(
+def test_the_folder_is_written_and_replaced_only_on_demand(
   path: str, bgr: tuple[str, ...], red: int, blue: int, files: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
   flags = f'--input_path={files}', f'--output_path={tmp_path / "out" / path}', *bgr
@@ -79,7 +83,7 @@ def test_incomplete_files_end_with_one_line_and_status_2(
   assert os.listdir(tmp_path) == ['in']
 
 
-def test_missing_input(tmp_path: pathlib.Path) -> None:
+def test_missing_files_are_an_error(tmp_path: pathlib.Path) -> None:
   done = _run(f'--input_path={tmp_path}', f'--output_path={tmp_path / "out"}')
   assert done.returncode == 2
   assert done.stderr == (

@@ -1,4 +1,4 @@
-"""The entry point as a user runs it; the comparisons are tested in tests/original."""
+"""utils/check_parity.py as a command; the comparisons are tested in tests/original."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(*paths: pathlib.Path) -> subprocess.CompletedProcess[str]:
 
 
 def wrong_copy(tmp_path: pathlib.Path) -> pathlib.Path:
-  """A copy with five entries that nobody computes."""
+  """Makes a copy of the case with five entries that the project does not compute."""
   with np.load(CASE) as file:
     arrays = {key: file[key] for key in file.files}
   path = tmp_path / 'wrong.npz'
@@ -83,7 +83,7 @@ def test_what_is_wrong_with_one_file_does_not_stop_the_others(
   assert [line for line in capsys.readouterr().out.splitlines() if '  pass  ' not in line] == lines
 
 
-def test_without_files_it_tells_its_usage(script, capsys):
+def test_without_files_the_usage_is_printed(script, capsys):
   assert script.main([]) == 2
   printed = capsys.readouterr()
   assert printed.out == ''
@@ -91,7 +91,7 @@ def test_without_files_it_tells_its_usage(script, capsys):
 
 
 @pytest.mark.slow  # starts TensorFlow three times
-def test_exit_status_and_lines(tmp_path):
+def test_the_exit_status_and_the_lines_tell_what_failed(tmp_path):
   good = run(CASE)
   assert good.returncode == 0, good.stderr
   (line,) = good.stdout.splitlines()

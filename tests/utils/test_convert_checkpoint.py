@@ -1,4 +1,4 @@
-"""The entry point as a user runs it; the conversion itself is tested in tests/original."""
+"""utils/convert_checkpoint.py as a command; the conversion is tested in tests/original."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow  # starts TensorFlow twice
-def test_import_then_refusal(tmp_path: pathlib.Path) -> None:
+def test_a_checkpoint_is_imported_and_not_replaced_unasked(tmp_path: pathlib.Path) -> None:
   source, target = tmp_path / 'theirs' / 'model-4', tmp_path / 'model-4'
   bias: np.ndarray = np.arange(6, dtype=np.float32)
   convert.write(

@@ -22,7 +22,9 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
   )
 
 
-def test_report_and_contact_sheet(data_folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_the_report_is_printed_and_the_contact_sheet_written(
+  data_folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
   sheet = tmp_path / 'sheet.png'
   done = _run('tiny', f'--data_numpy_dir={data_folder}', f'--contact_sheet={sheet}', '--seed=4')
   assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ def _run(*flags: str) -> subprocess.CompletedProcess[str]:
   )
 
 
-def test_writes_the_dataset(tmp_path: pathlib.Path) -> None:
+def test_the_dataset_is_written(tmp_path: pathlib.Path) -> None:
   path = tmp_path / 'small.npy'
   done = _run(f'--output_path={path}', '--classes=3', '--samples=2', '--image_size=20', '--seed=5')
   assert done.returncode == 0, done.stderr
@@ -29,7 +29,7 @@ def test_writes_the_dataset(tmp_path: pathlib.Path) -> None:
   assert os.listdir(tmp_path) == ['small.npy']
 
 
-def test_existing_output_needs_overwrite(tmp_path: pathlib.Path) -> None:
+def test_an_existing_file_is_replaced_only_on_demand(tmp_path: pathlib.Path) -> None:
   (tmp_path / 'strokes.npy').write_bytes(b'old')
   flags = (f'--output_path={tmp_path}', '--classes=2', '--samples=2')
   done = _run(*flags)
@@ -41,7 +41,7 @@ def test_existing_output_needs_overwrite(tmp_path: pathlib.Path) -> None:
   assert np.load(tmp_path / 'strokes.npy').shape == (2, 2, 28, 28, 1)
 
 
-def test_bad_flag_value(tmp_path: pathlib.Path) -> None:
+def test_a_flag_out_of_range_is_an_error(tmp_path: pathlib.Path) -> None:
   done = _run(f'--output_path={tmp_path}', '--classes=0')
   assert done.returncode == 2
   assert done.stderr == 'error: classes is 0; expected at least 1\n'

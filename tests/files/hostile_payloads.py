@@ -1,0 +1,178 @@
+"""Pickles that were made to run something, or to fill the memory."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# The file that payloads try to make in the current folder, which is a folder of the test's own.
+MARK = 'executed'
+IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
+
+
+class Calls:
+  """An object that is pickled as a call of a function."""
+
+  def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+    self.call = (function, args)
+
+  def __reduce__(self) -> tuple[Callable[..., Any], tuple]:
+    return self.call
+
+
+class SetsState:
+  """An object of a class that is not admitted, pickled with a state."""
+
+  def __init__(self) -> None:
+    self.state = MARK
+
+
+def _dumps(value: Any, protocol: int) -> bytes:
+  """Pickles a value where the files of published image sets have honest data."""
+  return pickle.dumps({'image_data': IMAGES, 'class_dict': {'a': value}, 'labels': value}, protocol)
+
+
+def _global(module: str, name: str, args: bytes = b')') -> bytes:
+  """Writes a call of a name, which may have dots, in the opcodes of protocol 4."""
+
+  def text(value: str) -> bytes:
+    return b'\x8c' + bytes([len(value)]) + value.encode()
+
+  return b'\x80\x04' + text(module) + text(name) + b'\x93' + args + b'R.'
+
+
+COMMAND = f'touch {MARK}'
+# Pickles that try to run something: the data, and a pattern for the name that is refused.
+CALLS = {
+  **{
+    f'os.system, protocol {protocol}': (_dumps(Calls(os.system, COMMAND), protocol), '(posix|nt)')
+    for protocol in range(6)
+  },
+  **{
+    f'eval, protocol {protocol}': (
+      _dumps(Calls(eval, f'open({MARK!r}, "w")'), protocol),
+      '(__builtin__|builtins)',
+    )
+    for protocol in (0, 2, 4)
+  },
+  'exec': (_dumps(Calls(exec, f'open({MARK!r}, "w")'), 4), 'builtins'),
+  'open': (_dumps(Calls(open, MARK, 'w'), 4), '(io|_io)'),
+  'np.save': (_dumps(Calls(np.save, MARK, 1), 4), 'numpy'),
+  'np.fromfile': (_dumps(Calls(np.fromfile, '/etc/passwd'), 4), 'numpy'),
+  'a class with a state': (_dumps(SetsState(), 4), 'hostile_payloads'),
+  'INST': (b"(S'" + COMMAND.encode() + b"'\nios\nsystem\n.", 'os'),
+  'OBJ': (b"(cos\nsystem\nS'" + COMMAND.encode() + b"'\no.", 'os'),
+  'NEWOBJ': (b"\x80\x02csubprocess\nPopen\n]S'touch'\na\x85\x81.", 'subprocess'),
+  'Python 2 commands': (b"ccommands\ngetoutput\n(S'" + COMMAND.encode() + b"'\ntR.", 'commands'),
+  'a dotted name': (
+    _global('os', 'path.os.system', b'\x8c' + bytes([len(COMMAND)]) + COMMAND.encode() + b'\x85'),
+    'os',
+  ),
+  'a name of an admitted module': (_global('numpy.core.multiarray', 'fromfile'), 'fromfile|numpy'),
+  'attributes of an admitted name': (_global('numpy', 'ndarray.tofile.__class__'), 'numpy|ndarray'),
+  'a module with a space': (_global('os system', 'x'), 'os system|system'),
+  'a registered extension': (b'\x80\x02\x82\x01.', ''),
+  'a persistent id': (b'\x80\x02U\x03idaQ.', ''),
+}
+
+DTYPE = (
+  b'cnumpy\ndtype\nU\x02%bK\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+)
+
+
+def _array(shape: bytes, code: bytes = b'u1') -> bytes:
+  """Writes an array without data, of a shape that is given in opcodes."""
+  return (
+    b'\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01'
+    + shape
+    + DTYPE % code
+    + b'\x89U\x00tb.'
+  )
+
+
+def _long(value: int) -> bytes:
+  """Writes a whole number of any size."""
+  data = value.to_bytes(value.bit_length() // 8 + 1, 'little')
+  return b'\x8a' + bytes([len(data)]) + data
+
+
+# A list that has the one before it twice, and so on, 59 times.
+DOUBLED = (
+  b'\x80\x02]q\x00K\x01a'
+  + b''.join(b']q%c(h%ch%ce' % (n, n - 1, n - 1) for n in range(1, 60))
+  + b'.'
+)
+HUGE = struct.pack('<Q', 1 << 60)
+MEGABYTE = b'X' + struct.pack('<I', 1 << 20) + b'x' * (1 << 20)
+# Pickles that try to fill the memory or to crash Python: the data, and a pattern for what is said
+# about them; None for the one that is harmless.
+BOMBS = {
+  'FRAME of 2^60 bytes': (
+    b'\x80\x04\x95' + HUGE + b'].',
+    'FRAME at byte 3 claims 1152921504606846984 bytes',
+  ),
+  'BINBYTES8 of 2^60': (
+    b'\x80\x04\x8e' + HUGE + b'x.',
+    'BINBYTES8 at byte 11 claims 1152921504606846976 bytes',
+  ),
+  'BINUNICODE8 of 2^60': (b'\x80\x04\x8d' + HUGE + b'x.', 'BINUNICODE8 at byte 11 claims 11529'),
+  'BYTEARRAY8 of 2^60': (b'\x80\x05\x96' + HUGE + b'x.', 'BYTEARRAY8 at byte 11 claims 11529'),
+  'BINBYTES of 4 GB': (
+    b'\x80\x03B\xff\xff\xff\xffx.',
+    'BINBYTES at byte 7 claims 4294967295 bytes',
+  ),
+  'BINSTRING of -1 bytes': (
+    b'\x80\x02T\xff\xff\xff\xffx.',
+    'BINSTRING at byte 7 claims 4294967295 bytes',
+  ),
+  'LONG4 of 2 GB': (b'\x80\x02\x8b\xff\xff\xff\x7fx.', 'LONG4 at byte 7 claims 2147483647 bytes'),
+  'LONG_BINPUT of 2^31': (
+    b'\x80\x02Nr\xff\xff\xff\x7f.',
+    'a table of 2147483647 entries for 3 objects',
+  ),
+  'PUT of 2 billion': (b'Np2000000000\n.', 'a table of 2000000000 entries for 2 objects'),
+  'an array of 10^15 elements': (_array(_long(10**15) + b'\x85'), 'malformed|do not fill'),
+  'an array of 10^15 empty strings': (_array(_long(10**15) + b'\x85', b'S0'), 'malformed'),
+  'a shape of a number of 10^600': (_array(_long(10**600) + b'\x85'), 'malformed'),
+  'tuples nested a million deep': (
+    b'\x80\x02})' + b'\x85' * 1_000_000 + b'K\x01s.',
+    'nests tuples more than 100',
+  ),
+  'tuples nested through the memo': (
+    b'\x80\x02)' + b''.join(b'q\x00h\x00h\x00\x86' for _ in range(101)) + b'.',
+    'nests tuples more than 100',
+  ),
+  'lists nested beyond the limit': (
+    b'\x80\x02' + b']' * 30_000 + b'a' * 29_999 + b'.',
+    '20000 lists and dicts',
+  ),
+  'lists nested below the limit': (b'\x80\x02' + b']' * 15_000 + b'a' * 14_999 + b'.', None),
+  'many empty sets': (b'\x80\x04(' + b'\x8f' * 30_000 + b't.', '20000 lists and dicts'),
+  'a list doubled 59 times': (DOUBLED, 'repeats its contents until they would fill the memory'),
+  'a list in itself': (b'\x80\x02]q\x00h\x00a.', 'contains itself'),
+  'a list of a range of 10^15': (
+    b'\x80\x02]cbuiltins\nrange\n' + _long(10**15) + b'\x85Ra.',
+    'repeats its',
+  ),
+  'a range of 10^60': (b'\x80\x02cbuiltins\nrange\n' + _long(10**60) + b'\x85R.', 'repeats its'),
+  'a set of a range': (
+    b'\x80\x02cbuiltins\nset\ncbuiltins\nrange\n' + _long(10**15) + b'\x85R\x85R.',
+    'a set',
+  ),
+  'bytearray of a length': (b'\x80\x02cbuiltins\nbytearray\n' + _long(10**15) + b'\x85R.', ''),
+  'a megabyte copied 100,000 times': (
+    b'\x80\x02'
+    + MEGABYTE
+    + b'q\x00c_codecs\nencode\nq\x01('
+    + b'h\x01h\x00\x85R' * 100_000
+    + b'l.',
+    'copies its',
+  ),
+  'the text of a huge number': (b'L' + b'9' * 1_000_000 + b'L\n.', ''),
+}
+PAYLOADS = {**CALLS, **BOMBS}

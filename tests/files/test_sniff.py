@@ -1,0 +1,60 @@
+"""Web pages, empty files and unreadable files and folders in place of data."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from hypertransformer.errors import InputError
+from hypertransformer.files import sniff
+
+
+@pytest.mark.parametrize(
+  'head',
+  [
+    b'<!DOCTYPE html><title>404',
+    b'\n  <html>',
+    b'\xef\xbb\xbf<HTML lang="en">',
+    b'<?xml version="1.0"?>',
+    b'<head>',
+    b'<!-- moved -->',
+  ],
+)
+def test_a_web_page_is_recognised(head: bytes) -> None:
+  assert sniff.is_web_page(head)
+
+
+@pytest.mark.parametrize('head', [b'', b'\x93NUMPY', b'PK\x03\x04', b'<', b'a <html>'])
+def test_other_files_are_no_web_pages(head: bytes) -> None:
+  assert not sniff.is_web_page(head)
+
+
+@pytest.mark.parametrize(
+  ('data', 'found'),
+  [
+    (b'<html>', 'is a web page, not a pickle; the download link probably led to'),
+    (b'', 'is an empty file; expected a pickle; download or make it again'),
+  ],
+)
+def test_pages_and_empty_files_are_refused(data: bytes, found: str, tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'x').write_bytes(data)
+  with pytest.raises(InputError, match=f'x {found}'):
+    sniff.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
+
+
+def test_a_missing_file_is_refused(tmp_path: pathlib.Path) -> None:
+  with pytest.raises(InputError, match=r'x cannot be read \(No such file.*\); expected a pickle'):
+    sniff.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
+
+
+def test_any_other_file_is_let_through(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'x').write_bytes(b'data')
+  sniff.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
+
+
+def test_only_a_folder_is_a_folder(tmp_path: pathlib.Path) -> None:
+  sniff.require_folder(tmp_path)
+  (tmp_path / 'x').write_bytes(b'data')
+  with pytest.raises(InputError, match=r'x cannot be read as a folder \(Not a directory\)'):
+    sniff.require_folder(tmp_path / 'x')
