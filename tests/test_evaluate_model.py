@@ -102,7 +102,7 @@ def test_a_run_of_pre_training_is_refused(
 def test_the_flags_of_a_training_evaluate_its_checkpoints(
   trained: Any, tmp_path: pathlib.Path
 ) -> None:
-  """All that are there, up to train_steps, on the given classes. The second time nothing is to do."""
+  """All that are there, up to train_steps, on the given classes. A second time nothing is done."""
   folder = tmp_path / 'logs'
   shutil.copytree(trained.folder, folder)
   values = trained.values | {'train_log_dir': str(folder), 'eval_datasets': 'test=tiny:20-29'}
@@ -149,7 +149,7 @@ def test_the_flags_of_a_continual_training_evaluate_its_checkpoints(
   run_training: Callable[[Any], int],
   capsys: pytest.CaptureFixture[str],
 ) -> None:
-  """Here on longer sequences than in training. The second time nothing is to do, and the report
+  """Here on longer sequences than in training. A second time nothing is done, and the report
   prints what was found.
   """
   assert run_training(continual_values) == 2

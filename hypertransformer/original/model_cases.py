@@ -418,8 +418,11 @@ def _summaries(case: Case, outputs: Arrays) -> dict[str, tuple[Any, str]]:
   }
   ours = {tag: (outputs[key], key) for tag, key in tags.items() if key in outputs}
   if 'out/shared_head_loss' in outputs:
-    weighted = case.values['shared_head_weight'] * outputs['out/shared_head_loss']
-    ours['loss/weighted_shared_head_loss'] = weighted, 'out/shared_head_loss'
+    head_weight = from_flags.loss_config(case.values).shared_head_weight
+    ours['loss/weighted_shared_head_loss'] = (
+      head_weight * outputs['out/shared_head_loss'],
+      'out/shared_head_loss',
+    )
   names_of_heads = [f'head-{i}' for i in range(1, len(outputs.get('out/warmup_weights', ())))]
   for number, name in enumerate(names_of_heads, start=1):
     hits = outputs[f'out/head_logits/{number}'].argmax(-1) == case.arrays['in/query_labels']
