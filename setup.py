@@ -11,7 +11,7 @@ VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / 'hypertransformer/__init
 setuptools.setup(
   name='hypertransformer',
   version=VERSION.group(1),
-  description='HyperTransformer: a transformer that writes the weights of a CNN, for few-shot learning',
+  description='A transformer that writes the weights of a CNN, for few-shot learning',
   long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
   license='Apache-2.0',

@@ -12,28 +12,10 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.episodes.pipeline import Episode
+from hypertransformer.episodes.sequence import Sequence
 from hypertransformer.errors import require
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.settings.data_config import EpisodeConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class Sequence:
-  """A sequence of T tasks, or in mini_batch T pieces of one support set and one query set.
-
-  Labels are those within a task, 0 to K - 1.
-
-  Attributes:
-    support_images: float32 [T, Ns, S, S, C].
-    support_labels: int32 [T, Ns].
-    query_images: float32 [T, Nq, S, S, C]; in mini_batch [1, Nq, S, S, C].
-    query_labels: int32 [T, Nq]; in mini_batch [1, Nq].
-  """
-
-  support_images: tf.Tensor
-  support_labels: tf.Tensor
-  query_images: tf.Tensor
-  query_labels: tf.Tensor
 
 
 def episode_config(

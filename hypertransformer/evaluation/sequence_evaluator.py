@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
+from hypertransformer.episodes.sequence import Sequence
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import heat_map, sequence_metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
@@ -167,7 +168,7 @@ class SequenceEvaluator(Evaluator):
       tf.reduce_mean(tf.reduce_sum(last * outside, axis=1) / tf.reduce_sum(outside, axis=1)),
     ]
 
-  def _cut(self, episode: Episode) -> sequences.Sequence:
+  def _cut(self, episode: Episode) -> Sequence:
     """Cuts a large episode into the tasks of a sequence."""
     return sequences.from_episode(
       episode, self._continual, self._num_labels, self._continual.eval_length

@@ -22,7 +22,7 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequences import Sequence
+from hypertransformer.episodes.sequence import Sequence
 from hypertransformer.errors import require
 from hypertransformer.model import loops, prototypes
 from hypertransformer.model.blocks import Blocks

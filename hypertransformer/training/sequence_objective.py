@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequences import Sequence
+from hypertransformer.episodes.sequence import Sequence
 from hypertransformer.model import accuracy, continual, prototypes
 from hypertransformer.model.continual import Outcome
 from hypertransformer.model.hypertransformer import HyperTransformer

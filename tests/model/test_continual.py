@@ -23,7 +23,7 @@ from small_sequences import (
   variable_names,
 )
 
-from hypertransformer.episodes.sequences import Sequence
+from hypertransformer.episodes.sequence import Sequence
 from hypertransformer.model import loops
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.settings.config import CONTINUAL_METHODS

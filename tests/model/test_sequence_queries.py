@@ -23,7 +23,7 @@ from small_sequences import (
   model_of,
 )
 
-from hypertransformer.episodes.sequences import Sequence
+from hypertransformer.episodes.sequence import Sequence
 from hypertransformer.model import continual, sequence_queries
 from hypertransformer.model.noise import Noise
 from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS, ContinualConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequences import Sequence
+from hypertransformer.episodes.sequence import Sequence
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual as model_continual
 from hypertransformer.model import loops
