@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
+class TaskSequence:
   """A sequence of T tasks, or in mini_batch T pieces of one support set and one query set.
 
   Labels are those within a task, 0 to K - 1.

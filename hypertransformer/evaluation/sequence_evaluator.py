@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import heat_map, sequence_metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
@@ -168,7 +168,7 @@ class SequenceEvaluator(Evaluator):
       tf.reduce_mean(tf.reduce_sum(last * outside, axis=1) / tf.reduce_sum(outside, axis=1)),
     ]
 
-  def _cut(self, episode: Episode) -> Sequence:
+  def _cut(self, episode: Episode) -> TaskSequence:
     """Cuts a large episode into the tasks of a sequence."""
     return sequences.from_episode(
       episode, self._continual, self._num_labels, self._continual.eval_length

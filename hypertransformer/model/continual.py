@@ -22,7 +22,7 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import require
 from hypertransformer.model import loops, prototypes
 from hypertransformer.model.blocks import Blocks
@@ -110,7 +110,7 @@ def embed_task(model: HyperTransformer, support: Support) -> tuple[CnnWeights, t
 
 def learn_sequence(
   model: HyperTransformer,
-  sequence: Sequence,
+  sequence: TaskSequence,
   config: ContinualConfig,
   noise: Noise | None = None,
   last_only: bool = False,
@@ -159,7 +159,9 @@ def learn_sequence(
   return Outcome(pairs, logits, labels, memory.weights, memory.prototypes[-1], memory.rows)
 
 
-def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
+def _learn_continually(
+  model: HyperTransformer, sequence: TaskSequence, noise: Noise | None
+) -> _Memory:
   """Learns with the Continual HyperTransformer: theta_t from S_t and theta_(t-1)."""
   length, num_labels = sequence.support_images.shape[0], model.config.num_labels
   rows: list[Row] = []
@@ -180,7 +182,7 @@ def _learn_continually(model: HyperTransformer, sequence: Sequence, noise: Noise
   return _Memory(weights, _never_recomputed(kept), rows)
 
 
-def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | None) -> _Memory:
+def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise | None) -> _Memory:
   """Learns with the merged HyperTransformer: theta_t from the support sets of tasks 1..t at once.
 
   This is an upper limit to compare with, and not continual (docs/spec/continual.md, section 3). All
@@ -220,7 +222,7 @@ def _learn_merged(model: HyperTransformer, sequence: Sequence, noise: Noise | No
   return _Memory(weights, _made_anew(model, weights, sequence), rows)
 
 
-def _made_anew(model: HyperTransformer, weights: Blocks, sequence: Sequence) -> tf.Tensor:
+def _made_anew(model: HyperTransformer, weights: Blocks, sequence: TaskSequence) -> tf.Tensor:
   """Computes the prototypes [T, T, K, U] of all tasks so far with the weights after each task.
 
   Each support set is a batch of its own, with its own statistics, as each query set is.
@@ -266,7 +268,7 @@ def sequence_class_numbers(
 
 
 def _learn_prototypes_only(
-  model: HyperTransformer, sequence: Sequence, noise: Noise | None
+  model: HyperTransformer, sequence: TaskSequence, noise: Noise | None
 ) -> _Memory:
   """Learns with the constant ProtoNet: one trained CNN for all tasks, and a prototype per class."""
   del noise  # in a support pass only generators use it, and there are none

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.model import accuracy, continual, prototypes
 from hypertransformer.model.continual import Outcome
 from hypertransformer.model.hypertransformer import HyperTransformer
@@ -40,7 +40,7 @@ class ContinualObjective:
 
 def build(
   model: HyperTransformer,
-  sequence: Sequence,
+  sequence: TaskSequence,
   config: ContinualConfig,
   loss: LossConfig,
   noise: Noise | None = None,

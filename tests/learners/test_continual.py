@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.model.continual import learn_sequence
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.model.prototypes import UNKNOWN
@@ -37,7 +37,7 @@ def in_the_graph(run: Any, tasks: list[Any]) -> Any:
     )
 
   with tf.Graph().as_default(), tf.Session() as session:
-    sequence = Sequence(*map(stack, ('support', 'labels', 'queries', 'answers')))
+    sequence = TaskSequence(*map(stack, ('support', 'labels', 'queries', 'answers')))
     outcome = learn_sequence(
       HyperTransformer(from_flags.model_config(run.values), (12, 12, 1)), sequence, config
     )

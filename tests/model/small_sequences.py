@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.model import continual
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS, ContinualConfig
@@ -39,7 +39,7 @@ def model_of(**changes) -> HyperTransformer:
   return HyperTransformer(ModelConfig(**settings), (SIDE, SIDE, 1))
 
 
-def draw(length: int, pieces: bool = False, seed: int = 1) -> Sequence:
+def draw(length: int, pieces: bool = False, seed: int = 1) -> TaskSequence:
   """A sequence of NumPy arrays, with 2 support and 3 query images of each class.
 
   Args:
@@ -55,22 +55,22 @@ def draw(length: int, pieces: bool = False, seed: int = 1) -> Sequence:
       [rng.permutation(np.repeat(np.arange(K, dtype=np.int32), each)) for _ in range(tasks)]
     )
 
-  return Sequence(*part(length, 2), *part(1 if pieces else length, 3))
+  return TaskSequence(*part(length, 2), *part(1 if pieces else length, 3))
 
 
-def constant(sequence: Sequence) -> Sequence:
+def constant(sequence: TaskSequence) -> TaskSequence:
   """The same sequence as constant tensors."""
-  return Sequence(
+  return TaskSequence(
     *(tf.constant(getattr(sequence, field.name)) for field in dataclasses.fields(sequence))
   )
 
 
-def fed(sequence: Sequence) -> Sequence:
+def fed(sequence: TaskSequence) -> TaskSequence:
   """Placeholders of the shapes of this sequence."""
-  return Sequence(*(tf.placeholder(x.dtype, x.shape) for x in dataclasses.astuple(sequence)))
+  return TaskSequence(*(tf.placeholder(x.dtype, x.shape) for x in dataclasses.astuple(sequence)))
 
 
-def feed(places: Sequence, values: Sequence) -> dict[tf.Tensor, np.ndarray]:
+def feed(places: TaskSequence, values: TaskSequence) -> dict[tf.Tensor, np.ndarray]:
   """What to feed to the placeholders of `fed`."""
   return {
     getattr(places, field.name): getattr(values, field.name) for field in dataclasses.fields(places)
@@ -78,7 +78,11 @@ def feed(places: Sequence, values: Sequence) -> dict[tf.Tensor, np.ndarray]:
 
 
 def learn(
-  model: HyperTransformer, sequence: Sequence, scenario: str = CLASS, method: str = CHT, **changes
+  model: HyperTransformer,
+  sequence: TaskSequence,
+  scenario: str = CLASS,
+  method: str = CHT,
+  **changes,
 ) -> continual.Outcome:
   """Learns a sequence without noise; changes are settings of ContinualConfig."""
   return continual.learn_sequence(model, sequence, ContinualConfig(scenario, method, **changes))
@@ -91,7 +95,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
   )
 
 
-def differing_in(task: int) -> tuple[Sequence, Sequence]:
+def differing_in(task: int) -> tuple[TaskSequence, TaskSequence]:
   """Two sequences of two tasks that are equal but for the support images of one task."""
   first = draw(2)
   images = first.support_images.copy()

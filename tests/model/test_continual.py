@@ -23,7 +23,7 @@ from small_sequences import (
   variable_names,
 )
 
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.model import loops
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.settings.config import CONTINUAL_METHODS
@@ -69,7 +69,7 @@ def test_the_loop_makes_the_variables_of_the_hypertransformer(lab, unrolled_up_t
   lab.run(tf.global_variables_initializer())
 
 
-def unrolled(model: HyperTransformer, sequence: Sequence, scenario: str) -> tf.Tensor:
+def unrolled(model: HyperTransformer, sequence: TaskSequence, scenario: str) -> tf.Tensor:
   """Computes J of docs/spec/continual.md, section 1, task by task."""
   previous, prototypes, terms = None, [], []
   for t in range(sequence.support_images.shape[0]):

@@ -23,7 +23,7 @@ from small_sequences import (
   model_of,
 )
 
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.model import continual, sequence_queries
 from hypertransformer.model.noise import Noise
 from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS, ContinualConfig
@@ -83,9 +83,9 @@ def test_mixed_queries_are_those_of_batches_by_hand(lab, method, unrolled_up_to)
   assert np.abs(ours[1:] - plain[1:]).max() > 1e-2
 
 
-def repeated(sequence: Sequence) -> Sequence:
+def repeated(sequence: TaskSequence) -> TaskSequence:
   """Returns a sequence whose two tasks are the first task of this one."""
-  return Sequence(
+  return TaskSequence(
     *(
       np.stack([x[0], x[0]])
       for x in (getattr(sequence, f.name) for f in dataclasses.fields(sequence))

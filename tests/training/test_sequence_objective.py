@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import Sequence
+from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual as model_continual
 from hypertransformer.model import loops
@@ -52,7 +52,7 @@ def objective(
     )
 
   monkeypatch.setattr(model_continual, 'learn_sequence', outcome)
-  unused = Sequence(*[tf.zeros([])] * 4)
+  unused = TaskSequence(*[tf.zeros([])] * 4)
   ours = sequence_objective.build(
     HyperTransformer(ModelConfig(), (28, 28, 1)),
     unused,
