@@ -1,6 +1,6 @@
 """Learns new classes task after task, without keeping an image, with a model that has been trained.
 
-  python examples/continual.py logs/model-20000 data_numpy_dir/omniglot.npy
+  python examples/continual.py logs data_numpy_dir/omniglot.npy
 
 The model must have been trained with --continual_scenario=class_incremental --mixed_queries.
 """

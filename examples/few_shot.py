@@ -1,6 +1,6 @@
 """Learns new classes from one image each, with a model that has been trained.
 
-python examples/few_shot.py logs/model-20000 data_numpy_dir/omniglot.npy
+python examples/few_shot.py logs data_numpy_dir/omniglot.npy
 """
 
 import sys

@@ -7,9 +7,9 @@ The rooms of the package, in the order in which data flows:
   converters/  makes data files, from downloads, folders of images or drawn characters
   episodes/    images by class -> episodes: a support set and a query set, changed at random
   model/       support images -> tokens -> weight blocks -> CNN -> logits of the query images
+  runtime/     what the rooms below stand on: sessions, checkpoints and summaries
   training/    logits -> loss -> update of the variables, again and again
   evaluation/  the accuracy of every checkpoint, over many tasks
-  runtime/     what training and evaluation stand on: sessions, checkpoints and summaries
   learners/    trained models for other programs: learn from images, then predict labels
   original/    the original's checkpoints and recorded numbers, converted and compared
 

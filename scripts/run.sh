@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs an entry point of this checkout: run.sh train|evaluate_model FLAGS... (relative paths are the
-#   caller's).
+# Runs a program of this checkout: run.sh train|evaluate_model|report FLAGS...
+# Relative paths are the caller's.
 # Python is $PYTHON, else the checkout's .venv, else python3.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

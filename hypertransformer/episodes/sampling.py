@@ -108,7 +108,8 @@ class EpisodeSampler:
   ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Cuts a batch of Ns + Nq images in two, so that the counts of the classes vary by chance.
 
-    Each further query batch is the end of another such batch. All are [n, 2] of (position, sample).
+    For each further query batch another Ns + Nq images are drawn, of which the last Nq are used; so
+    it can hold support images. Support and query batches are [n, 2] of (position, sample).
     """
     config = self.config
     free = np.arange(sizes.max()) < sizes[:, None]

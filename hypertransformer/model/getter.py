@@ -104,7 +104,7 @@ class LayerGetter:
     layer: str,
     scope: str,
     weights: LayerWeights | None,
-    own_scope: str | None,
+    trained_scope: str | None,
     rows: list[Row],
   ) -> None:
     """Makes the getter of a layer.
@@ -113,14 +113,15 @@ class LayerGetter:
       layer: Name of the layer, such as "layer_1".
       scope: Full name of the variable scope that holds the CNN's layers.
       weights: The layer's generated tensors; None for a trained layer.
-      own_scope: If given, trained variables are there and not in `scope`, also those that are added
-        to generated tensors. The query pass has such a scope with --separate_evaluation_bn_vars.
+      trained_scope: The scope in which trained variables are made, also those that are added to
+        generated tensors; `scope` if None. The query pass has one with
+        --separate_evaluation_bn_vars.
       rows: A list to which one `Row` is added for every variable that is asked for.
     """
     self._layer = layer
     self._prefix = f'{scope}/{layer}/'
     self._weights = weights
-    self._own_prefix = f'{own_scope}/{layer}/' if own_scope else self._prefix
+    self._own_prefix = f'{trained_scope}/{layer}/' if trained_scope else self._prefix
     self._rows = rows
 
   def __call__(

@@ -144,8 +144,8 @@ class HyperTransformer:
       self._generate_layer(last, z, support, weights, noise, previous)
     weights = dataclasses.replace(weights, last_inputs=z)
     if self.config.add_trainable_weights and self.config.separate_query_variables:
-      # The support pass has trained variables of its own for the logits, too: the L2 regularisation
-      # counts them.
+      # Called for its variables only: the support pass has trained ones of its own for the logits,
+      # and the L2 regularisation counts them.
       self.support_outputs(weights)
     return weights
 
@@ -313,7 +313,11 @@ class HyperTransformer:
   ) -> Iterator[None]:
     """Opens the variable scope of a CNN layer, where its generated tensors are given out."""
     with tf.variable_scope('cnn') as scope:
-      own_scope = f'{scope.name}_query' if query and self.config.separate_query_variables else None
-      getter = LayerGetter(plan.name, scope.name, weights.layers.get(plan.name), own_scope, rows)
+      trained_scope = (
+        f'{scope.name}_query' if query and self.config.separate_query_variables else None
+      )
+      getter = LayerGetter(
+        plan.name, scope.name, weights.layers.get(plan.name), trained_scope, rows
+      )
       with tf.variable_scope(plan.name, custom_getter=getter):
         yield

@@ -27,9 +27,9 @@ class Noise:
     self._on = on
     self._streams = 0
 
-  def rate(self, rate: Any) -> Any:
-    """Returns a probability of dropping as it is if the noise is on, and 0 if it is off."""
-    return rate * self._on
+  def if_on(self, value: Any) -> Any:
+    """Returns a number or tensor as it is if the noise is on, and 0 if it is off."""
+    return value * self._on
 
   def fold(self, number: int | tf.Tensor) -> Noise:
     """Returns the noise of a part of the step, such as one task of a sequence.
@@ -57,6 +57,6 @@ def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
   """
   if noise is None or rate == 0.0:
     return x
-  rate = noise.rate(rate)
+  rate = noise.if_on(rate)
   keep = noise.uniform(tf.shape(x)) >= rate
   return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))

@@ -43,18 +43,18 @@ def scores(embeddings: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
   return 2.0 * products - lengths
 
 
-def known_scores(embeddings: tf.Tensor, prototypes: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+def known_scores(embeddings: tf.Tensor, prototypes: tf.Tensor, num_known: tf.Tensor) -> tf.Tensor:
   """Does the same as `scores`, but classes that are not known yet get the score UNKNOWN.
 
   Args:
     embeddings: [P, n, U].
     prototypes: [P, C, U].
-    known: Integers [P]: for pair p, the classes known[p] and above are not known.
+    num_known: Integers [P]: for pair p, the classes num_known[p] and above are not known.
 
   Returns:
     [P, n, C].
   """
-  mask = tf.sequence_mask(known, prototypes.shape[1])
+  mask = tf.sequence_mask(num_known, prototypes.shape[1])
   return tf.where_v2(mask[:, None], scores(embeddings, prototypes), UNKNOWN)
 
 

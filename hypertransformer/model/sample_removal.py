@@ -29,6 +29,6 @@ def removal_mask(labels: tf.Tensor, config: ModelConfig, noise: Noise) -> tf.Ten
   if config.max_prob_remove_labeled == 0 and config.max_prob_remove_unlabeled == 0:
     return None
   limits = tf.constant([config.max_prob_remove_labeled, config.max_prob_remove_unlabeled])
-  q = noise.rate(limits * noise.uniform([2]))
+  q = noise.if_on(limits * noise.uniform([2]))
   unlabeled = tf.cast(tf.equal(labels, config.num_labels), tf.int32)
   return tf.cast(noise.uniform(tf.shape(labels)) < tf.gather(q, unlabeled), tf.float32)

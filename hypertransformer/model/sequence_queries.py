@@ -112,13 +112,18 @@ def _classify(
 
 
 def pair_scores(
-  outputs: tf.Tensor, known: tf.Tensor, after: np.ndarray, asked: np.ndarray, scenario: str
+  outputs: tf.Tensor,
+  prototypes_after: tf.Tensor,
+  after: np.ndarray,
+  asked: np.ndarray,
+  scenario: str,
 ) -> tf.Tensor:
   """Compares the outputs for each pair with the prototypes that the scenario lets take part.
 
   Args:
     outputs: [P, Nq, U].
-    known: Prototypes [T, T, K, U]. Entry [t, tau] holds those of task tau as they are after task t.
+    prototypes_after: [T, T, K, U]. Entry [t, tau] holds the prototypes of task tau as they are
+      after task t.
     after: Integers [P], the t of each pair.
     asked: Integers [P], the tau of each pair.
     scenario: task_incremental, class_incremental or mini_batch.
@@ -126,10 +131,10 @@ def pair_scores(
   Returns:
     Scores [P, Nq, C], with C = T * K classes in class_incremental and K in the other scenarios.
   """
-  length, _, num_labels, units = known.shape.as_list()
+  length, _, num_labels, units = prototypes_after.shape.as_list()
   if scenario == 'task_incremental':
-    return prototypes.scores(outputs, tf.gather_nd(known, np.stack([after, asked], 1)))
+    return prototypes.scores(outputs, tf.gather_nd(prototypes_after, np.stack([after, asked], 1)))
   if scenario == 'mini_batch':
-    return prototypes.scores(outputs, tf.gather(prototypes.running_means(known), after))
-  together = tf.gather(tf.reshape(known, [length, length * num_labels, units]), after)
+    return prototypes.scores(outputs, tf.gather(prototypes.running_means(prototypes_after), after))
+  together = tf.gather(tf.reshape(prototypes_after, [length, length * num_labels, units]), after)
   return prototypes.known_scores(outputs, together, (after + 1) * num_labels)

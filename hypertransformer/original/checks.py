@@ -20,7 +20,7 @@ from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
 from hypertransformer.original import augmentation_cases, model_cases
 from hypertransformer.original.tolerances import BAD_NPZ, Comparison
-from hypertransformer.training import losses
+from hypertransformer.training import losses, optimizer
 
 LEARNING_RATE = 1e-6  # allowed relative error of learning rates
 WARMUP = 1e-6  # allowed absolute error of the weights of warm-up heads
@@ -116,7 +116,7 @@ def _learning_rates(recorded: Mapping[str, Any]) -> list[Comparison]:
   with tf.Graph().as_default(), tf.Session() as session:
     ours = session.run(
       [
-        losses.learning_rate(
+        optimizer.learning_rate(
           recorded['lr'],
           recorded['decay_steps'],
           recorded['decay_rate'],

@@ -70,7 +70,8 @@ def evaluation_flags(values: Values) -> dict[str, Any]:
 def _effective(v: Values) -> dict[str, Any]:
   """Returns the flag values as far as the model depends on them.
 
-  Of --warmup_steps, for example, only whether there are any: the model then has warm-up heads.
+  Of --warmup_steps only whether there are any: the model then has warm-up heads. Of the scenario
+  only whether there is one: a model trained in one scenario can be evaluated in another.
   """
   v = {**defaults(), **v}
   warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'

@@ -11,6 +11,8 @@ from hypertransformer.errors import require
 from hypertransformer.settings.checks import fraction, not_negative, one_of, positive
 
 CNN_NAMES = ('3-layer', '4-layer', 'maxpool-4-layer')
+# Those whose logits layer sees all activations, not their spatial mean.
+FLATTENING_CNNS = ('maxpool-4-layer',)
 SHARED_EXTRACTORS = (
   'none',
   '2-layer',
@@ -250,8 +252,8 @@ class ModelConfig:
       'added to trained ones: set --add_trainable_weights.',
     )
     require(
-      self.features.logits_extractor == 'default' or self.cnn_name == 'maxpool-4-layer',
+      self.features.logits_extractor == 'default' or self.cnn_name in FLATTENING_CNNS,
       f'logits_feature_extractor={self.features.logits_extractor} has no meaning for '
       f'cnn_model_name={self.cnn_name}, whose logits see the spatial mean: use '
-      'cnn_model_name=maxpool-4-layer or logits_feature_extractor=default.',
+      f'cnn_model_name={" or ".join(FLATTENING_CNNS)} or logits_feature_extractor=default.',
     )

@@ -52,14 +52,6 @@ def cross_entropy(
   return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits_v2(targets, logits))
 
 
-def learning_rate(base: float, decay_steps: float, decay_rate: float, step: tf.Tensor) -> tf.Tensor:
-  """The learning rate at a step: base * decay_rate ** (step / decay_steps).
-
-  It falls at every step, and not only once in decay_steps.
-  """
-  return tf.train.exponential_decay(base, step, decay_steps, decay_rate)
-
-
 def warmup_weights(step: tf.Tensor, warmup_steps: int, num_heads: int) -> list[tf.Tensor]:
   """The weights of the cross-entropies of the warm-up heads and of the final logits at a step.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.settings.config import OptimizerConfig
-from hypertransformer.training import losses
 
 MOMENTUM = 0.9
 
@@ -30,9 +29,7 @@ def minimize(
   Returns:
     The op that makes one update, and the learning rate, a scalar.
   """
-  rate = losses.learning_rate(
-    config.learning_rate, config.decay_steps, config.decay_rate, global_step
-  )
+  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, global_step)
   optimizer = _make(config.name, rate)
   # Gradients need not wait for each other (no gates). A variable that is still being read copies
   # its value before it changes.
@@ -62,3 +59,11 @@ def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:
   if name == 'momentum':
     return tf.train.MomentumOptimizer(rate, MOMENTUM)
   return tf.train.AdamOptimizer(rate)
+
+
+def learning_rate(base: float, decay_steps: float, decay_rate: float, step: tf.Tensor) -> tf.Tensor:
+  """The learning rate at a step: base * decay_rate ** (step / decay_steps).
+
+  It falls at every step, and not only once in decay_steps.
+  """
+  return tf.train.exponential_decay(base, step, decay_steps, decay_rate)

@@ -22,12 +22,13 @@ from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.noise import Noise
 from hypertransformer.original import names
 from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings.model_config import CNN_NAMES
 from hypertransformer.training import optimizer, task_objective
 
 # What others need comes first: allpairspy fills combinations from the left.
 CHOICES: dict[str, list[Any]] = {
   'image_size': [33, 24, 17],
-  'cnn_model_name': ['3-layer', '4-layer', 'maxpool-4-layer'],
+  'cnn_model_name': list(CNN_NAMES),
   'stride': [1, 2, 3],
   'kernel_size': [1, 2, 3],
   'lw_weight_allocation': ['output', 'spatial'],

@@ -70,10 +70,10 @@ def test_pack_is_the_inverse_of_unpack(lab, rng, layout):
 
 
 def read_layer(
-  weights: LayerWeights | None, rows: list, own_scope: str | None = None
+  weights: LayerWeights | None, rows: list, trained_scope: str | None = None
 ) -> dict[str, tf.Tensor]:
   """Asks for the variables of a layer, as the CNN does."""
-  own = LayerGetter('layer_1', 'model/cnn', weights, own_scope, rows)
+  own = LayerGetter('layer_1', 'model/cnn', weights, trained_scope, rows)
   with (
     tf.variable_scope('model', reuse=tf.AUTO_REUSE),
     tf.variable_scope('cnn'),

@@ -66,7 +66,7 @@ def test_parts_draw_numbers_of_their_own(lab):
   for a, b in ((one, other), (one, whole), (other, whole)):
     assert np.abs(a - b).mean() > 0.2
   off = Noise(tf.constant([1, 2]), tf.constant(0.0)).fold(1)
-  assert lab.run(off.rate(0.5)) == 0.0
+  assert lab.run(off.if_on(0.5)) == 0.0
 
 
 def test_no_draw_of_a_part_is_a_draw_of_another(lab):
