@@ -242,6 +242,8 @@ class HyperTransformer:
     before = None if previous is None else previous[plan.name]
     with tf.variable_scope(plan.generator):
       seen = self._layer_features(plan, z, weights.shared_features, noise)
+      if self.config.features.normalization == 'support':
+        seen = features.normalized(seen, support.mask)
       blocks = generator.generate_blocks(
         plan.layout, seen, support.labels, support.mask, self.config, noise, before
       )

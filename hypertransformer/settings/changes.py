@@ -32,17 +32,16 @@ def model_flag_changes(old: Values, new: Values) -> list[str]:
     For each such flag '--name was A, is B'; empty if the model is the same.
   """
   before, now = _effective(old), _effective(new)
+  old = {**defaults(), **old}  # a flag that is younger than the run was at its default
   changes = [
     f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}'
     for flag in flag_table.ALL_FLAGS
     if flag.model
-    and flag.name in old
+    and flag.name in new
     and old[flag.name] != new[flag.name]
     and before[flag.name] != now[flag.name]
   ]
-  return changes or continual_flags.support_classes_changes(
-    {**defaults(), **old}, {**defaults(), **new}
-  )
+  return changes or continual_flags.support_classes_changes(old, {**defaults(), **new})
 
 
 def changed_model_flags(values: Values) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 from hypertransformer.settings import config, continual_flags
+from hypertransformer.settings.model_config import FEATURE_NORMALIZATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -537,6 +538,14 @@ OWN_FLAGS = (
     'sgd',
     'update rule of the trained variables; the original has sgd only',
     choices=('sgd', 'momentum', 'adam'),
+  ),
+  _model(
+    'feature_normalization',
+    str,
+    'none',
+    'support: give every feature mean 0 and deviation 1 over the support set, so that the '
+    'transformer sees differences between images from the start; none: as in the original',
+    choices=FEATURE_NORMALIZATIONS,
   ),
   Flag(
     'disjoint_query',

@@ -55,9 +55,13 @@ def write_evaluation_flags(folder: str, values: flags.Values) -> bool:
     Whether an earlier evaluator wrote the same flags there, so that its results stay valid.
   """
   settings = changes.evaluation_flags(values)
-  before = read_flags(folder) or {}
+  before = read_flags(folder)
   write_flags(folder, settings)
-  return {name: value for name, value in before.items() if name != older_runs.VERSION} == settings
+  if before is None:
+    return False
+  before.pop(older_runs.VERSION, None)
+  # A flag that is younger than the folder was at its default.
+  return {**changes.evaluation_flags(flags.defaults()), **before} == settings
 
 
 def seed_of(folder: str) -> int | None:

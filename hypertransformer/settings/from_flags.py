@@ -70,6 +70,7 @@ def model_config(v: Values) -> ModelConfig:
     nonlinear=v['lw_use_nonlinear_feature'],
     logits_extractor=v['logits_feature_extractor'],
     dropout=v['fe_dropout'],
+    normalization=v['feature_normalization'],
   )
   return ModelConfig(
     num_labels=v['num_labels'],

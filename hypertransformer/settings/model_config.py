@@ -13,6 +13,7 @@ from hypertransformer.settings.checks import fraction, not_negative, one_of, pos
 CNN_NAMES = ('3-layer', '4-layer', 'maxpool-4-layer')
 # Those whose logits layer sees all activations, not their spatial mean.
 FLATTENING_CNNS = ('maxpool-4-layer',)
+FEATURE_NORMALIZATIONS = ('none', 'support')
 SHARED_EXTRACTORS = (
   'none',
   '2-layer',
@@ -93,6 +94,8 @@ class FeatureConfig:
     logits_extractor: what the generator of the final logits layer sees of its input: local features
       ('default'), the flattened activations ('passthrough'), or both ('mix').
     dropout: share of the local features that is dropped in training.
+    normalization: 'support' gives every feature mean 0 and deviation 1 over the support set; 'none'
+      leaves them, as the original does.
 
   Raises:
     InputError: a field is out of range, or there would be no features at all.
@@ -106,12 +109,14 @@ class FeatureConfig:
   nonlinear: bool = False
   logits_extractor: str = 'default'
   dropout: float = 0.0
+  normalization: str = 'none'
 
   def __post_init__(self) -> None:
     positive(self, shared_dim='shared_features_dim')
     fraction(self, shared_dropout='shared_fe_dropout', dropout='fe_dropout')
     one_of('shared_feature_extractor', self.shared_extractor, SHARED_EXTRACTORS)
     one_of('shared_feature_extractor_padding', self.shared_padding, ('valid', 'same'))
+    one_of('feature_normalization', self.normalization, FEATURE_NORMALIZATIONS)
     one_of('logits_feature_extractor', self.logits_extractor, ('default', 'passthrough', 'mix'))
     require(
       self.layerwise is None or self.layerwise >= 0,

@@ -70,6 +70,8 @@ class HandModel:
     ignored: np.ndarray | None,
   ) -> np.ndarray:
     features = np.concatenate([part for part in parts if part is not None], axis=1)
+    if self.config.features.normalization == 'support':
+      features = normalized(features, ignored)
     return ByHand.blocks(
       features, labels, self.v, f'generator_{number}', self.config, width, ignored
     )
@@ -182,3 +184,9 @@ class HandModel:
     generated = {'logits/kernel': blocks[last][:, :-1].T, 'logits/bias': blocks[last][:, -1]}
     v = self.variables(f'layer_{last}', generated, query=True)
     return x @ v['logits/kernel'] + v['logits/bias']
+
+
+def normalized(features: np.ndarray, ignored: np.ndarray | None) -> np.ndarray:
+  """Each column less its mean, over its deviation, of the samples that are not ignored."""
+  seen = features if ignored is None else features[~ignored]
+  return (features - seen.mean(0)) / np.sqrt(seen.var(0) + 1e-8)

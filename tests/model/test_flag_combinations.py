@@ -61,6 +61,7 @@ CHOICES: dict[str, list[Any]] = {
   'lw_use_nonlinear_feature': [False, True],
   'logits_feature_extractor': ['default', 'passthrough', 'mix'],
   'fe_dropout': [0.0, 0.2],
+  'feature_normalization': ['none', 'support'],
   'max_prob_remove_unlabeled': [0.0, 0.5],
   'max_prob_remove_labeled': [0.0, 0.5],
   'label_smoothing': [0.0, 0.3],

@@ -39,10 +39,13 @@ def test_of_the_warm_up_only_its_heads_make_another_model(old, new, changed, val
   assert sorted(changes.model_flag_changes(values(**old), values(**new))) == sorted(changed)
 
 
-def test_a_flag_that_an_older_run_did_not_know_is_no_change(values):
+def test_a_flag_that_an_older_run_did_not_know_was_at_its_default(values):
   old = values()
-  del old['heads']
-  assert changes.model_flag_changes(old, values(heads=7)) == []
+  del old['feature_normalization']
+  assert changes.model_flag_changes(old, values()) == []
+  assert changes.model_flag_changes(old, values(feature_normalization='support')) == [
+    "--feature_normalization was 'none', is 'support'"
+  ]
 
 
 def test_flags_that_change_variables_make_another_model():

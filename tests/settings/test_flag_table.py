@@ -70,6 +70,7 @@ def test_flags_are_unique_and_explained():
     'gradient_norm_clip',
   }
   assert {flag.name for flag in flag_table.OWN_FLAGS} == {
+    'feature_normalization',
     'seed',
     'optimizer',
     'disjoint_query',

@@ -1,0 +1,192 @@
+"""Makes the runs of runs.py, one after the other, and keeps what they found:
+
+  python experiments/campaign.py --data_numpy_dir=./data_numpy_dir --work_dir=$HOME/campaign
+  python experiments/campaign.py --work_dir=$HOME/campaign --list
+
+A run that was interrupted goes on by the same command, with the code that it began with: a copy of
+the commit, outside of the working tree. All is pinned to one core (--core); stop it (Ctrl-C) while
+you measure speed. What a run found goes to experiments/results/NAME/: results.jsonl, flags.json,
+curve.csv (accuracy of training and test episodes over windows of 2,000 steps) and run.json
+(command, commit, CPU hours).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+from absl import app, flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from hypertransformer import command
+from hypertransformer.errors import InputError
+from hypertransformer.files import writing
+from hypertransformer.runtime import checkpoints
+
+import learning_curve  # isort: skip  (beside this file)
+from runs import RUNS, Run  # isort: skip
+
+DATA = flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'folder with omniglot.npy')
+WORK = flags.DEFINE_string('work_dir', '~/campaign', 'folder of the runs and of the code they use')
+CORE = flags.DEFINE_integer('core', 0, 'the core that all is pinned to')
+ONLY = flags.DEFINE_list('only', [], 'names of the runs to make; empty: all')
+STEPS = flags.DEFINE_integer('steps', 0, 'makes shorter runs, for trying; 0: as listed')
+RESULTS = flags.DEFINE_string('results', str(ROOT / 'experiments/results'), 'what is kept')
+LIST = flags.DEFINE_bool('list', False, 'only says what is done and what is left')
+
+WINDOW = 2000  # steps
+
+
+class Place:
+  """The folders and the record of one run."""
+
+  def __init__(self, run: Run) -> None:
+    self.run = run
+    self.logs = pathlib.Path(WORK.value).expanduser() / run.name
+    self.record_file = self.logs / 'campaign.json'
+    self.results = pathlib.Path(RESULTS.value) / run.name
+
+  @property
+  def steps(self) -> int:
+    return min(STEPS.value or self.run.steps, self.run.steps)
+
+  def record(self) -> dict:
+    """What is known of the run so far: commit, cpu_seconds, wall_seconds, evaluated."""
+    if self.record_file.exists():
+      return json.loads(self.record_file.read_text())
+    return {'cpu_seconds': 0.0, 'wall_seconds': 0.0, 'evaluated': False}
+
+  def write(self, record: dict) -> None:
+    self.logs.mkdir(parents=True, exist_ok=True)
+    with writing.atomic_file(self.record_file) as file:
+      file.write(json.dumps(record, indent=1).encode())
+
+  def step(self) -> int:
+    """Updates done, by the newest checkpoint."""
+    return max(checkpoints.find(str(self.logs)), default=0)
+
+  def state(self) -> str:
+    if self.record().get('evaluated'):
+      return 'done'
+    return f'{self.step()} of {self.steps} steps'
+
+
+def code_of(commit: str) -> pathlib.Path:
+  """A copy of the commit, made once."""
+  folder = pathlib.Path(WORK.value).expanduser() / f'code-{commit[:12]}'
+  if not folder.exists():
+    archive = subprocess.run(
+      ['git', 'archive', commit], cwd=ROOT, check=True, capture_output=True
+    ).stdout
+    aside = folder.with_suffix('.part')
+    shutil.rmtree(aside, ignore_errors=True)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+      tar.extractall(aside, filter='data')
+    aside.rename(folder)
+  return folder
+
+
+def head() -> str:
+  return subprocess.run(
+    ['git', 'rev-parse', 'HEAD'], cwd=ROOT, check=True, capture_output=True, text=True
+  ).stdout.strip()
+
+
+def call(place: Place, record: dict, words: list[str], log: str) -> None:
+  """Runs a script of the run's code, and adds its times to the record. Raises InputError if it
+  fails.
+  """
+  code = code_of(record['commit'])
+  environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(code)}
+  before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+  with (place.logs / log).open('a') as file:
+    done = subprocess.run(
+      ['bash', *words], cwd=code, env=environment, stdout=file, stderr=file, check=False
+    )
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
+  record['cpu_seconds'] += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+  record['wall_seconds'] += time.monotonic() - start
+  place.write(record)
+  if done.returncode != 0:
+    raise InputError(f'{" ".join(words)} ended with status {done.returncode}: see {file.name}.')
+
+
+def make(place: Place) -> None:
+  """Trains as far as is left, evaluates, and keeps the results. Raises InputError."""
+  run, record = place.run, place.record()
+  record.setdefault('commit', head())
+  place.write(record)
+  common = [
+    f'--data_numpy_dir={pathlib.Path(DATA.value).resolve()}',
+    f'--train_log_dir={place.logs}',
+    f'--train_steps={place.steps}',
+    *run.flags,
+  ]
+  if place.step() < place.steps:
+    call(place, record, [f'scripts/{run.script}.sh', *common], 'training.log')
+    if place.step() < place.steps:
+      raise KeyboardInterrupt  # ended by a signal, with a checkpoint
+  evaluate = ['scripts/evaluate.sh', run.script, *common, *run.evaluation, '--eval_once']
+  call(place, record, evaluate, 'evaluation.log')
+  record['evaluated'] = True
+  place.write(record)
+  keep(place, record, [f'./scripts/{run.script}.sh', *common], evaluate)
+
+
+def keep(place: Place, record: dict, training: list[str], evaluate: list[str]) -> None:
+  """Copies what a person wants to see to experiments/results/NAME/."""
+  place.results.mkdir(parents=True, exist_ok=True)
+  shutil.copy(place.logs / 'flags.json', place.results)
+  shutil.copy(place.logs / 'eval' / 'results.jsonl', place.results)
+  summary = {
+    'training': ' '.join(training),
+    'evaluation': ' '.join(evaluate),
+    'commit': record['commit'],
+    'steps': place.step(),
+    'cpu_hours': round(record['cpu_seconds'] / 3600, 2),
+    'wall_hours': round(record['wall_seconds'] / 3600, 2),
+    'against': place.run.against,
+  }
+  (place.results / 'run.json').write_text(json.dumps(summary, indent=1) + '\n')
+  learning_curve.WINDOW = WINDOW
+  curves = [learning_curve.window_means(str(place.logs), tag) for tag in learning_curve.TITLES]
+  with (place.results / 'curve.csv').open('w', newline='') as file:
+    table = csv.writer(file)
+    table.writerow(['steps up to', *learning_curve.TITLES.values()])
+    for number, means in enumerate(zip(*curves, strict=True), start=1):
+      table.writerow([number * WINDOW, *(f'{mean:.1f}' for mean in means)])
+
+
+def main(argv: list[str]) -> None:
+  """Makes the runs, or lists them."""
+  del argv
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  with command.exit_on_bad_input():
+    unknown = set(ONLY.value) - {run.name for run in RUNS}
+    if unknown:
+      raise InputError(f'--only: there is no run {", ".join(sorted(unknown))} in runs.py.')
+    places = [Place(run) for run in RUNS if not ONLY.value or run.name in ONLY.value]
+    if not LIST.value:
+      os.sched_setaffinity(0, {CORE.value})
+      for place in places:
+        if not place.record().get('evaluated'):
+          print(f'{time.strftime("%H:%M:%S")}  {place.run.name}: {place.state()}', flush=True)
+          make(place)
+    for place in places:
+      print(f'{place.run.name:<28} {place.state():<26} held against {place.run.against}')
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,97 @@
+"""The runs of the campaign, in the order in which they are made: see campaign.py."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One training and its evaluation.
+
+  Attributes:
+    name: of its folders.
+    script: of scripts/, without .sh.
+    steps: updates in all.
+    flags: what differs from the script.
+    evaluation: flags of the evaluation alone.
+    against: what the result is held against.
+  """
+
+  name: str
+  script: str
+  steps: int
+  flags: tuple[str, ...] = ()
+  evaluation: tuple[str, ...] = ('--num_task_evals=1024',)
+  against: str = ''
+
+
+SUPPORT = '--feature_normalization=support'
+# The four convolutions are trained, so that the logits layer alone is generated.
+LOGITS_ONLY = '--number_of_trained_cnn_layers=4'
+OF_4 = '--default_num_channels=4'
+SEQUENCES = ('--eval_batch_size=25', '--disjoint_query', '--eval_datasets=test=omniglot:1200-1622')
+
+
+def paired(name: str, script: str, steps: int, *flags: str, seeds: tuple[int, ...]) -> list[Run]:
+  """The same run without and with normalised features, for several seeds, 400 tasks each."""
+  return [
+    Run(
+      f'{name}_{"v2" if norm else "v1"}_seed{seed}',
+      script,
+      steps,
+      (*flags, *norm, f'--seed={seed}', '--steps_between_saves=5000'),
+      ('--num_task_evals=400',),
+      'each other',
+    )
+    for seed in seeds
+    for norm in ((SUPPORT,), ())
+  ]
+
+
+RUNS = [
+  *paired('omniglot_1shot_20k', 'omniglot_1shot_v1', 20_000, seeds=(1, 2, 3)),
+  Run('omniglot_1shot_v2', 'omniglot_1shot_v2', 500_000, ('--seed=1',), against='87.2'),
+  Run('omniglot_1shot_v1', 'omniglot_1shot_v1', 500_000, ('--seed=1',), against='87.2'),
+  Run('omniglot_5shot_v2', 'omniglot_5shot_v2', 200_000, ('--seed=1',), against='94.7'),
+  Run('5shot_4_all_v2', 'omniglot_5shot_v2', 100_000, (OF_4, '--seed=1'), against='82.0'),
+  Run(
+    '5shot_4_logits_v2',
+    'omniglot_5shot_v2',
+    100_000,
+    (OF_4, LOGITS_ONLY, '--seed=1'),
+    against='77.9',
+  ),
+  Run(
+    'omniglot_1shot_16_v2',
+    'omniglot_1shot_v2',
+    150_000,
+    ('--default_num_channels=16', '--num_layerwise_features=16', '--seed=1'),
+    against='93.7 (one source)',
+  ),
+  Run(
+    '5shot_labelled_v2',
+    'omniglot_5shot_v2',
+    50_000,
+    ('--seed=1',),
+    against='the run with unlabelled samples',
+  ),
+  Run(
+    '5shot_unlabelled_v2',
+    'omniglot_5shot_v2',
+    50_000,
+    ('--samples_transformer=180', '--unlabeled_samples_per_class=4', '--seed=1'),
+    against='the run without',
+  ),
+  *(
+    Run(
+      f'continual_4_{method}',
+      'continual_omniglot_class_incremental',
+      60_000,
+      (OF_4, '--num_layerwise_features=4', f'--continual_method={method}', '--seed=1'),
+      ('--num_task_evals=1024', *SEQUENCES),
+      'each other',
+    )
+    for method in ('continual_hypertransformer', 'constant_protonet')
+  ),
+]
