@@ -2,7 +2,7 @@
 # Omniglot, 20-way 5-shot, a CNN of 4 x 8 channels.
 # Paper: arXiv 2201.04182, Omniglot 20-way 5-shot: 98.8 % (its largest CNN).
 # Measured: not run yet (see docs/results.md).
-# Usage: ./scripts/omniglot_5shot_v2.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs [flags]
+# Usage: ./scripts/omniglot_5shot_v2.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
 #   Evaluator beside it: ./scripts/evaluate.sh omniglot_5shot_v2 with the same flags.
 # The published run (v1) with normalised features: the transformer sees differences between images
 # from the first step.
