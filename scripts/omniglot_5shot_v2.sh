@@ -7,4 +7,5 @@
 # The published run (v1) with normalised features: the transformer sees differences between images
 # from the first step.
 set -euo pipefail
-exec bash "$(dirname "${BASH_SOURCE[0]}")/omniglot_5shot_v1.sh" --feature_normalization=support "$@"
+exec bash "$(dirname "${BASH_SOURCE[0]}")/omniglot_5shot_v1.sh" \
+  --feature_normalization=support "$@"

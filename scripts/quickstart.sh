@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # From nothing to a trained HyperTransformer in a few minutes: sets up .venv, makes the built-in
 # dataset `strokes` (handwritten-like characters), trains on 5-way 1-shot tasks, evaluates, and
-# prints accuracy next to chance and a pixel nearest-neighbour baseline. Further flags are passed on,
-# such as --train_steps=20000; run again, it goes on.
+# prints accuracy next to chance and a pixel nearest-neighbour baseline. Further flags are passed
+# on, such as --train_steps=20000; run again, it goes on.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -2,9 +2,11 @@
 # tieredImageNet, 5-way 1-shot, a CNN of 4 x 8 channels.
 # Paper: arXiv 2201.04182, tieredImageNet 5-way 1-shot: 56.3 %.
 # Measured: not run yet (see docs/results.md).
-# Usage: ./scripts/tieredimagenet_1shot_v2.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
+# Usage: ./scripts/tieredimagenet_1shot_v2.sh --data_numpy_dir=./data_numpy_dir \
+#     --train_log_dir=./logs
 #   Evaluator beside it: ./scripts/evaluate.sh tieredimagenet_1shot_v2 with the same flags.
 # The published run (v1) with normalised features: the transformer sees differences between images
 # from the first step.
 set -euo pipefail
-exec bash "$(dirname "${BASH_SOURCE[0]}")/tieredimagenet_1shot_v1.sh" --feature_normalization=support "$@"
+exec bash "$(dirname "${BASH_SOURCE[0]}")/tieredimagenet_1shot_v1.sh" \
+  --feature_normalization=support "$@"
