@@ -16,6 +16,7 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
+  package_data={'hypertransformer': ['pretrained/*/*']},
   python_requires='>=3.10',
   install_requires=['tensorflow>=2.16', 'numpy>=1.26', 'absl-py', 'tensorboard', 'pillow'],
   extras_require={

@@ -131,7 +131,8 @@ def classes(found: Sequence[Hashable], num_labels: int) -> list[Hashable]:
       f'the labels are of {len(distinct)} classes ({some}); this model tells exactly {num_labels} '
       'apart (num_labels of its training): give images of so many.'
     )
-  return sorted(distinct, key=int) if all(type(label) is int for label in distinct) else distinct  # type: ignore
+  whole = [label for label in distinct if type(label) is int]
+  return [*sorted(whole)] if len(whole) == len(distinct) else distinct
 
 
 def numbers(found: Sequence[Hashable], among: Sequence[Hashable]) -> np.ndarray:

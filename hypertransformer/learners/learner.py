@@ -10,6 +10,7 @@ import numpy as np
 
 from hypertransformer.learners import inputs, trained
 from hypertransformer.learners.engine import Engine
+from hypertransformer.learners.pretrained import pretrained_folder
 from hypertransformer.learners.trained import Trained
 
 Self = TypeVar('Self', bound='Learner')
@@ -32,6 +33,18 @@ class Learner:
     self._require_kind(found)
     self._trained = found
     self._engine = Engine(found)
+
+  @classmethod
+  def pretrained(cls: type[Self], name: str) -> Self:
+    """Opens a model that comes with the package; `pretrained_names()` lists them.
+
+    Args:
+      name: such as 'omniglot_1shot'.
+
+    Raises:
+      InputError: there is no such model, or it is one for the other learner.
+    """
+    return cls(pretrained_folder(name))
 
   def _require_kind(self, found: Trained) -> None:
     """Raises InputError for a checkpoint of a model that this class cannot use."""

@@ -1,0 +1,59 @@
+"""The models that come with the package: each does what its card says, on stored drawings."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import runpy
+
+import numpy as np
+import pytest
+
+from hypertransformer.errors import InputError
+from hypertransformer.learners import ContinualLearner, FewShotLearner, pretrained_names
+from hypertransformer.learners.pretrained import CARD, FOLDER, pretrained_folder
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLE = runpy.run_path(str(ROOT / 'examples/few_shot.py'), run_name='example')
+
+
+def test_the_best_model_of_omniglot_is_there() -> None:
+  assert 'omniglot_1shot' in pretrained_names()
+
+
+def test_all_together_are_small_enough_for_a_wheel() -> None:
+  assert sum(path.stat().st_size for path in FOLDER.rglob('*') if path.is_file()) < 15e6
+
+
+@pytest.mark.parametrize('name', pretrained_names())
+def test_a_model_keeps_what_its_card_promises(name: str) -> None:
+  """The same tasks give the same accuracy, but for rounding on other machines."""
+  card = json.loads((FOLDER / name / CARD).read_text())
+  images = np.load(EXAMPLE['DRAWINGS'])['images']
+  with FewShotLearner.pretrained(name) as learner:
+    tasks = range(card['tasks_on_examples_data'])
+    found = np.mean([EXAMPLE['accuracy'](learner, images, seed) for seed in tasks])
+  assert found == pytest.approx(card['accuracy_on_examples_data'], abs=0.01)
+  assert abs(found - card['evaluation']['test']['accuracy_disjoint']) < 0.06, 'few tasks'
+
+
+@pytest.mark.parametrize('name', pretrained_names())
+def test_a_card_says_how_the_model_was_made(name: str) -> None:
+  card = json.loads((FOLDER / name / CARD).read_text())
+  assert card['command'].startswith('./scripts/')
+  assert (FOLDER / name / f'model-{card["steps"]}.index').exists()
+  assert 'MIT' in card['data']
+  values = json.loads((FOLDER / name / 'flags.json').read_text())
+  assert not [value for value in values.values() if str(value).startswith(('/', '~'))]
+
+
+def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:
+  with pytest.raises(
+    InputError, match=r"no pretrained model 'imagenet'; there are: .*omniglot_1shot"
+  ):
+    pretrained_folder('imagenet')
+
+
+def test_the_other_learner_refuses_it() -> None:
+  with pytest.raises(InputError, match='ContinualLearner|FewShotLearner'):
+    ContinualLearner.pretrained('omniglot_1shot')
