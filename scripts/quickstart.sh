@@ -20,7 +20,7 @@ flags=(
   --cnn_model_name=maxpool-4-layer --default_num_channels=8 --stride=1 --lw_weight_allocation=output
   --embedding_dim=16 --num_layers=2 --heads=2 --num_layerwise_features=8
   --shared_feature_extractor=4-layer --shared_features_dim=32
-  --shared_feature_extractor_padding=same
+  --shared_feature_extractor_padding=same --feature_normalization=support
   --learning_rate=0.02
   --num_task_evals=200 --num_eval_batches=4 --eval_batch_size=50 "$@"
 )
