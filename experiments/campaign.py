@@ -169,6 +169,14 @@ def keep(place: Place, record: dict, training: list[str], evaluate: list[str]) -
       table.writerow([number * WINDOW, *(f'{mean:.1f}' for mean in means)])
 
 
+def make_all(places: list[Place]) -> None:
+  """Makes the runs that are not done yet. Raises InputError where one fails."""
+  for place in places:
+    if not place.record().get('evaluated'):
+      print(f'{time.strftime("%H:%M:%S")}  {place.run.name}: {place.state()}', flush=True)
+      make(place)
+
+
 def main(argv: list[str]) -> None:
   """Makes the runs, or lists them."""
   del argv
@@ -180,10 +188,10 @@ def main(argv: list[str]) -> None:
     places = [Place(run) for run in RUNS if not ONLY.value or run.name in ONLY.value]
     if not LIST.value:
       os.sched_setaffinity(0, {CORE.value})
-      for place in places:
-        if not place.record().get('evaluated'):
-          print(f'{time.strftime("%H:%M:%S")}  {place.run.name}: {place.state()}', flush=True)
-          make(place)
+      try:
+        make_all(places)
+      except KeyboardInterrupt:
+        print('Interrupted; the same command goes on from here.')
     for place in places:
       print(f'{place.run.name:<28} {place.state():<26} held against {place.run.against}')
 

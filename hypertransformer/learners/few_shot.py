@@ -23,11 +23,13 @@ class FewShotLearner(Learner):
   `hypertransformer.errors.InputError`.
 
   Batch norm uses the statistics of the images of each call, as in the paper and in the evaluator.
-  So what is predicted for an image depends on the others that are given with it. Give a batch like
-  those of training (several classes, tens of images), and compare accuracies at equal batch sizes.
+  So what is predicted for an image depends on the others that are given with it. A batch that is
+  smaller than the support set is therefore classified together with the support images, so that a
+  single image can be predicted as well; `bare=True` restores the batch by itself. Compare
+  accuracies at equal batch sizes.
   """
 
-  _learned: tuple[list[Hashable], Blocks] | None = None
+  _learned: tuple[list[Hashable], Blocks, np.ndarray] | None = None
 
   def fit(self, images: Any, labels: Any) -> FewShotLearner:
     """Learns from a support set, and forgets an earlier one.
@@ -38,7 +40,8 @@ class FewShotLearner(Learner):
     Args:
       images: the support images.
       labels: a label for each image: whole numbers, names, or anything else that is hashable. There
-        must be exactly K = `num_labels` different ones.
+        must be 2 to K = `num_labels` different ones. With fewer than K the model's other classes
+        are never predicted.
 
     Returns:
       The learner itself.
@@ -48,17 +51,19 @@ class FewShotLearner(Learner):
     """
     support = self._pixels(images, 'support images')
     found = inputs.labels(labels, len(support))
-    classes = inputs.classes(found, self.num_labels)
-    self._learned = classes, self._engine.learn(support, inputs.numbers(found, classes), {}).blocks
+    classes = inputs.classes(found, self.num_labels, fewer=True)
+    learned = self._engine.learn(support, inputs.numbers(found, classes), {})
+    self._learned = classes, learned.blocks, support
     return self
 
-  def predict(self, images: Any) -> np.ndarray:
+  def predict(self, images: Any, bare: bool = False) -> np.ndarray:
     """Predicts the label of each image.
 
     The images together are one query batch; see the class for what this means.
 
     Args:
       images: the query images.
+      bare: takes no support images into a small batch; see the class.
 
     Returns:
       Labels as they were given to `fit`, [n].
@@ -66,24 +71,29 @@ class FewShotLearner(Learner):
     Raises:
       InputError: the images cannot be used, or nothing is learned yet.
     """
-    return self.labels()[self.scores(images).argmax(axis=1)]
+    return self.labels()[self.scores(images, bare).argmax(axis=1)]
 
-  def scores(self, images: Any) -> np.ndarray:
+  def scores(self, images: Any, bare: bool = False) -> np.ndarray:
     """Computes the logits of each image, as one query batch.
 
     Args:
       images: the query images.
+      bare: takes no support images into a small batch; see the class.
 
     Returns:
-      Logits, float32 [n, K], with the columns in the order of `labels()`.
+      Logits, float32 [n, classes], with the columns in the order of `labels()`.
 
     Raises:
       InputError: the images cannot be used, or nothing is learned yet.
     """
-    return self._engine.outputs(self._pixels(images, 'query images'), self._fitted()[1])
+    classes, blocks, support = self._fitted()
+    queries = batch = self._pixels(images, 'query images')
+    if not bare and len(queries) < len(support):
+      batch = np.concatenate([support, queries])
+    return self._engine.outputs(batch, blocks)[-len(queries) :, : len(classes)]
 
   def labels(self) -> np.ndarray:
-    """The different labels that were given to `fit`, [K], in the order of the columns of `scores`.
+    """The different labels that were given to `fit`, in the order of the columns of `scores`.
 
     Raises:
       InputError: nothing is learned yet.
@@ -101,8 +111,11 @@ class FewShotLearner(Learner):
     """
     return self._engine.weights(self._fitted()[1])
 
-  def _fitted(self) -> tuple[list[Hashable], Blocks]:
-    """The classes in the model's order, and the weight blocks. Raises InputError before `fit`."""
+  def _fitted(self) -> tuple[list[Hashable], Blocks, np.ndarray]:
+    """The classes in the model's order, the weight blocks, and the support images, as pixels.
+
+    Raises InputError before `fit`.
+    """
     if self._learned is None:
       raise InputError('nothing is learned yet: call fit(images, labels) with a support set first.')
     return self._learned

@@ -114,7 +114,7 @@ def _check_label(number: int, label: Any) -> None:
     raise InputError(f'label {number} is {label}; every image needs a label.')
 
 
-def classes(found: Sequence[Hashable], num_labels: int) -> list[Hashable]:
+def classes(found: Sequence[Hashable], num_labels: int, fewer: bool = False) -> list[Hashable]:
   """The classes of a support set, in the order in which the model numbers them.
 
   If all are whole numbers, they are ordered by size, so that 0..K-1 are the same for the model as
@@ -123,13 +123,15 @@ def classes(found: Sequence[Hashable], num_labels: int) -> list[Hashable]:
   Args:
     found: the labels of the support images.
     num_labels: K; there must be exactly so many classes.
+    fewer: allows 2 to K classes.
   """
   distinct = list(dict.fromkeys(found))
-  if len(distinct) != num_labels:
+  least, told = (2, f'2 to {num_labels}') if fewer else (num_labels, f'exactly {num_labels}')
+  if not least <= len(distinct) <= num_labels:
     some = ', '.join(map(repr, distinct[:5])) + (', ...' if len(distinct) > 5 else '')
     raise InputError(
-      f'the labels are of {len(distinct)} classes ({some}); this model tells exactly {num_labels} '
-      'apart (num_labels of its training): give images of so many.'
+      f'the labels are of {len(distinct)} classes ({some}); this model tells {told} apart '
+      '(num_labels of its training): give images of so many.'
     )
   whole = [label for label in distinct if type(label) is int]
   return [*sorted(whole)] if len(whole) == len(distinct) else distinct

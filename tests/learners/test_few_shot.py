@@ -157,3 +157,37 @@ def test_before_fit_everything_is_refused(few_shot_run: Any) -> None:
     ):
       with pytest.raises(InputError, match='nothing is learned yet: call fit'):
         call()
+
+
+def test_fewer_classes_than_trained_are_told_apart_and_no_other_is_predicted(
+  learner: FewShotLearner, make_task: Any
+) -> None:
+  task = make_task(0)
+  two = np.asarray(task.labels) < 2
+  learner.fit(task.support[two], np.asarray(task.labels)[two])
+  assert learner.labels().tolist() == [0, 1]
+  assert learner.scores(task.queries).shape == (len(task.queries), 2)
+  assert set(learner.predict(task.queries)) <= {0, 1}
+
+
+def test_one_class_alone_or_more_than_trained_are_refused(
+  learner: FewShotLearner, make_task: Any
+) -> None:
+  task = make_task(0)
+  for labels in ([7] * 6, [1, 2, 3, 4, 5, 6]):
+    with pytest.raises(InputError, match='this model tells 2 to 3 apart'):
+      learner.fit(task.support, labels)
+
+
+def test_a_small_batch_is_classified_together_with_the_support_images(
+  learner: FewShotLearner, make_task: Any
+) -> None:
+  """A batch as large as the support set, or larger, is by itself."""
+  task = make_task(0)
+  learner.fit(task.support, task.labels)
+  together = learner.scores(np.concatenate([task.support, task.queries[:1]]), bare=True)[-1:]
+  np.testing.assert_allclose(learner.scores(task.queries[:1]), together, rtol=1e-5, atol=1e-5)
+  bare = learner.scores(task.queries[:1], bare=True)
+  assert np.abs(bare - together).max() > 1e-4
+  whole = task.queries[: len(task.support)]
+  np.testing.assert_array_equal(learner.scores(whole), learner.scores(whole, bare=True))

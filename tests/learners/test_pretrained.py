@@ -55,5 +55,5 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 
 def test_the_other_learner_refuses_it() -> None:
-  with pytest.raises(InputError, match='ContinualLearner|FewShotLearner'):
+  with pytest.raises(InputError, match=r'ContinualLearner|FewShotLearner'):
     ContinualLearner.pretrained('omniglot_1shot')
