@@ -24,7 +24,7 @@ class FewShotLearner(Learner):
 
   Batch norm uses the statistics of the images of each call, as in the paper and in the evaluator.
   So what is predicted for an image depends on the others that are given with it. A batch that is
-  smaller than the support set is therefore classified together with the support images, so that a
+  no larger than the support set is therefore classified together with the support images, so that a
   single image can be predicted as well; `bare=True` restores the batch by itself. Compare
   accuracies at equal batch sizes.
   """
@@ -88,7 +88,7 @@ class FewShotLearner(Learner):
     """
     classes, blocks, support = self._fitted()
     queries = batch = self._pixels(images, 'query images')
-    if not bare and len(queries) < len(support):
+    if not bare and len(queries) <= len(support):
       batch = np.concatenate([support, queries])
     return self._engine.outputs(batch, blocks)[-len(queries) :, : len(classes)]
 

@@ -182,12 +182,13 @@ def test_one_class_alone_or_more_than_trained_are_refused(
 def test_a_small_batch_is_classified_together_with_the_support_images(
   learner: FewShotLearner, make_task: Any
 ) -> None:
-  """A batch as large as the support set, or larger, is by itself."""
+  """A batch larger than the support set is by itself."""
   task = make_task(0)
   learner.fit(task.support, task.labels)
   together = learner.scores(np.concatenate([task.support, task.queries[:1]]), bare=True)[-1:]
   np.testing.assert_allclose(learner.scores(task.queries[:1]), together, rtol=1e-5, atol=1e-5)
   bare = learner.scores(task.queries[:1], bare=True)
   assert np.abs(bare - together).max() > 1e-4
-  whole = task.queries[: len(task.support)]
-  np.testing.assert_array_equal(learner.scores(whole), learner.scores(whole, bare=True))
+  larger = task.queries[: len(task.support) + 1]
+  assert len(larger) > len(task.support)
+  np.testing.assert_array_equal(learner.scores(larger), learner.scores(larger, bare=True))
