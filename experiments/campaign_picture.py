@@ -1,0 +1,74 @@
+"""Draws the learning curves of Omniglot 1-shot from experiments/results:
+
+  python experiments/campaign_picture.py --output=docs/omniglot_1shot.png
+
+Accuracy on test episodes during training, in windows of 10,000 steps (2,000 for the first 20,000),
+of our runs with and without normalised features, and of the original's run (docs/results.md).
+"""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import numpy as np
+from absl import app, flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+OUTPUT = flags.DEFINE_string('output', str(ROOT / 'docs/omniglot_1shot.png'), 'the picture')
+RESULTS = ROOT / 'experiments/results'
+WINDOW = 5  # rows of curve.csv, 2,000 steps each
+# The original, one run: middle of the window in thousands of steps, accuracy of test episodes in %.
+ORIGINAL = {
+  2: 13.3, 6: 35.4, 10: 64.2, 14: 71.7, 18: 70.4, 22: 74.5, 26: 75.4, 30: 77.7, 35: 78.7, 45: 79.2,
+  55: 80.7, 65: 81.2, 75: 82.4, 85: 82.6, 95: 84.6, 105: 83.4, 115: 83.8, 125: 85.5,
+}  # fmt: skip
+PAPER = 87.2
+# Colours that colour-blind people can tell apart (Okabe and Ito).
+KINDS = {
+  'omniglot_1shot_20k_v1': ('#D55E00', 'v1, three seeds'),
+  'omniglot_1shot_20k_v2': ('#0072B2', 'v2, three seeds'),
+  'omniglot_1shot_v2': ('#0072B2', 'v2, one run'),
+}
+
+
+def curve(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+  """Middles of windows in thousands of steps, and the accuracy of test episodes in %."""
+  with (folder / 'curve.csv').open() as file:
+    rows = np.array([[float(row[0]), float(row[2])] for row in list(csv.reader(file))[1:]])
+  if len(rows) > 2 * WINDOW:
+    rows = rows[: len(rows) // WINDOW * WINDOW].reshape(-1, WINDOW, 2).mean(1)
+  return (rows[:, 0] - 1000) / 1000, rows[:, 1]
+
+
+def main(argv: list[str]) -> None:
+  """Draws the picture."""
+  del argv
+  figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout='constrained')
+  for kind, (colour, label) in KINDS.items():
+    panel = panels[0 if '20k' in kind else 1]
+    for number, folder in enumerate(sorted(RESULTS.glob(f'{kind}*'))):
+      if (folder.name == kind) == ('20k' in kind):
+        continue
+      steps, accuracy = curve(folder)
+      panel.plot(steps, accuracy, color=colour, label=label if number == 0 else None)
+  for panel, last in zip(panels, (20, 1000), strict=True):
+    points = {step: value for step, value in ORIGINAL.items() if step <= last}
+    panel.plot(list(points), list(points.values()), 'k--', label='the original, one run')
+    panel.axhline(PAPER, color='0.5', linestyle=':')
+    panel.set_xlabel('training steps, thousands')
+    panel.spines[['top', 'right']].set_visible(False)
+    panel.legend(loc='lower right', frameon=False)
+  panels[0].text(0.3, PAPER + 0.8, 'the paper, at the end of training', fontsize=9, color='0.4')
+  panels[0].set(ylabel='accuracy on test episodes, %', ylim=(0, 95), title='The first 20,000 steps')
+  panels[1].set(title='A longer run')
+  figure.savefig(OUTPUT.value, dpi=110)
+  print(f'wrote {OUTPUT.value}')
+
+
+if __name__ == '__main__':
+  app.run(main)
