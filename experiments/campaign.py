@@ -160,8 +160,9 @@ def keep(place: Place, record: dict, training: list[str], evaluate: list[str]) -
     'against': place.run.against,
   }
   (place.results / 'run.json').write_text(json.dumps(summary, indent=1) + '\n')
-  learning_curve.WINDOW = WINDOW
-  curves = [learning_curve.window_means(str(place.logs), tag) for tag in learning_curve.TITLES]
+  curves = [
+    learning_curve.window_means(str(place.logs), tag, WINDOW) for tag in learning_curve.TITLES
+  ]
   with (place.results / 'curve.csv').open('w', newline='') as file:
     table = csv.writer(file)
     table.writerow(['steps up to', *learning_curve.TITLES.values()])

@@ -29,19 +29,20 @@ ORIGINAL = {
 TITLES = {'accuracy/accuracy': 'training episodes', 'accuracy/test_accuracy': 'test episodes'}
 
 
-def window_means(folder: str, tag: str) -> np.ndarray:
+def window_means(folder: str, tag: str, window_steps: int = WINDOW) -> np.ndarray:
   """Returns the mean of an accuracy over each full window of steps, in %.
 
   Args:
     folder: the --train_log_dir of a run.
     tag: the tag of the accuracy in TensorBoard.
+    window_steps: steps of a window.
   """
   events = EventAccumulator(str(pathlib.Path(folder) / 'train'), size_guidance={'scalars': 0})
   events.Reload()
   scalars = events.Scalars(tag)
-  windows = (np.array([event.step for event in scalars]) - 1) // WINDOW
+  windows = (np.array([event.step for event in scalars]) - 1) // window_steps
   values = np.array([event.value for event in scalars])
-  full = int(max(event.step for event in scalars)) // WINDOW
+  full = int(max(event.step for event in scalars)) // window_steps
   return np.array([100 * values[windows == window].mean() for window in range(full)])
 
 

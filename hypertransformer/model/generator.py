@@ -115,16 +115,17 @@ def _joint(
   )
   if mask is not None:
     mask = tf.concat([tf.zeros([weight_tokens.shape[0]]), mask], axis=0)
-  if not config.transformer.use_decoder:
-    return transformer.encoder(
-      sequence,
-      widths.sample_sizes,
-      config.transformer,
-      mask,
-      noise,
-      skip_last=config.transformer.skip_last_nonlinearity,
-    )
-  encoded = transformer.encoder(sequence, widths.sample_sizes, config.transformer, mask, noise)
+  with_decoder = config.transformer.use_decoder
+  encoded = transformer.encoder(
+    sequence,
+    widths.sample_sizes,
+    config.transformer,
+    mask,
+    noise,
+    skip_last=config.transformer.skip_last_nonlinearity and not with_decoder,
+  )
+  if not with_decoder:
+    return encoded
   return transformer.decoder(
     sequence, encoded, widths.weight_sizes, config.transformer, mask, mask, noise
   )

@@ -121,7 +121,7 @@ class LayerGetter:
     self._layer = layer
     self._prefix = f'{scope}/{layer}/'
     self._weights = weights
-    self._own_prefix = f'{trained_scope}/{layer}/' if trained_scope else self._prefix
+    self._trained_prefix = f'{trained_scope}/{layer}/' if trained_scope else self._prefix
     self._rows = rows
 
   def __call__(
@@ -135,13 +135,13 @@ class LayerGetter:
     variable = name[len(self._prefix) :]
     if not name.startswith(self._prefix):
       raise ValueError(f'{name} is not a variable of {self._prefix}')
-    own_name = self._own_prefix + variable
+    trained_name = self._trained_prefix + variable
     if self._weights is not None and self._weights.has(variable):
       source, value, generated, trained = self._weights.get(
-        variable, own_name, lambda: getter(own_name, *args, **kwargs)
+        variable, trained_name, lambda: getter(trained_name, *args, **kwargs)
       )
     else:
-      value = trained = getter(own_name, *args, **kwargs)
+      value = trained = getter(trained_name, *args, **kwargs)
       source, generated = TRAINED, None
     self._rows.append(
       Row(self._layer, variable, tuple(value.shape.as_list()), source, value, generated, trained)

@@ -15,10 +15,9 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.model import block_vectors, layers
 from hypertransformer.model.noise import Noise, dropout
-from hypertransformer.settings.model_config import TransformerConfig
+from hypertransformer.settings.model_config import LARGEST_FRACTION, TransformerConfig
 
 MASKED_LOGIT = 1e8  # is subtracted from the logits of keys that nobody may look at
-LARGEST_FRACTION = 3.0  # a size up to this is a fraction of D, a larger one is the width itself
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,17 +31,15 @@ def model_flag_changes(old: Values, new: Values) -> list[str]:
   Returns:
     For each such flag '--name was A, is B'; empty if the model is the same.
   """
+  # A flag that is younger than the run was at its default.
+  old, new = {**defaults(), **old}, {**defaults(), **new}
   before, now = _effective(old), _effective(new)
-  old = {**defaults(), **old}  # a flag that is younger than the run was at its default
   changes = [
     f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}'
     for flag in flag_table.ALL_FLAGS
-    if flag.model
-    and flag.name in new
-    and old[flag.name] != new[flag.name]
-    and before[flag.name] != now[flag.name]
+    if flag.model and old[flag.name] != new[flag.name] and before[flag.name] != now[flag.name]
   ]
-  return changes or continual_flags.support_classes_changes(old, {**defaults(), **new})
+  return changes or continual_flags.support_classes_changes(old, new)
 
 
 def changed_model_flags(values: Values) -> dict[str, Any]:
@@ -72,7 +70,6 @@ def _effective(v: Values) -> dict[str, Any]:
   Of --warmup_steps only whether there are any: the model then has warm-up heads. Of the scenario
   only whether there is one: a model trained in one scenario can be evaluated in another.
   """
-  v = {**defaults(), **v}
   warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'
   return {
     **v,

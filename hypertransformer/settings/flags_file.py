@@ -18,23 +18,26 @@ FLAGS_FILE = 'flags.json'
 
 
 def read_flags(folder: str) -> dict[str, Any] | None:
-  """Reads flags.json of a folder, without any check of its content.
+  """Reads flags.json of a folder, without any check of the values.
 
   Returns:
     What the file holds; None if there is no such file.
 
   Raises:
-    InputError: the file cannot be read as JSON.
+    InputError: the file cannot be read as JSON, or does not map names to values.
   """
   path = pathlib.Path(folder) / FLAGS_FILE
   try:
-    return json.loads(path.read_text())
+    found = json.loads(path.read_text())
   except FileNotFoundError:
     return None
   except (OSError, ValueError) as error:
     raise errors.InputError(
       f'{path} cannot be read as JSON ({error}): correct it or delete it.'
     ) from error
+  if not isinstance(found, dict):
+    raise InputError(f'{path} holds no flag values: copy it anew from the training folder.')
+  return found
 
 
 def write_flags(folder: str, values: flags.Values) -> None:
@@ -78,11 +81,7 @@ def require_same_model(folder: str, values: flags.Values) -> None:
     InputError: the run was started with flags that make another model, or by a version of this
       package that made another model of the same flags.
   """
-  old = read_flags(folder)
-  if old is None:
-    return
-  older_runs.require_today(folder, {**flags.defaults(), **old}, training=True)
-  changed = changes.model_flag_changes(old, values)
+  changed = _model_changes(folder, values, training=True)
   if changed:
     raise errors.InputError(
       f'the run in {folder} has another model: {"; ".join(changed)}. Use its flags '
@@ -100,12 +99,21 @@ def why_not_evaluated(folder: str, values: flags.Values) -> str:
     InputError: flags.json cannot be read, or the run was made by a version of this package that
       made another model of the same flags.
   """
+  changed = _model_changes(folder, values, training=False)
+  return f'its run has other flags: {"; ".join(changed)}' if changed else ''
+
+
+def _model_changes(folder: str, values: flags.Values, training: bool) -> list[str]:
+  """Lists the changes since the run in the folder that make another model.
+
+  There are none without flags.json. Raises InputError for a run of an older version that is another
+  model now, or, if it is to be trained further, has another loss.
+  """
   old = read_flags(folder)
   if old is None:
-    return ''
-  older_runs.require_today(folder, {**flags.defaults(), **old}, training=False)
-  changed = changes.model_flag_changes(old, values)
-  return f'its run has other flags: {"; ".join(changed)}' if changed else ''
+    return []
+  older_runs.require_today(folder, {**flags.defaults(), **old}, training)
+  return changes.model_flag_changes(old, values)
 
 
 def read_model_flags(folder: str) -> dict[str, Any]:
@@ -124,8 +132,6 @@ def read_model_flags(folder: str) -> dict[str, Any]:
       f'{path} is missing: it says which model the checkpoint is of. Copy it from the training '
       'folder together with the checkpoint.'
     )
-  if not isinstance(found, dict):
-    raise InputError(f'{path} holds no flag values: copy it anew from the training folder.')
   wrong = [
     flag.name
     for flag in flag_table.ALL_FLAGS

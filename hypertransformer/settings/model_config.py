@@ -11,6 +11,8 @@ from hypertransformer.errors import require
 from hypertransformer.settings.checks import fraction, not_negative, one_of, positive
 
 CNN_NAMES = ('3-layer', '4-layer', 'maxpool-4-layer')
+# A size of the transformer up to this is a fraction of D, a larger one is the width itself.
+LARGEST_FRACTION = 3.0
 # Those whose logits layer sees all activations, not their spatial mean.
 FLATTENING_CNNS = ('maxpool-4-layer',)
 FEATURE_NORMALIZATIONS = ('none', 'support')

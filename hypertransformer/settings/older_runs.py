@@ -12,6 +12,7 @@ from typing import Any
 
 from hypertransformer import __version__, errors
 from hypertransformer.settings import continual_flags
+from hypertransformer.settings.model_config import LARGEST_FRACTION
 
 VERSION = 'hypertransformer_version'
 LAST_COMMIT = '862113c'  # the last commit that made such runs
@@ -68,7 +69,11 @@ def _model_changes(v: Mapping[str, Any]) -> list[str]:
       'nonlinearity, and keeps it'
     )
   for name in ('lw_key_query_dim', 'lw_value_dim', 'lw_inner_dim'):
-    if v['layerwise_generator'] == 'joint' and v[name] > 3 and int(v[name]) % v['heads']:
+    if (
+      v['layerwise_generator'] == 'joint'
+      and v[name] > LARGEST_FRACTION
+      and int(v[name]) % v['heads']
+    ):
       changes.append(
         f'--{name}={v[name]:g} was rounded up to a multiple of --heads={v["heads"]}, and is not'
       )

@@ -270,6 +270,21 @@ def test_a_run_of_an_older_version_with_another_loss_is_not_resumed(tmp_path: pa
   flags_file.require_same_model(str(tmp_path), values)
 
 
+@pytest.mark.parametrize('content', ['[]', 'null', '3', '"text"'])
+def test_a_flags_json_that_maps_no_names_to_values_is_refused(
+  tmp_path: pathlib.Path, content: str
+) -> None:
+  """By all that read it: training, the evaluator for its own folder and for that of the run."""
+  (tmp_path / 'flags.json').write_text(content)
+  for read in (
+    flags_file.require_same_model,
+    flags_file.why_not_evaluated,
+    flags_file.write_evaluation_flags,
+  ):
+    with pytest.raises(InputError, match='holds no flag values: copy it anew'):
+      read(str(tmp_path), flags.defaults())
+
+
 def test_require_same_model_names_the_flags_that_differ(tmp_path: pathlib.Path) -> None:
   values = flags.defaults()
   flags_file.require_same_model(str(tmp_path), values)  # no flags.json: nothing to say
