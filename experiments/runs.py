@@ -49,7 +49,43 @@ def paired(name: str, script: str, steps: int, *flags: str, seeds: tuple[int, ..
   ]
 
 
+def tried(name: str, *flags: str, steps: int = 15_000) -> list[Run]:
+  """One change to omniglot_1shot_v2 over 15,000 episodes, for three seeds, 400 tasks each."""
+  return [
+    Run(
+      f'search_{name}_seed{seed}',
+      'omniglot_1shot_v2',
+      steps,
+      (*flags, f'--seed={seed}', '--steps_between_saves=5000'),
+      ('--num_task_evals=400',),
+      'search_none',
+    )
+    for seed in (1, 2, 3)
+  ]
+
+
+SEARCH = [
+  *tried('none'),
+  *tried('rate_001', '--learning_rate=0.01'),
+  *tried('rate_004', '--learning_rate=0.04'),
+  *tried('rate_008', '--learning_rate=0.08'),
+  *tried('decay', '--learning_rate_decay_rate=0.1', '--learning_rate_decay_steps=15000'),
+  *tried(
+    'rate_004_decay',
+    '--learning_rate=0.04',
+    '--learning_rate_decay_rate=0.05',
+    '--learning_rate_decay_steps=15000',
+  ),
+  *tried('momentum_0002', '--optimizer=momentum', '--learning_rate=0.002'),
+  *tried('momentum_0004', '--optimizer=momentum', '--learning_rate=0.004'),
+  *tried('adam_0001', '--optimizer=adam', '--learning_rate=0.001'),
+  *tried('rate_008_clip', '--learning_rate=0.08', '--gradient_norm_clip=1.0'),
+  *tried('episodes_2', '--episodes_per_step=2', '--learning_rate=0.04', steps=7_500),
+  *tried('episodes_4', '--episodes_per_step=4', '--learning_rate=0.08', steps=3_750),
+]
+
 RUNS = [
+  *SEARCH,
   *paired('omniglot_1shot_20k', 'omniglot_1shot_v1', 20_000, seeds=(1, 2, 3)),
   Run('omniglot_1shot_v2', 'omniglot_1shot_v2', 500_000, ('--seed=1',), against='87.2'),
   Run('omniglot_1shot_v1', 'omniglot_1shot_v1', 500_000, ('--seed=1',), against='87.2'),
