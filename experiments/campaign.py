@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 
 from absl import app, flags
@@ -90,11 +91,15 @@ def code_of(commit: str) -> pathlib.Path:
     archive = subprocess.run(
       ['git', 'archive', commit], cwd=ROOT, check=True, capture_output=True
     ).stdout
-    aside = folder.with_suffix('.part')
-    shutil.rmtree(aside, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-      tar.extractall(aside, filter='data')
-    aside.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as aside:
+      with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(aside, filter='data')
+      try:
+        os.replace(aside, folder)
+      except OSError:
+        if not folder.exists():  # A campaign on another core may have made it meanwhile.
+          raise
   return folder
 
 
