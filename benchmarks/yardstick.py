@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 # programs.
 from hypertransformer import command  # isort: skip
 
-command.leave_out_keras()
+command.import_tensorflow()
 from hypertransformer.settings import flags
 
 from hypertransformer.settings import from_flags  # isort: skip

@@ -32,6 +32,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
+
 from hypertransformer.errors import InputError
 from hypertransformer.files import writing
 from hypertransformer.runtime import checkpoints

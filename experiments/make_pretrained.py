@@ -23,6 +23,11 @@ from absl import app, flags
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
+
 from hypertransformer.learners import FewShotLearner
 from hypertransformer.learners.pretrained import CARD, FOLDER
 

@@ -17,6 +17,11 @@ from absl import app, flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
+
 from hypertransformer.datasets.specs import shuffled_classes
 from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.learners import FewShotLearner

@@ -23,6 +23,10 @@ import numpy as np
 from absl import app, flags
 
 from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
+
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError

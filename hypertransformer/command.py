@@ -1,19 +1,30 @@
 """What all programs share: after bad input they end with one message and exit status 2.
 
-TensorFlow is not imported here, as some programs do without it.
+TensorFlow is imported only on demand, as some programs do without it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import importlib
 import importlib.util
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import app
 
 from hypertransformer.errors import InputError
+
+# TensorFlow's own variable: 0 shows all that it prints, 1 leaves out what it calls information, 2
+# also warnings, 3 also errors. Errors that matter to us it raises as exceptions as well.
+_LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
+_LOG_LEVELS = 'IWEF'
+_LOG_LINE = re.compile(r'([IWEF])\d{4} |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) ')
+_LOG_PREAMBLE = 'WARNING: All log messages before absl::InitializeLog() is called'
 
 
 def run(program: Callable[[], None]) -> None:
@@ -32,6 +43,58 @@ def _main(program: Callable[[], None], argv: Sequence[str]) -> None:
         f'arguments that are no flags: {" ".join(argv[1:])}; flags look like --name=value.'
       )
     program()
+
+
+def import_tensorflow() -> None:
+  """Imports TensorFlow for a program: without Keras, and without the lines that it prints.
+
+  They are about its libraries (CUDA, oneDNN, the instructions of the CPU), and some of them it
+  prints whatever the environment variable TF_CPP_MIN_LOG_LEVEL says. Here the variable counts. It
+  is set to 3 if the user has not set it, and 0 shows everything.
+  """
+  leave_out_keras()
+  level = os.environ.setdefault(_LOG_LEVEL, '3')
+  with contextlib.ExitStack() as stack:
+    if level in ('1', '2', '3'):
+      stack.enter_context(_filtered_stderr(int(level)))
+    importlib.import_module('tensorflow')
+
+
+@contextlib.contextmanager
+def _filtered_stderr(level: int) -> Iterator[None]:
+  """Holds back what native code writes to stderr in the block, and shows at its end what remains.
+
+  If the process crashes in the block, it shows Python's traceback.
+
+  Args:
+    level: lines of TensorFlow are left out if they are below it, as TF_CPP_MIN_LOG_LEVEL says.
+  """
+  sys.stderr.flush()
+  true_stderr = os.dup(2)
+  with tempfile.TemporaryFile() as held:
+    os.dup2(held.fileno(), 2)
+    faulthandler.enable(true_stderr)
+    try:
+      yield
+    finally:
+      faulthandler.disable()
+      sys.stderr.flush()
+      os.dup2(true_stderr, 2)
+      os.close(true_stderr)
+      held.seek(0)
+      sys.stderr.write(_without_log_lines(held.read().decode(errors='replace'), level))
+
+
+def _without_log_lines(text: str, level: int) -> str:
+  """Leaves out TensorFlow's log lines that are below a level, and what belongs to them."""
+  kept, keep = [], True
+  for line in text.splitlines(keepends=True):
+    found = _LOG_LINE.match(line)
+    if found:
+      keep = _LOG_LEVELS.index(found[1] or found[2]) >= level
+    if keep and not line.startswith(_LOG_PREAMBLE):
+      kept.append(line)
+  return ''.join(kept)
 
 
 def leave_out_keras() -> None:

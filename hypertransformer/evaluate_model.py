@@ -13,7 +13,7 @@ from __future__ import annotations
 if __name__ == '__main__':
   from hypertransformer import command
 
-  command.leave_out_keras()
+  command.import_tensorflow()
 
 import dataclasses
 import secrets

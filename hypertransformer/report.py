@@ -7,6 +7,11 @@ The baseline gives a query image the label of the support image whose pixels are
 
 from __future__ import annotations
 
+if __name__ == '__main__':
+  from hypertransformer import command
+
+  command.import_tensorflow()
+
 import dataclasses
 import pathlib
 from typing import Any

@@ -15,7 +15,7 @@ from __future__ import annotations
 if __name__ == '__main__':
   from hypertransformer import command
 
-  command.leave_out_keras()
+  command.import_tensorflow()
 
 import sys
 

@@ -8,7 +8,7 @@ python=${PYTHON:-$root/.venv/bin/python}
 [ -n "${PYTHON:-}" ] || [ -x "$python" ] || python=python3
 # The code of this checkout, also from within another one (Python 3.11 and newer).
 export PYTHONSAFEPATH=1
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 program=$1
 shift
 exec "$python" -m "hypertransformer.$program" "$@"

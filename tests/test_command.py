@@ -84,3 +84,52 @@ def test_programs_do_not_load_keras_but_who_imports_them_may_use_it(program, run
     [sys.executable, '-c', script], check=True, capture_output=True, text=True, env=environment
   )
   assert printed.stdout.split()[-1] == str(loaded)
+
+
+LOG = (
+  'WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n'
+  'I0000 00:00:1795697989.027375    5837 port.cc:153] oneDNN custom operations are on.\n'
+  'To enable the following: AVX2\n'
+  '2026-11-26 12:00:00.123456: W external/local_xla/driver.cc:1] a warning\n'
+  'E0000 00:00:1795697989.027375    5837 driver.cc:2] an error\n'
+)
+
+
+@pytest.mark.parametrize(
+  ('level', 'kept'), [(1, ['a warning', 'an error']), (2, ['an error']), (3, [])]
+)
+def test_lines_of_tensorflow_are_left_out_below_the_level(capfd, level, kept):
+  with command._filtered_stderr(level):
+    os.write(2, LOG.encode())
+  lines = capfd.readouterr().err.splitlines()
+  assert [line.split('] ')[-1] for line in lines] == kept
+
+
+def test_what_is_no_line_of_tensorflow_is_shown(capfd):
+  with command._filtered_stderr(3):
+    os.write(2, b'the library libfoo.so is missing\n')
+  assert capfd.readouterr().err == 'the library libfoo.so is missing\n'
+
+
+def test_a_crash_while_stderr_is_held_shows_where_it_was():
+  script = (
+    'import os\nfrom hypertransformer import command\n'
+    'with command._filtered_stderr(3):\n  os.abort()\n'
+  )
+  done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=False)
+  assert done.returncode < 0
+  assert 'Fatal Python error: Aborted' in done.stderr
+
+
+@pytest.mark.parametrize('program', ['train', 'evaluate_model', 'report'])
+def test_programs_print_no_lines_of_tensorflow(program):
+  environment = {k: v for k, v in os.environ.items() if k != 'TF_CPP_MIN_LOG_LEVEL'}
+  done = subprocess.run(
+    [sys.executable, '-m', f'hypertransformer.{program}', '--num_labels=0'],
+    capture_output=True,
+    text=True,
+    check=False,
+    env=environment,
+  )
+  assert done.returncode == 2
+  assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -17,7 +17,11 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
 
 from hypertransformer import errors
 from hypertransformer.original import checks, model_cases

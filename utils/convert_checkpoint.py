@@ -21,6 +21,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
+
 from hypertransformer.original import convert
 
 FLAGS = flags.FLAGS
