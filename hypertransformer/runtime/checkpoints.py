@@ -10,7 +10,7 @@ import glob
 import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -132,12 +132,28 @@ def repair_state(folder: str, prefix: str | None) -> None:
   if prefix is None:
     pathlib.Path(folder, 'checkpoint').unlink(missing_ok=True)
     return
+  # The saver deletes the oldest ones of those that are listed, until KEEP are left. So the
+  # checkpoints that are kept for good must not be listed.
   state = tf.train.get_checkpoint_state(folder)
-  if state is None or state.model_checkpoint_path != prefix:
-    # The saver deletes the oldest ones of those that are listed, until KEEP are left. So the
-    # checkpoints that are kept for good must not be listed.
-    others = [each for each in find(folder).values() if each != prefix][1 - KEEP :]
-    tf.train.update_checkpoint_state(folder, prefix, all_model_checkpoint_paths=[*others, prefix])
+  if state and os.path.basename(state.model_checkpoint_path) == os.path.basename(prefix):
+    listed = list(map(os.path.basename, state.all_model_checkpoint_paths))
+  else:
+    listed = [os.path.basename(each) for each in find(folder).values() if each != prefix][
+      1 - KEEP :
+    ]
+  others = [name for name in listed if name != os.path.basename(prefix)]
+  write_state(folder, [*others, prefix])
+
+
+def write_state(folder: str, prefixes: Sequence[str]) -> None:
+  """Writes TensorFlow's file `checkpoint`, which lists these checkpoints; the last is the newest.
+
+  The paths in it are relative, so that the folder can be moved.
+  """
+  names = [os.path.basename(prefix) for prefix in prefixes]
+  tf.train.update_checkpoint_state(
+    os.path.abspath(folder), names[-1], all_model_checkpoint_paths=names
+  )
 
 
 def global_step(prefix: str) -> int:

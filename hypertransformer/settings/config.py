@@ -29,6 +29,7 @@ CONTINUAL_SCENARIOS = ('task_incremental', 'class_incremental', 'mini_batch')
 CONTINUAL_METHODS = ('continual_hypertransformer', 'constant_protonet', 'merged_hypertransformer')
 CONTINUAL_LOSSES = ('prototypical', 'cross_entropy')
 CONTINUAL_LOSS_TERMS = ('all', 'last')
+MOST_THREADS = 1024  # of one operation; TensorFlow starts as many as it is told to, or crashes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +233,10 @@ class RunConfig:
       steps_between_saves='steps_between_saves',
       episodes_per_step='episodes_per_step',
     )
-    not_negative(self, kernel_threads='kernel_threads')
+    require(
+      0 <= self.kernel_threads <= MOST_THREADS,
+      f'kernel_threads is {self.kernel_threads}; it must be 0 (one per core) to {MOST_THREADS}.',
+    )
     require(
       bool(self.log_dir), 'train_log_dir is empty; give the folder for checkpoints and summaries.'
     )

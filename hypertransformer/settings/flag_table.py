@@ -673,3 +673,12 @@ WITHOUT_EFFECT = (
   'value_dim',
   'internal_dim',
 )
+
+# The flags that are paths.
+PATHS = (
+  'data_numpy_dir',
+  'data_dir',
+  'train_log_dir',
+  'restore_shared_features_from',
+  'eval_checkpoint',
+)

@@ -7,8 +7,11 @@ values do not go together.
 
 from __future__ import annotations
 
+import math
+import os
+
 from hypertransformer.errors import require
-from hypertransformer.settings import continual_flags
+from hypertransformer.settings import continual_flags, flag_table
 from hypertransformer.settings.config import (
   ContinualConfig,
   EvalConfig,
@@ -31,6 +34,7 @@ def settings_from(v: Values) -> Settings:
   Raises:
     InputError: a value is out of range, or values do not go together.
   """
+  v = _plain(v)
   continual = continual_config(v)
   return Settings(
     model=model_config(v),
@@ -43,8 +47,27 @@ def settings_from(v: Values) -> Settings:
     data=data_config(v),
     run=run_config(v),
     evaluation=eval_config(v),
-    flag_values=dict(v),
+    flag_values=v,
   )
+
+
+def _plain(v: Values) -> Values:
+  """Returns the values with `~` in paths written out.
+
+  Raises:
+    InputError: a number is infinite, NaN, or has more than 63 bits; or a path has a byte 0 in it.
+  """
+  plain = dict(v)
+  for flag in flag_table.ALL_FLAGS:
+    value = v[flag.name]
+    if flag.kind is float and value is not None:
+      require(math.isfinite(value), f'{flag.name} is {value}; it must be a finite number.')
+    elif flag.kind is int and value is not None:
+      require(abs(value) < 2**63, f'{flag.name} is {value}; it must be a whole number below 2^63.')
+    elif flag.name in flag_table.PATHS and value:
+      require('\0' not in value, f'{flag.name} is {value!r}; no path can have a byte 0 in it.')
+      plain[flag.name] = os.path.expanduser(value)
+  return plain
 
 
 def model_config(v: Values) -> ModelConfig:

@@ -8,14 +8,15 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, sessions, summaries
+from hypertransformer.runtime import checkpoints, folder_lock, sessions, summaries
+from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training import hooks
+from hypertransformer.training import hooks, saving
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
-from hypertransformer.training.start import choose_seed, find_start, make_scaffold
+from hypertransformer.training.start import choose_seed, find_start, make_folder, make_scaffold
 
 STEPS_PER_SUMMARY = 100
 STEPS_PER_HISTOGRAM = 500
@@ -38,8 +39,17 @@ def train(setup: Setup, settings: Settings) -> int:
     tf.train.NanLossDuringTrainingError: the loss or a variable has become NaN.
   """
   run = settings.run
+  check(setup, choose_seed(run))
+  make_folder(run.log_dir)
+  with folder_lock.hold(run.log_dir, saving.ROLE, saving.ADVICE) as lock:
+    saving.clear_leftovers(run.log_dir)
+    return _train(setup, settings, lock)
+
+
+def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
+  """Trains in a folder that is locked; see `train`."""
+  run = settings.run
   seed = choose_seed(run)
-  check(setup, seed)
   start = find_start(run, settings.flag_values)
   step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
   if step >= run.train_steps:
@@ -61,9 +71,10 @@ def train(setup: Setup, settings: Settings) -> int:
       seed,
     )
     scaffold = make_scaffold(start)
-    flags_file.write_flags(run.log_dir, {**settings.flag_values, 'seed': seed})
+    values = {**settings.flag_values, 'seed': seed}
+    flags_file.write_flags(run.log_dir, values)
     checkpoints.repair_state(run.log_dir, start.resumed)
-    return _run(graph, run, scaffold, signals)
+    return _run(graph, run, scaffold, signals, saving.FolderGuard(run.log_dir, lock, values))
 
 
 def _count_trained_numbers() -> int:
@@ -72,17 +83,21 @@ def _count_trained_numbers() -> int:
 
 
 def _run(
-  graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals: hooks.SignalHook
+  graph: TrainGraph,
+  run: RunConfig,
+  scaffold: tf.train.Scaffold,
+  signals: hooks.SignalHook,
+  guard: saving.FolderGuard,
 ) -> int:
   """Runs the training steps in a session, and returns the number of updates done."""
-  writer = tf.summary.FileWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
+  writer = summaries.EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
   step = 0
   try:
     with tf.train.MonitoredTrainingSession(
       checkpoint_dir=run.log_dir,
       config=sessions.config(tf.get_default_graph()),
       scaffold=scaffold,
-      hooks=_hooks(graph, run, scaffold, signals, writer),
+      hooks=_hooks(graph, run, scaffold, signals, guard, writer),
       save_checkpoint_steps=None,
       save_checkpoint_secs=None,
       save_summaries_steps=None,
@@ -107,6 +122,7 @@ def _hooks(
   run: RunConfig,
   scaffold: tf.train.Scaffold,
   signals: hooks.SignalHook,
+  guard: saving.FolderGuard,
   writer: tf.summary.FileWriter,
 ) -> list[tf.train.SessionRunHook]:
   """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
@@ -134,6 +150,6 @@ def _hooks(
       scaffold=scaffold,
       checkpoint_basename=checkpoints.BASENAME,
       save_graph_def=False,
-      listeners=[hooks.FiniteGuard()],
+      listeners=[hooks.FiniteGuard(), guard],
     ),
   ]

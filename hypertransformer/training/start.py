@@ -14,6 +14,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import RunConfig
+from hypertransformer.training.saving import Saver
 
 SHARED_FEATURES = 'model/shared_features/'
 
@@ -40,22 +41,33 @@ def choose_seed(run: RunConfig) -> int:
   return secrets.randbits(62) if old is None else old
 
 
+def make_folder(folder: str) -> None:
+  """Makes the folder of the run if it is not there.
+
+  Raises:
+    InputError: it cannot be made, or TensorFlow could not read checkpoints from it.
+  """
+  checkpoints.require_plain(folder, 'train_log_dir')
+  try:
+    os.makedirs(folder, exist_ok=True)
+  except (OSError, ValueError) as error:  # ValueError: there is a byte 0 in the path
+    why = getattr(error, 'strerror', None) or error
+    raise InputError(
+      f'train_log_dir {folder!r} cannot be made ({why}): use another one.'
+    ) from error
+
+
 def find_start(run: RunConfig, values: flags.Values) -> Start:
-  """Makes the folder of the run if it is not there, and finds out where the run starts.
+  """Finds out where the run starts.
 
   Args:
     run: the folder, and the checkpoint to take shared features from.
     values: the flag values of the run.
 
   Raises:
-    InputError: the folder cannot be made or used, its checkpoints cannot be read, there is a run of
-      another model in it, or the checkpoint with the shared features cannot be read.
+    InputError: the checkpoints in the folder cannot be read, there is a run of another model in it,
+      or the checkpoint with the shared features cannot be read.
   """
-  checkpoints.require_plain(run.log_dir, 'train_log_dir')
-  try:
-    os.makedirs(run.log_dir, exist_ok=True)
-  except OSError as error:
-    raise InputError(f'train_log_dir {run.log_dir} cannot be made: {error}') from error
   newest = checkpoints.newest(run.log_dir)
   if newest is not None:
     flags_file.require_same_model(run.log_dir, values)
@@ -79,11 +91,8 @@ def make_scaffold(start: Start) -> tf.train.Scaffold:
   if start.resumed is not None:
     checkpoints.require_match(start.resumed, tf.global_variables())
     checkpoints.require_nothing_lost(start.resumed, tf.global_variables())
-  saver = tf.train.Saver(
-    max_to_keep=checkpoints.KEEP, keep_checkpoint_every_n_hours=checkpoints.KEEP_EVERY_HOURS
-  )
   return tf.train.Scaffold(
-    saver=saver, init_fn=restoring_shared_features(start.shared) if start.shared else None
+    saver=Saver(), init_fn=restoring_shared_features(start.shared) if start.shared else None
   )
 
 

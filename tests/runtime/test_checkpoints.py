@@ -162,9 +162,15 @@ def test_repair_state_lists_no_more_than_are_kept(folder: pathlib.Path) -> None:
 
 
 def test_repair_state_leaves_a_right_file_alone(folder: pathlib.Path) -> None:
-  before = (folder / 'checkpoint').read_bytes()
+  before = listed(folder)
   checkpoints.repair_state(str(folder), tf.train.latest_checkpoint(str(folder)))
-  assert (folder / 'checkpoint').read_bytes() == before
+  assert listed(folder) == before
+
+
+def test_the_state_is_right_after_the_folder_has_moved(folder: pathlib.Path) -> None:
+  checkpoints.repair_state(str(folder), str(folder / 'model-10'))
+  moved = folder.rename(folder.with_name('moved'))
+  assert tf.train.latest_checkpoint(str(moved)) == str(moved / 'model-10')
 
 
 def test_repair_state_of_no_checkpoint_removes_the_file(folder: pathlib.Path) -> None:
