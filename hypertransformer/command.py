@@ -9,6 +9,7 @@ import contextlib
 import faulthandler
 import importlib
 import importlib.util
+import io
 import os
 import re
 import sys
@@ -113,9 +114,21 @@ def leave_out_keras() -> None:
 
 @contextlib.contextmanager
 def exit_on_bad_input() -> Iterator[None]:
-  """Turns an InputError of the block into one message on stderr and exit status 2."""
+  """Turns an InputError of the block into one message on stderr and exit status 2.
+
+  What stdout cannot do is no reason for a traceback either: characters that it cannot show are
+  written as escapes, and if nobody reads it any more, as in `... | head`, the process ends without
+  a word.
+  """
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')
   try:
     yield
+    sys.stdout.flush()
   except InputError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
+  except BrokenPipeError:
+    # Python would try once more to write what is left, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)

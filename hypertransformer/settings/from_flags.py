@@ -55,7 +55,8 @@ def _plain(v: Values) -> Values:
   """Returns the values with `~` in paths written out.
 
   Raises:
-    InputError: a number is infinite, NaN, or has more than 63 bits; or a path has a byte 0 in it.
+    InputError: a number is infinite, NaN, or has more than 63 bits; or a path has a byte 0 in it,
+      or is not UTF-8.
   """
   plain = dict(v)
   for flag in flag_table.ALL_FLAGS:
@@ -66,6 +67,10 @@ def _plain(v: Values) -> Values:
       require(abs(value) < 2**63, f'{flag.name} is {value}; it must be a whole number below 2^63.')
     elif flag.name in flag_table.PATHS and value:
       require('\0' not in value, f'{flag.name} is {value!r}; no path can have a byte 0 in it.')
+      require(
+        not any('\ud800' <= character <= '\udfff' for character in value),
+        f'{flag.name} is {value!r}, which is not UTF-8, as TensorFlow needs it: rename it.',
+      )
       plain[flag.name] = os.path.expanduser(value)
   return plain
 

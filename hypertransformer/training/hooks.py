@@ -6,6 +6,7 @@ loop.py.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -17,6 +18,7 @@ from absl import logging
 
 from hypertransformer import progress
 from hypertransformer.episodes.pipeline import EpisodeStream
+from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.summaries import scalar_summary
 
 
@@ -71,7 +73,7 @@ class ReportHook(tf.train.SessionRunHook):
     testing: tf.Tensor,
     test_metrics: Mapping[str, tf.Tensor],
     histograms: tf.Tensor | None,
-    writer: tf.summary.FileWriter,
+    writer: EventWriter,
     train_steps: int,
     every: int,
     histograms_every: int,
@@ -202,9 +204,9 @@ class FiniteGuard(tf.train.CheckpointSaverListener):
 class SignalHook(tf.train.SessionRunHook):
   """Lets SIGTERM and Ctrl-C end the run after the current step, so that a checkpoint is saved.
 
-  A second signal kills the program. The hook must also be the context of the whole run, as in `with
-  SignalHook() as signals`. Then a signal that comes while the graph is built ends the run after its
-  first step.
+  A second signal ends the program at once, without a checkpoint. The hook must also be the context
+  of the whole run, as in `with SignalHook() as signals`. Then a signal that comes while the graph
+  is built ends the run after its first step.
 
   Attributes:
     received: the number of the signal that has come, or None.
@@ -227,9 +229,15 @@ class SignalHook(tf.train.SessionRunHook):
   def _note(self, number: int, frame: FrameType | None) -> None:
     """Is called when a signal comes."""
     del frame
-    logging.info('%s: saving a checkpoint and ending after this step.', signal.Signals(number).name)
-    self.received = number
-    self._restore()
+    name = signal.Signals(number).name
+    if self.received is None:
+      logging.info('%s: saving a checkpoint and ending after this step.', name)
+      self.received = number
+      return
+    logging.info('%s for the second time: ending at once, without a checkpoint.', name)
+    # The process is to end as one that nobody keeps from it, so that who waits for it sees why.
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
   def _restore(self) -> None:
     """Puts the signal handlers back that were there before."""

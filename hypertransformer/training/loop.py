@@ -9,8 +9,8 @@ from absl import logging
 
 from hypertransformer.model import getter
 from hypertransformer.runtime import checkpoints, folder_lock, sessions, summaries
+from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
-from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, saving
@@ -72,7 +72,7 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
     )
     scaffold = make_scaffold(start)
     values = {**settings.flag_values, 'seed': seed}
-    flags_file.write_flags(run.log_dir, values)
+    saving.write_flags(run.log_dir, values)
     checkpoints.repair_state(run.log_dir, start.resumed)
     return _run(graph, run, scaffold, signals, saving.FolderGuard(run.log_dir, lock, values))
 
@@ -90,7 +90,7 @@ def _run(
   guard: saving.FolderGuard,
 ) -> int:
   """Runs the training steps in a session, and returns the number of updates done."""
-  writer = summaries.EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
+  writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
   step = 0
   try:
     with tf.train.MonitoredTrainingSession(
@@ -123,7 +123,7 @@ def _hooks(
   scaffold: tf.train.Scaffold,
   signals: hooks.SignalHook,
   guard: saving.FolderGuard,
-  writer: tf.summary.FileWriter,
+  writer: EventWriter,
 ) -> list[tf.train.SessionRunHook]:
   """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
   histograms = summaries.histogram_summary(graph.weights)

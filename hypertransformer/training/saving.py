@@ -38,6 +38,17 @@ def clear_leftovers(folder: str) -> None:
       pathlib.Path(path).unlink(missing_ok=True)
 
 
+def write_flags(folder: str, values: flags.Values) -> None:
+  """Writes flags.json of the run; raises InputError if it cannot be written."""
+  try:
+    flags_file.write_flags(folder, values)
+  except OSError as error:
+    raise InputError(
+      f'{flags_file.FLAGS_FILE} cannot be written to {folder} ({error.strerror}): check that the '
+      'folder is writable and the disk has room, or use another --train_log_dir.'
+    ) from error
+
+
 class Saver(tf.train.Saver):
   """Saves all variables; the paths that it notes are relative, so that the folder can be moved."""
 
@@ -58,12 +69,18 @@ class Saver(tf.train.Saver):
       return super().save(sess, save_path, *args, **kwargs)
     # TensorFlow raises the last one where the folder of the checkpoint is gone.
     except (tf.errors.OpError, OSError, ValueError) as error:
-      why = str(error).splitlines()[0]
       raise InputError(
-        f'a checkpoint cannot be written to {os.path.dirname(save_path)} ({why}): check that the '
-        'folder is writable and the disk has room, then run the same command; it goes on from the '
-        'newest checkpoint.'
+        f'a checkpoint cannot be written to {os.path.dirname(save_path)} ({_cause(error)}): check '
+        'that the folder is writable and the disk has room, then run the same command; it goes on '
+        'from the newest checkpoint.'
       ) from error
+
+
+def _cause(error: Exception) -> str:
+  """What the system said, out of a message of TensorFlow that is about the graph mostly."""
+  lines = str(error).splitlines()
+  # TensorFlow writes '/path/of/the/file; No space left on device'.
+  return next((line.split('; ', 1)[1] for line in lines if '; ' in line), lines[0])
 
 
 class FolderGuard(tf.train.CheckpointSaverListener):

@@ -1,0 +1,243 @@
+"""Training goes on whatever happens to its process, its disk and its folder (docs/reliability.md).
+
+Every test starts real processes.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.runtime import checkpoints
+from tests.faults.processes import Program, small_disk
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def program(make_values: Callable[..., Any], tmp_path: pathlib.Path) -> Iterator[Program]:
+  """A training that saves every third step, and does not end by itself."""
+  values = make_values(
+    train_log_dir=str(tmp_path / 'logs'), train_steps=1_000_000, steps_between_saves=3, seed=1
+  )
+  made = Program('train', values, tmp_path / 'output')
+  yield made
+  made.kill()
+
+
+def variables(folder: pathlib.Path, step: int) -> dict[str, np.ndarray]:
+  """All values of a checkpoint by their name."""
+  reader = tf.train.load_checkpoint(str(folder / f'model-{step}'))
+  return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+  assert found.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_kills_at_random_end_bit_for_bit_as_the_run_that_was_never_stopped(
+  program: Program, tmp_path: pathlib.Path
+) -> None:
+  program.values |= {'train_steps': 60}
+  assert program.run() == 0, program.text()
+  whole = variables(program.folder, 60)
+  program.values |= {'train_log_dir': str(tmp_path / 'killed')}
+  rng = random.Random(1)
+  for _ in range(4):
+    reached = program.steps()[-1] if program.folder.exists() and program.steps() else 0
+    process = program.start()
+    program.wait_for_step(reached + 1)
+    time.sleep(rng.uniform(0.0, 0.05))
+    process.kill()
+    process.wait()
+  assert program.run() == 0, program.text()
+  assert_equal(variables(program.folder, 60), whole)
+
+
+def temporary_name(name: str) -> str:
+  """How TensorFlow calls a file of a checkpoint until it is whole."""
+  return 'checkpoint.tmp0123456789' if name == 'checkpoint' else f'{name}.tempstate0123456789'
+
+
+@pytest.mark.parametrize('renamed', [0, 1, 2])
+def test_a_kill_before_any_rename_of_a_save_costs_that_checkpoint_only(
+  program: Program, renamed: int
+) -> None:
+  """A save renames three files one after the other: data, index, and the file `checkpoint`."""
+  program.values |= {'train_steps': 6}
+  assert program.run() == 0, program.text()
+  whole = variables(program.folder, 6)
+  state = (program.folder / 'checkpoint').read_text().replace('model-6', 'model-3')
+  for name in ['model-6.data-00000-of-00001', 'model-6.index', 'checkpoint'][renamed:]:
+    (program.folder / name).rename(program.folder / temporary_name(name))
+  (program.folder / 'checkpoint').write_text(state)
+  assert program.run() == 0, program.text()
+  resumed = 'nothing to do' if renamed == 2 else 'Going on from checkpoint'
+  assert resumed in program.text()
+  assert_equal(variables(program.folder, 6), whole)
+  assert not [path.name for path in program.folder.glob('*temp*')]
+  assert not [path.name for path in program.folder.glob('*.tmp*')]
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_program_at_once_and_says_so(
+  program: Program, number: signal.Signals
+) -> None:
+  # The graph takes seconds to build, so that both signals come before the first step.
+  process = program.start()
+  program.wait_for(lambda: (program.folder / '.trainer.lock').exists())
+  time.sleep(0.5)
+  process.send_signal(number)
+  program.wait_for(lambda: 'ending after this step' in program.text())
+  process.send_signal(number)
+  assert process.wait(60) == -number
+  assert f'{number.name} for the second time: ending at once' in program.text()
+  assert 'Traceback' not in program.text()
+
+
+def test_the_second_trainer_of_a_folder_is_refused_and_the_first_one_not_disturbed(
+  program: Program, tmp_path: pathlib.Path
+) -> None:
+  first = program.start()
+  program.wait_for_step(3)
+  second = Program('train', program.values, tmp_path / 'second')
+  assert second.run() == 2
+  (error,) = second.errors()
+  assert f'another trainer works in {program.folder}: process {first.pid} on ' in error
+  assert first.poll() is None
+  first.kill()  # and a crash frees the lock
+  first.wait()
+  program.values |= {'train_steps': program.steps()[-1] + 1}
+  assert program.run() == 0, program.text()
+
+
+def test_a_folder_deleted_under_a_training_is_made_anew(program: Program) -> None:
+  process = program.start()
+  program.wait_for_step(3)
+  shutil.rmtree(program.folder)
+  program.wait_for(lambda: bool(program.steps()))
+  assert (program.folder / 'flags.json').exists()
+  process.send_signal(signal.SIGTERM)
+  assert process.wait(60) == 0, program.text()
+  assert program.text().count('was deleted: it is made anew') == 1
+
+
+def test_a_training_whose_folder_another_one_took_ends_without_writing_there(
+  program: Program, tmp_path: pathlib.Path
+) -> None:
+  program.values |= {'steps_between_saves': 100}
+  process = program.start()
+  program.wait_for_step(1)
+  process.send_signal(signal.SIGSTOP)  # else it would make the folder anew before the other
+  shutil.rmtree(program.folder)
+  second = Program('train', {**program.values, 'seed': 2}, tmp_path / 'second')
+  second.start()
+  second.wait_for(lambda: (second.folder / '.trainer.lock').exists())
+  process.send_signal(signal.SIGCONT)
+  assert process.wait(100) == 2
+  (error,) = program.errors()
+  assert 'was deleted, and another training works there now' in error
+  second.wait_for_step(100)
+  second.kill()
+
+
+def test_a_full_disk_ends_with_one_error_and_the_same_command_goes_on(
+  program: Program, tmp_path: pathlib.Path
+) -> None:
+  disk = tmp_path / 'disk'
+  try:
+    with small_disk(disk, 8):
+      program.values |= {'train_log_dir': str(disk / 'logs'), 'steps_between_saves': 20}
+      process = program.start()
+      program.wait_for_step(20)
+      ballast = disk / 'ballast'
+      with ballast.open('wb', buffering=0) as file:
+        try:
+          while True:
+            file.write(b'x' * 4096)
+        except OSError:
+          pass
+      assert process.wait(100) == 2
+      (error,) = program.errors()
+      assert 'a checkpoint cannot be written to' in error
+      assert 'the disk has room' in error
+      left = program.steps()[-1]
+      assert checkpoints.unreadable(str(disk / 'logs' / f'model-{left}')) == ''
+      ballast.unlink()
+      program.values |= {'train_steps': left + 1}
+      assert program.run() == 0, program.text()
+      assert f'Going on from checkpoint {disk}/logs/model-{left}' in program.text()
+  except OSError as error:
+    pytest.skip(f'no disk can be mounted here: {error}')
+
+
+@pytest.mark.parametrize(
+  ('size', 'named'),
+  [(1024, 'flags.json cannot be written to'), (7000, 'a checkpoint cannot be written to')],
+)
+def test_a_limit_of_the_file_size_is_like_a_full_disk(
+  program: Program, size: int, named: str
+) -> None:
+  """flags.json has more than 3 kB, and the data of a checkpoint more than 7."""
+
+  def limit() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+  assert program.run(preexec_fn=limit) == 2
+  (error,) = program.errors()
+  assert named in error
+  assert program.steps() == []
+  program.values |= {'train_steps': 1}
+  assert program.run() == 0, program.text()
+
+
+def test_a_run_goes_on_after_its_folder_has_moved(program: Program, tmp_path: pathlib.Path) -> None:
+  program.values |= {'train_steps': 3}
+  assert program.run() == 0, program.text()
+  program.folder.rename(tmp_path / 'moved')
+  program.values |= {'train_log_dir': str(tmp_path / 'moved'), 'train_steps': 4}
+  assert program.run() == 0, program.text()
+  assert str(tmp_path / 'logs') not in (tmp_path / 'moved' / 'checkpoint').read_text()
+  assert program.steps() == [0, 3, 4]
+
+
+@pytest.mark.parametrize('damage', ['cut', 'zeros', 'foreign'])
+def test_a_damaged_newest_checkpoint_is_passed_over(program: Program, damage: str) -> None:
+  program.values |= {'train_steps': 6}
+  assert program.run() == 0, program.text()
+  whole = variables(program.folder, 6)
+  data = program.folder / 'model-6.data-00000-of-00001'
+  size = data.stat().st_size
+  data.write_bytes(
+    {'cut': data.read_bytes()[: size // 2], 'zeros': bytes(size), 'foreign': b'PK' * (size // 2)}[
+      damage
+    ]
+  )
+  assert program.run() == 0, program.text()
+  assert 'model-6 cannot be read' in program.text()
+  assert 'Going on from checkpoint' in program.text()
+  assert_equal(variables(program.folder, 6), whole)
+
+
+def test_a_deleted_event_file_is_begun_anew(program: Program) -> None:
+  process = program.start()
+  events = program.folder / 'train'
+  program.wait_for_step(102)  # the first events are written at step 100
+  assert any(events.glob('events.*'))
+  shutil.rmtree(events)
+  program.wait_for(lambda: any(events.glob('events.*')))
+  process.send_signal(signal.SIGTERM)
+  assert process.wait(60) == 0, program.text()
