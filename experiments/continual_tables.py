@@ -24,7 +24,8 @@ from absl import app, flags
 
 from hypertransformer import command
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.results import ResultFile, kind
+from hypertransformer.evaluation import measured
+from hypertransformer.evaluation.results import ResultFile
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import CONTINUAL_METHODS
 
@@ -95,13 +96,18 @@ class Run:
   @property
   def setting(self) -> str:
     """What runs must have in common to be compared: data, CNN, and how they were trained."""
-    shots = self.flags['samples_transformer'] // self.flags['num_labels']
+    on = measured.of_line(self.line)
+    if on.known('ways', 'support_images'):
+      task = on.task()
+    else:
+      shots = self.flags['samples_transformer'] // self.flags['num_labels']
+      task = f'{self.flags["num_labels"]}-way {shots}-shot'
     trained = self.flags['continual_scenario'].replace('_', '-')
     how = ', mixed queries' if self.flags.get('mixed_queries') else ''
     if self.flags['continual_loss_terms'] == 'last':
       how += ', loss after the last'
     return (
-      f'{self.line["dataset"].split(":")[0]}, {self.flags["num_labels"]}-way {shots}-shot, '
+      f'{self.line["dataset"].split(":")[0]}, {task}, '
       f'{self.flags["default_num_channels"]} channels, trained on {self.flags["num_tasks"]} '
       f'{trained} {"pieces" if self.of_pieces else "tasks"}{how}, {self.line["step"]:,} steps'
     )
@@ -126,7 +132,7 @@ class Run:
 
 
 def read(folder: str) -> list[Run]:
-  """Reads the last result of each kind of evaluation of a run.
+  """Reads the last result of each evaluation of a run: of all that was measured on.
 
   Args:
     folder: the --train_log_dir of the run.
@@ -135,7 +141,8 @@ def read(folder: str) -> list[Run]:
     InputError: the run is not continual, or has not been evaluated.
   """
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
-  last = {kind(line['continual']): line for line in ResultFile(path).read() if 'continual' in line}
+  lines = [line for line in ResultFile(path).read() if 'continual' in line]
+  last = {measured.of_line(line): line for line in lines}
   values = flags_file.read_flags(folder)
   if not last or values is None:
     raise InputError(

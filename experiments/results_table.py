@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from hypertransformer.evaluation.estimates import percent
+from hypertransformer.evaluation.results import ResultFile, newest_by_preset
 
 PAGE = ROOT / 'docs/results.md'
 RESULTS = ROOT / 'experiments/results'
@@ -31,9 +32,11 @@ HEAD = (
 
 
 def newest(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-  """{preset: line of results.jsonl} of the newest evaluated step of a run."""
-  lines = map(json.loads, (folder / 'results.jsonl').read_text().splitlines())
-  return {line['preset']: line for line in sorted(lines, key=lambda line: line['step'])}
+  """{preset: line of results.jsonl} of the newest evaluated step of a run.
+
+  Raises InputError if a preset was evaluated in several ways.
+  """
+  return newest_by_preset(ResultFile(folder / 'results.jsonl').read())
 
 
 def cell(lines: list[dict[str, Any] | None], field: str, interval: str) -> str:

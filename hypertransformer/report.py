@@ -12,77 +12,98 @@ if __name__ == '__main__':
 
   command.import_tensorflow()
 
-import dataclasses
-import pathlib
-from typing import Any
-
 from hypertransformer import program
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import pixel_baseline, sequence_table
+from hypertransformer.evaluation import measured, missed, pixel_baseline, sequence_table
 from hypertransformer.evaluation.estimates import mean_and_ci95, percent
-from hypertransformer.evaluation.presets import Preset, presets_from
-from hypertransformer.evaluation.results import ResultFile, kind
+from hypertransformer.evaluation.measured import Measured
+from hypertransformer.evaluation.places import Places
+from hypertransformer.evaluation.presets import OpenClasses, presets_from
+from hypertransformer.evaluation.results import Line, ResultFile, newest
 from hypertransformer.settings.config import Settings
-from hypertransformer.settings.data_config import EpisodeConfig
 
-BASELINE_TASKS = 200  # on which the baseline is measured, for each preset
-COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}'
+BASELINE_TASKS = 200  # on which the baseline is measured, for each row
+COLUMNS = '{:<8} {:>9} {:>9} {:>20} {:>20} {:>20}  {}'
+Found = tuple[Measured, Line]  # a result, and what it was measured on
 
 
 def main(settings: Settings) -> None:
   """Prints the results of the newest evaluated checkpoint of each preset.
 
-  Single tasks have a row for each preset. Sequences of tasks have a table for each preset and each
-  kind of sequence (its scenario, its length, and whether its batches of queries are mixed).
+  Single tasks have a row for each preset and all that was measured on, such as 1-shot and 5-shot
+  tasks. Sequences of tasks have a table for each. Presets that the flags do not name come last.
 
   Raises:
-    InputError: nothing has been evaluated yet.
+    InputError: nothing has been evaluated yet, or --eval_datasets cannot be used.
   """
-  path = pathlib.Path(settings.run.log_dir) / 'eval' / 'results.jsonl'
-  lines = ResultFile(path).read()
+  places = Places(settings.run.log_dir)
+  lines = ResultFile(places.results).read()
   if not lines:
     raise InputError(
-      f'{path} holds no results: run python -m hypertransformer.evaluate_model with the same flags.'
+      f'{places.results} holds no results: run python -m hypertransformer.evaluate_model with the '
+      'same flags.'
     )
-  by_step = sorted(lines, key=lambda line: line['step'])
-  newest = {(line['preset'], kind(line.get('continual'))): line for line in by_step}
-  found = [
-    (preset, line)
-    for preset in presets_from(settings.data)
-    for (name, _), line in newest.items()
-    if name == preset.name
-  ]
-  episodes = dataclasses.replace(settings.episodes, query_samples=settings.evaluation.batch_size)
-  _print_tasks([(preset, line) for preset, line in found if 'continual' not in line], episodes)
-  for _, line in found:
-    if 'continual' in line:
-      print('\n' + sequence_table.text(line, episodes))
+  presets = presets_from(settings.data)
+  named = [preset.name for preset in presets]
+  by_preset = sorted(
+    newest(lines).items(),
+    key=lambda item: named.index(item[0][0]) if item[0][0] in named else len(named),
+  )
+  found = [(on, line) for (_, on), line in by_preset]
+  ways = settings.episodes.num_labels
+  classes = OpenClasses(settings.data, presets)
+  _print_tasks([each for each in found if 'continual' not in each[1]], classes, ways)
+  sequences = [each for each in found if 'continual' in each[1]]
+  remarks = measured.differences([on for on, _ in sequences])
+  for (_, line), remark in zip(sequences, remarks, strict=True):
+    print('\n' + sequence_table.text(line, ways, remark))
+  left_out = str(missed.find(places.log_dir, lines))
+  if left_out:
+    print(f'\n{left_out}')
 
 
-def _print_tasks(found: list[tuple[Preset, dict[str, Any]]], episodes: EpisodeConfig) -> None:
-  """Prints a row for each preset, and nothing if there is no result for single tasks."""
+def _print_tasks(found: list[Found], classes: OpenClasses, ways: int) -> None:
+  """Prints a row for each result, and nothing if there is none for single tasks.
+
+  Args:
+    found: the results.
+    classes: the images that results are about.
+    ways: the classes of a task, for results of older versions, which do not say so.
+  """
   if not found:
     return
+  print('\n95 % intervals over tasks; accuracy* leaves out query images that are support images')
   print(
-    f'\n{episodes.num_labels}-way, {episodes.support_samples} support images; 95 % intervals over '
-    'tasks; accuracy* leaves out query images that are support images'
-  )
-  print(COLUMNS.format('classes', 'step', 'chance', 'nearest pixels*', 'accuracy', 'accuracy*'))
-  for preset, line in found:
-    near = pixel_baseline.nearest_neighbour(
-      EpisodeSampler(preset.class_set, episodes, 0, 0), BASELINE_TASKS
+    COLUMNS.format(
+      'classes', 'step', 'chance', 'nearest pixels*', 'accuracy', 'accuracy*', 'measured on'
     )
+  )
+  remarks = measured.differences([on for on, _ in found])
+  for (on, line), remark in zip(found, remarks, strict=True):
     print(
       COLUMNS.format(
-        preset.name,
+        line['preset'],
         line['step'],
-        percent(1 / episodes.num_labels),
-        percent(*mean_and_ci95(near)),
+        percent(1 / (on.ways if on.known('ways') else ways)),
+        _nearest_pixels(on, classes),
         percent(line['accuracy'], line['ci95']),
         percent(line['accuracy_disjoint'], line['ci95_disjoint']),
+        ', '.join(filter(None, [on.dataset, on.task(), remark])),
       )
     )
+
+
+def _nearest_pixels(on: Measured, classes: OpenClasses) -> str:
+  """The accuracy of the baseline on the same kind of tasks; '-' if these cannot be drawn now."""
+  episodes = on.episodes()
+  if episodes is None:
+    return '-'
+  try:
+    sampler = EpisodeSampler(classes.of(on), episodes, 0, 0)
+  except InputError:
+    return '-'
+  return percent(*mean_and_ci95(pixel_baseline.nearest_neighbour(sampler, BASELINE_TASKS)))
 
 
 if __name__ == '__main__':

@@ -5,239 +5,250 @@ It waits for checkpoints and evaluates each new one on every preset.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import os
+import math
 import pathlib
 import time
-from collections.abc import Iterator
 
-import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer import progress
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import sequence_table, snapshots
-from hypertransformer.evaluation.evaluator import Evaluator
+from hypertransformer.evaluation import missed, snapshots
+from hypertransformer.evaluation.done import Done
+from hypertransformer.evaluation.evaluator import FIRST_STREAM, Evaluator
+from hypertransformer.evaluation.intake import Checkpoint, Intake
+from hypertransformer.evaluation.measured import measured_on
+from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.results import Result, ResultFile
-from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import flags_file
+from hypertransformer.evaluation.recorder import VALIDATION, Recorder
+from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
+from hypertransformer.evaluation.results import Result
+from hypertransformer.runtime import checkpoints, folder_lock
+from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import Settings
 
-VALIDATION = 'val'  # the preset that chooses the best checkpoint
-
-
-@dataclasses.dataclass(frozen=True)
-class Places:
-  """The places where the evaluator reads and writes.
-
-  Attributes:
-    log_dir: the folder of the training (--train_log_dir), which holds its checkpoints.
-  """
-
-  log_dir: str
-
-  @property
-  def eval_dir(self) -> pathlib.Path:
-    """The folder of results, tables and TensorBoard events."""
-    return pathlib.Path(self.log_dir) / 'eval'
-
-  @property
-  def best_dir(self) -> pathlib.Path:
-    """The folder of the best checkpoint."""
-    return pathlib.Path(self.log_dir) / 'best'
-
-  @property
-  def table(self) -> pathlib.Path:
-    """The CSV file of the results on sequences of tasks."""
-    return self.eval_dir / 'continual.csv'
+SECONDS_BETWEEN_LOOKS = 1.0  # into the folder of checkpoints
+SECONDS_BETWEEN_TRIES = 10.0  # of a checkpoint that cannot be copied
 
 
 class Daemon:
   """Evaluates the checkpoints of one run.
 
-  A checkpoint that was deleted, cannot be read, or belongs to another model is left out; a warning
-  names it and says why.
+  A checkpoint that cannot be read, or belongs to another model, is left out; a warning names it and
+  says why. How many were deleted before their turn is said at the end.
   """
 
   def __init__(self, evaluator: Evaluator, presets: list[Preset], settings: Settings) -> None:
-    """Makes the folder of results and opens the files in it.
+    """Nothing is read or written yet.
 
     Args:
       evaluator: the evaluator, whose graph is built already.
       presets: what each checkpoint is evaluated on; the evaluator must know them all.
-      settings: those of the run.
-
-    Raises:
-      InputError: the folder cannot be made, or TensorFlow cannot read from its path.
+      settings: those of the run. For sequences of tasks, the number of query batches must be 1.
     """
     self._evaluator = evaluator
     self._presets = presets
-    self._config = config = settings.evaluation
-    self._train_steps = settings.run.train_steps
-    self._flag_values = settings.flag_values
+    self._settings = settings
+    self._config = settings.evaluation
+    # A checkpoint that the user asks for is evaluated in any case.
+    self._one = settings.evaluation.once or bool(settings.evaluation.checkpoint)
     self._places = Places(settings.run.log_dir)
-    checkpoints.require_plain(settings.run.log_dir, 'train_log_dir')
+    self._measured = {
+      preset.name: measured_on(settings, preset.dataset, preset.split, FIRST_STREAM + number)
+      for number, preset in enumerate(presets)
+    }
+    self._intake = Intake(self._places.eval_dir, settings.flag_values)
+    self._refusals = Refusals(settings.run.log_dir)
+    self._seen: dict[tuple[str, ...], float] = {}  # when to try again, by state; inf: never
+    self._steps: set[int] = set()  # of all checkpoints that were there
+
+  def run(self) -> None:
+    """Evaluates what the settings ask for: one checkpoint, or all of a training as they come.
+
+    All: until the checkpoint of the last training step is evaluated, or no new one has come for
+    timeout_secs. One: also beside an evaluator that waits for all.
+
+    Raises:
+      InputError: nothing can be written or evaluated in this folder, another evaluator waits for
+        its checkpoints, or a result could not be written down.
+    """
+    checkpoints.require_plain(self._settings.run.log_dir, 'train_log_dir')
+    if self._one:
+      prefix = self._one_checkpoint()
+      self._start()
+      try:
+        self._evaluate_or_raise(prefix)
+      finally:
+        self._recorder.close()
+      return
+    self._make_folder()
+    advice = (
+      'It evaluates all checkpoints; end it first, or evaluate a single one beside it with '
+      '--eval_once or --eval_checkpoint.'
+    )
+    with folder_lock.hold(self._places.eval_dir, 'evaluator', advice) as lock:
+      self._start()
+      try:
+        if VALIDATION in self._measured:
+          self._recorder.catch_up_best(self._measured[VALIDATION])
+        self._poll(lock)
+        self._say_what_was_missed()
+      finally:
+        self._recorder.close()
+
+  def _one_checkpoint(self) -> str:
+    """The prefix of the only checkpoint to evaluate; raises InputError if there is none."""
+    if self._config.checkpoint:
+      return checkpoints.locate(self._config.checkpoint, '--eval_checkpoint')
+    newest = checkpoints.newest(self._places.log_dir)
+    if newest is None:
+      raise InputError(
+        f'{self._places.log_dir} holds no readable checkpoint model-<step>: train first, or '
+        'correct --train_log_dir.'
+      )
+    return newest
+
+  def _make_folder(self) -> None:
     try:
       self._places.eval_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
       raise InputError(
         f'{self._places.eval_dir} cannot be made: {error}; correct --train_log_dir.'
       ) from error
-    self._results = ResultFile(self._places.eval_dir / 'results.jsonl')
-    # An evaluator before this one may have ended between writing a result and writing the table.
-    sequence_table.write_csv(self._places.table, self._results.read())
-    # What an earlier evaluator has found is not evaluated again if its settings were the same. A
-    # checkpoint that the user asks for (--eval_once, --eval_checkpoint) is evaluated in any case.
-    same = flags_file.write_evaluation_flags(str(self._places.eval_dir), settings.flag_values)
-    self._skip_done = same and not config.once and not config.checkpoint
-    self._results_time = self._results.path.stat().st_mtime if self._results.path.exists() else 0.0
-    self._writer = tf.summary.FileWriter(str(self._places.eval_dir))
-    if VALIDATION not in [preset.name for preset in presets]:
+
+  def _start(self) -> None:
+    """Opens the files of results. Raises InputError if there can be none."""
+    self._make_folder()
+    self._recorder = Recorder(self._places)
+    self._done = Done(self._places, self._settings.flag_values)
+    if VALIDATION not in self._measured:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
 
-  def run(self) -> None:
-    """Evaluates what the settings ask for: one checkpoint, or all of a training as they come.
-
-    All: until the checkpoint of the last training step is evaluated, or no new one has come for
-    timeout_secs.
-
-    Raises:
-      InputError: one checkpoint is asked for, and it cannot be evaluated or there is none.
-    """
-    if self._config.checkpoint:
-      self._evaluate_or_raise(self._config.checkpoint)
-    elif self._config.once:
-      newest = checkpoints.newest(self._places.log_dir)
-      if newest is None:
-        raise InputError(
-          f'{self._places.log_dir} holds no readable checkpoint model-<step>: train first, or '
-          'correct --train_log_dir.'
-        )
-      self._evaluate_or_raise(newest)
-    else:
-      self._poll()
-    self._writer.close()
-
-  def _poll(self) -> None:
+  def _poll(self, lock: FileLock) -> None:
     """Evaluates checkpoints as they come.
 
     A checkpoint that was left out is tried again when its files have changed.
     """
-    seen: set[tuple[str, ...]] = set()
-    for _ in self._wakeups():
-      for step, prefix in checkpoints.find(self._places.log_dir).items():
-        state = (prefix, *snapshots.state(prefix))
-        if state in seen:
-          continue
-        seen.add(state)
-        problem = self._evaluate(prefix)
-        if problem:
-          logging.warning('Checkpoint %s is left out: %s', prefix, problem)
-        elif step >= self._train_steps:
-          logging.info(
-            'Checkpoint %d of train_steps=%d is evaluated: done.', step, self._train_steps
-          )
-          return
-    logging.info(
-      'No new checkpoint for %g s (--eval_timeout_secs): ending.', self._config.timeout_secs
-    )
-
-  def _wakeups(self) -> Iterator[None]:
-    """Yields at the start, and then whenever there is a new checkpoint, until the time-out."""
-    yield
     logging.info('Waiting for checkpoints in %s', self._places.log_dir)
-    for _ in tf.train.checkpoints_iterator(
-      self._places.log_dir, timeout=self._config.timeout_secs or None
-    ):
-      yield
+    since = time.monotonic()
+    while True:
+      self._keep(lock)
+      self._recorder.retry()
+      found = self._next()
+      if found is None:
+        left = (self._config.timeout_secs or math.inf) - (time.monotonic() - since)
+        if left <= 0:
+          logging.info(
+            'No new checkpoint for %g s (--eval_timeout_secs): ending.', self._config.timeout_secs
+          )
+          self._refusals.require_some_evaluated()
+          return
+        time.sleep(min(SECONDS_BETWEEN_LOOKS, left))
+        continue
+      step, prefix, state = found
+      is_last = step >= self._settings.run.train_steps
+      evaluated = self._try(prefix, state, is_last)
+      since = time.monotonic() if self._seen[state] == math.inf else since
+      if evaluated and is_last:
+        logging.info(
+          'Checkpoint %d of train_steps=%d is evaluated: done.',
+          step,
+          self._settings.run.train_steps,
+        )
+        return
+
+  def _keep(self, lock: FileLock) -> None:
+    """Takes the lock anew if the folder of results was deleted and made anew meanwhile."""
+    try:
+      if self._places.eval_dir.is_dir() and not lock.acquire():
+        raise InputError(f'another evaluator works in {self._places.eval_dir}: {lock.holder()}.')
+    except OSError:
+      pass  # no locks, or no room for one: a warning has said so, or will when results are written
+
+  def _next(self) -> tuple[int, str, tuple[str, ...]] | None:
+    """The next checkpoint to evaluate: its step, prefix and state; None if there is none."""
+    for step, prefix in checkpoints.find(self._places.log_dir).items():
+      self._steps.add(step)
+      state = (prefix, *snapshots.state(prefix))
+      if self._seen.get(state, 0.0) <= time.monotonic():
+        return step, prefix, state
+    return None
+
+  def _try(self, prefix: str, state: tuple[str, ...], is_last: bool) -> bool:
+    """Evaluates a checkpoint; returns whether it was. If not, a warning says why.
+
+    Raises:
+      InputError: it cannot be evaluated, and neither can any other.
+    """
+    told = state in self._seen
+    self._seen[state] = math.inf
+    try:
+      self._evaluate(prefix)
+    except Gone:
+      return False
+    except NotNow as error:
+      self._seen[state] = time.monotonic() + SECONDS_BETWEEN_TRIES
+      if not told:
+        logging.warning('Checkpoint %s is left out: %s', prefix, error)
+      return False
+    except Refused as error:
+      if state == (prefix, *snapshots.state(prefix)):  # else it was being written: it comes again
+        self._refusals.add(error, is_last)
+        logging.warning('Checkpoint %s is left out: %s', prefix, error)
+      return False
+    self._refusals.evaluated = True
+    return True
 
   def _evaluate_or_raise(self, prefix: str) -> None:
-    problem = self._evaluate(prefix)
-    if problem:
-      raise InputError(f'checkpoint {prefix} cannot be evaluated: {problem}')
+    try:
+      self._evaluate(prefix)
+    except (Gone, NotNow, Refused) as error:
+      raise InputError(f'checkpoint {prefix} cannot be evaluated: {error}') from error
 
-  def _evaluate(self, prefix: str) -> str:
+  def _evaluate(self, prefix: str) -> None:
     """Evaluates a checkpoint on every preset that is not done yet.
 
-    Returns:
-      Why the checkpoint cannot be evaluated, '' if it was.
+    Raises:
+      Gone, NotNow, Refused: it cannot be evaluated.
     """
-    with contextlib.ExitStack() as stack:
-      try:
-        copy = stack.enter_context(snapshots.snapshot(prefix, self._places.eval_dir))
-      except FileNotFoundError as error:
-        return f'it is not there, or was deleted meanwhile ({error})'
-      except OSError as error:
-        return f'it cannot be copied to {self._places.eval_dir} ({error})'
-      problem = self._problem(prefix, copy)
-      if problem:
-        return problem
-      step = checkpoints.global_step(copy)
-      self._evaluator.restore(copy)
+    with self._intake.take(prefix, self._evaluator) as found:
       for preset in self._presets:
-        self._evaluate_preset(prefix, copy, step, preset)
-    return ''
+        self._evaluate_preset(found, preset)
 
-  def _problem(self, prefix: str, copy: str) -> str:
-    """Why this copy of a checkpoint cannot be evaluated, '' if it can."""
-    why = checkpoints.unreadable(copy)
-    if why:
-      return f'it cannot be read, half-written or damaged ({why})'
-    try:
-      checkpoints.global_step(copy)
-      why = flags_file.why_not_evaluated(os.path.dirname(prefix), self._flag_values)
-    except InputError as error:
-      return str(error)
-    if why:
-      return why
-    mismatch = checkpoints.compare(copy, self._evaluator.variables)
-    return f'it is of another model than these flags make: {mismatch}' if mismatch else ''
-
-  def _evaluate_preset(self, prefix: str, copy: str, step: int, preset: Preset) -> None:
-    if self._done(prefix, copy, preset):
-      logging.info('%s at step %d is in %s already.', preset.name, step, self._results.path)
+  def _evaluate_preset(self, found: Checkpoint, preset: Preset) -> None:
+    measured = self._measured[preset.name]
+    if not self._one and self._done.has(
+      self._recorder.lines(), found.prefix, found.modified, found.digest, preset.name, measured
+    ):
+      logging.info('%s at step %d is in %s already.', preset.name, found.step, self._places.results)
       return
     start = time.monotonic()
     line = progress.EvaluationLine(
-      preset.name, step, self._config.num_episodes, self._evaluator.unit
+      preset.name, found.step, self._config.num_episodes, self._evaluator.unit
     )
-    found = self._evaluator.evaluate(preset.name, line)
+    scores = self._evaluator.evaluate(preset.name, line)
     result = Result(
-      prefix,
-      step,
-      preset.name,
-      preset.dataset,
-      num_queries=self._num_queries,
+      checkpoint=self._name(found.prefix),
+      checkpoint_sha256=found.digest,
+      step=found.step,
+      preset=preset.name,
+      measured=measured,
       seconds=round(time.monotonic() - start, 2),
-      **found.fields(),
+      **scores.fields(),
     )
-    logging.info('step %d  %s', step, result)
-    # Before the result is written: after that, a restarted evaluator would skip this checkpoint.
-    if preset.name == VALIDATION and snapshots.keep_best(copy, result, self._places.best_dir):
-      logging.info(
-        'The best checkpoint so far on %s is kept in %s', VALIDATION, self._places.best_dir
-      )
-    self._results.append(result)
-    sequence_table.write_csv(self._places.table, self._results.read())
-    self._writer.add_summary(found.summary(preset.name), step)
-    self._writer.flush()
+    logging.info('step %d  %s', found.step, result)
+    run = pathlib.Path(found.prefix).parent
+    self._recorder.record(found.copy, result, run, scores.summary(preset.name))
+    if VALIDATION in self._measured and not self._one:
+      self._recorder.catch_up_after_failure(self._measured[VALIDATION])
 
-  def _done(self, prefix: str, copy: str, preset: Preset) -> bool:
-    """Whether an earlier evaluator wrote a result for it, after the checkpoint was saved."""
-    if not self._skip_done or os.path.getmtime(f'{copy}.index') > self._results_time:
-      return False
-    return self._results.has(
-      prefix,
-      preset.name,
-      preset.dataset,
-      self._config.num_episodes,
-      self._num_queries,
-      self._evaluator.kind,
-    )
+  def _name(self, prefix: str) -> str:
+    """How results call a checkpoint: by its name alone if it is in the folder of the run."""
+    path = pathlib.Path(prefix).absolute()
+    here = path.parent.resolve() == pathlib.Path(self._places.log_dir).resolve()
+    return path.name if here else str(path)
 
-  @property
-  def _num_queries(self) -> int:
-    """The number of query images of a task, over all its batches."""
-    return self._config.num_batches * self._config.batch_size
+  def _say_what_was_missed(self) -> None:
+    text = str(missed.find(self._places.log_dir, self._recorder.lines(), self._steps))
+    if text:
+      logging.warning('%s', text)

@@ -18,7 +18,6 @@ from hypertransformer.episodes import augmentation, pipeline
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.presets import Preset, channels
-from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import sessions
 from hypertransformer.settings.config import EvalConfig
@@ -51,12 +50,10 @@ class Evaluator(abc.ABC):
 
   Attributes:
     unit: what --num_task_evals counts, as a plural word for messages.
-    kind: the kind of the sequences that it evaluates; None for independent tasks.
     variables: the variables that a checkpoint must have.
   """
 
   unit = 'tasks'
-  kind: SequenceKind | None = None
 
   def __init__(
     self,

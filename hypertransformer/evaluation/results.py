@@ -1,4 +1,7 @@
-"""The results of an evaluation, and the file that they are written to."""
+"""The results of an evaluation, and the file that they are written to.
+
+TensorFlow is not imported here.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,17 @@ import json
 import math
 import os
 import pathlib
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, TypeGuard
 
+from absl import logging
+
+from hypertransformer.errors import InputError
+from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.estimates import percent
+from hypertransformer.evaluation.measured import Measured
+
+Line = dict[str, Any]  # a line of results.jsonl; see Result.json
 
 
 def forgetting_text(continual: dict[str, Any]) -> str:
@@ -28,38 +39,6 @@ def forgetting_text(continual: dict[str, Any]) -> str:
   return f'forgetting {forgetting}, backward transfer {transfer}'
 
 
-class SequenceKind(NamedTuple):
-  """Which kind of sequences was evaluated; only results of the same kind can be compared.
-
-  The names of the fields are those in results.jsonl, and those of columns in continual.csv.
-
-  Attributes:
-    scenario: the continual scenario, such as 'class_incremental'.
-    mixed_queries: whether a query batch has images of all tasks so far.
-    num_tasks: how many tasks a sequence has.
-  """
-
-  scenario: str
-  mixed_queries: bool
-  num_tasks: int
-
-  @classmethod
-  def of(cls, continual: dict[str, Any]) -> SequenceKind:
-    """The kind of the sequences that a result is about; continual: its `Result.continual`."""
-    # Lines of older versions have no such key: batches were never mixed.
-    mixed_queries = continual.get('mixed_queries', False)
-    return cls(continual['scenario'], mixed_queries, continual['num_tasks'])
-
-
-def kind(continual: dict[str, Any] | None) -> SequenceKind | None:
-  """The kind of the sequences that a result is about, None if it is about independent tasks.
-
-  Args:
-    continual: what `Result.continual` holds.
-  """
-  return SequenceKind.of(continual) if continual else None
-
-
 @dataclasses.dataclass(frozen=True)
 class Result:
   """The result of one checkpoint on one preset, which is one line of results.jsonl.
@@ -67,15 +46,16 @@ class Result:
   It is about independent tasks, or about sequences of tasks. Accuracies are in 0..1.
 
   Attributes:
-    checkpoint: the path of the checkpoint, without ending.
+    checkpoint: the name of the checkpoint, such as 'model-20000'; of one that is not in the folder
+      of the run, its whole path without ending.
+    checkpoint_sha256: the SHA-256 of its .index file, which holds checksums of all its numbers.
     step: how many updates the checkpoint has seen.
     preset: the name of the preset.
-    dataset: the spec of the preset's classes.
+    measured: what it was measured on.
     accuracy: the mean accuracy over tasks. Of sequences: the mean over sequences of the average
       accuracy after the last task.
     ci95: the half-width of its 95 % confidence interval.
     num_tasks: how many tasks were evaluated. Of sequences: how many sequences.
-    num_queries: how many query images a task has.
     accuracy_disjoint: the accuracy over the query images that are not support images; None if
       there are none.
     ci95_disjoint: the half-width of its 95 % confidence interval.
@@ -85,24 +65,47 @@ class Result:
   """
 
   checkpoint: str
+  checkpoint_sha256: str
   step: int
   preset: str
-  dataset: str
+  measured: Measured
   accuracy: float
   ci95: float
   num_tasks: int
-  num_queries: int
   accuracy_disjoint: float | None
   ci95_disjoint: float | None
   seconds: float
   continual: dict[str, Any] | None = None
 
+  @property
+  def num_queries(self) -> int:
+    """How many query images a task has."""
+    return self.measured.query_images
+
+  def line(self) -> Line:
+    """The result as it is read from results.jsonl. NaN (the interval of a single task) is None."""
+    fields = {
+      'checkpoint': self.checkpoint,
+      'step': self.step,
+      'preset': self.preset,
+      'dataset': self.measured.dataset,
+      'accuracy': self.accuracy,
+      'ci95': self.ci95,
+      'num_tasks': self.num_tasks,
+      'num_queries': self.num_queries,
+      'accuracy_disjoint': self.accuracy_disjoint,
+      'ci95_disjoint': self.ci95_disjoint,
+      'seconds': self.seconds,
+      'checkpoint_sha256': self.checkpoint_sha256,
+      'measured': self.measured.json(),
+    }
+    if self.continual is not None:
+      fields['continual'] = self.continual
+    return _null_for_nan(fields)
+
   def json(self) -> str:
-    """The result as one line of JSON. NaN (the interval of a single task) becomes null."""
-    fields = dataclasses.asdict(self)
-    if self.continual is None:
-      del fields['continual']
-    return json.dumps(_null_for_nan(fields))
+    """The result as one line of JSON."""
+    return json.dumps(self.line())
 
   def __str__(self) -> str:
     text = f'{self.preset}: {percent(self.accuracy, self.ci95, digits=2)}'
@@ -130,63 +133,159 @@ def _null_for_nan(value: Any) -> Any:
 
 
 class ResultFile:
-  """The file results.jsonl: one line per checkpoint and preset, the newest last."""
+  """The file results.jsonl: one line per checkpoint and preset, the newest last.
+
+  Attributes:
+    path: the path of the file.
+  """
 
   def __init__(self, path: pathlib.Path) -> None:
     self.path = path
+    self._told = 0  # how many lines that are no results a warning has spoken of
 
-  def append(self, result: Result) -> None:
-    """Adds a line, and waits until it is on the disk.
+  def append(self, results: Iterable[Result]) -> None:
+    """Adds a line for each result, and waits until they are on the disk: all of them, or none.
 
-    If a crash has cut off the last line in the file, that line is ended first.
+    If a crash has cut off the last line in the file, that line is ended first. The folder of the
+    file is made if it is missing.
+
+    Raises:
+      OSError: the file cannot be written; it is left as it was.
     """
-    with self.path.open('a+') as file:
-      file.seek(0)
-      before = file.read()
-      file.write(('\n' if before and not before.endswith('\n') else '') + result.json() + '\n')
-      file.flush()
-      os.fsync(file.fileno())
-
-  def read(self) -> list[dict[str, Any]]:
-    """All lines, as dicts. A line that a crash has cut off is left out."""
-    if not self.path.exists():
-      return []
-    lines = []
-    for line in self.path.read_text().splitlines():
+    self.path.parent.mkdir(parents=True, exist_ok=True)
+    with self.path.open('ab+', buffering=0) as file:
+      size = file.seek(0, os.SEEK_END)
+      added = b''.join(f'{result.json()}\n'.encode() for result in results)
+      if size:
+        file.seek(size - 1)
+        if file.read(1) != b'\n':
+          added = b'\n' + added
       try:
-        lines.append(json.loads(line))
-      except ValueError:
-        continue
-    return lines
+        while added:
+          added = added[file.write(added) :]
+        os.fsync(file.fileno())
+      except BaseException:
+        file.truncate(size)
+        raise
 
-  def has(
-    self,
-    checkpoint: str,
-    preset: str,
-    dataset: str,
-    num_tasks: int,
-    num_queries: int,
-    of_kind: SequenceKind | None = None,
-  ) -> bool:
-    """Whether there is a result for this checkpoint and preset, of an equal evaluation.
+  def require_writable(self) -> None:
+    """Raises InputError if no line could be added."""
+    try:
+      self.path.parent.mkdir(parents=True, exist_ok=True)
+      with self.path.open('ab'):
+        pass
+    except OSError as error:
+      raise InputError(
+        f'{self.path} cannot be written: {error.strerror}; make the folder writable for you, or '
+        'copy the run and give the copy as --train_log_dir.'
+      ) from error
 
-    Args:
-      checkpoint: the path of the checkpoint; it may be relative.
-      preset: the name of the preset.
-      dataset: the spec of its classes.
-      num_tasks: how many tasks, or sequences of tasks, were evaluated.
-      num_queries: how many query images a task has.
-      of_kind: the kind of the sequences; None for independent tasks.
+  def read(self) -> list[Line]:
+    """All results, as dicts.
+
+    Lines that are no results are left out, such as one that a crash has cut off; a warning counts
+    them.
+
+    Raises:
+      InputError: the file is there and cannot be read.
     """
-    wanted = {
-      'preset': preset,
-      'dataset': dataset,
-      'num_tasks': num_tasks,
-      'num_queries': num_queries,
-    }
-    return any(
-      all(line.get(key) == value for key, value in wanted.items())
-      and kind(line.get('continual')) == of_kind
-      and os.path.abspath(line.get('checkpoint', '')) == os.path.abspath(checkpoint)
-      for line in self.read()
+    try:
+      content = self.path.read_bytes()
+    except FileNotFoundError:
+      return []
+    except OSError as error:
+      raise InputError(
+        f'{self.path} cannot be read: {error.strerror}; expected the file of results.'
+      ) from error
+    lines = [_parsed(text) for text in content.split(b'\n') if text.strip()]
+    results = [line for line in lines if _is_result(line)]
+    strange = len(lines) - len(results)
+    if strange > self._told:
+      logging.warning('%s: %d lines are no results and are passed over.', self.path, strange)
+    self._told = strange
+    return results
+
+
+def _parsed(text: bytes) -> Any:
+  """The value of a line of JSON; None if it is not JSON."""
+  try:
+    return json.loads(text)
+  except (ValueError, RecursionError):
+    return None
+
+
+def _is_result(line: Any) -> TypeGuard[Line]:
+  """Whether a line has what every result has, in the types that it has there."""
+  try:
+    measured.of_line(line)
+    return (
+      all(isinstance(line[name], str) for name in ('checkpoint', 'preset'))
+      and all(_is_count(line[name]) for name in ('step', 'num_tasks', 'num_queries'))
+      and _is_number(line['accuracy'])
+      and all(
+        line[name] is None or _is_number(line[name])
+        for name in ('ci95', 'accuracy_disjoint', 'ci95_disjoint')
+      )
+      and ('continual' not in line or _is_continual(line['continual']))
     )
+  except (KeyError, TypeError, ValueError, AttributeError):
+    return False
+
+
+def _is_count(value: Any) -> bool:
+  return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+  return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_continual(continual: Any) -> bool:
+  """Whether this is `Result.continual`; raises KeyError or TypeError if much is missing."""
+  rows = [
+    continual['average_accuracy'],
+    continual['average_accuracy_ci95'],
+    *continual['matrix'],
+    *continual['matrix_ci95'],
+    *([continual[name], continual[f'{name}_ci95']] for name in ('forgetting', 'backward_transfer')),
+  ]
+  length = _is_count(continual['num_tasks']) and continual['num_tasks']
+  return (
+    isinstance(continual['method'], str)
+    and all(len(continual[name]) == length for name in ('matrix', 'matrix_ci95'))
+    and all(len(row) == length for row in rows[:2])
+    and [len(row) for row in continual['matrix']] == [len(row) for row in continual['matrix_ci95']]
+    and all(_is_number(mean) for mean in rows[0])
+    and all(each is None or _is_number(each) for row in rows for each in row)
+  )
+
+
+def newest(lines: Iterable[Line]) -> dict[tuple[str, Measured], Line]:
+  """The result of the newest checkpoint for each preset and all that was measured on.
+
+  Args:
+    lines: lines of ResultFile.read.
+
+  Returns:
+    {(preset, measured): line}; of several results of one checkpoint the last one.
+  """
+  by_step = sorted(lines, key=lambda line: line['step'])
+  return {(line['preset'], measured.of_line(line)): line for line in by_step}
+
+
+def newest_by_preset(lines: Iterable[Line]) -> dict[str, Line]:
+  """The result of the newest checkpoint for each preset, of a run that was evaluated in one way.
+
+  Raises:
+    InputError: a preset has results that were measured on different things, so that one would be
+      taken for the other.
+  """
+  found: dict[str, Line] = {}
+  for (preset, on), line in newest(lines).items():
+    if preset in found:
+      before, now = measured.compared(measured.of_line(found[preset]), on)
+      raise InputError(
+        f'the preset {preset!r} has results of several evaluations ({before}; {now}): leave one.'
+      )
+    found[preset] = line
+  return found

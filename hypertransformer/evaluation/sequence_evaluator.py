@@ -19,7 +19,6 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation import heat_map, sequence_metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.model import accuracy
 from hypertransformer.model.continual import learn_sequence
@@ -118,7 +117,6 @@ class SequenceEvaluator(Evaluator):
     """
     assert config.num_batches == 1
     self._continual = continual
-    self.kind = SequenceKind(continual.scenario, continual.mixed_queries, continual.eval_length)
     self._num_labels = episodes.num_labels
     tasks = dataclasses.replace(episodes, query_samples=config.batch_size)
     for preset in presets:

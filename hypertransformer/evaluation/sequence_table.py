@@ -6,17 +6,20 @@ Both are made from lines of results.jsonl alone.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.estimates import percent
-from hypertransformer.evaluation.results import SequenceKind, forgetting_text
+from hypertransformer.evaluation.measured import Measured, SequenceKind
+from hypertransformer.evaluation.results import Line, forgetting_text
 from hypertransformer.files import writing
-from hypertransformer.settings.data_config import EpisodeConfig
 
-Line = dict[str, Any]  # a line of results.jsonl; see results.Result
+# What the results were measured on, besides the kind of the sequences.
+MEASURED = tuple(field.name for field in dataclasses.fields(Measured) if field.name != 'sequence')
 COLUMNS = (
   'checkpoint',
   'step',
@@ -27,6 +30,7 @@ COLUMNS = (
   'task',
   'value',
   'ci95',
+  *MEASURED,
 )
 NARROW, WIDE = 8, 16  # widths of the columns of a text, in characters
 
@@ -34,8 +38,8 @@ NARROW, WIDE = 8, 16  # widths of the columns of a text, in characters
 def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
   """Writes a CSV file with all results on sequences, in place of the one before.
 
-  There is a row for each number. Where a checkpoint was evaluated several times on the same preset
-  and on the same kind of sequences, the newest line counts. Tasks are counted from 1. The file is
+  There is a row for each number. Where a checkpoint was evaluated several times on the same preset,
+  and that was measured on the same, the newest line counts. Tasks are counted from 1. The file is
   written as a whole or not at all; if there are no results on sequences, nothing is written.
 
   Args:
@@ -46,7 +50,7 @@ def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
     InputError: the file cannot be written.
   """
   newest = {
-    (line['checkpoint'], line['preset'], SequenceKind.of(line['continual'])): line
+    (line['checkpoint'], line['preset'], measured.of_line(line)): line
     for line in lines
     if line.get('continual')
   }
@@ -55,9 +59,11 @@ def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
   text = io.StringIO()
   table = csv.writer(text, lineterminator='\n')
   table.writerow(COLUMNS)
-  for (checkpoint, preset, kind), line in newest.items():
+  for (checkpoint, preset, on), line in newest.items():
+    kind = SequenceKind.of(line['continual'])
     table.writerows(
-      [checkpoint, line['step'], preset, *kind, *row] for row in _rows(line['continual'])
+      [checkpoint, line['step'], preset, *kind, *row, *(on.value(name) for name in MEASURED)]
+      for row in _rows(line['continual'])
     )
   with writing.atomic_file(path) as file:
     file.write(text.getvalue().encode())
@@ -83,7 +89,7 @@ def _rows(found: Line) -> Iterator[tuple[Any, ...]]:
       yield measure, found['num_tasks'], None, found[measure], found[f'{measure}_ci95']
 
 
-def text(line: Line, episodes: EpisodeConfig) -> str:
+def text(line: Line, ways: int, remark: str = '') -> str:
   """The result of a checkpoint on a preset as a text for a person.
 
   It has a headline, a table with a row after each task and a column for each task asked, and a
@@ -91,15 +97,17 @@ def text(line: Line, episodes: EpisodeConfig) -> str:
 
   Args:
     line: the result, on sequences.
-    episodes: how one task was drawn.
+    ways: the classes of a task, if the line does not say so, as one of an older version.
+    remark: what the headline says at its end.
   """
-  found = line['continual']
+  found, on = line['continual'], measured.of_line(line)
+  ways = on.ways if on.known('ways') else ways
   pieces = found['scenario'] == 'mini_batch'
   head = (
     f'{line["preset"]}, step {line["step"]}: {found["method"]}, {found["scenario"]}'
-    f'{", mixed queries" if found.get("mixed_queries") else ""}, {episodes.num_labels}-way, '
-    f'{episodes.support_samples} support images per {"piece" if pieces else "task"}; '
-    f'95 % intervals over {line["num_tasks"]} sequences'
+    f'{", mixed queries" if found.get("mixed_queries") else ""}, {ways}-way, '
+    f'{on.support_images} support images per {"piece" if pieces else "task"}; '
+    f'95 % intervals over {line["num_tasks"]} sequences{"; " if remark else ""}{remark}'
   )
   rows = [
     [
@@ -109,9 +117,7 @@ def text(line: Line, episodes: EpisodeConfig) -> str:
       'average',
     ]
   ]
-  rows += [
-    _row(found, learned, episodes.num_labels, pieces) for learned in _counted(found['matrix'])
-  ]
+  rows += [_row(found, learned, ways, pieces) for learned in _counted(found['matrix'])]
   table = [
     ''.join(f'{cell:>{NARROW if column < 2 else WIDE}}' for column, cell in enumerate(row))
     for row in rows

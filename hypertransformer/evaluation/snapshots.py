@@ -14,22 +14,29 @@ import hashlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer.evaluation.results import Result, SequenceKind, kind
+from hypertransformer.evaluation import measured
+from hypertransformer.evaluation.measured import Measured
+from hypertransformer.evaluation.results import Line
+from hypertransformer.runtime import folder_lock
+from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.flags_file import FLAGS_FILE
 
 BEST_FILE = 'best.json'
+_COPY, _PART, _LOCK = '.checkpoint-', '.part', '.lock'  # of the names of temporary files
 
 
 @contextlib.contextmanager
 def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
   """Copies a checkpoint for the time of a `with`.
+
+  A lock beside the copy tells other evaluators that it is in use; see remove_copies.
 
   Args:
     prefix: the path of the checkpoint, without ending.
@@ -40,12 +47,45 @@ def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
 
   Raises:
     FileNotFoundError: a file of the checkpoint is not there.
+    OSError: the copy cannot be written.
   """
+  sources = files(prefix)
   folder.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(prefix='.checkpoint-', dir=folder) as aside:
-    for path in files(prefix):
+  aside = folder / f'{_COPY}{secrets.token_hex(4)}'
+  lock = FileLock(aside.with_name(aside.name + _LOCK))
+  try:
+    with contextlib.suppress(folder_lock.NoLocks):
+      lock.acquire(wait=True)  # before there is anything that another one could remove
+    aside.mkdir()
+    for path in sources:
       shutil.copy2(path, aside)
-    yield os.path.join(aside, os.path.basename(prefix))
+    yield str(aside / os.path.basename(prefix))
+  finally:
+    shutil.rmtree(aside, ignore_errors=True)
+    lock.release()
+
+
+def remove_copies(folder: pathlib.Path) -> None:
+  """Removes the copies that killed evaluators have left in a folder, never one that is in use.
+
+  Where the file system has no locks, that cannot be told, and nothing is removed.
+  """
+  for aside in {path.with_name(path.name.removesuffix(_LOCK)) for path in folder.glob(f'{_COPY}*')}:
+    lock = FileLock(aside.with_name(aside.name + _LOCK))
+    with contextlib.suppress(OSError):
+      if lock.acquire():
+        shutil.rmtree(aside, ignore_errors=True)
+        lock.release()
+
+
+def remove_parts(folder: pathlib.Path) -> None:
+  """Removes the half-written files of a killed evaluator from the folder of the best checkpoint.
+
+  The caller makes sure that no other evaluator writes there at the same time.
+  """
+  for path in folder.glob(f'*{_PART}'):
+    with contextlib.suppress(OSError):
+      path.unlink()
 
 
 def files(prefix: str) -> list[str]:
@@ -69,7 +109,7 @@ def state(prefix: str) -> list[str]:
   """
   found = []
   for path in sorted(glob.glob(glob.escape(prefix) + '.*')):
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
       stat = os.stat(path)
       found.append(f'{path} {_digest(path, stat.st_size, stat.st_mtime_ns)}')
   return found
@@ -82,93 +122,98 @@ def _digest(path: str, size: int, time_ns: int) -> str:
   return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-  """What was evaluated; only accuracies of equal evaluations can be compared.
+def digest(prefix: str) -> str:
+  """The SHA-256 of a checkpoint's index, by which checkpoints are told apart.
 
-  Attributes:
-    dataset: the spec of the preset's classes.
-    kind: the kind of the sequences; None for independent tasks.
+  The index holds checksums of all numbers, so that equal indices mean equal checkpoints, whatever
+  their times are and wherever they lie.
+
+  Raises:
+    FileNotFoundError: the index is not there.
   """
-
-  dataset: str
-  kind: SequenceKind | None
-
-  def __str__(self) -> str:
-    return ' '.join(map(str, (self.dataset, *(self.kind or ()))))
+  return hashlib.sha256(pathlib.Path(f'{prefix}.index').read_bytes()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-  """What best.json says of the best checkpoint so far: its accuracy, and in which evaluation."""
+  """What best.json says of the best checkpoint so far.
+
+  Attributes:
+    accuracy: its accuracy.
+    measured: what that was measured on; only accuracies with equal ones can be compared.
+  """
 
   accuracy: float
-  evaluation: Evaluation
+  measured: Measured
 
 
 def read_best(folder: pathlib.Path) -> Best | None:
   """Reads what is known of the best checkpoint; None if there is none, or best.json is damaged."""
   try:
     best = json.loads((folder / BEST_FILE).read_text())
-    accuracy = float(best['accuracy'])
-    return Best(accuracy, Evaluation(best['dataset'], kind(best.get('continual'))))
-  except (FileNotFoundError, ValueError, KeyError, TypeError):
+    return Best(float(best['accuracy']), measured.of_line(best))
+  except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
     return None
 
 
-def _is_better(result: Result, best: Best | None, folder: pathlib.Path) -> bool:
+def _is_better(line: Line, best: Best | None, folder: pathlib.Path) -> bool:
   """Whether a result is better than the best one in a folder.
 
   It is not if the two cannot be compared; then a warning says so.
   """
   if best is None:
     return True
-  if best.evaluation != Evaluation(result.dataset, kind(result.continual)):
+  found = measured.of_line(line)
+  if best.measured != found:
     logging.warning(
       '%s holds the best checkpoint of another evaluation (%s); it stays. To keep the best of '
-      'this one, move that folder away.',
+      'this one (%s), move that folder away.',
       folder,
-      best.evaluation,
+      *measured.compared(best.measured, found),
     )
     return False
-  return result.accuracy > best.accuracy
+  return line['accuracy'] > best.accuracy
 
 
-def _copy_flags(log_dir: pathlib.Path, folder: pathlib.Path) -> None:
-  """Copies flags.json of the run, which says what model the checkpoint is of."""
-  source = log_dir / FLAGS_FILE
-  if source.exists() and log_dir.resolve() != folder.resolve():
-    shutil.copy2(source, folder / f'{FLAGS_FILE}.part')
-    os.replace(folder / f'{FLAGS_FILE}.part', folder / FLAGS_FILE)
-
-
-def keep_best(prefix: str, result: Result, folder: pathlib.Path) -> bool:
+def keep_best(prefix: str, line: Line, folder: pathlib.Path, run: pathlib.Path) -> bool:
   """Copies a checkpoint into a folder if its result is better than the best one there.
 
-  Each file is written under another name first and then renamed. best.json comes last: it says
+  All files are written under other names first and then renamed. best.json comes last: it says
   which checkpoint counts, whatever a crash has left behind.
 
   Args:
     prefix: the path of the checkpoint, without ending.
-    result: its result. Other results are compared only if dataset and kind are the same.
+    line: its result, as in results.jsonl. Others are compared only if measured on the same.
     folder: the folder of the best checkpoint; it is made if it is not there.
+    run: the folder of the run, whose flags.json says what model the checkpoint is of.
 
   Returns:
     Whether the checkpoint was copied.
+
+  Raises:
+    OSError, tf.errors.OpError: a file cannot be written; the best one before stays.
   """
-  if not _is_better(result, read_best(folder), folder):
+  if not _is_better(line, read_best(folder), folder):
     return False
   folder.mkdir(parents=True, exist_ok=True)
-  names = []
-  for path in files(prefix):
-    names.append(os.path.basename(path))
-    shutil.copy2(path, folder / f'{names[-1]}.part')
-    os.replace(folder / f'{names[-1]}.part', folder / names[-1])
-  _copy_flags(pathlib.Path(result.checkpoint).parent, folder)
-  (folder / f'{BEST_FILE}.part').write_text(result.json() + '\n')
-  os.replace(folder / f'{BEST_FILE}.part', folder / BEST_FILE)
-  tf.train.update_checkpoint_state(str(folder), str(folder / os.path.basename(prefix)))
+  try:
+    names = [_copy_aside(path, folder) for path in map(pathlib.Path, files(prefix))]
+    if (run / FLAGS_FILE).exists() and run.resolve() != folder.resolve():
+      names.append(_copy_aside(run / FLAGS_FILE, folder))
+    (folder / f'{BEST_FILE}{_PART}').write_text(json.dumps(line) + '\n')
+    for name in [*names, BEST_FILE]:
+      os.replace(folder / f'{name}{_PART}', folder / name)
+  finally:
+    remove_parts(folder)
+  # The name alone and no path, so that the folder can be moved.
+  tf.train.update_checkpoint_state(str(folder.absolute()), os.path.basename(prefix))
   for old in folder.glob('model-*'):
     if old.name not in names:
       old.unlink()
   return True
+
+
+def _copy_aside(path: pathlib.Path, folder: pathlib.Path) -> str:
+  """Copies a file into a folder under a name for the time being; returns its name to be."""
+  shutil.copy2(path, folder / f'{path.name}{_PART}')
+  return path.name

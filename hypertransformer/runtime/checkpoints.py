@@ -23,6 +23,7 @@ KEEP_EVERY_HOURS = 3  # besides these, one checkpoint in so many hours is kept f
 # What TensorFlow can raise for a damaged checkpoint; versions of TensorFlow differ in this.
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError)
 PATTERN_CHARACTERS = '*?[\\'
+_ENDING = re.compile(r'\.(index|meta|data-\d+-of-\d+)$')  # of the files of a checkpoint
 _NUMBERED = re.compile(r'.*/model-(\d+)\.index')
 
 
@@ -91,7 +92,8 @@ def locate(path: str, name: str) -> str:
   """The prefix of a checkpoint that a person has named.
 
   Args:
-    path: a prefix, or a folder; in a folder the newest checkpoint that can be read is taken.
+    path: a prefix, one of the files of a checkpoint, or a folder; in a folder the newest checkpoint
+      that can be read is taken.
     name: the flag or argument that gave the path, for messages.
 
   Raises:
@@ -106,6 +108,7 @@ def locate(path: str, name: str) -> str:
         'training, or one checkpoint as .../model-20000.'
       )
     return found
+  path = _ENDING.sub('', path)
   if not os.path.exists(f'{path}.index'):
     there = ', '.join(map(os.path.basename, find(os.path.dirname(path)).values())) or 'none'
     raise errors.InputError(

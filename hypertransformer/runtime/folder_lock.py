@@ -169,3 +169,21 @@ def hold(folder: str | os.PathLike[str], role: str, advice: str) -> Iterator[Fil
     yield lock
   finally:
     lock.release()
+
+
+@contextlib.contextmanager
+def in_turn(path: pathlib.Path) -> Iterator[None]:
+  """Waits until no other process is in such a block with the same path, and keeps others waiting.
+
+  Where the file of the lock cannot be made, or there are no locks, the block runs all the same.
+
+  Args:
+    path: the path of the file of the lock.
+  """
+  lock = FileLock(path)
+  with contextlib.suppress(OSError):
+    lock.acquire(wait=True)
+  try:
+    yield
+  finally:
+    lock.release()

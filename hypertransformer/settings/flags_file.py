@@ -51,20 +51,24 @@ def write_flags(folder: str, values: flags.Values) -> None:
   os.replace(aside, path)
 
 
-def write_evaluation_flags(folder: str, values: flags.Values) -> bool:
-  """Writes the flags on which the numbers of an evaluation depend to flags.json of its folder.
+def write_evaluation_flags(folder: str, values: flags.Values) -> None:
+  """Writes the flags on which the numbers of an evaluation depend to flags.json of its folder."""
+  write_flags(folder, changes.evaluation_flags(values))
 
-  Returns:
-    Whether an earlier evaluator wrote the same flags there, so that its results stay valid.
+
+def same_evaluation_flags(folder: str, values: flags.Values) -> bool:
+  """Tells whether an earlier evaluator wrote the same flags to flags.json of its folder.
+
+  Raises:
+    InputError: the file is there and cannot be read.
   """
-  settings = changes.evaluation_flags(values)
   before = read_flags(folder)
-  write_flags(folder, settings)
   if before is None:
     return False
   before.pop(older_runs.VERSION, None)
   # A flag that is younger than the folder was at its default.
-  return {**changes.evaluation_flags(flags.defaults()), **before} == settings
+  known = {**changes.evaluation_flags(flags.defaults()), **before}
+  return known == changes.evaluation_flags(values)
 
 
 def seed_of(folder: str) -> int | None:

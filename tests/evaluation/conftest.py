@@ -21,7 +21,6 @@ from absl import logging
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import Found
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import EvalConfig
@@ -51,7 +50,6 @@ class Evaluator:
   """
 
   unit = 'tasks'
-  kind: SequenceKind | None = None
 
   def __init__(self) -> None:
     with tf.Graph().as_default():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pathlib
 import time
@@ -44,13 +45,18 @@ def test_a_line_has_these_keys_and_values(bench: Any) -> None:
     'accuracy_disjoint',
     'ci95_disjoint',
     'seconds',
+    'checkpoint_sha256',
+    'measured',
   ]
-  seconds = line.pop('seconds')
+  seconds, on = line.pop('seconds'), line.pop('measured')
+  assert (on['dataset'], on['ways'], on['support_images'], on['seed']) == ('tiny:val', 4, 32, None)
+  assert (on['tasks'], on['query_images'], on['query_batch_size']) == (4, 100, 50)
   assert 0.05 <= seconds < 5
   # Accuracies 1/4, 1/2, 1/2, 3/4: s^2 = 2/16 / 3. Disjoint: 1/4 and 1/2 (the other two tasks have
   # none): s^2 = 1/32.
   assert line == {
-    'checkpoint': prefix,
+    'checkpoint': 'model-5',
+    'checkpoint_sha256': hashlib.sha256(pathlib.Path(f'{prefix}.index').read_bytes()).hexdigest(),
     'step': 5,
     'preset': 'val',
     'dataset': 'tiny:val',
@@ -147,21 +153,21 @@ def test_eval_checkpoint_takes_that_checkpoint_only(bench: Any, tmp_path: pathli
 
 
 @pytest.mark.parametrize(
-  ('prefix', 'message'),
-  [
-    (
-      'model-6',
-      r'checkpoint .*/model-6 cannot be evaluated: it is not there, or was deleted meanwhile',
-    ),
-    ('model-5.index', r'checkpoint .*/model-5\.index cannot be evaluated: it is not there'),
-  ],
+  'path', ['model-5', 'model-5.index', 'model-5.data-00000-of-00001', 'model-5.meta', '.', '']
 )
-def test_eval_checkpoint_that_is_not_there_is_refused(
-  bench: Any, prefix: str, message: str
-) -> None:
+def test_eval_checkpoint_takes_a_file_of_it_or_its_folder_as_well(bench: Any, path: str) -> None:
+  bench.save(3, 0.25)
   bench.save(5, 0.5)
-  with pytest.raises(InputError, match=message):
-    bench.run(checkpoint=str(bench.folder / prefix))
+  bench.run(checkpoint=str(bench.folder / path), timeout_secs=0.0)
+  assert [(line['checkpoint'], line['step']) for line in bench.results()] == [('model-5', 5)]
+
+
+@pytest.mark.parametrize('path', ['model-6', 'model-6.index', 'none/model-5'])
+def test_eval_checkpoint_that_is_not_there_is_refused(bench: Any, path: str) -> None:
+  bench.save(5, 0.5)
+  with pytest.raises(InputError, match=r'--eval_checkpoint=.*/model-\d is not there'):
+    bench.run(checkpoint=str(bench.folder / path))
+  assert not (bench.folder / 'eval').exists()
 
 
 def test_no_copies_are_left_behind(bench: Any) -> None:

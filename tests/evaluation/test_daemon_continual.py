@@ -18,12 +18,13 @@ import pytest
 import tensorflow.compat.v1 as tf
 from PIL import Image
 
-from hypertransformer.evaluation.results import ResultFile, SequenceKind
+from hypertransformer.evaluation.results import ResultFile
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
 from hypertransformer.settings import flags
 from hypertransformer.settings.config import ContinualConfig
 
-SIZES = {'num_episodes': 2, 'num_batches': 1, 'batch_size': 75}
+VALUES = flags.defaults() | {'continual_scenario': 'class_incremental', 'eval_num_tasks': 2}
+SIZES = {'num_episodes': 2, 'num_batches': 1, 'batch_size': 75, 'values': VALUES}
 
 
 @pytest.fixture
@@ -48,7 +49,6 @@ def continual(bench: Any) -> Any:
 
   bench.evaluator.evaluate = evaluate
   bench.evaluator.unit = 'sequences'
-  bench.evaluator.kind = SequenceKind('class_incremental', False, 2)
   return bench
 
 
@@ -58,14 +58,14 @@ def table(folder: pathlib.Path) -> list[dict[str, str]]:
 
 
 def test_a_line_has_the_ordinary_keys_and_the_matrix(continual: Any) -> None:
-  prefix = continual.save(5, 0.5)
+  continual.save(5, 0.5)
   continual.run(**SIZES)
   (line,) = continual.results()
   found = line.pop('continual')
   half = 1.959964 * 0.05  # the half-width of the interval of two values that are .1 apart
   assert {
     key: line[key] for key in ('checkpoint', 'step', 'preset', 'num_tasks', 'num_queries')
-  } == {'checkpoint': prefix, 'step': 5, 'preset': 'val', 'num_tasks': 2, 'num_queries': 75}
+  } == {'checkpoint': 'model-5', 'step': 5, 'preset': 'val', 'num_tasks': 2, 'num_queries': 75}
   assert (line['accuracy'], line['ci95'], line['accuracy_disjoint']) == pytest.approx(
     (0.5, half, 0.375)
   )
@@ -106,27 +106,22 @@ def test_the_table_grows_with_the_lines_and_presets_may_have_any_name(continual:
 def test_a_restarted_evaluator_repeats_nothing_and_restores_the_table(continual: Any) -> None:
   """Flags that matter in training only may differ; those of the sequences may not."""
   continual.save(5, 0.5)
-  values = flags.defaults() | {'continual_scenario': 'class_incremental'}
-  continual.run(values=values, **SIZES)
+  continual.run(**SIZES)
   before = (continual.folder / 'eval' / 'continual.csv').read_text()
   (continual.folder / 'eval' / 'continual.csv').unlink()
-  continual.run(
-    values=values | {'num_tasks': 9, 'continual_loss_terms': 'last', 'gradient_norm_clip': 1.0},
-    **SIZES,
-  )
+  changes = {'num_tasks': 9, 'continual_loss_terms': 'last', 'gradient_norm_clip': 1.0}
+  continual.run(**SIZES | {'values': VALUES | changes})
   assert continual.steps() == [5]
   assert (continual.folder / 'eval' / 'continual.csv').read_text() == before
-  continual.run(values=values | {'eval_num_tasks': 7}, **SIZES)
+  continual.run(**SIZES | {'values': VALUES | {'eval_num_tasks': 7}})
   assert continual.steps() == [5, 5]
 
 
 def test_results_of_another_kind_do_not_count_as_done(continual: Any) -> None:
-  """The flags are equal: an evaluator of this kind may have ended before it found anything."""
+  """An evaluator of that kind may have ended before it found anything."""
   continual.save(5, 0.5)
-  values = flags.defaults() | {'continual_scenario': 'class_incremental'}
-  continual.run(values=values, **SIZES)
-  continual.evaluator.kind = SequenceKind('class_incremental', True, 2)
-  continual.run(values=values, **SIZES)
+  for values in (VALUES, VALUES | {'mixed_queries': True}, VALUES):
+    continual.run(**SIZES | {'values': values})
   assert continual.steps() == [5, 5]
 
 

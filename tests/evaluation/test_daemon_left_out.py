@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import shutil
 from typing import Any
 
 import pytest
+import tensorflow.compat.v1 as tf
 
+from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags, flags_file
 
@@ -18,18 +21,33 @@ def assert_left_out(bench: Any, step: int, reason: str) -> None:
   assert step not in bench.steps()
 
 
-def test_a_checkpoint_that_is_deleted_before_its_turn_is_left_out(bench: Any) -> None:
-  for step in (5, 10, 15):
-    bench.save(step, 0.5)
+def test_checkpoints_that_are_deleted_before_their_turn_are_counted_at_the_end(bench: Any) -> None:
+  """Also those that come and go while another one is evaluated, as the trainer notes each."""
+  bench.save(5, 0.5)
+  bench.save(10, 0.5)
+  notes = tf.io.TFRecordWriter(str(bench.folder / 'events.out.tfevents.1'))
 
-  def delete(preset: str, number: int) -> None:
-    for path in bench.folder.glob('model-10.*'):
-      path.unlink()
+  def train_on(preset: str, number: int) -> None:
+    if number == 1:
+      for step in range(0, 200, 5):
+        saved = tf.SessionLog(status=tf.SessionLog.CHECKPOINT)
+        notes.write(tf.Event(step=step, session_log=saved).SerializeToString())
+      notes.flush()
+      for path in bench.folder.glob('model-10.*'):
+        path.unlink()
+      bench.save(200, 0.5)
 
-  bench.evaluator.during = delete
+  bench.evaluator.during = train_on
   bench.run()
-  assert bench.steps() == [5, 15]
-  assert_left_out(bench, 10, 'it is not there, or was deleted meanwhile')
+  assert bench.steps() == [5, 200]
+  assert bench.warnings() == []
+  (line,) = [line for line in bench.lines if 'have no result' in line]
+  assert line == (
+    '39 of 41 checkpoints have no result: the training deleted them before they were evaluated '
+    '(steps 0, 10, 15, 20, 25, 30, 35, 40, 45, 50, ... 195). It keeps the newest 3. To have all '
+    'evaluated: save less often (a larger --steps_between_saves), evaluate faster (a smaller '
+    '--num_task_evals), or start the evaluator with the training.'
+  )
 
 
 def test_a_checkpoint_that_is_deleted_during_its_evaluation_is_evaluated(bench: Any) -> None:
@@ -98,25 +116,54 @@ def test_a_checkpoint_without_a_step_is_left_out(bench: Any) -> None:
   assert 'no global_step could be read' in bench.warnings()[0]
 
 
-def test_a_run_of_an_older_version_that_is_another_model_now_is_left_out(bench: Any) -> None:
+def test_a_run_of_an_older_version_that_is_another_model_now_is_refused(bench: Any) -> None:
   bench.save(5, 0.5)
   values = flags.defaults() | {'num_labels': 20}
   (bench.folder / 'flags.json').write_text(json.dumps(values))
-  bench.run(values=values | {'eval_once': True, 'num_task_evals': 3})
-  assert_left_out(
-    bench, 5, f'the run in {bench.folder} was made by a version of hypertransformer that differed'
-  )
+  with pytest.raises(InputError, match=r'1 tried\): the run in .* was made by a version of hyper'):
+    bench.run(values=values, timeout_secs=0.0)
 
 
-def test_a_checkpoint_of_a_run_with_other_flags_is_left_out(bench: Any) -> None:
+def test_a_run_with_other_flags_is_refused(bench: Any) -> None:
   """Its variables may fit all the same; with other activations, say, the numbers were wrong."""
   bench.save(5, 0.5)
   values = flags.defaults()
   flags_file.write_flags(str(bench.folder), values)
-  bench.run(values=values | {'cnn_activation': 'lrelu', 'eval_once': True, 'num_task_evals': 3})
-  assert_left_out(bench, 5, "its run has other flags: --cnn_activation was 'relu', is 'lrelu'")
+  with pytest.raises(InputError) as caught:
+    bench.run(values=values | {'cnn_activation': 'lrelu'}, timeout_secs=0.0)
+  assert str(caught.value) == (
+    f'none of the checkpoints in {bench.folder} can be evaluated (1 tried): its run has other '
+    "flags: --cnn_activation was 'relu', is 'lrelu'. Use the flags of the run (flags.json there "
+    'lists them), or another --train_log_dir.'
+  )
   bench.run(values=values)
   assert bench.steps() == [5]
+
+
+def test_it_ends_if_every_checkpoint_is_of_another_model(bench: Any) -> None:
+  for step in (5, 10, 15, 20):
+    bench.save(step, 0.5, shape=(2,))
+  with pytest.raises(
+    InputError, match=r'\(3 tried\): it is of another model than these flags make'
+  ):
+    bench.run(timeout_secs=0.0)
+  assert len(bench.warnings()) == 2
+
+
+def test_it_ends_if_the_last_checkpoint_is_of_another_model(bench: Any) -> None:
+  bench.save(5, 0.5, shape=(2,))
+  with pytest.raises(
+    InputError, match=r'\(1 tried\): it is of another model than these flags make'
+  ):
+    bench.run(train_steps=5, timeout_secs=0.0)
+
+
+def test_nothing_but_damaged_checkpoints_is_an_error_at_the_time_out(bench: Any) -> None:
+  """Not before: what cannot be read may be on its way."""
+  pathlib.Path(f'{bench.save(5, 0.5)}.index').write_bytes(b'')
+  with pytest.raises(InputError, match=r'\(1 tried\): it cannot be read, half-written or damaged'):
+    bench.run(train_steps=5)
+  assert any('No new checkpoint' in line for line in bench.lines)
 
 
 def test_a_checkpoint_that_cannot_be_copied_is_left_out(

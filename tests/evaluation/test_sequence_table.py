@@ -13,12 +13,20 @@ import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import sequence_table
+from hypertransformer.evaluation.measured import measured_on
 from hypertransformer.evaluation.results import Result
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
+from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import ContinualConfig
-from hypertransformer.settings.data_config import EpisodeConfig
 
-EPISODES = EpisodeConfig(num_labels=5, support_samples=5, balanced=True)
+VALUES = flags.defaults() | {
+  'train_log_dir': 'logs',
+  'num_labels': 5,
+  'samples_transformer': 5,
+  'balanced_batches': True,
+  'num_eval_batches': 1,
+  'eval_batch_size': 75,
+}
 
 
 def scores(
@@ -41,11 +49,15 @@ def scores(
   )
 
 
-def line(found: SequenceScores, step: int = 10, preset: str = 'val, "ö"/x') -> dict[str, Any]:
+def line(
+  found: SequenceScores, step: int = 10, preset: str = 'val, "ö"/x', **values: Any
+) -> dict[str, Any]:
   """A result as it is read from results.jsonl."""
-  result = Result(
-    f'logs/model-{step}', step, preset, 'tiny:0-9', num_queries=75, seconds=1.5, **found.fields()
+  settings = dataclasses.replace(
+    from_flags.settings_from(VALUES | values), continual=found.continual
   )
+  on = measured_on(settings, 'tiny:0-9', '', 2)
+  result = Result(f'model-{step}', 'ab', step, preset, on, seconds=1.5, **found.fields())
   return json.loads(result.json(), parse_constant=lambda text: pytest.fail(text))
 
 
@@ -123,6 +135,28 @@ def test_all_kinds_of_a_checkpoint_stay(tmp_path: pathlib.Path) -> None:
   assert len(forgotten) == 4
 
 
+def test_evaluations_of_other_tasks_have_rows_of_their_own(tmp_path: pathlib.Path) -> None:
+  """The columns say what they were; of a line of an older version that is unknown."""
+  path = tmp_path / 'continual.csv'
+  old = line(scores(seed=3))
+  del old['measured'], old['checkpoint_sha256']
+  lines = [line(scores(seed=1)), line(scores(seed=2), samples_transformer=25, seed=4), old]
+  sequence_table.write_csv(path, lines)
+  forgotten = {
+    (row['ways'], row['support_images'], row['seed'], row['tasks']): float(row['value'])
+    for row in rows(path)
+    if row['measure'] == 'forgetting'
+  }
+  assert forgotten == {
+    key: each['continual']['forgetting']
+    for key, each in zip(
+      [('5', '5', '', '512'), ('5', '25', '4', '512'), ('unknown', 'unknown', 'unknown', '50')],
+      lines,
+      strict=True,
+    )
+  }
+
+
 def test_pieces_have_no_forgetting_and_a_single_sequence_has_no_intervals(
   tmp_path: pathlib.Path,
 ) -> None:
@@ -137,8 +171,9 @@ def test_pieces_have_no_forgetting_and_a_single_sequence_has_no_intervals(
 
 
 def test_without_continual_results_there_is_no_file(tmp_path: pathlib.Path) -> None:
-  ordinary = Result('logs/model-10', 10, 'val', 'tiny:0-9', 0.5, 0.1, 10, 75, None, None, 1.5)
-  sequence_table.write_csv(tmp_path / 'continual.csv', [json.loads(ordinary.json())])
+  on = measured_on(from_flags.settings_from(VALUES), 'tiny:0-9', '', 2)
+  ordinary = Result('model-10', 'ab', 10, 'val', on, 0.5, 0.1, 10, None, None, 1.5)
+  sequence_table.write_csv(tmp_path / 'continual.csv', [ordinary.line()])
   sequence_table.write_csv(tmp_path / 'continual.csv', [])
   assert list(tmp_path.iterdir()) == []
 
@@ -169,7 +204,7 @@ def fixed() -> SequenceScores:
 
 def test_text_has_all_accuracies_with_their_intervals(fixed: SequenceScores) -> None:
   """The half-width of two values is 1.96 * |their difference| / 2."""
-  assert sequence_table.text(line(fixed, preset='val'), EPISODES).splitlines() == [
+  assert sequence_table.text(line(fixed, preset='val'), 9).splitlines() == [
     'val, step 10: continual_hypertransformer, class_incremental, 5-way, '
     '5 support images per task; 95 % intervals over 2 sequences',
     '   after  chance          task 1          task 2         average',
@@ -180,18 +215,33 @@ def test_text_has_all_accuracies_with_their_intervals(fixed: SequenceScores) -> 
   ]
 
 
+def test_text_says_what_was_measured_and_not_what_the_flags_are_today(
+  fixed: SequenceScores,
+) -> None:
+  found = line(fixed, preset='val', num_labels=4, samples_transformer=8)
+  head, _, first = sequence_table.text(found, 9, 'seed=3').splitlines()[:3]
+  assert '4-way, 8 support images per task' in head
+  assert head.endswith('over 2 sequences; seed=3')
+  assert first.split()[1] == '25.0'
+  del found['measured']
+  head, _, first = sequence_table.text(found, 5).splitlines()[:3]
+  assert '5-way, unknown support images per task' in head
+  assert first.split()[1] == '20.0'
+
+
 def test_chance_stays_the_same_where_the_task_is_told(fixed: SequenceScores) -> None:
   single = dataclasses.replace(fixed, continual=ContinualConfig('task_incremental'))
-  assert [
-    row.split()[1] for row in sequence_table.text(line(single), EPISODES).splitlines()[2:4]
-  ] == ['20.0', '20.0']
+  assert [row.split()[1] for row in sequence_table.text(line(single), 9).splitlines()[2:4]] == [
+    '20.0',
+    '20.0',
+  ]
 
 
 def test_text_of_pieces_has_averages_only() -> None:
   found = SequenceScores(
     np.array([[0.2, 0.4], [0.2, 0.6]]), np.array([np.nan, np.nan]), ContinualConfig('mini_batch')
   )
-  assert sequence_table.text(line(found, preset='val'), EPISODES).splitlines()[1:] == [
+  assert sequence_table.text(line(found, preset='val'), 9).splitlines()[1:] == [
     '   after  chance         average',
     '       1  20.0 %   20.0 +- 0.0 %',
     '       2  20.0 %  50.0 +- 19.6 %',

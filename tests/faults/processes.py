@@ -49,10 +49,8 @@ class Program:
       self.started.append(
         subprocess.Popen(
           [sys.executable, '-m', f'hypertransformer.{self.name}', *arguments],
-          stderr=file,
-          stdout=file,
           cwd=self.output.parent,
-          **{'env': environment, **options},
+          **{'stderr': file, 'stdout': file, 'env': environment, **options},
         )
       )
     return self.started[-1]

@@ -285,7 +285,7 @@ def test_a_flags_json_that_maps_no_names_to_values_is_refused(
   for read in (
     flags_file.require_same_model,
     flags_file.why_not_evaluated,
-    flags_file.write_evaluation_flags,
+    flags_file.same_evaluation_flags,
   ):
     with pytest.raises(InputError, match='holds no flag values: copy it anew'):
       read(str(tmp_path), flags.defaults())

@@ -1,0 +1,290 @@
+"""What a result was measured on: all that changes the number besides the checkpoint.
+
+Results are told apart by it, everywhere: in results.jsonl, in the report, in best/, in
+continual.csv, and where an evaluator asks what is done already. TensorFlow is not imported here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hypertransformer.settings.config import ContinualConfig, Settings
+from hypertransformer.settings.data_config import AugmentationConfig, DataConfig, EpisodeConfig
+
+UNKNOWN = 'unknown'  # the value of what an older version did not write down
+KNOWN_TO_ALL_VERSIONS = ('dataset', 'tasks', 'query_images', 'sequence')
+
+
+class SequenceKind(NamedTuple):
+  """Which kind of sequences was evaluated.
+
+  The names of the fields are those in results.jsonl, and those of columns in continual.csv.
+
+  Attributes:
+    scenario: the continual scenario, such as 'class_incremental'.
+    mixed_queries: whether a query batch has images of all tasks so far.
+    num_tasks: how many tasks a sequence has.
+  """
+
+  scenario: str
+  mixed_queries: bool
+  num_tasks: int
+
+  @classmethod
+  def of(cls, continual: dict[str, Any]) -> SequenceKind:
+    """The kind of the sequences that a result is about; continual: its `Result.continual`."""
+    # Lines of older versions have no such key: batches were never mixed.
+    mixed_queries = continual.get('mixed_queries', False)
+    return cls(continual['scenario'], mixed_queries, continual['num_tasks'])
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+  """What a result was measured on. Results can be compared if these are equal.
+
+  The fields are those of the object `measured` in a line of results.jsonl. A field that an older
+  version did not write down is UNKNOWN, which is equal to itself only: results of older versions
+  are never taken for results of today.
+
+  Attributes:
+    dataset: the spec of the classes, such as 'omniglot:1150-1199'.
+    split: the split of a dataset of tensorflow_datasets; '' for files.
+    use_labels: how many classes are used of a dataset whose spec names none; None if it names them.
+    shuffle_labels_seed: the seed of the permutation of the classes; 0 leaves them in order.
+    image_size: height and width of the images as the CNN sees them, in pixels.
+    augmentation: the random changes of the images, (name, value) of those that are on.
+    ways: the classes of a task.
+    support_images: the support images of a task, over all its classes.
+    unlabeled_per_class: support images of each class whose label is hidden.
+    balanced: whether all classes of a task have the same number of images.
+    disjoint_query: whether no query image may be a support image.
+    query_images: the query images of a task, over all its batches.
+    query_batch_size: the images of one query batch.
+    tasks: how many tasks, or sequences of tasks, were evaluated.
+    seed: the seed of the run; None if none was given, so that tasks were drawn at random.
+    stream: the number of the stream of that seed from which the tasks are, which comes from the
+      preset's place in --eval_datasets; None without a seed.
+    sequence: the kind of the sequences; None for independent tasks.
+  """
+
+  dataset: str
+  split: str
+  use_labels: int | None
+  shuffle_labels_seed: int
+  image_size: int
+  augmentation: tuple[tuple[str, float], ...]
+  ways: int
+  support_images: int
+  unlabeled_per_class: int
+  balanced: bool
+  disjoint_query: bool
+  query_images: int
+  query_batch_size: int
+  tasks: int
+  seed: int | None
+  stream: int | None
+  sequence: SequenceKind | None
+
+  def json(self) -> dict[str, Any]:
+    """The fields as values of JSON."""
+    fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    if self.known('augmentation'):
+      fields['augmentation'] = dict(self.augmentation)
+    if self.sequence is not None and self.known('sequence'):
+      fields['sequence'] = self.sequence._asdict()
+    return fields
+
+  def known(self, *fields: str) -> bool:
+    """Whether all these fields were written down."""
+    return all(getattr(self, field) != UNKNOWN for field in fields)
+
+  def episodes(self) -> EpisodeConfig | None:
+    """How a task was drawn, with one query batch; None if that was not written down."""
+    if not self.known(*(field.name for field in dataclasses.fields(self))):
+      return None
+    return EpisodeConfig(
+      num_labels=self.ways,
+      support_samples=self.support_images,
+      query_samples=self.query_batch_size,
+      balanced=self.balanced,
+      unlabeled_per_class=self.unlabeled_per_class,
+      disjoint_query=self.disjoint_query,
+    )
+
+  def task(self) -> str:
+    """The kind of the tasks as a text for a person, such as '20-way 1-shot'."""
+    if not self.known('ways', 'support_images'):
+      return 'number of support images unknown'
+    shots, more = divmod(self.support_images, self.ways)
+    text = f'{self.ways}-way {shots}-shot'
+    if more:
+      text = f'{self.ways}-way, {self.support_images} support images'
+    if self.unlabeled_per_class:
+      text += f', {self.unlabeled_per_class} per class without label'
+    return text
+
+  def value(self, name: str) -> Any:
+    """The value of a field as it is shown in tables: a number, a text, or None."""
+    value = getattr(self, name)
+    if name == 'augmentation' and value != UNKNOWN:
+      return ' '.join(f'{change}={size:g}' for change, size in value)
+    if name == 'sequence' and isinstance(value, SequenceKind):
+      return f'{value.num_tasks} {value.scenario}{" mixed" if value.mixed_queries else ""}'
+    return value
+
+  def text(self, name: str) -> str:
+    """A field as a text for a person, 'name=value'."""
+    value = self.value(name)
+    return f'{name}={"none" if value in (None, "") else value}'
+
+
+# What texts name by its own name; the task and its classes have words of their own.
+_OTHERS = tuple(
+  field.name
+  for field in dataclasses.fields(Measured)
+  if field.name not in ('dataset', 'ways', 'support_images', 'unlabeled_per_class')
+)
+
+_NONE = type(None)
+_TYPES: dict[str, tuple[type, ...]] = {
+  'dataset': (str,),
+  'split': (str,),
+  'use_labels': (int, _NONE),
+  'shuffle_labels_seed': (int,),
+  'image_size': (int,),
+  'augmentation': (tuple,),
+  'ways': (int,),
+  'support_images': (int,),
+  'unlabeled_per_class': (int,),
+  'balanced': (bool,),
+  'disjoint_query': (bool,),
+  'query_images': (int,),
+  'query_batch_size': (int,),
+  'tasks': (int,),
+  'seed': (int, _NONE),
+  'stream': (int, _NONE),
+  'sequence': (SequenceKind, _NONE),
+}
+
+
+def measured_on(settings: Settings, dataset: str, split: str, stream: int) -> Measured:
+  """What an evaluator with these settings measures on.
+
+  Args:
+    settings: those of the run. For sequences of tasks, the number of query batches must be 1.
+    dataset: the spec of the classes.
+    split: the split of a dataset of tensorflow_datasets; '' for files.
+    stream: the number of the stream from which the preset's episodes are.
+  """
+  config, data, episodes = settings.evaluation, settings.data, settings.episodes
+  seed = settings.run.seed
+  return Measured(
+    dataset=dataset,
+    split=split,
+    use_labels=use_labels(dataset, data),
+    shuffle_labels_seed=data.shuffle_labels_seed,
+    image_size=data.image_size,
+    augmentation=_changes(settings.test_augmentation),
+    ways=episodes.num_labels,
+    support_images=episodes.support_samples,
+    unlabeled_per_class=episodes.unlabeled_per_class,
+    balanced=episodes.balanced,
+    disjoint_query=episodes.disjoint_query,
+    query_images=config.num_batches * config.batch_size,
+    query_batch_size=config.batch_size,
+    tasks=config.num_episodes,
+    seed=seed,
+    stream=None if seed is None else stream,
+    sequence=_sequence(settings.continual),
+  )
+
+
+def use_labels(dataset: str, data: DataConfig) -> int | None:
+  """How many classes are used of a dataset whose spec names none; None if it names them."""
+  return None if ':' in dataset else data.use_labels
+
+
+def _sequence(continual: ContinualConfig | None) -> SequenceKind | None:
+  if continual is None:
+    return None
+  return SequenceKind(continual.scenario, continual.mixed_queries, continual.eval_length)
+
+
+def _changes(config: AugmentationConfig) -> tuple[tuple[str, float], ...]:
+  """The changes that are on, by name: a probability of 0 and what belongs to it is left out."""
+  found = {
+    field.name: float(getattr(config, field.name))
+    for field in dataclasses.fields(config)
+    if getattr(config, field.name)
+  }
+  if not config.rotation_probability:
+    found.pop('angle_range', None)
+  if not config.photographic:
+    found.pop('photographic_individually', None)
+  if set(found) == {'per_label'}:
+    return ()
+  return tuple(sorted(found.items()))
+
+
+def of_line(line: dict[str, Any]) -> Measured:
+  """What the result in a line of results.jsonl was measured on.
+
+  Args:
+    line: a line of ResultFile.read; one of an older version has no object `measured`.
+
+  Raises:
+    KeyError, TypeError, ValueError: the line is not that of a result.
+  """
+  # What every version wrote down.
+  found: dict[str, Any] = {
+    'dataset': line['dataset'],
+    'tasks': line['num_tasks'],
+    'query_images': line['num_queries'],
+    'sequence': kind(line.get('continual')),
+  }
+  found |= line.get('measured') or {}
+  if isinstance(found.get('augmentation'), dict):
+    found['augmentation'] = tuple(sorted(found['augmentation'].items()))
+  if isinstance(found['sequence'], dict):
+    found['sequence'] = SequenceKind(**found['sequence'])
+  made = Measured(**{name: found.get(name, UNKNOWN) for name in _TYPES})
+  for name, types in _TYPES.items():
+    value = getattr(made, name)
+    if type(value) not in types and not (value == UNKNOWN):
+      raise TypeError(f'{name} is {value!r}')
+  kind_types = () if made.sequence is None else tuple(map(type, made.sequence))
+  sizes = () if made.augmentation == UNKNOWN else (size for _, size in made.augmentation)
+  if kind_types not in ((), (str, bool, int)) or any(type(each) is not float for each in sizes):
+    raise TypeError(f'measured is {made}')
+  if made.known('ways') and made.ways < 1:
+    raise ValueError(f'ways is {made.ways}')
+  made.episodes()  # checks what belongs together
+  return made
+
+
+def kind(continual: dict[str, Any] | None) -> SequenceKind | None:
+  """The kind of the sequences that a result is about, None if it is about independent tasks.
+
+  Args:
+    continual: what `Result.continual` holds.
+  """
+  return SequenceKind.of(continual) if continual else None
+
+
+def compared(first: Measured, second: Measured) -> tuple[str, str]:
+  """Says of each of two how it differs from the other one."""
+  fields = [field.name for field in dataclasses.fields(Measured)]
+  names = [name for name in fields if getattr(first, name) != getattr(second, name)]
+  texts = [', '.join(each.text(name) for name in names) for each in (first, second)]
+  return texts[0], texts[1]
+
+
+def differences(several: Sequence[Measured]) -> list[str]:
+  """Says of each of several what the others do not have in common with it.
+
+  The classes, ways and support images are not named: they have texts of their own.
+  """
+  names = [name for name in _OTHERS if len({getattr(each, name) for each in several}) > 1]
+  return [', '.join(each.text(name) for name in names) for each in several]
