@@ -225,7 +225,17 @@ def _how_to_make(name: str) -> str:
 
 
 def _warn_if_unusual(arrays: ClassArrays) -> None:
-  """Logs a warning if a known dataset is incomplete, or has dark ink where bright is usual."""
+  """Logs a warning of many channels, or of a known dataset that is incomplete or inverted."""
+  height, width, channels = arrays.image_shape
+  if channels > max(plausible.USUAL_CHANNELS):
+    logging.warning(
+      'dataset %s has images of %d x %d pixels with %d channels; expected 1, 3 or 4 in the last '
+      'axis',
+      arrays.name,
+      height,
+      width,
+      channels,
+    )
   expected = KNOWN_CLASSES.get(arrays.name, arrays.num_classes)
   if arrays.num_classes != expected:
     logging.warning(

@@ -234,7 +234,7 @@ def to_uint8(array: np.ndarray, what: str) -> np.ndarray:
   if array.dtype.kind != 'f':
     raise InputError(f'{what} holds {array.dtype}; expected {_DTYPES}: convert it to uint8')
   low, high = _float_range(array, what)
-  if low < 0 or high > 255:
+  if low < -plausible.ROUNDING or high > 255 + plausible.ROUNDING:
     raise InputError(f'{what} holds floats from {low:g} to {high:g}; expected 0..255')
   if 0 < high <= plausible.DARK:
     plausible.refuse_dark(low, high, what)

@@ -15,6 +15,7 @@ from hypertransformer.errors import InputError
 
 USUAL_CHANNELS = (1, 3, 4)
 DARK = 2  # values of 0 to 2 only are no images on the scale 0..255
+ROUNDING = 0.01  # so far floats may be outside of 0..255, as by 1.0000001 * 255
 BRIGHT = 128  # from here on a pixel counts as bright
 # So much of a large array is looked at before it is said to hold no value above DARK.
 _SAMPLE_BYTES = 1 << 26
@@ -43,8 +44,8 @@ _MOVES: dict[int, tuple[tuple[_Axes, _Axes], ...]] = {
 def check_axes(shape: tuple[int, ...], what: str) -> None:
   """Refuses an array of images whose last axis is not that of the channels.
 
-  Any number of channels is allowed, with a warning above 4, as long as the sides of the images are
-  longer and no other axis is rather that of the channels.
+  Any number of channels is allowed as long as the sides of the images are longer and no other axis
+  is rather that of the channels.
 
   Args:
     shape: [classes, samples, H, W, C], or [images, H, W, C].
@@ -65,21 +66,21 @@ def check_axes(shape: tuple[int, ...], what: str) -> None:
       f'{what} holds {list(shape)}, which {read}; expected the channels in the last axis: '
       + ('save np.moveaxis(array, {}, {})'.format(*move) if move else 'put them there')
     )
-  if many:
-    logging.warning('%s holds %s, which %s; expected 1, 3 or 4', what, list(shape), read)
 
 
 def _move(shape: tuple[int, ...]) -> tuple[_Axes, _Axes] | None:
   """Returns the arguments of np.moveaxis that put the channels last; None if they may be there.
 
-  Square images are taken to be right. Otherwise the moves that people need are tried until one
-  gives square images with a usual number of channels. If none does, the channels are that axis of
-  the images which is 1, 3 or 4, or else the first one where it is the smallest and the last one
+  Square images are taken to be right, unless there are many channels and one image of each class,
+  which rather is [classes, C, H, W, samples]. Otherwise the moves that people need are tried until
+  one gives square images with a usual number of channels. If none does, the channels are that axis
+  of the images which is 1, 3 or 4, or else the first one where it is the smallest and the last one
   has as many channels as no image has.
   """
   *_, height, width, channels = shape
+  many = channels > max(USUAL_CHANNELS)
   if height == width:
-    return None
+    return ((1, 4), (4, 1)) if many and len(shape) == 5 and shape[1] == 1 else None
   for move in _MOVES[len(shape)]:
     moved = np.moveaxis(np.broadcast_to(np.uint8(0), shape), *move).shape
     if moved[-1] in USUAL_CHANNELS and moved[-2] == moved[-3]:
@@ -88,7 +89,7 @@ def _move(shape: tuple[int, ...]) -> tuple[_Axes, _Axes] | None:
   for axis in (first, first + 1):
     if shape[axis] in USUAL_CHANNELS:
       return axis, -1
-  looks_first = channels > max(USUAL_CHANNELS) and height < width <= channels
+  looks_first = many and height < width <= channels
   return (first, -1) if looks_first else None
 
 

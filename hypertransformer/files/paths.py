@@ -12,6 +12,11 @@ _SHOWN_LETTERS = 120
 
 
 def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
+  """Returns a path as `expanded_text` does, as a Path; that of '' is the current folder."""
+  return pathlib.Path(expanded_text(path))
+
+
+def expanded_text(path: str | os.PathLike[str]) -> str:
   """Returns a path with `~` and `~user` at its beginning replaced by the home folder.
 
   Raises:
@@ -22,7 +27,7 @@ def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
     raise InputError(
       f'the path {shown(text)} holds a NUL character, which no file name can have; correct the path'
     )
-  return pathlib.Path(os.path.expanduser(text))
+  return os.path.expanduser(text)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

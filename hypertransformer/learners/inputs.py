@@ -13,6 +13,7 @@ import numpy as np
 
 from hypertransformer.errors import InputError
 
+ROUNDING = 0.01  # so far floats may be outside of 0..255, as by 1.0000001 * 255
 DARK = 2  # values of 0 to 2 only are no pixels on the scale 0..255
 # Other orders of the axes: the call that mends it, the axis of the channels, those of the sides.
 _ORDERS = (
@@ -98,7 +99,7 @@ def _check_range(array: np.ndarray, name: str, may_be_black: bool) -> None:
   low, high = array.min(), array.max()
   if not (np.isfinite(low) and np.isfinite(high)):
     raise InputError(f'{name} hold values that are no numbers (NaN or infinite); expected 0..255.')
-  if low < 0 or high > 255:
+  if low < -ROUNDING or high > 255 + ROUNDING:
     raise InputError(
       f'{name} are in {low:g}..{high:g}; expected pixels in 0..255, not normalised: the model does '
       'that itself.'

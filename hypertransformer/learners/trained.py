@@ -54,7 +54,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
     InputError: checkpoint or flags.json cannot be read, or the checkpoint is not one of a model
       that can classify.
   """
-  prefix = checkpoints.locate(str(paths.expanded(checkpoint)), 'checkpoint')
+  prefix = checkpoints.locate(paths.expanded_text(checkpoint), 'checkpoint')
   values = flags_file.read_model_flags(os.path.dirname(prefix))
   settings = from_flags.settings_from(values)
   if settings.loss.pretrain_shared:

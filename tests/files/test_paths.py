@@ -15,6 +15,8 @@ def test_the_home_folder_is_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
   assert paths.expanded('~/data') == pathlib.Path('/home/me/data')
   assert paths.expanded(pathlib.Path('~')) == pathlib.Path('/home/me')
   assert paths.expanded('a~b/~') == pathlib.Path('a~b/~')
+  assert paths.expanded_text('') == ''
+  assert paths.expanded_text('~/a/') == '/home/me/a/'
   assert paths.expanded('~nobody-of-this-name/x') == pathlib.Path('~nobody-of-this-name/x')
 
 

@@ -111,6 +111,13 @@ def test_the_axes_of_a_single_colour_image_are_named() -> None:
   assert inputs.pixels(images, (12, 12, 3), 'x', may_be_black=True).shape == (1, 12, 12, 3)
 
 
+def test_what_was_refused_is_taken_when_it_is_multiplied() -> None:
+  images = IMAGES / 5 * 1.0000001
+  with pytest.raises(InputError, match='multiply them by 255'):
+    inputs.pixels(images, (12, 12, 1), 'x', may_be_black=False)
+  assert inputs.pixels(images * 255, (12, 12, 1), 'x', may_be_black=False).max() < 255.01
+
+
 def test_a_black_image_is_predicted_but_not_learned_from(
   learner: FewShotLearner, make_task: Any
 ) -> None:

@@ -186,3 +186,13 @@ def test_unfit_files_are_refused(make_task: Any, open_learner: Any, tmp_path: pa
     assert message in str(caught.value), path
     assert path.name[-99:] in str(caught.value)
   np.testing.assert_array_equal(learner.scores(make_task(0).queries, 0), scores)
+
+
+def test_the_home_folder_is_put_in(
+  make_task: Any, open_learner: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setenv('HOME', str(tmp_path))
+  learner = open_and_learned(open_learner, make_task)
+  learner.save('~/learned.npz')
+  assert (tmp_path / 'learned.npz').is_file()
+  learner.load('~/learned.npz')
