@@ -24,6 +24,15 @@ setuptools.setup(
     # that it needs it.
     'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
     'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
-    'dev': ['pytest', 'pytest-xdist', 'allpairspy', 'ruff', 'mypy', 'matplotlib', 'build'],
+    'dev': [
+      'pytest',
+      'pytest-xdist',
+      'hypothesis',
+      'allpairspy',
+      'ruff',
+      'mypy',
+      'matplotlib',
+      'build',
+    ],
   },
 )

@@ -13,6 +13,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 # One thread for an operation, as in our programs; two tests at a time share the cores.
 os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
 
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -22,6 +23,9 @@ from hypertransformer.training import loop
 from hypertransformer.training.setup import setup_from
 
 tf.disable_eager_execution()
+# Property tests: the same examples in every run, no limit of time, and no folder .hypothesis.
+hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile('tests')
 
 TINY_CLASSES, TINY_SAMPLES, TINY_SIDE = 30, 8, 12
 

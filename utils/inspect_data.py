@@ -2,10 +2,10 @@
 
   python utils/inspect_data.py omniglot --data_numpy_dir=data_numpy_dir --contact_sheet=omniglot.png
 
-The report has the classes and images, the splits with the usual few-shot tasks that they have
-images for, and the images that occur more than once. Every pixel is read once, a block at a time.
-No file is written except the contact sheet, if it is asked for: a picture of random classes, each
-with a row of samples.
+The report has the classes and images, how bright they are, the splits with the usual few-shot tasks
+that they have images for, and the images that occur more than once. Every pixel is read once, a
+block at a time. No file is written except the contact sheet, if it is asked for: a picture of
+random classes, each with a row of samples.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from absl import app, flags
 from hypertransformer import command
 from hypertransformer.datasets import contact_sheet, inspection
 from hypertransformer.errors import InputError
+from hypertransformer.files import paths
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -64,7 +65,7 @@ def run(
   Raises:
     InputError: there is no such dataset, it cannot be used, or the sheet cannot be written.
   """
-  path = pathlib.Path(sheet).expanduser()
+  path = paths.expanded(sheet)
   if sheet:
     contact_sheet.check(path, overwrite)
   found = inspection.inspect(name, data_numpy_dir, splits, shuffle_seed)

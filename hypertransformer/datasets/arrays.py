@@ -86,12 +86,14 @@ class ClassArrays:
       by side.
     starts: int64 [classes], the row in `images` of the first image of each class.
     sizes: int64 [classes], the number of images of each class.
+    names: the name of each class; empty if they are not known.
   """
 
   name: str
   images: np.ndarray
   starts: np.ndarray
   sizes: np.ndarray
+  names: tuple[str, ...] = ()
   _file: _File | None = dataclasses.field(init=False, repr=False)
 
   def __post_init__(self) -> None:
@@ -147,7 +149,10 @@ class ClassArrays:
     if seed <= 0:
       return self
     order = np.array(specs.shuffled_classes(self.num_classes, seed))
-    return dataclasses.replace(self, starts=self.starts[order], sizes=self.sizes[order])
+    names = tuple(self.names[old] for old in order) if self.names else ()
+    return dataclasses.replace(
+      self, starts=self.starts[order], sizes=self.sizes[order], names=names
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from hypertransformer.datasets.arrays import ClassArrays
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
+from hypertransformer.files import paths, writing
 
 # All lengths are in pixels of the sheet.
 _SMALLEST_CELL, _LARGEST_CELL = 56, 128  # the longer side of an image
@@ -62,7 +62,7 @@ def check(path: pathlib.Path, overwrite: bool) -> None:
     raise InputError(
       f'the contact sheet {path} is not a .png file; expected a name such as sheet.png'
     )
-  if path.exists() and not overwrite:
+  if paths.exists(path) and not overwrite:
     raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
 
 

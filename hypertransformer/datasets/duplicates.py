@@ -10,10 +10,12 @@ import collections
 import dataclasses
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from hypertransformer.datasets import plausible
 from hypertransformer.datasets.arrays import ClassArrays
 from hypertransformer.progress import Progress
 
@@ -30,12 +32,16 @@ class Scan:
     low: the smallest value of any pixel, 0..255.
     high: the largest value of any pixel, 0..255.
     blank: how many images have the same value everywhere.
+    mean: the mean of all pixels, 0..255.
+    bright: the share of bright pixels (128 and more), 0..1.
   """
 
   hashes: np.ndarray
   low: int
   high: int
   blank: int
+  mean: float
+  bright: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,18 +71,22 @@ def scan(arrays: ClassArrays) -> Scan:
   progress = Progress(arrays.name, total, 'images')
   hashes: np.ndarray = np.empty(total, np.uint64)
   low, high, blank, done = 255, 0, 0, 0
+  brightness = bright = 0
   for rows in _blocks(arrays, block):
     images = arrays.gather(rows).reshape(len(rows), -1)
     lowest, highest = images.min(1), images.max(1)
     low, high = min(low, int(lowest.min())), max(high, int(highest.max()))
     blank += int((lowest == highest).sum())
+    brightness += int(images.sum())
+    bright += int((images >= plausible.BRIGHT).sum())
     for image in images:
       # 64 bits: among a million images the chance of two different ones with one hash is below
       # 1e-7.
       hashes[done] = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), 'little')
       done += 1
     progress.update(done)
-  return Scan(hashes, low, high, blank)
+  pixels = total * math.prod(arrays.image_shape)
+  return Scan(hashes, low, high, blank, brightness / pixels, bright / pixels)
 
 
 def _blocks(arrays: ClassArrays, block: int) -> Iterator[np.ndarray]:

@@ -6,16 +6,20 @@ are drawn from. `load`, `find` and `select` are its steps.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from hypertransformer.datasets import layouts, specs, tfds
+from hypertransformer.datasets import class_list, layouts, plausible, specs, tfds
 from hypertransformer.datasets.arrays import ClassArrays, ClassSet
+from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.datasets.specs import DatasetSpec
 from hypertransformer.errors import InputError
+from hypertransformer.files import paths
 
 # How many classes the complete known datasets have. Other numbers are allowed, because people keep
 # subsets, but there is a warning.
@@ -31,6 +35,9 @@ _CONVERTERS = {
   'miniimagenet': 'utils/cache_miniimagenet.py',
   'tieredimagenet': 'utils/cache_tieredimagenet.py',
 }
+# Drawings of bright ink on black; of so many of their images it is looked whether they are.
+_BRIGHT_INK = ('omniglot', 'strokes')
+_SAMPLE_IMAGES = 500
 
 
 class DataFolder:
@@ -55,7 +62,7 @@ class DataFolder:
     self._folder = folder
     self._shuffle_seed = shuffle_seed
     self._use_labels = use_labels
-    self._tfds_dir = tfds_dir
+    self._tfds_dir = os.path.expanduser(tfds_dir) if tfds_dir else tfds_dir
     self._loaded: dict[tuple[str, str], ClassArrays] = {}
 
   def open(self, dataset: str | DatasetSpec, split: str = tfds.DEFAULT_SPLIT) -> ClassSet:
@@ -111,43 +118,90 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
   """
   path = find(name, data_numpy_dir)
   if path is None:
-    root = pathlib.Path(data_numpy_dir).expanduser()
+    root = paths.expanded(data_numpy_dir)
     looked = (
       f'looked for {root / f"{name}.npy"} and the folder {root / name}'
       if data_numpy_dir
       else 'no folder of data is given, expected --data_numpy_dir'
     )
     raise InputError(f'dataset {name!r} is not there: {looked}; {_how_to_make(name)}')
-  if path.is_file() and path.with_name(name).is_dir():
+  is_file = paths.is_file(path)
+  if is_file and paths.is_folder(path.with_name(name)):
     logging.warning(
       '%s and the folder %s are both there: the file is read, the folder is not; remove the one '
       'that is out of date',
       path,
       path.with_name(name),
     )
-  flat = layouts.read_file(path) if path.is_file() else layouts.read_folder(path)
-  _warn_if_unusual(name, len(flat[1]))
-  return of_images(name, flat)
+  flat = layouts.read_file(path) if is_file else layouts.read_folder(path)
+  found = of_images(name, flat)
+  _warn_if_unusual(found)
+  try:
+    names = tuple(entry.name for entry in listed_classes(path, found.sizes))
+  except InputError as error:  # training needs no names
+    logging.warning('dataset %s is used without the names of its classes: %s', name, error)
+    return found
+  return dataclasses.replace(found, names=names)
+
+
+def listed_classes(path: pathlib.Path, sizes: np.ndarray) -> list[ClassEntry]:
+  """Reads the class list of a dataset (see `class_list`); returns an empty list if it has none.
+
+  Args:
+    path: the file or folder of the dataset, as `find` gives it.
+    sizes: int64 [classes], the number of images of each class.
+
+  Raises:
+    InputError: the list is not that of this dataset, or cannot be read.
+  """
+  table = class_list.beside(path)
+  return class_list.read(table, sizes) if paths.exists(table) else []
 
 
 def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
   """Returns the file or folder that `load` reads; None if there is none.
 
   Raises:
-    InputError: `data_numpy_dir` is given but is not a folder.
+    InputError: `data_numpy_dir` is given but is not a folder, or it has a folder where a file is
+      meant, or the other way round.
   """
   if not data_numpy_dir:
     return None
-  root = pathlib.Path(data_numpy_dir).expanduser()
-  if not root.is_dir():
+  root = paths.expanded(data_numpy_dir)
+  if paths.is_file(root):
+    raise InputError(
+      f'the data folder {root} is a file; expected the folder that it is in: '
+      f'--data_numpy_dir={root.parent}'
+    )
+  if not paths.is_folder(root):
     raise InputError(
       f'the data folder {root} is not there; expected a folder with {name}.npy: '
       'make it or correct --data_numpy_dir'
     )
   file, folder = root / f'{name}.npy', root / name
-  if file.is_file():
+  if paths.is_file(file):
     return file
-  return folder if folder.is_dir() else None
+  if paths.is_folder(folder):
+    return folder
+  _refuse_others(file, folder)
+  return None
+
+
+def _refuse_others(file: pathlib.Path, folder: pathlib.Path) -> None:
+  """Raises InputError if the names of a dataset's file and folder are those of something else."""
+  if paths.is_folder(file):
+    raise InputError(
+      f'{file} is a folder; expected a file, or a folder without .npy: rename it to {folder.name}'
+    )
+  if paths.is_file(folder):
+    raise InputError(
+      f'{folder} is a file; expected a folder, or a file with .npy: rename it to {file.name}'
+    )
+  for path in (file, folder):
+    if path.is_symlink() and not paths.exists(path):
+      raise InputError(
+        f'{path} is a link to {os.readlink(path)}, which is not there; mend the link'
+      )
 
 
 def of_images(name: str, flat: layouts.FlatImages) -> ClassArrays:
@@ -170,13 +224,36 @@ def _how_to_make(name: str) -> str:
   return ', '.join(ways)
 
 
-def _warn_if_unusual(name: str, num_classes: int) -> None:
-  """Logs a warning if a known dataset has another number of classes than the complete one."""
-  expected = KNOWN_CLASSES.get(name, num_classes)
-  if num_classes != expected:
+def _warn_if_unusual(arrays: ClassArrays) -> None:
+  """Logs a warning of many channels, or of a known dataset that is incomplete or inverted."""
+  height, width, channels = arrays.image_shape
+  if channels > max(plausible.USUAL_CHANNELS):
     logging.warning(
-      'dataset %s has %d classes; the complete one has %d', name, num_classes, expected
+      'dataset %s has images of %d x %d pixels with %d channels; expected 1, 3 or 4 in the last '
+      'axis',
+      arrays.name,
+      height,
+      width,
+      channels,
     )
+  expected = KNOWN_CLASSES.get(arrays.name, arrays.num_classes)
+  if arrays.num_classes != expected:
+    logging.warning(
+      'dataset %s has %d classes; the complete one has %d',
+      arrays.name,
+      arrays.num_classes,
+      expected,
+    )
+  if arrays.name in _BRIGHT_INK:
+    rows = np.linspace(0, len(arrays.images) - 1, min(_SAMPLE_IMAGES, len(arrays.images)))
+    share = plausible.share_of_bright(arrays.gather(rows.astype(np.int64)))
+    if share > 0.5:
+      logging.warning(
+        'dataset %s looks inverted: %.0f %% of its pixels are bright, as of dark ink on white, and '
+        'models are trained on bright ink on black; make it again, with --invert of the converter',
+        arrays.name,
+        100 * share,
+      )
 
 
 def select(arrays: ClassArrays, classes: Sequence[int] | None, use_labels: int) -> np.ndarray:

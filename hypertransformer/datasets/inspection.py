@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hypertransformer.datasets import class_list, duplicates, specs
+from hypertransformer.datasets import chunk_files, duplicates, plausible, specs
 from hypertransformer.datasets import folder as folder_lib
 from hypertransformer.datasets.arrays import ClassArrays
-from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.datasets.duplicates import Duplicates, Scan
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy
+from hypertransformer.files import npy, paths
 
 # The usual benchmarks: (way, shot), that is, classes of a task and support images of each.
 _USUAL_TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -30,11 +29,13 @@ class Files:
   """The files of a dataset.
 
   Attributes:
+    path: the file NAME.npy or the folder NAME.
     paths: the file NAME.npy, or all .npy files of the folder NAME.
     num_bytes: the size of all of them together.
     dtype: the type of the numbers in them, such as 'uint8'.
   """
 
+  path: pathlib.Path
   paths: tuple[pathlib.Path, ...]
   num_bytes: int
   dtype: str
@@ -48,7 +49,6 @@ class Inspection:
     arrays: the images, with the classes permuted if that was asked for.
     files: the files that they come from.
     splits: for each split, the numbers of its classes in the order in which they were given.
-    names: the names of all classes; empty if they are not known.
     scan: what one pass over the pixels found.
     twins: how many images occur more than once.
   """
@@ -56,9 +56,13 @@ class Inspection:
   arrays: ClassArrays
   files: Files
   splits: dict[str, tuple[int, ...]]
-  names: tuple[str, ...]
   scan: Scan
   twins: Duplicates
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """The names of all classes; empty if they are not known."""
+    return self.arrays.names
 
 
 def inspect(name: str, data_numpy_dir: str, splits: str = '', shuffle_seed: int = 0) -> Inspection:
@@ -83,12 +87,9 @@ def inspect(name: str, data_numpy_dir: str, splits: str = '', shuffle_seed: int 
       f'{name!r} has labels; expected the name of a dataset only: give labels by --splits'
     )
   loaded = folder_lib.load(name, data_numpy_dir)
-  files = _files(name, pathlib.Path(data_numpy_dir).expanduser())
-  listed = _listed_classes(files, loaded)
+  files = _files(name, paths.expanded(data_numpy_dir))
+  listed = folder_lib.listed_classes(files.path, loaded.sizes)
   chosen = _splits(name, splits, loaded.num_classes, [entry.split for entry in listed])
-  names = [entry.name for entry in listed]
-  if names and shuffle_seed > 0:
-    names = [names[old] for old in specs.shuffled_classes(loaded.num_classes, shuffle_seed)]
   loaded = loaded.shuffled(shuffle_seed)
   scan = duplicates.scan(loaded)
   split_of = [''] * loaded.num_classes
@@ -96,28 +97,20 @@ def inspect(name: str, data_numpy_dir: str, splits: str = '', shuffle_seed: int 
     for cls in classes:
       split_of[cls] = split
   return Inspection(
-    loaded, files, chosen, tuple(names), scan, duplicates.find(scan.hashes, loaded.sizes, split_of)
+    loaded, files, chosen, scan, duplicates.find(scan.hashes, loaded.sizes, split_of)
   )
 
 
 def _files(name: str, root: pathlib.Path) -> Files:
   """Returns the files that `folder.load` reads for a dataset that is there."""
   file, folder = root / f'{name}.npy', root / name
-  paths = [file]
-  if not file.is_file():
-    paths = sorted(path for path in folder.glob('*.npy') if not path.name.startswith('.'))
-  first = folder / 'images.npy' if folder / 'images.npy' in paths else paths[0]
+  is_file = paths.is_file(file)
+  found = [file] if is_file else chunk_files.find(folder)
+  first = folder / 'images.npy' if folder / 'images.npy' in found else found[0]
   with open(first, 'rb') as opened:
     dtype = str(npy.read_header(opened, first).dtype)
-  return Files(tuple(paths), sum(path.stat().st_size for path in paths), dtype)
-
-
-def _listed_classes(files: Files, loaded: ClassArrays) -> list[ClassEntry]:
-  """Reads classes.csv beside images.npy; returns an empty list if there is no such file."""
-  path = files.paths[0].with_name(class_list.FILE_NAME)
-  if files.paths[0].name not in ('images.npy', 'class_sizes.npy') or not path.exists():
-    return []
-  return class_list.read(path, loaded.sizes)
+  num_bytes = sum(path.stat().st_size for path in found)
+  return Files(file if is_file else folder, tuple(found), num_bytes, dtype)
 
 
 def _splits(
@@ -189,6 +182,10 @@ def lines(found: Inspection) -> Iterator[str]:
   yield f'per class:  min {sizes.min()}, median {np.median(sizes):g}, max {sizes.max()} images'
   yield f'images:     {" x ".join(map(str, found.arrays.image_shape))} (height x width x channels)'
   yield f'values:     {found.scan.low} to {found.scan.high}' + _odd_values(found.scan)
+  yield (
+    f'brightness: mean {found.scan.mean:.1f}, {100 * found.scan.bright:.1f} % of the pixels are '
+    f'bright ({plausible.BRIGHT} and more)'
+  )
   for split, classes in found.splits.items():
     yield from _split_lines(found, split, classes)
   yield from _duplicate_lines(found)
@@ -196,8 +193,7 @@ def lines(found: Inspection) -> Iterator[str]:
 
 def _odd_values(scan: Scan) -> str:
   """Returns what is suspicious about the values of the pixels; '' if nothing is."""
-  odd = f'; {scan.blank} images of a single value' if scan.blank else ''
-  return odd + ('; looks like 0..1, expected 0..255' if scan.high == 1 else '')
+  return f'; {scan.blank} images of a single value' if scan.blank else ''
 
 
 def _split_lines(found: Inspection, split: str, classes: tuple[int, ...]) -> Iterator[str]:

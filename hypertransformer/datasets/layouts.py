@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 from absl import logging
 
+from hypertransformer.datasets import chunk_files, plausible
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy, safe_pickle, sniff
+from hypertransformer.files import npy, paths, safe_pickle, sniff
 
 # All images, uint8 [all images, H, W, C], class after class; and the number of images of each
 # class, int64 [classes].
@@ -31,7 +32,8 @@ def read_file(path: pathlib.Path) -> FlatImages:
   An array of uint8 stays memory-mapped; one of bool or float is converted in memory.
 
   Raises:
-    InputError: the file does not hold such an array; the message says what was found.
+    InputError: the file does not hold such an array, or one that was hardly meant so (see
+      `plausible`); the message says what was found.
   """
   array = npy.map_array(path)
   if array.ndim not in (4, 5):
@@ -39,20 +41,26 @@ def read_file(path: pathlib.Path) -> FlatImages:
       f'{path} holds {array.dtype} {list(array.shape)}; expected '
       '[classes, samples, H, W, C] or [classes, samples, H, W]'
     )
+  if array.ndim == 4:
+    plausible.check_sides(array.shape, str(path))
+    _, second, height, width = array.shape
+    if second in plausible.USUAL_CHANNELS and height == width:
+      logging.warning(
+        '%s: %s is read as [classes, samples, H, W], so classes have %d images; if these are the '
+        'channels, give the array its classes: [classes, samples, H, W, C]',
+        path,
+        list(array.shape),
+        second,
+      )
+  else:
+    plausible.check_axes(array.shape, str(path))
   images = to_uint8(array, str(path))
   if images.ndim == 4:
-    if images.shape[-1] in (1, 3):
-      logging.warning(
-        '%s: %s is read as [classes, samples, H, W], so images are %d wide; if these '
-        'are [images, H, W, C], give the array its classes',
-        path,
-        list(images.shape),
-        images.shape[-1],
-      )
     images = images[..., np.newaxis]
   classes, samples = images.shape[:2]
   # For an array in C order, the usual one, this is a view; one in Fortran order is copied.
   flat = images.reshape(classes * samples, *images.shape[2:])
+  plausible.check_range(flat, str(path))
   return flat, np.full(classes, samples, np.int64)
 
 
@@ -66,10 +74,11 @@ def read_folder(folder: pathlib.Path) -> FlatImages:
     InputError: the folder has neither form, or one of its files is broken; the message names it.
   """
   images, sizes = folder / 'images.npy', folder / 'class_sizes.npy'
-  if images.exists() and sizes.exists():
+  there = [paths.exists(path) for path in (images, sizes)]
+  if all(there):
     return _read_flat(images, sizes)
-  if images.exists() or sizes.exists():
-    here, missing = (images, sizes) if images.exists() else (sizes, images)
+  if any(there):
+    here, missing = (images, sizes) if there[0] else (sizes, images)
     raise InputError(
       f'{here} is there but {missing} is not; both are needed: convert the dataset again'
     )
@@ -85,6 +94,7 @@ def _read_flat(images_path: pathlib.Path, sizes_path: pathlib.Path) -> FlatImage
       f'{images_path} holds {images.dtype} {list(images.shape)}; expected uint8 '
       '[all images, H, W, C]'
     )
+  plausible.check_axes(images.shape, str(images_path))
   if sizes.ndim != 1 or sizes.dtype.kind not in 'iu' or sizes.min() < 1:
     raise InputError(
       f'{sizes_path} holds {sizes.dtype} {list(sizes.shape)}; expected int64 '
@@ -96,20 +106,22 @@ def _read_flat(images_path: pathlib.Path, sizes_path: pathlib.Path) -> FlatImage
       f'{sizes_path} sums to {total} images, but {images_path} holds {len(images)}; '
       'the two do not belong together: convert the dataset again'
     )
+  plausible.check_range(images, str(images_path))
   return images.reshape(images.shape), sizes.astype(np.int64)
 
 
 def _read_chunks(folder: pathlib.Path) -> FlatImages:
   """Reads the original's form of a folder; all images go into memory."""
-  paths = sorted(path for path in folder.glob('*.npy') if not path.name.startswith('.'))
-  if not paths:
+  chunks = chunk_files.find(folder)
+  if not chunks:
     raise InputError(
       f'{folder} holds no .npy files; expected images.npy and class_sizes.npy, '
       'or chunks *.npy: convert the dataset again'
     )
-  logging.info('%s: %d chunks are read into memory', folder, len(paths))
+  chunk_files.warn_of_order(chunks)
+  logging.info('%s: %d chunks are read into memory', folder, len(chunks))
   arrays: list[np.ndarray] = []
-  for path in paths:
+  for path in chunks:
     for images in _chunk_classes(path):
       if arrays and images.shape[1:] != arrays[0].shape[1:]:
         raise InputError(
@@ -117,7 +129,9 @@ def _read_chunks(folder: pathlib.Path) -> FlatImages:
           f'earlier ones {list(arrays[0].shape[1:])}; expected one shape'
         )
       arrays.append(images)
-  return _concatenate(arrays)
+  flat, sizes = _concatenate(arrays)
+  plausible.check_range(flat, str(folder))
+  return flat, sizes
 
 
 def _chunk_classes(path: pathlib.Path) -> Iterator[np.ndarray]:
@@ -164,6 +178,10 @@ def _class_images(images: object, what: str) -> np.ndarray:
       f'{what} is {array.dtype} {list(array.shape)}; expected the images of a '
       'class, [samples, H, W, C] or [samples, H, W]'
     )
+  if array.ndim == 4:
+    plausible.check_axes(array.shape, what)
+  else:
+    plausible.check_sides(array.shape, what)
   array = to_uint8(array, what)
   return array if array.ndim == 4 else array[..., np.newaxis]
 
@@ -205,26 +223,39 @@ def to_uint8(array: np.ndarray, what: str) -> np.ndarray:
 
   Raises:
     InputError: the array has another dtype, or it holds floats that are not finite, outside 0..255,
-      or all at most 1, as on a scale of 0..1.
+      or all at most 2 but not all 0, as on a scale of 0..1.
   """
   if array.dtype == np.uint8:
     return array
   if array.dtype == np.bool_:
     return np.asarray(array).astype(np.uint8) * np.uint8(255)
+  if array.dtype.kind in 'iu':
+    raise InputError(f'{what} holds {array.dtype}; expected {_DTYPES}: {_integer_advice(array)}')
   if array.dtype.kind != 'f':
     raise InputError(f'{what} holds {array.dtype}; expected {_DTYPES}: convert it to uint8')
   low, high = _float_range(array, what)
-  if low < 0 or high > 255:
+  if low < -plausible.ROUNDING or high > 255 + plausible.ROUNDING:
     raise InputError(f'{what} holds floats from {low:g} to {high:g}; expected 0..255')
-  if high <= 1:
-    raise InputError(
-      f'{what} holds floats from {low:g} to {high:g}; that looks like 0..1, '
-      'expected 0..255: multiply by 255'
-    )
+  if 0 < high <= plausible.DARK:
+    plausible.refuse_dark(low, high, what)
   result = np.empty(array.shape, np.uint8)
   for part, out in zip(_blocks(array), _blocks(result, array.dtype.itemsize), strict=True):
     out[...] = np.rint(part)
   return result
+
+
+def _integer_advice(array: np.ndarray) -> str:
+  """Returns what to do with whole numbers of another type, by those at the beginning of the array.
+
+  Plain conversion would turn larger numbers than 255 into others.
+  """
+  block = next(_blocks(array))
+  low, high = int(block.min()), int(block.max())
+  if low >= 0 and high <= plausible.DARK:
+    return 'convert it to uint8 and multiply by 255'
+  if low < 0 or high > 255:
+    return f'convert it to uint8, scaled to 0..255 (there are values from {low} to {high})'
+  return 'convert it to uint8'
 
 
 def _float_range(array: np.ndarray, what: str) -> tuple[float, float]:

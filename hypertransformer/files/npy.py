@@ -10,15 +10,18 @@ import dataclasses
 import io
 import math
 import pathlib
-from typing import BinaryIO
+import warnings
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from hypertransformer.errors import InputError
-from hypertransformer.files import sniff
+from hypertransformer.files import paths, sniff
 
-# NumPy's own limit for headers of strangers is 10,000 bytes.
-_MAX_HEADER_BYTES = 1 << 16
+_MAX_HEADER_BYTES = 10_000  # NumPy's own limit for headers of strangers
+_MAX_AXES = 32  # of NumPy 1
+_MAX_BYTES = (1 << 63) - 1
+_MAX_REASON = 100  # letters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +65,42 @@ def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
     length = int.from_bytes(count, 'little')
     if length > _MAX_HEADER_BYTES:  # a small zip file can hold a header of many GB
       raise ValueError(f'a header of {length} bytes')
-    shape, fortran_order, dtype = read(io.BytesIO(count + file.read(length)))
+    with warnings.catch_warnings():  # Python warns of doubtful code, and a header is code
+      warnings.simplefilter('ignore')
+      shape, fortran_order, dtype = read(io.BytesIO(count + file.read(length)))
+    _check_claims(shape, dtype)
   except Exception as error:  # a broken header, being Python code, can raise any exception
     raise InputError(
-      f'{path} is not a NumPy .npy file, or a broken one ({error}); make or download it again'
+      f'{paths.shown(path)} is not a NumPy .npy file, or a broken one ({_short(error)}); make or '
+      'download it again'
     ) from error
   return Header(shape, dtype, fortran_order)
+
+
+def _check_claims(shape: tuple[Any, ...], dtype: np.dtype) -> None:
+  """Raises ValueError for a shape or type that no array of numbers or objects can have."""
+  if len(shape) > _MAX_AXES:
+    raise ValueError(f'an array of {len(shape)} axes')
+  for number, size in enumerate(shape):
+    if type(size) is not int or size < 0:  # NumPy lets True through, which counts as an int
+      raise ValueError(f'axis {number} has the size {str(size)[:20]}')
+    if size > _MAX_BYTES:
+      raise ValueError(f'axis {number} is larger than any memory')
+  if dtype.fields is not None or dtype.subdtype is not None:
+    raise ValueError('it holds records of several fields; expected plain numbers')
+  if dtype.itemsize == 0:
+    raise ValueError(f'its items of type {dtype} have no size')
+  # NumPy refuses this product too, and leaves out the axes of size 0.
+  if math.prod(max(size, 1) for size in shape) * dtype.itemsize > _MAX_BYTES:
+    raise ValueError('the array is larger than any memory')
+
+
+def _short(error: Exception) -> str:
+  """Returns the reason of an error on one line, cut if it is long, as it may quote the file."""
+  text = ' '.join(str(error).split()) or type(error).__name__
+  if not text.isprintable():
+    text = ascii(text)[1:-1]
+  return text if len(text) <= _MAX_REASON else f'{text[:_MAX_REASON]}...'
 
 
 def header_of(path: pathlib.Path) -> Header:
@@ -99,19 +132,22 @@ def map_array(path: pathlib.Path) -> np.memmap:
       Python objects, its array is empty, or it is cut short.
   """
   sniff.refuse_page_or_empty(path, 'a NumPy .npy file')
+  name = paths.shown(path)
   with open(path, 'rb') as file:
     header = read_header(file, path)
-    available = path.stat().st_size - file.tell()
+    begin = file.tell()
+    available = path.stat().st_size - begin
   if header.dtype.hasobject:
     raise InputError(
-      f'{path} holds Python objects ({header}); expected an array of numbers: save it as uint8'
+      f'{name} holds Python objects ({header}); expected an array of numbers: save it as uint8'
     )
   if 0 in header.shape:
-    raise InputError(f'{path} holds an empty array ({header}); expected at least one image')
+    raise InputError(f'{name} holds an empty array ({header}); expected at least one image')
   needed = math.prod(header.shape) * header.dtype.itemsize
   if available < needed:
     raise InputError(
-      f'{path} is truncated: {header} needs {needed} bytes, the file has '
+      f'{name} is truncated: {header} needs {needed} bytes, the file has '
       f'{available}; make or download it again'
     )
-  return np.lib.format.open_memmap(path, mode='r')
+  order = 'F' if header.fortran_order else 'C'
+  return np.memmap(path, header.dtype, 'r', begin, header.shape, order)  # type: ignore[call-overload]

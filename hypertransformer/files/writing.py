@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy
+from hypertransformer.files import npy, paths
 
 # What the folder of a dataset may hold. With anything else in it, a folder is never replaced.
 _DATASET_SUFFIXES = ('.npy', '.csv')
@@ -27,7 +27,8 @@ def output_file(text: str, default_name: str, overwrite: bool = False) -> pathli
   """Returns the .npy file that a converter is to write.
 
   Args:
-    text: the flag --output_path: a path that ends in .npy, or a folder, which need not exist yet.
+    text: the flag --output_path: a path that ends in .npy, or a folder, which need not exist yet;
+      `~` at its beginning is the home folder.
     default_name: the name that the file gets in a folder, such as 'omniglot.npy'.
     overwrite: whether an existing file may be replaced.
 
@@ -39,12 +40,12 @@ def output_file(text: str, default_name: str, overwrite: bool = False) -> pathli
     raise InputError(
       f'--output_path is not given; expected a .npy file, or a folder for {default_name}'
     )
-  path = pathlib.Path(text)
-  if path.is_dir() or path.suffix != '.npy':
+  path = paths.expanded(text)
+  if paths.is_folder(path) or path.suffix != '.npy':
     path = path / default_name
-  if path.is_dir():
+  if paths.is_folder(path):
     raise InputError(f'{path} is a folder; expected a file name: give another --output_path')
-  if path.exists() and not overwrite:
+  if paths.exists(path) and not overwrite:
     raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
   return path
 
@@ -60,6 +61,7 @@ def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
   Raises:
     InputError: the folder or the file cannot be written.
   """
+  path = paths.expanded(path)
   beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,13 +72,18 @@ def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
       os.fsync(file.fileno())
     os.replace(beside, path)
   except OSError as error:
-    raise InputError(
-      f'cannot write {path}: {error.strerror or error}; check that the folder is '
-      'writable and the disk has room, or give another path'
-    ) from error
+    raise _cannot_write(path, error) from error
   finally:
     with contextlib.suppress(OSError):
       beside.unlink()
+
+
+def _cannot_write(path: pathlib.Path, error: OSError) -> InputError:
+  """Returns the error about a file or folder that the system did not let be written."""
+  return InputError(
+    f'cannot write {paths.shown(path)}: {error.strerror or error}; check that the folder is '
+    'writable and the disk has room, or give another path'
+  )
 
 
 def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
@@ -85,9 +92,9 @@ def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
   That is so if nothing of this name exists, or an empty folder. With `overwrite` it may also be a
   folder that holds .npy and .csv files only. A mistyped path can thus never delete anything else.
   """
-  if not path.exists():
+  if not paths.exists(path):
     return
-  if not path.is_dir():
+  if not paths.is_folder(path):
     raise InputError(f'{path} is a file; expected the folder of a dataset: give another path')
   others = [
     entry.name
@@ -118,6 +125,7 @@ def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathl
   Raises:
     InputError: `path` may not be replaced (see `check_folder`), or it cannot be written.
   """
+  path = paths.expanded(path)
   check_folder(path, overwrite)
   path = path.resolve()  # so that a link to a folder, perhaps on a larger disk, stays a link
   beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
@@ -131,10 +139,7 @@ def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathl
         os.fsync(written.fileno())
     _replace_folder(beside, path)
   except OSError as error:
-    raise InputError(
-      f'cannot write {path}: {error.strerror or error}; check that the folder is '
-      'writable and the disk has room, or give another path'
-    ) from error
+    raise _cannot_write(path, error) from error
   finally:
     shutil.rmtree(beside, ignore_errors=True)
 
@@ -190,7 +195,7 @@ def _is_running(pid: int) -> bool:
 def require_space(path: pathlib.Path, needed: int) -> None:
   """Raises InputError unless the disk of `path` has `needed` bytes free; `path` need not exist."""
   folder = path.absolute().parent
-  while not folder.exists():
+  while not paths.exists(folder):
     folder = folder.parent
   free = shutil.disk_usage(folder).free
   if free < needed:

@@ -6,13 +6,13 @@ Tasks are learned one after the other, and their images are not kept.
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 
 from hypertransformer.errors import InputError
+from hypertransformer.files import paths
 from hypertransformer.learners import inputs
 from hypertransformer.learners import memory as memory_lib
 from hypertransformer.learners.learner import Learner
@@ -73,7 +73,7 @@ class ContinualLearner(Learner):
     Raises:
       InputError: images or labels cannot be used. Nothing is learned then.
     """
-    support = self._pixels(images, 'support images')
+    support = self._support(images)
     found = inputs.labels(labels, len(support))
     classes = self._classes(inputs.classes(found, self.num_labels))
     before = self._memory
@@ -116,7 +116,7 @@ class ContinualLearner(Learner):
       InputError: images or task cannot be used, or nothing is learned yet.
     """
     known = self._known(task)
-    query = self._pixels(images, 'query images')
+    query = self._queries(images)
     if not self._config.prototypical:
       return self._engine.outputs(query, self._memory.blocks)
     return self._engine.scores(query, self._memory.blocks, known)
@@ -179,7 +179,7 @@ class ContinualLearner(Learner):
         is learned yet.
     """
     self._require_learned()
-    memory_lib.write(self._memory, pathlib.Path(path), self._engine.fingerprint())
+    memory_lib.write(self._memory, paths.expanded(path), self._engine.fingerprint())
 
   def load(self, path: str | os.PathLike[str]) -> None:
     """Reads what a learner of the same checkpoint has saved, to go on from there.
@@ -194,7 +194,7 @@ class ContinualLearner(Learner):
     """
     model = self._trained.model
     self._memory = memory_lib.read(
-      pathlib.Path(path),
+      paths.expanded(path),
       self._engine.fingerprint(),
       self._memory,
       (model.num_labels, model.embedding_units or model.num_labels),

@@ -20,6 +20,7 @@ from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
 from hypertransformer.settings import changes, flags_file
 
+_CLOSED = 'the learner is closed; make a new one, and use it before the end of its `with`.'
 Blocks = dict[str, np.ndarray]  # the weight blocks [B, b] of each generated layer, by its name
 
 
@@ -36,6 +37,35 @@ class Learned:
   means: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class _Graph:
+  """The session of a model, and the tensors that are fed to it and asked of it.
+
+  Attributes:
+    session: the session, with the variables restored.
+    images: float32 [n, S, S, C], in 0..255, of a support set or of queries.
+    labels: int32 [n], those of a support set.
+    known: the prototypes [classes, outputs].
+    blocks: the weight blocks of each generated layer.
+    learned: the new weight blocks, and the mean outputs of the classes.
+    outputs: the outputs of the CNN for the images.
+    scores: those of the images for each prototype.
+    rows: the variables of the CNN by name.
+    variables: those of the model, as in the checkpoint.
+  """
+
+  session: tf.Session
+  images: tf.Tensor
+  labels: tf.Tensor
+  known: tf.Tensor
+  blocks: dict[str, tf.Tensor]
+  learned: tuple[dict[str, tf.Tensor], tf.Tensor]
+  outputs: tf.Tensor
+  scores: tf.Tensor
+  rows: dict[str, tf.Tensor]
+  variables: list[tf.Variable]
+
+
 class Engine:
   """Runs the code of the model on arrays of the caller, in place of episodes."""
 
@@ -46,58 +76,16 @@ class Engine:
       InputError: the checkpoint does not fit the flags beside it.
     """
     self._trained = trained
-    self._constant = (
-      trained.continual is not None and trained.continual.method == 'constant_protonet'
-    )
-    self._closed = False
+    # None when it is closed: whoever keeps a closed learner keeps no graph with it.
+    self._graph: _Graph | None = None
     with _sizes_are_numbers(), tf.Graph().as_default():
-      model = HyperTransformer(trained.model, trained.image_shape)
-      self._images = tf.placeholder(tf.float32, [None, *trained.image_shape], 'images')
-      self._labels = tf.placeholder(tf.int32, [None], 'labels')
-      self._known = tf.placeholder(tf.float32, [None, *model.plans[-1].output_shape], 'prototypes')
-      self._blocks = (
-        {}
-        if self._constant
-        else {
-          plan.name: tf.placeholder(
-            tf.float32, [plan.layout.num_blocks, plan.layout.block_size], plan.name
-          )
-          for plan in model.plans
-          if plan.layout is not None
-        }
-      )
-      self._build(model, image_ops.normalise(self._images, trained.image_shape[0]))
-      self._variables = tf.global_variables()
-      checkpoints.require_match(
-        trained.prefix,
-        self._variables,
-        f'and the {flags_file.FLAGS_FILE} beside it are not of the same model, or not of this '
-        'version of the package',
-        'Take both from one training folder.',
-      )
-      self._session = tf.Session(config=sessions.config(tf.get_default_graph()))
-      tf.train.Saver(self._variables).restore(self._session, trained.prefix)
-
-  def _build(self, model: HyperTransformer, images: tf.Tensor) -> None:
-    """Builds all that can be asked for; the images are those of a support set or of queries."""
-    support = Support(images, self._labels)
-    weights, means = (
-      continual.embed_task(model, support)
-      if self._constant
-      else continual.learn_task(
-        model, support, None, self._blocks if self._trained.continual else None
-      )
-    )
-    classified = model.classify(images, model.with_blocks(self._blocks))
-    self._learned = model.used_blocks(weights), means
-    self._outputs = classified.logits
-    self._scores = prototypes.scores(classified.logits[None], self._known[None])[0]
-    self._rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
+      self._graph = _build(trained)
 
   def no_blocks(self) -> Blocks:
     """The weight blocks before the first task: zeros."""
     return {
-      name: np.zeros(place.shape.as_list(), np.float32) for name, place in self._blocks.items()
+      name: np.zeros(place.shape.as_list(), np.float32)
+      for name, place in self._open().blocks.items()
     }
 
   def learn(self, images: np.ndarray, labels: np.ndarray, before: Blocks) -> Learned:
@@ -109,15 +97,17 @@ class Engine:
       before: the weight blocks that the earlier tasks have left; {} if the model does not learn
         sequences of tasks.
     """
-    fed = {self._images: images, self._labels: labels, **self._fed(before)}
-    return Learned(*self._run(self._learned, fed))
+    graph = self._open()
+    fed = {graph.images: images, graph.labels: labels, **_fed(graph, before)}
+    return Learned(*self._run(graph, graph.learned, fed))
 
   def outputs(self, images: np.ndarray, blocks: Blocks) -> np.ndarray:
     """The outputs of the CNN with these weight blocks, float32 [n, outputs].
 
     Batch norm uses the statistics of these images, float32 [n, S, S, C], in 0..255.
     """
-    return self._run(self._outputs, {self._images: images, **self._fed(blocks)})
+    graph = self._open()
+    return self._run(graph, graph.outputs, {graph.images: images, **_fed(graph, blocks)})
 
   def scores(self, images: np.ndarray, blocks: Blocks, known: np.ndarray) -> np.ndarray:
     """Minus the squared distance of the CNN's outputs to each prototype, float32 [n, classes].
@@ -127,11 +117,14 @@ class Engine:
       blocks: the weight blocks of the CNN.
       known: the prototypes, [classes, outputs].
     """
-    return self._run(self._scores, {self._images: images, self._known: known, **self._fed(blocks)})
+    graph = self._open()
+    fed = {graph.images: images, graph.known: known, **_fed(graph, blocks)}
+    return self._run(graph, graph.scores, fed)
 
   def weights(self, blocks: Blocks) -> dict[str, np.ndarray]:
     """The variables of the CNN as it uses them, by names such as 'layer_1/conv/kernel'."""
-    return self._run(self._rows, self._fed(blocks))
+    graph = self._open()
+    return self._run(graph, graph.rows, _fed(graph, blocks))
 
   def fingerprint(self) -> str:
     """A digest of the model's settings and variables.
@@ -140,26 +133,96 @@ class Engine:
     """
     values = changes.changed_model_flags(self._trained.values)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    variables = self._run({variable.op.name: variable for variable in self._variables}, {})
+    graph = self._open()
+    variables = self._run(graph, {variable.op.name: variable for variable in graph.variables}, {})
     for name, value in sorted(variables.items()):
       digest.update(name.encode() + value.tobytes())
     return digest.hexdigest()
 
   def close(self) -> None:
-    """Closes the session. It may be called several times."""
-    self._closed = True
-    self._session.close()
+    """Closes the session and lets go of the graph. It may be called several times.
 
-  def _fed(self, blocks: Mapping[str, np.ndarray]) -> dict[tf.Tensor, np.ndarray]:
-    """What is to be fed for these weight blocks."""
-    return {self._blocks[name]: value for name, value in blocks.items()}
+    A call that another thread makes meanwhile ends with the error that the learner is closed.
+    """
+    graph, self._graph = self._graph, None
+    if graph is not None:
+      graph.session.close()
 
-  def _run(self, fetches: Any, fed: Mapping[tf.Tensor, np.ndarray]) -> Any:
-    if self._closed:
-      raise InputError(
-        'the learner is closed; make a new one, and use it before the end of its `with`.'
+  def _open(self) -> _Graph:
+    """The graph; raises InputError if the learner is closed."""
+    if self._graph is None:
+      raise InputError(_CLOSED)
+    return self._graph
+
+  def _run(self, graph: _Graph, fetches: Any, fed: Mapping[tf.Tensor, np.ndarray]) -> Any:
+    try:
+      return graph.session.run(fetches, fed)
+    except (tf.errors.OpError, RuntimeError) as error:
+      if self._graph is None:  # closed meanwhile, by another thread
+        raise InputError(_CLOSED) from error
+      raise
+
+
+def _build(trained: Trained) -> _Graph:
+  """Builds all that can be asked for in the default graph, and restores the checkpoint.
+
+  Raises InputError if the checkpoint does not fit the flags beside it.
+  """
+  constant = trained.continual is not None and trained.continual.method == 'constant_protonet'
+  model = HyperTransformer(trained.model, trained.image_shape)
+  images = tf.placeholder(tf.float32, [None, *trained.image_shape], 'images')
+  labels = tf.placeholder(tf.int32, [None], 'labels')
+  known = tf.placeholder(tf.float32, [None, *model.plans[-1].output_shape], 'prototypes')
+  blocks = (
+    {}
+    if constant
+    else {
+      plan.name: tf.placeholder(
+        tf.float32, [plan.layout.num_blocks, plan.layout.block_size], plan.name
       )
-    return self._session.run(fetches, fed)
+      for plan in model.plans
+      if plan.layout is not None
+    }
+  )
+  seen = image_ops.normalise(images, trained.image_shape[0])
+  support = Support(seen, labels)
+  weights, means = (
+    continual.embed_task(model, support)
+    if constant
+    else continual.learn_task(model, support, None, blocks if trained.continual else None)
+  )
+  classified = model.classify(seen, model.with_blocks(blocks))
+  scores = prototypes.scores(classified.logits[None], known[None])[0]
+  learned = model.used_blocks(weights), means
+  rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
+  # Only now, since what is above can make variables.
+  variables = tf.global_variables()
+  checkpoints.require_match(
+    trained.prefix,
+    variables,
+    f'and the {flags_file.FLAGS_FILE} beside it are not of the same model, or not of this '
+    'version of the package',
+    'Take both from one training folder.',
+  )
+  session = tf.Session(config=sessions.config(tf.get_default_graph()))
+  tf.train.Saver(variables).restore(session, trained.prefix)
+  return _Graph(
+    session=session,
+    images=images,
+    labels=labels,
+    known=known,
+    blocks=blocks,
+    learned=learned,
+    outputs=classified.logits,
+    scores=scores,
+    rows=rows,
+    variables=variables,
+  )
+
+
+def _fed(graph: _Graph, blocks: Mapping[str, np.ndarray]) -> dict[tf.Tensor, np.ndarray]:
+  """What is to be fed for these weight blocks."""
+  return {graph.blocks[name]: value for name, value in blocks.items()}
 
 
 @contextlib.contextmanager

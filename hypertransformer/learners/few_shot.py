@@ -49,7 +49,7 @@ class FewShotLearner(Learner):
     Raises:
       InputError: images or labels cannot be used. The learner then keeps what it had learned.
     """
-    support = self._pixels(images, 'support images')
+    support = self._support(images)
     found = inputs.labels(labels, len(support))
     classes = inputs.classes(found, self.num_labels, fewer=True)
     learned = self._engine.learn(support, inputs.numbers(found, classes), {})
@@ -87,7 +87,7 @@ class FewShotLearner(Learner):
       InputError: the images cannot be used, or nothing is learned yet.
     """
     classes, blocks, support = self._fitted()
-    queries = batch = self._pixels(images, 'query images')
+    queries = batch = self._queries(images)
     if not bare and len(queries) <= len(support):
       batch = np.concatenate([support, queries])
     return self._engine.outputs(batch, blocks)[-len(queries) :, : len(classes)]

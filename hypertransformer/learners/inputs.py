@@ -13,10 +13,22 @@ import numpy as np
 
 from hypertransformer.errors import InputError
 
+ROUNDING = 0.01  # so far floats may be outside of 0..255, as by 1.0000001 * 255
+DARK = 2  # values of 0 to 2 only are no pixels on the scale 0..255
+# Other orders of the axes: the call that mends it, the axis of the channels, those of the sides.
+_ORDERS = (
+  ('np.moveaxis(images, 1, -1)', 1, (2, 3)),  # [n, C, S, S]
+  ('np.moveaxis(images, 2, -1)', 2, (1, 3)),  # [n, S, C, S]
+  ('np.moveaxis(images, 3, 0)', 2, (0, 1)),  # [S, S, C, n]
+  ('np.moveaxis(images, 0, -1)', 0, (2, 3)),  # [C, n, S, S]
+)
+
 SIMPLE = (bool, int, float, str)  # types of labels that arrays and files can hold
 
 
-def pixels(images: Any, image_shape: tuple[int, int, int], name: str) -> np.ndarray:
+def pixels(
+  images: Any, image_shape: tuple[int, int, int], name: str, may_be_black: bool
+) -> np.ndarray:
   """Checks images and makes them a float array.
 
   Args:
@@ -24,6 +36,7 @@ def pixels(images: Any, image_shape: tuple[int, int, int], name: str) -> np.ndar
       numbers.
     image_shape: S, S and C of the model.
     name: what the images are, for messages.
+    may_be_black: whether all pixels may be 0, as a single image's may.
 
   Returns:
     float32 [n, S, S, C], in 0..255.
@@ -47,7 +60,7 @@ def pixels(images: Any, image_shape: tuple[int, int, int], name: str) -> np.ndar
     )
   if len(array) == 0:
     raise InputError(f'{name} are empty; expected at least one image {expected}.')
-  _check_range(array, name)
+  _check_range(array, name, may_be_black)
   return array.astype(np.float32)
 
 
@@ -55,6 +68,9 @@ def _shape_hint(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> st
   """The end of a message about images of this shape: what to do."""
   if shape in (image_shape, image_shape[:2]):
     return ': of a single image make a batch by image[None].'
+  moved = _moved(shape, image_shape)
+  if moved:
+    return f': the axes are in another order; give {moved}.'
   if len(shape) in (3, 4) and shape[1:3] == image_shape[:2]:
     colours = 'grey' if image_shape[-1] == 1 else 'colour'
     return f': give images with {image_shape[-1]} channels ({colours}).'
@@ -62,19 +78,38 @@ def _shape_hint(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> st
   return f': resize images to {size} pixels first, as the training data was.'
 
 
-def _check_range(array: np.ndarray, name: str) -> None:
+def _moved(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> str:
+  """The call of NumPy that gives images of this shape the axes [n, S, S, C]; '' if none does.
+
+  Square images of another size than the model's are recognised too.
+  """
+  side, _, channels = image_shape
+  if len(shape) == 3:
+    if shape == (channels, side, side):
+      return 'np.moveaxis(images, 0, -1)[None]'
+    return 'np.moveaxis(images, 2, 0)' if shape[:2] == (side, side) and channels == 1 else ''
+  for call, axis, (one, other) in _ORDERS if len(shape) == 4 else ():
+    if shape[axis] == channels and shape[one] == shape[other]:
+      return call if shape[one] == side else f'{call}, resized to {side} x {side} pixels'
+  return ''
+
+
+def _check_range(array: np.ndarray, name: str, may_be_black: bool) -> None:
   """Raises InputError for values that are not pixels in 0..255."""
   low, high = array.min(), array.max()
   if not (np.isfinite(low) and np.isfinite(high)):
     raise InputError(f'{name} hold values that are no numbers (NaN or infinite); expected 0..255.')
-  if low < 0 or high > 255:
+  if low < -ROUNDING or high > 255 + ROUNDING:
     raise InputError(
       f'{name} are in {low:g}..{high:g}; expected pixels in 0..255, not normalised: the model does '
       'that itself.'
     )
-  if array.dtype.kind == 'f' and 0 < high <= 1:
+  if high == 0 and not may_be_black:
+    raise InputError(f'{name} are all black (0); expected pixels in 0..255.')
+  if 0 < high <= DARK:
     raise InputError(
-      f'{name} are in {low:g}..{high:g}, as if white were 1; expected 0..255: multiply them by 255.'
+      f'{name} are in {low:g}..{high:.8g}, as if white were 1; expected 0..255: multiply them '
+      'by 255.'
     )
 
 

@@ -79,6 +79,10 @@ class Learner:
   ) -> None:
     self.close()
 
-  def _pixels(self, images: Any, name: str) -> np.ndarray:
-    """The images as the model takes them; see inputs.pixels."""
-    return inputs.pixels(images, self.image_shape, name)
+  def _support(self, images: Any) -> np.ndarray:
+    """The images of a support set as the model takes them; see inputs.pixels."""
+    return inputs.pixels(images, self.image_shape, 'support images', may_be_black=False)
+
+  def _queries(self, images: Any) -> np.ndarray:
+    """The images to be predicted as the model takes them; see inputs.pixels."""
+    return inputs.pixels(images, self.image_shape, 'query images', may_be_black=True)

@@ -12,7 +12,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
+from hypertransformer.files import paths, sniff, writing
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import Blocks
 
@@ -27,7 +27,9 @@ READ_ERRORS = (
   EOFError,
   zipfile.BadZipFile,
   zlib.error,
-  NotImplementedError,
+  RuntimeError,  # and NotImplementedError: an archive with a password, or packed in another way
+  MemoryError,  # a header that claims a huge array
+  OverflowError,
 )
 
 
@@ -89,6 +91,9 @@ def read(
   Raises:
     InputError: the file is missing or damaged, or of another model or version.
   """
+  if not paths.exists(path):
+    raise InputError(f'there is no file {path}: give the path that was given to save().')
+  sniff.refuse_page_or_empty(path, 'a file of ContinualLearner.save()')
   try:
     with np.load(path, allow_pickle=False) as file:
       about = json.loads(str(file['about']))
@@ -97,8 +102,6 @@ def read(
       }
       memory = Memory(blocks, tuple(file['prototypes']), tuple(about['classes']))
       version, of = about['version'], about['fingerprint']
-  except FileNotFoundError as error:
-    raise InputError(f'there is no file {path}: give the path that was given to save().') from error
   except READ_ERRORS as error:
     raise InputError(
       f'{path} was not written by ContinualLearner.save(), or is damaged: '

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
+from hypertransformer.files import paths
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags_file, from_flags
 from hypertransformer.settings.config import ContinualConfig
@@ -47,13 +48,13 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
 
   Args:
     checkpoint: its path without .index, such as 'logs/model-20000'; or its folder, for the newest
-      checkpoint in it.
+      checkpoint in it. `~` at its beginning is the home folder.
 
   Raises:
     InputError: checkpoint or flags.json cannot be read, or the checkpoint is not one of a model
       that can classify.
   """
-  prefix = checkpoints.locate(os.fspath(checkpoint), 'checkpoint')
+  prefix = checkpoints.locate(paths.expanded_text(checkpoint), 'checkpoint')
   values = flags_file.read_model_flags(os.path.dirname(prefix))
   settings = from_flags.settings_from(values)
   if settings.loss.pretrain_shared:

@@ -139,3 +139,107 @@ def test_select_gives_the_classes_that_are_asked_for(tmp_path: pathlib.Path) -> 
   for use_labels in (5, 0):
     with pytest.raises(InputError, match=f"use_labels is {use_labels}, but dataset 'x' has 4"):
       folder_lib.select(found, None, use_labels)
+
+
+@pytest.mark.parametrize('name', ['omniglot', 'strokes'])
+def test_dark_ink_is_warned_of(name: str, tmp_path: pathlib.Path, warnings: list[str]) -> None:
+  images = np.zeros((1623, 2, 4, 4, 1), np.uint8)
+  images[:, :, 1, 1:3] = 255
+  np.save(tmp_path / f'{name}.npy', images)
+  folder_lib.load(name, str(tmp_path))
+  assert warnings == []
+  np.save(tmp_path / f'{name}.npy', 255 - images)
+  folder_lib.load(name, str(tmp_path))
+  (text,) = warnings
+  assert text.startswith(f'dataset {name} looks inverted: 88 % of its pixels are bright')
+  assert '--invert' in text
+  np.save(tmp_path / 'x.npy', 255 - images)  # of other datasets it is not known
+  folder_lib.load('x', str(tmp_path))
+  assert len(warnings) == 1
+
+
+def test_the_home_folder_is_put_in(
+  data_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setenv('HOME', str(data_folder.parent))
+  assert folder_lib.load('tiny', f'~/{data_folder.name}').num_classes == 30
+  assert DataFolder(f'~/{data_folder.name}').open('tiny:0-2').classes.tolist() == [0, 1, 2]
+
+
+def test_tensorflow_datasets_gets_the_home_folder_too(monkeypatch: pytest.MonkeyPatch) -> None:
+  asked = []
+  monkeypatch.setenv('HOME', '/home/me')
+  monkeypatch.setattr(tfds, 'offers', lambda name: True)
+
+  def read(name: str, data_dir: str | None, split: str) -> tuple[np.ndarray, np.ndarray]:
+    asked.append(data_dir)
+    return np.zeros((20, 2, 2, 1), np.uint8), np.full(10, 2)
+
+  monkeypatch.setattr(tfds, 'read', read)
+  DataFolder('', tfds_dir='~/tfds').open('kmnist:0-9')
+  DataFolder('').open('kmnist:0-9')
+  assert asked == ['/home/me/tfds', None]
+
+
+def test_files_and_folders_in_each_others_place_are_named(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'a.npy').mkdir()
+  (tmp_path / 'b').write_text('')
+  (tmp_path / 'c').mkdir()
+  (tmp_path / 'c' / 'images.npy').mkdir()
+  (tmp_path / 'c' / 'class_sizes.npy').mkdir()
+  (tmp_path / 'd').mkdir()
+  (tmp_path / 'd' / '1.npy').mkdir()
+  (tmp_path / 'e.npy').symlink_to(tmp_path / 'nowhere')
+  for name, found in (
+    ('a', r'a\.npy is a folder; expected a file, or a folder without \.npy: rename it to a$'),
+    ('b', r'b is a file; expected a folder, or a file with \.npy: rename it to b\.npy$'),
+    ('c', r'images\.npy is a folder; expected a NumPy \.npy file'),
+    ('d', r'1\.npy is a folder; expected a NumPy \.npy file'),
+    ('e', r'e\.npy is a link to .*nowhere, which is not there'),
+  ):
+    with pytest.raises(InputError, match=found):
+      folder_lib.load(name, str(tmp_path))
+  np.save(tmp_path / 'x.npy', IMAGES)
+  with pytest.raises(
+    InputError, match=rf'x\.npy is a file; expected the folder .* --data_numpy_dir={tmp_path}$'
+  ):
+    folder_lib.load('x', str(tmp_path / 'x.npy'))
+
+
+@pytest.mark.parametrize(
+  ('folder', 'name', 'found'),
+  [
+    ('a\0b', 'x', 'NUL character'),
+    ('f' * 300, 'x', 'the name is too long'),
+    ('.', 'x' * 300, 'the name is too long'),
+  ],
+)
+def test_names_that_no_file_can_have_are_one_error(folder: str, name: str, found: str) -> None:
+  with pytest.raises(InputError, match=found) as caught:
+    folder_lib.load(name, folder)
+  assert len(str(caught.value)) < 300
+
+
+def test_a_file_that_may_not_be_read_is_one_error(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  np.save(tmp_path / 'x.npy', IMAGES)
+
+  def forbidden(*arguments: object, **more: object) -> None:
+    raise PermissionError(13, 'Permission denied')
+
+  monkeypatch.setattr('builtins.open', forbidden)
+  with pytest.raises(InputError, match=r'x\.npy cannot be read \(permission denied; .*chmod'):
+    folder_lib.load('x', str(tmp_path))
+
+
+def test_a_wrong_class_list_is_warned_of_in_training(
+  tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
+  save_ragged(tmp_path / 'x')
+  (tmp_path / 'x' / 'classes.csv').write_text('class,split\n')
+  found = folder_lib.load('x', str(tmp_path))
+  assert (found.num_classes, found.names) == (5, ())
+  (text,) = warnings
+  assert text.startswith('dataset x is used without the names of its classes: ')
+  assert 'does not list the 5 classes' in text

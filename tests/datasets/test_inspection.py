@@ -42,6 +42,8 @@ def _report(*arguments: object) -> str:
 
 
 def test_the_report_about_a_converted_folder(folder: pathlib.Path) -> None:
+  images = np.load(folder / 'cub' / 'images.npy')
+  mean, bright = images.mean(), 100 * (images > 127).mean()
   assert _report('cub', str(folder)).splitlines() == [
     f'dataset:    cub, {folder / "cub"}',
     'on disk:    0.0 MB (2 files), uint8',
@@ -49,6 +51,7 @@ def test_the_report_about_a_converted_folder(folder: pathlib.Path) -> None:
     'per class:  min 6, median 7.5, max 30 images',
     'images:     5 x 5 x 3 (height x width x channels)',
     'values:     0 to 255; 1 images of a single value',
+    f'brightness: mean {mean:.1f}, {bright:.1f} % of the pixels are bright (128 and more)',
     'split:      train=cub:0-3: 4 classes of at least 7 images',
     '            fits none of the usual tasks: up to 4-way, up to 7 support and query images a '
     'class together',
@@ -108,9 +111,20 @@ def test_files_and_chunks_are_inspected_too(tmp_path: pathlib.Path) -> None:
   assert report.endswith('duplicates: none')
 
 
-def test_a_scale_of_0_to_1_is_noticed(tmp_path: pathlib.Path) -> None:
+def test_brightness_is_told(tmp_path: pathlib.Path) -> None:
+  images = np.zeros((2, 3, 8, 8), np.uint8)
+  images[:, :, :2] = 200
+  images[:, :, 2:4] = 100
+  np.save(tmp_path / 'x.npy', images)
+  assert 'brightness: mean 75.0, 25.0 % of the pixels are bright (128 and more)' in _report(
+    'x', str(tmp_path)
+  )
+
+
+def test_a_scale_of_0_to_1_is_refused(tmp_path: pathlib.Path) -> None:
   np.save(tmp_path / 'x.npy', RNG.integers(0, 2, (2, 3, 8, 8), dtype=np.uint8))
-  assert 'values:     0 to 1; looks like 0..1, expected 0..255' in _report('x', str(tmp_path))
+  with pytest.raises(InputError, match=r'values from 0 to 1; that looks like 0\.\.1, .* by 255'):
+    inspection.inspect('x', str(tmp_path))
 
 
 @pytest.mark.parametrize(

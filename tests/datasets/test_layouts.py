@@ -31,10 +31,34 @@ def test_a_file_without_channels_gets_one(tmp_path: pathlib.Path, warnings: list
   assert not warnings
 
 
-def test_a_flat_array_by_mistake_is_warned_of(tmp_path: pathlib.Path, warnings: list[str]) -> None:
-  np.save(tmp_path / 'x.npy', np.zeros((9, 5, 6, 3), np.uint8))
+def test_channels_in_place_of_samples_are_warned_of(
+  tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
+  np.save(tmp_path / 'x.npy', np.full((9, 3, 6, 6), 9, np.uint8))
+  assert folder_lib.load('x', str(tmp_path)).sizes.tolist() == [3] * 9
+  assert any('so classes have 3 images; if these are the channels' in text for text in warnings)
+
+
+def test_chunks_stay_in_the_order_of_the_original(
+  tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
+  (tmp_path / 'x').mkdir()
+  for number, part in ((1, 0), (10, 1), (2, 2)):
+    save_chunk(tmp_path / 'x' / f'chunk_{number}.npy', [RAGGED[part]])
+  assert_classes(folder_lib.load('x', str(tmp_path)), RAGGED[:3])
+  (text,) = warnings
+  assert 'so chunk_10.npy comes before chunk_2.npy and classes are numbered so' in text
+
+
+@pytest.mark.parametrize('names', [('01', '02', '10'), ('a1b2', 'a1b3', 'a2'), ('x', 'y'), ('7',)])
+def test_of_the_usual_order_nothing_is_said(
+  names: tuple[str, ...], tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
+  (tmp_path / 'x').mkdir()
+  for name in names:
+    save_chunk(tmp_path / 'x' / f'{name}.npy', [RAGGED[0]])
   folder_lib.load('x', str(tmp_path))
-  assert any('images are 3 wide' in text for text in warnings)
+  assert warnings == []
 
 
 def test_a_file_in_fortran_order_is_read(tmp_path: pathlib.Path) -> None:
@@ -152,6 +176,12 @@ def _bare(shape: tuple[int, ...], dtype: object, value: float = 2.0) -> np.ndarr
     (_store(_bare((3, 2, 5, 5), np.float32, 255.5)), r'from 255\.5 to 255\.5; expected 0\.\.255'),
     (_store(_bare((3, 2, 5, 5), np.float32, -0.1)), r'expected 0\.\.255'),
     (_store(_bare((3, 2, 5, 5), np.float32, 1)), r'looks like 0\.\.1'),
+    (_store(_bare((9, 5, 6, 3), np.uint8)), r'images of 6 x 3 pixels; if one of these is the ch'),
+    (_folder(IMAGES[0, ..., :1] // 128, np.array([3])), r'images\.npy .*0 to 1; .*multiply by 255'),
+    (_chunk(IMAGES[0] // 128, IMAGES[1] // 128), r'x holds values from 0 to 1; .*multiply by 255'),
+    (_chunk(IMAGES[0], IMAGES[1] / 255.0), r'1\.npy: entry 1 .*looks like 0\.\.1'),
+    (_folder(_bare((60, 1, 28, 28), np.uint8, 9), np.array([60])), r'np\.moveaxis\(array, 1, -1\)'),
+    (_chunk(_bare((60, 1, 28, 28), np.uint8, 9)), r'entry 0 .*np\.moveaxis\(array, 1, -1\)'),
     (_folder(IMAGES, np.array([4])), r'images\.npy holds uint8 .*expected uint8 \[all images'),
     (_folder(IMAGES[0].astype(np.float32), np.array([3])), r'images\.npy holds float32'),
     (_folder(IMAGES[0], np.array([2])), r'sums to 2 images, but .*images\.npy holds 3'),

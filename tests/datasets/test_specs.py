@@ -8,6 +8,8 @@ import pathlib
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hypertransformer.datasets import specs
 from hypertransformer.datasets.specs import DatasetSpec
@@ -126,3 +128,41 @@ def test_the_permutation_leaves_the_global_generator_alone() -> None:
   state = random.getstate()
   specs.shuffled_classes(50, 3)
   assert random.getstate() == state
+
+
+NAMES = st.from_regex(r'[A-Za-z0-9_][A-Za-z0-9_.+-]{0,10}', fullmatch=True)
+CLASSES = st.lists(st.integers(0, 300), min_size=1, max_size=40, unique=True).map(tuple)
+
+
+@given(st.builds(DatasetSpec, NAMES, st.none() | CLASSES))
+def test_any_spec_is_read_as_it_is_written(spec: DatasetSpec) -> None:
+  assert specs.parse_dataset(str(spec)) == spec
+  assert specs.parse_dataset(f'  {spec} ') == spec
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, CLASSES), min_size=1, max_size=5, unique_by=lambda x: x[0]))
+def test_any_list_of_presets_is_read_as_it_is_written(
+  presets: list[tuple[str, str, tuple[int, ...]]],
+) -> None:
+  parsed = [(preset, DatasetSpec(name, classes)) for preset, name, classes in presets]
+  text = ', '.join(f'{preset}={spec}' for preset, spec in parsed)
+  assert specs.parse_eval_datasets(text) == parsed
+
+
+@given(st.one_of(st.text(max_size=30), st.text('ab:=,-0123456789 ', max_size=30)))
+def test_any_text_is_a_spec_or_refused(text: str) -> None:
+  for parse in (specs.parse_dataset, specs.parse_eval_datasets):
+    try:
+      parse(text)
+    except InputError as error:
+      message = str(error)
+    else:
+      message = 'one line'
+    assert len(message.splitlines()) == 1
+
+
+@given(st.integers(1, 2000), st.integers(1, 2**40))
+def test_any_shuffle_is_a_permutation_that_repeats(num_classes: int, seed: int) -> None:
+  order = specs.shuffled_classes(num_classes, seed)
+  assert sorted(order) == list(range(num_classes))
+  assert order == specs.shuffled_classes(num_classes, seed)

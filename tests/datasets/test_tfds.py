@@ -90,7 +90,7 @@ def test_without_the_package_a_missing_dataset_says_how_to_get_it(
 def test_a_file_is_read_rather_than_the_package_asked(
   asked: list[Any], tmp_path: pathlib.Path, warnings: list[str]
 ) -> None:
-  np.save(tmp_path / 'kmnist.npy', np.zeros((10, 2, 5, 5, 1), np.uint8))
+  np.save(tmp_path / 'kmnist.npy', np.full((10, 2, 5, 5, 1), 9, np.uint8))
   assert DataFolder(str(tmp_path)).open('kmnist', 'test').arrays.image_shape == (5, 5, 1)
   assert not asked
   assert warnings == ['--test_split=test has no effect on kmnist: files have no splits']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
@@ -46,6 +47,36 @@ def test_pages_and_empty_files_are_refused(data: bytes, found: str, tmp_path: pa
 def test_a_missing_file_is_refused(tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=r'x cannot be read \(No such file.*\); expected a pickle'):
     sniff.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
+
+
+POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n'
+
+
+def test_a_pointer_of_git_lfs_is_refused(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'x').write_bytes(POINTER)
+  with pytest.raises(
+    InputError, match=r'x is a pointer of Git LFS, not a pickle: .*; run `git lfs pull` in its'
+  ):
+    sniff.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
+  assert not sniff.is_pointer(b'version 2 of my data')
+
+
+def test_a_folder_is_no_file(tmp_path: pathlib.Path) -> None:
+  with pytest.raises(InputError, match='is a folder; expected a pickle: give the file itself'):
+    sniff.refuse_page_or_empty(tmp_path, 'a pickle')
+
+
+@pytest.mark.parametrize('name', ['x' * 300, 'a\0b'])
+@pytest.mark.parametrize(
+  'check', [lambda path: sniff.refuse_page_or_empty(path, 'a pickle'), sniff.require_folder]
+)
+def test_names_that_no_file_can_have_are_refused(
+  name: str, check: Callable[[pathlib.Path], None], tmp_path: pathlib.Path
+) -> None:
+  with pytest.raises(
+    InputError, match=r'cannot be read (as a folder )?\((the name is too long|emb)'
+  ):
+    check(tmp_path / name)
 
 
 def test_any_other_file_is_let_through(tmp_path: pathlib.Path) -> None:

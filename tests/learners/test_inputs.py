@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.learners import FewShotLearner
+from hypertransformer.learners import FewShotLearner, inputs
 
 IMAGES = np.zeros((6, 12, 12, 1), np.uint8) + np.arange(6, dtype=np.uint8)[:, None, None, None]
 NAN = np.where(np.arange(6)[:, None, None, None] == 3, np.nan, IMAGES)
@@ -66,6 +66,24 @@ def test_the_type_of_the_images_changes_nothing(learner: FewShotLearner, make_ta
     (IMAGES.astype(np.int32) * 100, r'are in 0..500; expected pixels in 0..255'),
     (NAN, 'hold values that are no numbers'),
     (np.where(np.isnan(NAN), np.inf, NAN), 'hold values that are no numbers'),
+    (IMAGES // 3, r'are in 0\.\.1, as if white were 1; expected 0..255: multiply them by 255'),
+    (
+      np.where(IMAGES == 5, 1 + 1e-7, 0),
+      r'are in 0\.\.1\.0000001, as if white were 1; .*multiply them by 255',
+    ),
+    (IMAGES.astype(np.int64) // 2, r'are in 0\.\.2, as if white were 1'),
+    (
+      np.moveaxis(IMAGES, -1, 1),
+      r'\[6, 1, 12, 12\].*: the axes are .* np\.moveaxis\(images, 1, -1\)',
+    ),
+    (np.moveaxis(IMAGES, -1, 2), r'\[6, 12, 1, 12\].*give np\.moveaxis\(images, 2, -1\)\.$'),
+    (np.moveaxis(IMAGES, 0, -1), r'\[12, 12, 1, 6\].*give np\.moveaxis\(images, 3, 0\)\.$'),
+    (np.moveaxis(IMAGES, -1, 0), r'\[1, 6, 12, 12\].*give np\.moveaxis\(images, 0, -1\)\.$'),
+    (np.moveaxis(IMAGES[..., 0], 0, -1), r'\[12, 12, 6\].*give np\.moveaxis\(images, 2, 0\)\.$'),
+    (
+      np.zeros((6, 1, 28, 28), np.uint8),
+      r'give np\.moveaxis\(images, 1, -1\), resized to 12 x 12 pixels\.$',
+    ),
     (IMAGES > 2, 'are bool; expected numbers 0..255, such as uint8: multiply them by 255'),
     (IMAGES.astype(str), 'expected numbers 0..255'),
     (IMAGES.astype(complex), 'are complex128; expected numbers 0..255'),
@@ -83,6 +101,33 @@ def test_unfit_images_are_refused(
   learner.fit(task.support, task.labels)
   with pytest.raises(InputError, match=f'^query images .*{message}'):
     learner.predict(images)
+
+
+def test_the_axes_of_a_single_colour_image_are_named() -> None:
+  images = np.zeros((3, 12, 12), np.uint8)
+  with pytest.raises(InputError, match=r'give np\.moveaxis\(images, 0, -1\)\[None\]\.$'):
+    inputs.pixels(images, (12, 12, 3), 'query images', may_be_black=True)
+  images = np.moveaxis(images, 0, -1)[None]
+  assert inputs.pixels(images, (12, 12, 3), 'x', may_be_black=True).shape == (1, 12, 12, 3)
+
+
+def test_what_was_refused_is_taken_when_it_is_multiplied() -> None:
+  images = IMAGES / 5 * 1.0000001
+  with pytest.raises(InputError, match='multiply them by 255'):
+    inputs.pixels(images, (12, 12, 1), 'x', may_be_black=False)
+  assert inputs.pixels(images * 255, (12, 12, 1), 'x', may_be_black=False).max() < 255.01
+
+
+def test_a_black_image_is_predicted_but_not_learned_from(
+  learner: FewShotLearner, make_task: Any
+) -> None:
+  task = make_task(0)
+  learner.fit(task.support, task.labels)
+  black = np.zeros((1, 12, 12, 1), np.uint8)
+  for image in (black, black.astype(np.float32)):
+    assert learner.predict(image).shape == (1,)
+  with pytest.raises(InputError, match=r'support images are all black \(0\); expected pixels in'):
+    learner.fit(np.zeros_like(task.support), task.labels)
 
 
 @pytest.mark.parametrize(

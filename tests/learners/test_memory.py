@@ -137,6 +137,7 @@ def test_unfit_files_are_refused(make_task: Any, open_learner: Any, tmp_path: pa
   learner.save(good)
   about = json.loads(str(np.load(good)['about']))
   (tmp_path / 'text').write_text('no archive')
+  (tmp_path / 'pointer').write_text('version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
   (tmp_path / 'cut').write_bytes(good.read_bytes()[:-300])
   np.save(tmp_path / 'array.npy', np.zeros(3))
   np.savez(tmp_path / 'pickle.npz', about=np.array([{}], object))
@@ -150,7 +151,9 @@ def test_unfit_files_are_refused(make_task: Any, open_learner: Any, tmp_path: pa
   not_written = 'was not written by ContinualLearner.save(), or is damaged'
   for path, message in (
     (tmp_path / 'none', 'there is no file'),
-    (tmp_path, not_written),
+    (tmp_path, 'is a folder; expected a file of ContinualLearner.save()'),
+    (tmp_path / 'pointer', 'is a pointer of Git LFS'),
+    (tmp_path / ('x' * 300), 'the name is too long'),
     (tmp_path / 'text', not_written),
     (tmp_path / 'cut', not_written),
     (tmp_path / 'array.npy', not_written),
@@ -181,5 +184,15 @@ def test_unfit_files_are_refused(make_task: Any, open_learner: Any, tmp_path: pa
     with pytest.raises(InputError) as caught:
       learner.load(path)
     assert message in str(caught.value), path
-    assert str(path) in str(caught.value)
+    assert path.name[-99:] in str(caught.value)
   np.testing.assert_array_equal(learner.scores(make_task(0).queries, 0), scores)
+
+
+def test_the_home_folder_is_put_in(
+  make_task: Any, open_learner: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setenv('HOME', str(tmp_path))
+  learner = open_and_learned(open_learner, make_task)
+  learner.save('~/learned.npz')
+  assert (tmp_path / 'learned.npz').is_file()
+  learner.load('~/learned.npz')

@@ -100,3 +100,16 @@ def test_unfit_checkpoints_are_refused(
   (copy / 'flags.json').unlink()
   with pytest.raises(InputError, match=r'flags.json is missing: it says which model'):
     FewShotLearner(copy)
+
+
+def test_the_home_folder_is_put_in(
+  few_shot_run: Any, continual_run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+  monkeypatch.setenv('HOME', str(few_shot_run.folder.parent))
+  with FewShotLearner(f'~/{few_shot_run.folder.name}') as learner:
+    assert learner.checkpoint == str(few_shot_run.folder / 'model-30')
+  with pytest.raises(InputError, match='NUL character'):
+    FewShotLearner('logs\0')
+  monkeypatch.chdir(few_shot_run.folder)  # '' is not the current folder
+  with pytest.raises(InputError, match='checkpoint= is not there'):
+    FewShotLearner('')
