@@ -215,13 +215,12 @@ def _class_dict(value: Any, path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
       f"{path}: 'class_dict' is {described(value)}; expected a dict of class names and lists of "
       'indices'
     )
-  return [
-    (
-      pickled_labels.name_of(name),
-      pickled_labels.numbers(indices, f"{path}: 'class_dict' of class {str(name)[:40]!r}"),
-    )
-    for name, indices in value.items()
-  ]
+  found: dict[str, list[np.ndarray]] = {}
+  for key, indices in value.items():
+    name = pickled_labels.name_of(key)  # two spellings of one name are one class
+    numbers = pickled_labels.numbers(indices, f"{path}: 'class_dict' of class {name[:40]!r}")
+    found.setdefault(name, []).append(numbers)
+  return [(name, np.concatenate(parts)) for name, parts in found.items()]
 
 
 def _by_label(labels: Any, images: int, path: pathlib.Path) -> list[tuple[str, np.ndarray]]:

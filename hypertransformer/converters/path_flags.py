@@ -17,8 +17,8 @@ def given(text: str, flag: str) -> pathlib.Path:
     flag: its name, without --, for errors.
 
   Raises:
-    InputError: it is empty, or no file can have this path: it has a NUL character, a name in it is too long, it may
-      not be looked at, or a folder of it would be called `~`.
+    InputError: it is empty, or no file can have this path: it has a NUL character, a name in it is
+      too long, it may not be looked at, or a folder of it would be called `~`.
   """
   what = f'--{flag}={shown(text)}'
   if not text:

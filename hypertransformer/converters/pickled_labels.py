@@ -122,9 +122,10 @@ def ranks(labels: Any, what: str) -> tuple[np.ndarray, list[str]]:
   flat = _flat(labels, what, 'labels')
   for kind in (int | np.integer, str, bytes):
     if all(isinstance(label, kind) for label in flat):
-      order = {label: rank for rank, label in enumerate(sorted(set(flat)))}
-      numbered = np.fromiter((order[label] for label in flat), np.int64, len(flat))
-      return numbered, [name_of(label) for label in order]
+      named = {label: name_of(label) for label in sorted(set(flat))}
+      names = list(dict.fromkeys(named.values()))  # two spellings of one name are one class
+      order = {name: rank for rank, name in enumerate(names)}
+      return np.fromiter((order[named[label]] for label in flat), np.int64, len(flat)), names
   raise InputError(
     f'{what} are not of one kind; expected whole numbers, or strings, one for each image'
   )

@@ -242,7 +242,7 @@ def test_pickles_hold_the_pixels_of_each_split(protocol: int, tmp_path: pathlib.
     pickle.dumps({'data': images, 'labels': labels}, protocol)
   )
   (tmp_path / 'Y.pickle').write_bytes(
-    pickle.dumps({b'data': images, b'labels': np.array(labels)}, protocol)
+    pickle.dumps({b'data': 255 - images, b'labels': np.array(labels)}, protocol)
   )
   split, of_python_2 = image_sources.from_pickles(
     [tmp_path / 'X_train.pickle', tmp_path / 'Y.pickle']

@@ -60,6 +60,7 @@ def test_folders_become_a_dataset(images: pathlib.Path, tmp_path: pathlib.Path) 
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines() == [
     'all: 3 classes, 6 images: new:0-2',
+    '  in this order: a, b, c',
     f'wrote {tmp_path / "out" / "new"}: 3 classes, uint8 6 x 6 x 6 x 1, 0.0 MB',
   ]
   assert _values(tmp_path / 'out') == [[0, 1], [10, 11], [20, 21]]
@@ -78,8 +79,9 @@ def test_lists_become_a_single_file(images: pathlib.Path, tmp_path: pathlib.Path
     '--crop=center',
   )
   assert done.returncode == 0, done.stderr
-  assert done.stdout.splitlines()[:2] == [
+  assert done.stdout.splitlines()[:3] == [
     'train: 2 classes, 4 images: new:0-1',
+    '  in this order: b, c',
     'test: 1 classes, 2 images: new:2-2',
   ]
   assert _values(tmp_path) == [[10, 11], [20, 21], [0, 1]]
