@@ -31,6 +31,7 @@ Links are followed, also those that lead out of --input_path; nothing is written
 
 from __future__ import annotations
 
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -134,6 +135,8 @@ def main() -> None:
   written = image_folder.convert(
     splits, path, form, FLAGS.skip_broken, FLAGS.overwrite, FLAGS.white_value
   )
+  if isinstance(sys.stdout, io.TextIOWrapper):  # names of classes may have any letters
+    sys.stdout.reconfigure(errors='backslashreplace')
   print(*written.lines(), sep='\n')
 
 

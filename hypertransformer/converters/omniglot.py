@@ -19,6 +19,7 @@ from PIL import Image
 
 from hypertransformer.converters import leftovers, signatures
 from hypertransformer.converters.packed_images import PNG_ERRORS, ZIP_ERRORS
+from hypertransformer.datasets import specs
 from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.files import sniff
@@ -87,12 +88,20 @@ def find(folder: pathlib.Path, release: Release = OFFICIAL) -> list[Found]:
 
 
 def class_entries(splits: Sequence[Found]) -> list[ClassEntry]:
-  """Returns the split and the name, ALPHABET/CHARACTER, of each class in the order written."""
-  return [
+  """Returns the split and the name, ALPHABET/CHARACTER, of each class in the order written.
+
+  The splits of the complete dataset are the usual ones, which are not those of the archives (see
+  `specs.PRESETS`). For other numbers of classes they are the archives.
+  """
+  found = [
     ClassEntry(name, '/'.join(character))
     for name, _, characters, _ in splits
     for character in sorted(characters)
   ]
+  usual = [split for split, classes in specs.PRESETS['omniglot'].items() for _ in classes]
+  if len(usual) != len(found):
+    return found
+  return [entry._replace(split=split) for entry, split in zip(found, usual, strict=True)]
 
 
 def decode(splits: Sequence[Found], image_size: int, release: Release = OFFICIAL) -> np.ndarray:

@@ -73,8 +73,8 @@ def test_numbers_after_one_text_are_in_order(numbers: list[int], before: str) ->
 
 @given(st.lists(st.text(alphabet='ab01 -.'), unique=True))
 def test_the_order_is_total(names: list[str]) -> None:
-  forward = sorted(names, key=class_names.natural_key)
-  assert forward == sorted(names[::-1], key=class_names.natural_key)
+  turned = names[::-1]
+  assert sorted(names, key=class_names.natural_key) == sorted(turned, key=class_names.natural_key)
 
 
 def test_names_are_shown_on_one_line_and_not_too_long() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import pathlib
 import shutil
@@ -176,6 +177,19 @@ def test_a_full_disk_is_noticed_before_writing(
   assert not (tmp_path / 'out').exists()
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=6 * 108))
   _convert(source, tmp_path / 'out' / 'x')
+
+
+@pytest.mark.parametrize('name', ['x', 'x.npy'])
+def test_a_folder_without_permission_is_an_error(
+  name: str, source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  def refuse(*args: object, **options: object) -> None:
+    raise PermissionError(errno.EACCES, 'Permission denied')
+
+  monkeypatch.setattr(pathlib.Path, 'mkdir', refuse)  # the administrator may write everywhere
+  with pytest.raises(InputError, match=rf'cannot write .*/out/{name}.*: Permission denied; check'):
+    _convert(source / 'test', tmp_path / 'out' / name)
+  assert not (tmp_path / 'out').exists()
 
 
 def test_an_old_dataset_is_replaced_only_on_demand(

@@ -213,7 +213,7 @@ def test_a_file_in_place_of_the_folder_is_an_error(
 
 @pytest.mark.parametrize('name', ['/etc/hostname', '../x', 'a/../../x', '//etc/x', '..'])
 def test_names_that_lead_outside_are_refused(name: str, tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match='x, line 1: .* leads outside --input_path'):
+  with pytest.raises(InputError, match=r'x, line 1: .* leads outside --input_path'):
     ImageTree(tmp_path).relative(name, 'x, line 1')
 
 
