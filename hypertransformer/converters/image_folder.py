@@ -71,8 +71,6 @@ class Written:
       )
       names = [cls.name for cls in split.classes]
       yield f'  in this order: {class_names.sequence(names)}'
-      if sorted(names) != names:
-        yield '  (numbers in names count as numbers: 2 before 10; earlier versions had 10 before 2)'
       first = last + 1
     skipped = f', {self.skipped} broken images skipped' if self.skipped else ''
     shape = ' x '.join(map(str, (sum(self.sizes), *self.form.shape)))

@@ -112,13 +112,13 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
     classes: dict[str, list[str]] = {}
     for where, line in tables.lines(path):
       name = class_names.canonical(tree.relative(line.strip(), where))
-      if leftovers.passed_in_path(f'{name}/', leftovers.is_known):
+      if leftovers.passed_in_path(f'{name}/', is_listed=True):
         tree.passed.append(name)
         continue
       folders = tree.folders_named(name) if name else []
       if not folders:
         raise InputError(
-          f'{where}: {root} has no folder {name!r}; expected one folder for each class name: '
+          f'{where}: {root} has no folder {class_names.shown(name)!r}; expected one folder for each class name: '
           'correct --input_path or the list'
         )
       if name in classes:
@@ -149,16 +149,16 @@ def from_csvs(root: pathlib.Path, csv_files: Sequence[pathlib.Path]) -> list[Spl
     missing: list[str] = []
     for where, name, label in tables.rows(path):
       plain = tree.relative(name, where)
-      passed = leftovers.passed_in_path(plain, leftovers.is_known)
+      passed = leftovers.passed_in_path(plain, is_listed=True)
       if passed is not None:
         tree.passed.append(passed)
         continue
       file = tree.file_named(plain)
       if file is None:
-        missing.append(f'{where}: {name!r} is not a file in {root}')
+        missing.append(f'{where}: {class_names.shown(name)!r} is not a file in {root}')
       elif file in seen:
         raise InputError(
-          f'{where}: {name!r} is named before already ({seen[file]}); name each image once'
+          f'{where}: {class_names.shown(name)!r} is named before already ({seen[file]}); name each image once'
         )
       else:
         seen[file] = where

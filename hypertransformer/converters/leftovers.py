@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from absl import logging
 
@@ -53,31 +53,36 @@ def is_leftover(name: str, is_file: bool) -> bool:
     name: the name, without the folders above.
     is_file: whether it is a file; some names are passed over for files only.
   """
-  return name.startswith('.') or is_known(name, is_file)
+  return (
+    name.startswith('.') or is_of_system(name) or (is_file and _FILES.fullmatch(name) is not None)
+  )
 
 
-def is_known(name: str, is_file: bool) -> bool:
-  """The same, but of the hidden names only those are meant that systems give.
+def is_of_system(name: str) -> bool:
+  """The same, but only for names that systems give and nobody would give to an image or a class.
 
-  A name that begins with a dot may be meant as an image where somebody wrote it into a list.
+  A hidden file, or a copy called x.jpg.orig, may be meant where somebody wrote it into a list.
   """
-  if name.casefold() in _NAMES or _ANY.fullmatch(name):
-    return True
-  if name.startswith(('._', '.DS_Store', '.Trash')):
-    return True
-  return is_file and _FILES.fullmatch(name) is not None
+  return (
+    name.casefold() in _NAMES
+    or _ANY.fullmatch(name) is not None
+    or name.startswith(('._', '.DS_Store', '.Trash'))
+  )
 
 
-def passed_in_path(path: str, is_passed: Callable[[str, bool], bool] = is_leftover) -> str | None:
+def passed_in_path(path: str, is_listed: bool = False) -> str | None:
   """Returns the start of a path, up to the first part that is passed over; None if none is.
 
   Args:
-    path: the path of a file, with / between its parts.
-    is_passed: `is_leftover` or `is_known`.
+    path: the path of a file, with / between its parts; that of a folder if it ends in one.
+    is_listed: whether somebody wrote the path into a list; then only `is_of_system` counts.
   """
   parts = path.split('/')
   for number, part in enumerate(parts, 1):
-    if part not in ('', '.', '..') and is_passed(part, number == len(parts)):
+    is_file = number == len(parts)
+    if part not in ('', '.', '..') and (
+      is_of_system(part) if is_listed else is_leftover(part, is_file)
+    ):
       return '/'.join(parts[:number])
   return None
 
@@ -89,7 +94,7 @@ def report(where: object, paths: Iterable[str]) -> None:
     where: the folder or archive that was read.
     paths: each file and folder that was passed over; those given twice count once.
   """
-  counts = collections.Counter(path.rpartition('/')[2] for path in set(paths))
+  counts = collections.Counter(path.rpartition('/')[2] for path in sorted(set(paths)))
   if not counts:
     return
   listed = [

@@ -198,16 +198,20 @@ def _open_folder(path: pathlib.Path) -> tuple[list[str], Reader]:
 
 
 def _files_in(folder: pathlib.Path) -> Iterator[str]:
-  """Yields the paths of all files below a folder, relative to it; linked folders are followed."""
+  """Yields the paths of all files below a folder, relative to it; linked folders are followed.
+
+  Of folders that are passed over only the path is given, with / at its end.
+  """
   seen = set()
   for above, folders, files in os.walk(folder, followlinks=True):
     real = os.path.realpath(above)
     if real in seen:
       raise InputError(f'{above} is a link to a folder that is here already; remove it')
     seen.add(real)
-    folders.sort()
-    for name in files:
-      yield pathlib.Path(os.path.relpath(os.path.join(above, name), folder)).as_posix()
+    passed = [name for name in folders if leftovers.is_leftover(name, is_file=False)]
+    folders[:] = [name for name in folders if name not in passed]
+    for name in (*files, *(f'{name}/' for name in passed)):
+      yield pathlib.Path(os.path.relpath(above, folder), name).as_posix() + '/' * name.endswith('/')
 
 
 def _characters(paths: Sequence[str], source: pathlib.Path) -> Characters:

@@ -83,9 +83,11 @@ def test_classes_and_images_are_not(name: str) -> None:
 
 
 def test_a_hidden_file_that_a_list_names_may_be_meant() -> None:
-  assert leftovers.is_leftover('.cat.jpg', is_file=True)
-  assert not leftovers.is_known('.cat.jpg', is_file=True)
-  assert leftovers.is_known('._cat.jpg', is_file=True)
+  for name in ('.cat.jpg', 'cat.jpg.orig', 'cat.jpg~'):
+    assert leftovers.is_leftover(name, is_file=True)
+    assert leftovers.passed_in_path(f'a/{name}', is_listed=True) is None
+  for name in ('._cat.jpg', 'Thumbs.db', 'cat.jpg:Zone.Identifier'):
+    assert leftovers.passed_in_path(f'a/{name}', is_listed=True) == f'a/{name}'
 
 
 def test_a_path_is_passed_over_from_its_first_such_part_on() -> None:

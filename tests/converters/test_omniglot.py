@@ -124,6 +124,7 @@ def test_leftovers_are_passed_over_and_told(
   (line,) = said
   for name in ("'@eaDir'", "'#recycle'", "'__MACOSX'", "'._0001_01.png'"):
     assert name in line
+  assert "'@eaDir' (" not in line
 
 
 def test_linked_alphabets_are_followed(tmp_path: pathlib.Path) -> None:
