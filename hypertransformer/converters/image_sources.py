@@ -118,8 +118,8 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
       folders = tree.folders_named(name) if name else []
       if not folders:
         raise InputError(
-          f'{where}: {root} has no folder {class_names.shown(name)!r}; expected one folder for each class name: '
-          'correct --input_path or the list'
+          f'{where}: {root} has no folder {class_names.shown(name)!r}; expected one folder for '
+          'each class name: correct --input_path or the list'
         )
       if name in classes:
         raise InputError(f'{where}: the class {name!r} is listed twice; list it once')
@@ -158,7 +158,8 @@ def from_csvs(root: pathlib.Path, csv_files: Sequence[pathlib.Path]) -> list[Spl
         missing.append(f'{where}: {class_names.shown(name)!r} is not a file in {root}')
       elif file in seen:
         raise InputError(
-          f'{where}: {class_names.shown(name)!r} is named before already ({seen[file]}); name each image once'
+          f'{where}: {class_names.shown(name)!r} is named before already ({seen[file]}); name each '
+          'image once'
         )
       else:
         seen[file] = where

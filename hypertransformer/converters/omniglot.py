@@ -144,6 +144,8 @@ def _open_split(folder: pathlib.Path, name: str, count: int, drawings: int) -> F
   archive, unpacked = folder / f'{name}.zip', folder / name
   if folder.name == name and not archive.exists() and not unpacked.exists():
     raise InputError(f'{folder} is the folder of one split; give the folder that it is in')
+  if archive.is_dir():
+    raise InputError(f'{archive} is a folder; if it is the unpacked archive, call it {name}')
   if archive.is_file():
     source = archive
     paths, read = _open_zip(archive)

@@ -28,6 +28,7 @@ from absl import logging
 
 from hypertransformer.converters import packed_images, pickled_labels
 from hypertransformer.converters.packed_images import Packed
+from hypertransformer.converters.split_checks import SplitChecks
 from hypertransformer.datasets import class_list
 from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.errors import InputError
@@ -117,14 +118,18 @@ def convert(
     The number of classes and images of each split in words, for a summary.
 
   Raises:
-    InputError: a file is missing, broken, hostile or incomplete (the message names it), or the disk
-      has no room. Nothing is written then.
+    InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
+      in two splits, or the disk has no room. Nothing is written then.
   """
   writing.check_folder(output, overwrite)
   sniff.require_folder(folder)
   plans: list[_Plan] = []
+  checks = SplitChecks()
   for split in release.splits:
     plans.append(_plan(folder, split, sum(len(plan.rows) for plan in plans), release.side))
+    for name in plans[-1].names:
+      if not name.isdecimal():  # numbers may begin with 0 in each file
+        checks.add_name(split.name, name)
   total = sum(len(plan.rows) for plan in plans)
   shape = (total, release.side, release.side, 3)
   writing.require_space(output, math.prod(shape))

@@ -175,6 +175,9 @@ def test_the_folder_of_a_split_is_not_the_folder_of_the_release(tmp_path: pathli
   _unpacked(tmp_path, _files())
   with pytest.raises(InputError, match='images_background is the folder of one split; give the'):
     omniglot.convert(tmp_path / 'images_background', 28, RELEASE)
+  (tmp_path / 'a' / 'images_background.zip').mkdir(parents=True)
+  with pytest.raises(InputError, match='zip is a folder; if it is the unpacked archive, call it'):
+    omniglot.convert(tmp_path / 'a', 28, RELEASE)
   (tmp_path / 'file').write_bytes(b'x')
   with pytest.raises(InputError, match='file cannot be read as a folder'):
     omniglot.convert(tmp_path / 'file', 28, RELEASE)
