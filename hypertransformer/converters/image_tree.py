@@ -38,6 +38,7 @@ class ImageTree:
     self.passed: list[str] = []
     self._real_root = os.path.realpath(root)
     self._outside: list[str] = []
+    self._places: set[str] = set()
     self._listed: dict[str, tuple[list[str], list[str]]] = {}
 
   def entries(self, folder: str | pathlib.Path) -> tuple[list[str], list[str]]:
@@ -84,6 +85,16 @@ class ImageTree:
     if not _contains(self._real_root, target):
       self._outside.append(link)
 
+  def _check_place(self, path: str) -> None:
+    """Remembers a file that is reached by a link out of the tree, or lies in a folder that is."""
+    if os.path.islink(path):
+      self._check_link(path)
+    folder = os.path.dirname(path)
+    if folder not in self._places:
+      self._places.add(folder)
+      if not _contains(self._real_root, os.path.realpath(folder)):
+        self._outside.append(folder)
+
   def folders_named(self, name: str) -> list[str]:
     """Returns the folders under the root that have this name in any spelling.
 
@@ -112,8 +123,7 @@ class ImageTree:
     for tried in dict.fromkeys((name, name.strip())):
       path = os.path.join(self.root, tried)
       if os.path.isfile(path):
-        if os.path.islink(path):
-          self._check_link(path)
+        self._check_place(path)
         return path
     return self._in_other_form(unicodedata.normalize('NFC', name.strip()))
 

@@ -22,6 +22,7 @@ anything is left in these.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,8 @@ from hypertransformer.errors import InputError
 
 # Below this, of 255, an image is as good as black; 12 bits taken for 16 become 0 to 15.
 _BLACK = 16
+# Codes of Pillow's decoders for colours and for grey with alpha, each value of which has 16 bits.
+_DEEP_COLOURS = re.compile(r'\b(?:RGB\w?|CMYK|LA);16[BLN]')
 # Of colours of 16 bits, the upper 8 bits are below this if there were 14 bits or fewer in fact.
 _FEW_COLOURS = 64
 
@@ -80,10 +83,9 @@ def range_of(image: Image.Image, path: str) -> Range | None:
   Raises:
     InputError: it has float pixels that are no finite numbers.
   """
-  # Pillow has no mode for such colours. The code of the decoder, 'RGB;16B', tells them.
-  is_colour = not is_deep(image) and any(
-    ';16' in str(tile[3]) for tile in getattr(image, 'tile', ())
-  )
+  # Pillow has no mode for such colours; only the code of the decoder tells them.
+  tiles = getattr(image, 'tile', ())
+  is_colour = not is_deep(image) and any(_DEEP_COLOURS.search(str(tile[3])) for tile in tiles)
   if not is_deep(image) and not is_colour:
     return None
   values = np.asarray(image.convert('RGB')) if is_colour else _values(image)

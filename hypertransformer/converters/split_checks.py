@@ -39,8 +39,7 @@ class SplitChecks:
       where = f'two splits, {before} and {split}' if before != split else f'{split} twice'
       raise InputError(
         f'the class {shown(plain)!r} is in {where}; expected splits of different classes, on which '
-        'few-shot learning is tested: give --input_path one of the splits, or name the classes of '
-        'each by --splits'
+        'few-shot learning is tested: take it out of one of them, or convert one split only'
       )
     self._split_of[plain] = split
 

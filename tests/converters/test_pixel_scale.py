@@ -173,6 +173,19 @@ def test_colours_of_16_bits_are_refused_where_few_are_left(
     np.testing.assert_allclose(found, _expected(1), atol=1)
 
 
+def test_colours_of_5_and_6_bits_are_not_taken_for_16(tmp_path: pathlib.Path) -> None:
+  """Pillow calls its decoder of such BMP files BGR;16."""
+  path = tmp_path / 'in' / 'a' / 'x.bmp'
+  path.parent.mkdir(parents=True)
+  head = struct.pack('<2sIHHI', b'BM', 66 + 128, 0, 0, 66)
+  info = struct.pack('<IiiHHIIiiII', 40, 8, 8, 1, 16, 3, 128, 0, 0, 0, 0)
+  masks = struct.pack('<III', 0xF800, 0x07E0, 0x001F)
+  path.write_bytes(head + info + masks + struct.pack('<H', 0x1082) * 64)  # dark grey
+  splits = image_sources.from_folders(tmp_path / 'in')
+  image_folder.convert(splits, tmp_path / 'out', Form(8, 3))
+  assert 10 < np.load(tmp_path / 'out' / 'images.npy').max() < 20
+
+
 @pytest.mark.parametrize('top', [0, 1, 2])
 def test_a_dataset_that_is_all_black_is_refused(top: int, tmp_path: pathlib.Path) -> None:
   with pytest.raises(InputError, match=f'between 0 and {top}, so they are black; .*by 255'):
