@@ -154,7 +154,7 @@ def test_links_out_of_the_tree_are_followed_and_told(
   assert line.startswith(f'{tmp_path / "data"}: 2 links lead out of the folder and are followed (')
   table = _table(tmp_path, 'filename,label\na/1,a\na/2,a\na/3,a\nb/1,b\n')
   assert _classes(image_sources.from_csvs(tmp_path / 'data', [table])) == [[('a', 3), ('b', 1)]]
-  assert warnings[1] == line
+  assert ': 2 links lead out of the folder' in warnings[1]
 
 
 @pytest.mark.parametrize(
