@@ -14,17 +14,24 @@ There are four ways to tell the class and the split of each image:
   pickles     --pickles=FC100_train.pickle,... with dicts of data [n, H, W, 3] and labels [n];
               without --input_path
 
-The classes of the first split get the first numbers; those of a split are sorted by name. Splits
-keep the order in which they are given; folders are in the order train, val, test. The numbers are
-printed in the form in which flags take them, such as photos:0-63, and listed in photos/classes.csv.
+The classes of the first split get the first numbers; those of a split are sorted by name, numbers
+in names by value (2 before 10). Splits keep the order in which they are given; folders are in the
+order train, val, test. The numbers are printed in the form in which flags take them, such as
+photos:0-63, and listed in photos/classes.csv, or NAME.classes.csv beside NAME.npy.
 
 Images may have any format that Pillow reads, whatever their names are. They are turned upright as
 their EXIF data say, put on white where they are transparent, resized to a square (--crop=center
 cuts the middle out instead) and written as uint8. The memory needed does not grow with the data.
+Grey images of 16 or 32 bits or of floats get one scale for all images, which a warning names;
+--white_value chooses it. --invert makes bright ink on black of dark ink on white paper.
+
+What systems leave in folders (@eaDir, .DS_Store, Thumbs.db and the like) is passed over and named.
+Links are followed, also those that lead out of --input_path; nothing is written there.
 """
 
 from __future__ import annotations
 
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -34,7 +41,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.converters import image_files, image_folder, image_sources
+from hypertransformer.converters import image_files, image_folder, image_sources, path_flags
 from hypertransformer.converters.image_sources import Split
 from hypertransformer.errors import InputError
 
@@ -69,6 +76,15 @@ flags.DEFINE_enum(
 flags.DEFINE_bool(
   'skip_broken', False, 'Leave out images that cannot be read, instead of ending with an error.'
 )
+flags.DEFINE_bool(
+  'invert', False, 'Exchange dark and bright: dark ink on white paper becomes bright ink on black.'
+)
+flags.DEFINE_float(
+  'white_value',
+  None,
+  'The value that is white in grey images of 16 or 32 bits or of floats, such as 4095. Default: '
+  'found out from all images.',
+)
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
 
 
@@ -98,25 +114,29 @@ def find_splits(
       else '--input_path is not given; expected the folder of the images'
     )
   if pickles:
-    return image_sources.from_pickles(_paths(pickles))
-  root = pathlib.Path(input_path or '').expanduser()
+    return image_sources.from_pickles(_paths(pickles, 'pickles'))
+  root = path_flags.given(input_path or '', 'input_path')
   if csvs:
-    return image_sources.from_csvs(root, _paths(csvs))
+    return image_sources.from_csvs(root, _paths(csvs, 'csv'))
   if lists:
-    return image_sources.from_lists(root, _paths(lists))
+    return image_sources.from_lists(root, _paths(lists, 'splits'))
   return image_sources.from_folders(root)
 
 
-def _paths(texts: Sequence[str]) -> list[pathlib.Path]:
-  return [pathlib.Path(text.strip()).expanduser() for text in texts]
+def _paths(texts: Sequence[str], flag: str) -> list[pathlib.Path]:
+  return [path_flags.given(text.strip(), flag) for text in texts]
 
 
 def main() -> None:
   """Converts what the flags say, and prints what was written."""
-  form = image_files.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop)
+  form = image_files.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop, FLAGS.invert)
   path = image_folder.output_path(FLAGS.output_path, FLAGS.overwrite)
   splits = find_splits(FLAGS.input_path, FLAGS.csv, FLAGS.splits, FLAGS.pickles)
-  written = image_folder.convert(splits, path, form, FLAGS.skip_broken, FLAGS.overwrite)
+  written = image_folder.convert(
+    splits, path, form, FLAGS.skip_broken, FLAGS.overwrite, FLAGS.white_value
+  )
+  if isinstance(sys.stdout, io.TextIOWrapper):  # names of classes may have any letters
+    sys.stdout.reconfigure(errors='backslashreplace')
   print(*written.lines(), sep='\n')
 
 

@@ -7,8 +7,8 @@ r"""Converts the pickles in which miniImageNet is passed around into the array t
 3; or with miniImageNet_category_split_train_phase_train.pickle, ..._val.pickle and
 ..._test.pickle.
 
-Writes miniimagenet.npy, uint8 [100, 600, 84, 84, 3], 1.3 GB. There are 64 training, 16 validation
-and 20 test classes, in this order. 2 GB of memory are needed.
+Writes miniimagenet.npy, uint8 [100, 600, 84, 84, 3], 1.3 GB, and miniimagenet.classes.csv. There
+are 64 training, 16 validation and 20 test classes, in this order. 2 GB of memory are needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.converters import miniimagenet
+from hypertransformer.converters import class_files, miniimagenet, path_flags
 from hypertransformer.files import npy, writing
 
 FLAGS = flags.FLAGS
@@ -40,8 +40,8 @@ def run(input_path: str, output_path: str, overwrite: bool) -> None:
   Raises:
     InputError: they cannot be converted; nothing is written then.
   """
-  path = writing.output_file(output_path, 'miniimagenet.npy', overwrite)
-  miniimagenet.convert(pathlib.Path(input_path).expanduser(), path, miniimagenet.OFFICIAL)
+  path = class_files.output_file(output_path, 'miniimagenet.npy', overwrite)
+  miniimagenet.convert(path_flags.given(input_path, 'input_path'), path, miniimagenet.OFFICIAL)
   print(
     f'{writing.summary(path, npy.header_of(path))} ({miniimagenet.counts(miniimagenet.OFFICIAL)})'
   )

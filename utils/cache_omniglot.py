@@ -3,8 +3,8 @@
   python utils/cache_omniglot.py --input_path=~/Downloads/omniglot --output_path=data_numpy_dir
 
 --input_path is a folder with images_background and images_evaluation, as .zip files or unpacked,
-from github.com/brendenlake/omniglot. Writes omniglot.npy, uint8 [1623, 20, 28, 28, 1], in about 15
-seconds.
+from github.com/brendenlake/omniglot. Writes omniglot.npy, uint8 [1623, 20, 28, 28, 1], with bright
+ink, and the names of its classes to omniglot.classes.csv, in about 15 seconds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import numpy as np
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.converters import omniglot
+from hypertransformer.converters import class_files, omniglot, path_flags
+from hypertransformer.datasets import class_list
 from hypertransformer.files import writing
 
 FLAGS = flags.FLAGS
@@ -42,9 +44,12 @@ def run(input_path: str, output_path: str, image_size: int, overwrite: bool) -> 
   Raises:
     InputError: it cannot be converted; nothing is written then.
   """
-  path = writing.output_file(output_path, 'omniglot.npy', overwrite)
-  images = omniglot.convert(pathlib.Path(input_path).expanduser(), image_size)
-  writing.save_array(path, images)
+  path = class_files.output_file(output_path, 'omniglot.npy', overwrite)
+  found = omniglot.find(path_flags.given(input_path, 'input_path'))
+  images = omniglot.decode(found, image_size)
+  with class_files.atomic_array(path) as (file, listing):
+    np.save(file, images, allow_pickle=False)
+    class_list.write(listing, omniglot.class_entries(found), [images.shape[1]] * len(images))
   print(writing.summary(path, images))
 
 

@@ -7,9 +7,9 @@ r"""Converts the files of the tieredImageNet release into the folder that traini
 {split}_images.npz or {split}_images_png.pkl.
 
 Writes the folder tieredimagenet/ with images.npy, uint8 [779165, 84, 84, 3], 16.5 GB, and
-class_sizes.npy. There are 351 training, 97 validation and 160 test classes, in this order. Less
-than 300 MB of memory is needed. If the program is killed, start it again: the hidden folder that it
-left, .tieredimagenet.NUMBER.part, is removed by the next run.
+class_sizes.npy and classes.csv. There are 351 training, 97 validation and 160 test classes, in this
+order. Less than 300 MB of memory is needed. If the program is killed, start it again: the hidden
+folder that it left, .tieredimagenet.NUMBER.part, is removed by the next run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.converters import tieredimagenet
+from hypertransformer.converters import path_flags, tieredimagenet
 from hypertransformer.files import npy, writing
 
 NAME = 'tieredimagenet'
@@ -48,11 +48,11 @@ def run(input_path: str, output_path: str, bgr: bool, overwrite: bool) -> None:
   Raises:
     InputError: it cannot be converted; nothing is written then.
   """
-  path = pathlib.Path(output_path)
+  path = path_flags.given(output_path, 'output_path')
   if path.name != NAME:
     path = path / NAME
   found = tieredimagenet.convert(
-    pathlib.Path(input_path).expanduser(), path, bgr, tieredimagenet.OFFICIAL, overwrite
+    path_flags.given(input_path, 'input_path'), path, bgr, tieredimagenet.OFFICIAL, overwrite
   )
   print(f'{writing.summary(path / "images.npy", npy.header_of(path / "images.npy"))} ({found})')
 

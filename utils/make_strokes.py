@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import command
-from hypertransformer.converters import strokes
+from hypertransformer.converters import path_flags, strokes
 from hypertransformer.files import writing
 
 FLAGS = flags.FLAGS
@@ -40,7 +40,9 @@ def run(
   Raises:
     InputError: that is not possible; nothing is written then.
   """
-  path = writing.output_file(output_path, 'strokes.npy', overwrite)
+  path = writing.output_file(
+    str(path_flags.given(output_path, 'output_path')), 'strokes.npy', overwrite
+  )
   images = strokes.make(classes, samples, image_size, seed)
   writing.save_array(path, images)
   print(writing.summary(path, images))

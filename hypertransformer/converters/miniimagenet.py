@@ -9,6 +9,9 @@ layouts are common:
   no class are left out.
 - a dict of `data`, uint8 [n, 84, 84, 3] or a list of images, and `labels`, n numbers or strings.
   The classes are put into the ascending order of their labels.
+
+Splits have different classes. A class of the same name, or of the same images, in two files is an
+error. (Numbers are no names: each file may begin with 0.)
 """
 
 from __future__ import annotations
@@ -20,9 +23,13 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
+from absl import logging
 
-from hypertransformer.converters import pickled_labels
+from hypertransformer.converters import class_files, pickled_labels
 from hypertransformer.converters.pickled_labels import described
+from hypertransformer.converters.split_checks import SplitChecks
+from hypertransformer.datasets import class_list
+from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.files import npy, sniff, writing
 from hypertransformer.progress import Progress
@@ -45,9 +52,9 @@ NAMES = {
 }
 _EXPECTED = "a dict of 'image_data' and 'class_dict', or of 'data' and 'labels'"
 
-# The images of a file, [n, H, W, 3] or a list of [H, W, 3]; and for each class the indices of its
-# images.
-_Content = tuple[Sequence[np.ndarray] | np.ndarray, list[np.ndarray]]
+# The images of a file, [n, H, W, 3] or a list of [H, W, 3]; and for each class its name and the
+# indices of its images.
+_Content = tuple[Sequence[np.ndarray] | np.ndarray, list[tuple[str, np.ndarray]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +84,8 @@ OFFICIAL = Release((('train', 64), ('val', 16), ('test', 20)), samples=600, side
 def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFICIAL) -> None:
   """Writes the classes of all splits into one .npy file, uint8 [classes, samples, side, side, 3].
 
+  The names of the classes are written beside it (see `class_files`).
+
   One split at a time is in memory. The largest one takes 0.8 GB, or twice that if its pickle is of
   protocol 2.
 
@@ -86,16 +95,21 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
     release: what to expect: the official dataset, unless a test makes a small one.
 
   Raises:
-    InputError: a file is missing, broken, hostile or incomplete (the message names it), or the disk
-      has no room. Nothing is written then.
+    InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
+      in two files, or the disk has no room. Nothing is written then.
   """
   sniff.require_folder(folder)
   paths = [_find(folder, name) for name, _ in release.splits]
+  _warn_of_two_sources(folder, paths)
   writing.require_space(output, math.prod(release.shape))
-  with writing.atomic_file(output) as file:
+  checks = SplitChecks()
+  entries: list[ClassEntry] = []
+  with class_files.atomic_array(output) as (file, listing):
     file.write(npy.uint8_header(release.shape))
-    for path, (_, classes) in zip(paths, release.splits, strict=True):
-      _write_split(file, path, classes, release)
+    for path, (split, classes) in zip(paths, release.splits, strict=True):
+      names = _write_split(file, path, classes, release, checks)
+      entries += [ClassEntry(split, name) for name in names]
+    class_list.write(listing, entries, [release.samples] * len(entries))
 
 
 def counts(release: Release = OFFICIAL) -> str:
@@ -118,7 +132,25 @@ def _find(folder: pathlib.Path, split: str) -> pathlib.Path:
   )
 
 
-def _write_split(file: BinaryIO, path: pathlib.Path, classes: int, release: Release) -> None:
+def _warn_of_two_sources(folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> None:
+  """Logs a warning if the files of splits are of two sources, or more files are there than read."""
+  known = [folder / name for names in NAMES.values() for name in names]
+  unread = [path.name for path in known if path not in paths and path.exists()]
+  if unread:
+    logging.warning(
+      '%s: %s read, %s not', folder, ', '.join(path.name for path in paths), ', '.join(unread)
+    )
+  if len({path.suffix for path in paths}) > 1:
+    logging.warning(
+      '%s: the files of the splits are of two sources, which resized the images differently; take '
+      'all of them from one if you can',
+      folder,
+    )
+
+
+def _write_split(
+  file: BinaryIO, path: pathlib.Path, classes: int, release: Release, checks: SplitChecks
+) -> list[str]:
   """Reads the file of a split and writes its images, class after class.
 
   Args:
@@ -126,19 +158,26 @@ def _write_split(file: BinaryIO, path: pathlib.Path, classes: int, release: Rele
     path: the file of the split.
     classes: the number of classes that the split should have.
     release: what the complete dataset holds.
+    checks: knows the classes of the splits before.
+
+  Returns:
+    The names of the classes.
   """
-  images, members = _read(path, release.side)
-  if len(members) != classes:
-    raise InputError(f'{path} holds {len(members)} classes; expected {classes}')
+  images, named = _read(path, release.side)
+  if len(named) != classes:
+    raise InputError(f'{path} holds {len(named)} classes; expected {classes}')
+  members = [indices for _, indices in named]
   _check_members(members, len(images), path, release.samples)
   progress = Progress(f'miniimagenet, {path.name}', classes, 'classes')
-  for number, indices in enumerate(members, 1):
-    if isinstance(images, np.ndarray):
-      file.write(images[indices].data)
-    else:
-      for index in indices.tolist():
-        file.write(np.ascontiguousarray(images[index]).data)
+  for number, (name, indices) in enumerate(named, 1):
+    if not name.isdecimal():
+      checks.add_name(path.name, name)
+    chosen = [images[index] for index in indices.tolist()]
+    checks.add_pixels(path.name, name, chosen)
+    for image in chosen:
+      file.write(np.ascontiguousarray(image).data)
     progress.update(number)
+  return [name for name, _ in named]
 
 
 def _read(path: pathlib.Path, side: int) -> _Content:
@@ -169,34 +208,37 @@ def _images(value: Any, what: str, side: int) -> Sequence[np.ndarray] | np.ndarr
   raise InputError(f'{what} is {described(value)}; {expected}')
 
 
-def _class_dict(value: Any, path: pathlib.Path) -> list[np.ndarray]:
-  """Returns the indices of the images of each class, in the order of the dict."""
+def _class_dict(value: Any, path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
+  """Returns the name of each class and the indices of its images, in the order of the dict."""
   if not isinstance(value, dict):
     raise InputError(
       f"{path}: 'class_dict' is {described(value)}; expected a dict of class names and lists of "
       'indices'
     )
-  return [
-    pickled_labels.numbers(indices, f"{path}: 'class_dict' of class {str(name)[:40]!r}")
-    for name, indices in value.items()
-  ]
+  found: dict[str, list[np.ndarray]] = {}
+  for key, indices in value.items():
+    name = pickled_labels.name_of(key)  # two spellings of one name are one class
+    numbers = pickled_labels.numbers(indices, f"{path}: 'class_dict' of class {name[:40]!r}")
+    found.setdefault(name, []).append(numbers)
+  return [(name, np.concatenate(parts)) for name, parts in found.items()]
 
 
-def _by_label(labels: Any, images: int, path: pathlib.Path) -> list[np.ndarray]:
-  """Returns the indices of the images of each class, in the ascending order of the labels.
+def _by_label(labels: Any, images: int, path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
+  """Returns the label of each class and the indices of its images, in the order of the labels.
 
   Args:
     labels: the label of each image, as in the file.
     images: the number of images in the file.
     path: the file, for errors.
   """
-  classes, count = pickled_labels.ranks(labels, f"{path}: 'labels'")
+  classes, names = pickled_labels.ranks(labels, f"{path}: 'labels'")
   if len(classes) != images:
     raise InputError(
       f"{path} holds {len(classes)} 'labels' for {images} images in 'data'; expected one for each"
     )
   order = np.argsort(classes, kind='stable')
-  return np.split(order, np.searchsorted(classes[order], np.arange(1, count)))
+  parts = np.split(order, np.searchsorted(classes[order], np.arange(1, len(names))))
+  return list(zip(names, parts, strict=True))
 
 
 def _check_members(

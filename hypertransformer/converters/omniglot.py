@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import pathlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
+from hypertransformer.converters import leftovers, signatures
 from hypertransformer.converters.packed_images import PNG_ERRORS, ZIP_ERRORS
+from hypertransformer.datasets import specs
+from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.files import sniff
 from hypertransformer.progress import Progress
@@ -30,6 +34,8 @@ _DOWNLOAD = 'download it again from github.com/brendenlake/omniglot (folder pyth
 Characters = dict[tuple[str, str], list[str]]
 # A function that gives the bytes of the drawing at a path of Characters.
 Reader = Callable[[str], bytes]
+# For each split that was found: its name, its archive or folder, its characters, their reader.
+Found = tuple[str, pathlib.Path, Characters, Reader]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +73,46 @@ def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFIC
     InputError: a split or a drawing is missing, broken or incomplete (the message names it), or
       `image_size` is out of range.
   """
-  if not 1 <= image_size <= release.side:
-    raise InputError(
-      f'image_size is {image_size}; expected 1 to {release.side}, the pixels of a '
-      'drawing of the release'
-    )
-  # All splits are looked through before the first drawing is decoded, so that errors come at once.
-  splits = [_open_split(folder, name, count, release.drawings) for name, count in release.splits]
-  classes = sum(count for _, count in release.splits)
+  _check_size(image_size, release)
+  return decode(find(folder, release), image_size, release)
+
+
+def find(folder: pathlib.Path, release: Release = OFFICIAL) -> list[Found]:
+  """Finds the splits of a release and checks that they are complete, before anything is decoded.
+
+  Raises:
+    InputError: as `convert`.
+  """
+  sniff.require_folder(folder)
+  return [_open_split(folder, name, count, release.drawings) for name, count in release.splits]
+
+
+def class_entries(splits: Sequence[Found]) -> list[ClassEntry]:
+  """Returns the split and the name, ALPHABET/CHARACTER, of each class in the order written.
+
+  The splits of the complete dataset are the usual ones, which are not those of the archives (see
+  `specs.PRESETS`). For other numbers of classes they are the archives.
+  """
+  found = [
+    ClassEntry(name, '/'.join(character))
+    for name, _, characters, _ in splits
+    for character in sorted(characters)
+  ]
+  usual = [split for split, classes in specs.PRESETS['omniglot'].items() for _ in classes]
+  if len(usual) != len(found):
+    return found
+  return [entry._replace(split=split) for entry, split in zip(found, usual, strict=True)]
+
+
+def decode(splits: Sequence[Found], image_size: int, release: Release = OFFICIAL) -> np.ndarray:
+  """Decodes the drawings that were found; see `convert`."""
+  _check_size(image_size, release)
+  classes = sum(len(characters) for _, _, characters, _ in splits)
   images: np.ndarray = np.zeros((classes, release.drawings, image_size, image_size, 1), np.uint8)
   flat = images.reshape(-1, image_size, image_size, 1)
   progress = Progress('omniglot', len(flat), 'drawings')
   done = 0
-  for source, characters, read in splits:
+  for _, source, characters, read in splits:
     for _, paths in sorted(characters.items()):
       for path in sorted(paths):
         flat[done, :, :, 0] = drawing_of(read(path), f'{source}: {path}', image_size, release.side)
@@ -88,9 +121,15 @@ def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFIC
   return images
 
 
-def _open_split(
-  folder: pathlib.Path, name: str, count: int, drawings: int
-) -> tuple[pathlib.Path, Characters, Reader]:
+def _check_size(image_size: int, release: Release) -> None:
+  if not 1 <= image_size <= release.side:
+    raise InputError(
+      f'image_size is {image_size}; expected 1 to {release.side}, the pixels of a '
+      'drawing of the release'
+    )
+
+
+def _open_split(folder: pathlib.Path, name: str, count: int, drawings: int) -> Found:
   """Finds a split and checks that it is complete.
 
   Args:
@@ -99,10 +138,14 @@ def _open_split(
     count: the number of characters that it should have.
     drawings: the number of drawings that each character should have.
 
-  Returns:
-    The archive or folder of the split, its characters, and the function that reads a drawing.
+  Raises:
+    InputError: it is missing, broken or incomplete.
   """
   archive, unpacked = folder / f'{name}.zip', folder / name
+  if folder.name == name and not archive.exists() and not unpacked.exists():
+    raise InputError(f'{folder} is the folder of one split; give the folder that it is in')
+  if archive.is_dir():
+    raise InputError(f'{archive} is a folder; if it is the unpacked archive, call it {name}')
   if archive.is_file():
     source = archive
     paths, read = _open_zip(archive)
@@ -114,9 +157,9 @@ def _open_split(
       f'neither {archive} nor the folder {unpacked} is there; expected the official '
       f'Omniglot release, zipped or unpacked: {_DOWNLOAD}'
     )
-  characters = _characters(paths)
+  characters = _characters(paths, source)
   _check_counts(source, characters, count, drawings)
-  return source, characters, read
+  return name, source, characters, read
 
 
 def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
@@ -125,6 +168,7 @@ def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
   try:
     archive = zipfile.ZipFile(path)
   except ZIP_ERRORS as error:
+    signatures.refuse_pointer(path, 'a zip archive')
     raise InputError(f'{path} is not a whole zip archive ({error}); {_DOWNLOAD}') from error
 
   def read(name: str) -> bytes:
@@ -152,20 +196,41 @@ def _open_folder(path: pathlib.Path) -> tuple[list[str], Reader]:
     except OSError as error:
       raise InputError(f'{path / name} cannot be read ({error.strerror}); {_DOWNLOAD}') from error
 
-  return [found.relative_to(path).as_posix() for found in path.rglob('*.png')], read
+  return list(_files_in(path)), read
 
 
-def _characters(paths: list[str]) -> Characters:
+def _files_in(folder: pathlib.Path) -> Iterator[str]:
+  """Yields the paths of all files below a folder, relative to it; linked folders are followed.
+
+  Of folders that are passed over only the path is given, with / at its end.
+  """
+  seen = set()
+  for above, folders, files in os.walk(folder, followlinks=True):
+    real = os.path.realpath(above)
+    if real in seen:
+      raise InputError(f'{above} is a link to a folder that is here already; remove it')
+    seen.add(real)
+    passed = [name for name in folders if leftovers.is_leftover(name, is_file=False)]
+    folders[:] = [name for name in folders if name not in passed]
+    for name in (*files, *(f'{name}/' for name in passed)):
+      yield pathlib.Path(os.path.relpath(above, folder), name).as_posix() + '/' * name.endswith('/')
+
+
+def _characters(paths: Sequence[str], source: pathlib.Path) -> Characters:
   """Groups files of the form .../alphabet/character/drawing.png by character.
 
-  All other files are left out, and so are the hidden copies that macOS makes.
+  All other files are left out, and so are leftovers of systems, which a warning names.
   """
   characters: Characters = {}
+  passed = []
   for path in paths:
     parts = pathlib.PurePosixPath(path).parts
-    hidden = any(part.startswith('.') or part == '__MACOSX' for part in parts)
-    if path.endswith('.png') and len(parts) >= 3 and not hidden:
+    left_over = leftovers.passed_in_path(path)
+    if left_over is not None:
+      passed.append(left_over)
+    elif path.endswith('.png') and len(parts) >= 3:
       characters.setdefault((parts[-3], parts[-2]), []).append(path)
+  leftovers.report(source, passed)
   return characters
 
 
@@ -201,6 +266,7 @@ def drawing_of(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
   """
   if sniff.is_web_page(png):
     raise InputError(f'{what} is a web page, not a PNG image; {_DOWNLOAD}')
+  signatures.refuse_other(png[: signatures.HEAD_BYTES], what, 'a PNG image')
   try:
     with Image.open(io.BytesIO(png), formats=('PNG',)) as image:
       if image.size != (side, side) or image.mode not in ('1', 'L'):

@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from hypertransformer.converters import signatures
 from hypertransformer.errors import InputError
 from hypertransformer.files import npy, pickle_scan, safe_pickle, sniff
 
@@ -113,6 +114,7 @@ def _member(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
   except InputError:
     raise
   except ZIP_ERRORS as error:
+    signatures.refuse_pointer(path, 'a NumPy .npz file')
     raise InputError(
       f'{path} is not a whole .npz file ({error}); make or download it again'
     ) from error
@@ -145,6 +147,7 @@ def open_png_pickle(path: pathlib.Path, side: int) -> Packed:
     InputError: the file cannot be read, is empty, or is a web page.
   """
   sniff.refuse_page_or_empty(path, 'a pickle')
+  signatures.refuse_other_file(path, 'a pickle')
   return Packed(path, lambda: _png_blocks(path, side))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hypertransformer.converters import class_names, signatures
 from hypertransformer.errors import InputError
 from hypertransformer.files import safe_pickle
 
@@ -29,6 +30,7 @@ def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
     InputError: the file cannot be read as a pickle (see `safe_pickle.load`), or it holds something
       other than a dict.
   """
+  signatures.refuse_other_file(path, 'a pickle')
   value = safe_pickle.load(path)
   if not isinstance(value, dict):
     raise InputError(f'{path} holds a {type(value).__name__}; expected {expected}')
@@ -37,6 +39,34 @@ def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
     for key, item in value.items()
     if isinstance(key, str | bytes)
   }
+
+
+def read_images(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+  """Reads the images, uint8 [n, H, W, C], and the labels, int64 [n], of a split of FC100.
+
+  Raises:
+    InputError: the pickle does not hold a dict of these two.
+  """
+  expected = 'a dict with the entries data and labels, as in a split of FC100'
+  found = read_dict(path, expected)
+  if not {'data', 'labels'} <= set(found):
+    raise InputError(f'{path} holds a dict with {keys_found(found)}; expected {expected}')
+  images = np.asarray(found['data'])
+  labels = numbers(found['labels'], f'labels of {path}')
+  if (
+    images.ndim != 4
+    or images.dtype != np.uint8
+    or images.shape[-1] not in (1, 3)
+    or images.size == 0
+  ):
+    raise InputError(
+      f'{path}: data is {images.dtype} {list(images.shape)}; expected uint8 [n, H, W, 3]'
+    )
+  if len(labels) != len(images):
+    raise InputError(
+      f'{path} has {len(labels)} labels for {len(images)} images; expected one for each'
+    )
+  return images, labels
 
 
 def keys_found(content: dict[str, Any]) -> str:
@@ -75,7 +105,7 @@ def numbers(values: Any, what: str) -> np.ndarray:
     raise InputError(f'{what} holds a number beyond 64 bits') from error
 
 
-def ranks(labels: Any, what: str) -> tuple[np.ndarray, int]:
+def ranks(labels: Any, what: str) -> tuple[np.ndarray, list[str]]:
   """Numbers the classes of a split from 0 on, in ascending order of their labels.
 
   Args:
@@ -84,7 +114,7 @@ def ranks(labels: Any, what: str) -> tuple[np.ndarray, int]:
     what: the name of the labels in errors.
 
   Returns:
-    The class number of each image, int64 [n], and the number of classes.
+    The class number of each image, int64 [n], and the label of each class as a text.
 
   Raises:
     InputError: `labels` is something else, or labels of different kinds are mixed.
@@ -92,11 +122,19 @@ def ranks(labels: Any, what: str) -> tuple[np.ndarray, int]:
   flat = _flat(labels, what, 'labels')
   for kind in (int | np.integer, str, bytes):
     if all(isinstance(label, kind) for label in flat):
-      order = {label: rank for rank, label in enumerate(sorted(set(flat)))}
-      return np.fromiter((order[label] for label in flat), np.int64, len(flat)), len(order)
+      named = {label: name_of(label) for label in sorted(set(flat))}
+      names = list(dict.fromkeys(named.values()))  # two spellings of one name are one class
+      order = {name: rank for rank, name in enumerate(names)}
+      return np.fromiter((order[named[label]] for label in flat), np.int64, len(flat)), names
   raise InputError(
     f'{what} are not of one kind; expected whole numbers, or strings, one for each image'
   )
+
+
+def name_of(label: Any) -> str:
+  """Returns a label as the name of a class, in one spelling (see `class_names`)."""
+  text = label.decode('utf-8', 'replace') if isinstance(label, bytes) else str(label)
+  return class_names.canonical(text)
 
 
 def _flat(values: Any, what: str, expected: str) -> Sequence[Any]:

@@ -28,6 +28,9 @@ from absl import logging
 
 from hypertransformer.converters import packed_images, pickled_labels
 from hypertransformer.converters.packed_images import Packed
+from hypertransformer.converters.split_checks import SplitChecks
+from hypertransformer.datasets import class_list
+from hypertransformer.datasets.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.files import npy, sniff, writing
 from hypertransformer.progress import Progress
@@ -77,12 +80,14 @@ class _Plan:
     images: its images, in the order of the file.
     rows: int64 [images of the split], the row of the output that each image gets.
     sizes: int64 [classes of the split], the number of images of each class.
+    names: the label of each class.
   """
 
   split: Split
   images: Packed
   rows: np.ndarray
   sizes: np.ndarray
+  names: list[str]
 
 
 def convert(
@@ -94,9 +99,10 @@ def convert(
 ) -> str:
   """Converts a release into a new folder.
 
-  The folder gets images.npy, uint8 [all images, side, side, 3], and class_sizes.npy, int64
-  [classes]. Classes are in the order of the splits, those of a split in the order of their labels,
-  and the images of a class in the order of the file.
+  The folder gets images.npy, uint8 [all images, side, side, 3], class_sizes.npy, int64 [classes],
+  and classes.csv with the split and the label of each class. Classes are in the order of the
+  splits, those of a split in the order of their labels, and the images of a class in the order of
+  the file.
 
   Args:
     folder: the folder with the labels and images of each split, as described above.
@@ -112,19 +118,26 @@ def convert(
     The number of classes and images of each split in words, for a summary.
 
   Raises:
-    InputError: a file is missing, broken, hostile or incomplete (the message names it), or the disk
-      has no room. Nothing is written then.
+    InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
+      in two splits, or the disk has no room. Nothing is written then.
   """
   writing.check_folder(output, overwrite)
   sniff.require_folder(folder)
   plans: list[_Plan] = []
+  checks = SplitChecks()
   for split in release.splits:
     plans.append(_plan(folder, split, sum(len(plan.rows) for plan in plans), release.side))
+    for name in plans[-1].names:
+      if not name.isdecimal():  # numbers may begin with 0 in each file
+        checks.add_name(split.name, name)
   total = sum(len(plan.rows) for plan in plans)
   shape = (total, release.side, release.side, 3)
   writing.require_space(output, math.prod(shape))
   with writing.atomic_folder(output, overwrite) as beside:
-    np.save(beside / 'class_sizes.npy', np.concatenate([plan.sizes for plan in plans]))
+    sizes = np.concatenate([plan.sizes for plan in plans])
+    np.save(beside / 'class_sizes.npy', sizes)
+    entries = [ClassEntry(plan.split.name, name) for plan in plans for name in plan.names]
+    class_list.write(beside / class_list.FILE_NAME, entries, sizes.tolist())
     with open(beside / 'images.npy', 'wb') as file:
       _write(file, plans, shape, bgr)
   return '; '.join(
@@ -147,9 +160,9 @@ def _plan(folder: pathlib.Path, split: Split, first_row: int, side: int) -> _Pla
       f'{path} is not there; expected {{train,val,test}}_labels.pkl and the images beside them in '
       '--input_path'
     )
-  classes, count = _labels(path)
-  if count != split.classes:
-    raise InputError(f'{path} holds {count} classes; expected {split.classes}')
+  classes, names = _labels(path)
+  if len(names) != split.classes:
+    raise InputError(f'{path} holds {len(names)} classes; expected {split.classes}')
   if len(classes) != split.images:
     logging.warning(
       '%s holds %d labels; the published file has %d', path, len(classes), split.images
@@ -157,13 +170,12 @@ def _plan(folder: pathlib.Path, split: Split, first_row: int, side: int) -> _Pla
   order = np.argsort(classes, kind='stable')
   rows = np.empty_like(classes)
   rows[order] = np.arange(first_row, first_row + len(classes))
-  return _Plan(
-    split, _open_images(folder, split.name, len(classes), side), rows, np.bincount(classes)
-  )
+  images = _open_images(folder, split.name, len(classes), side)
+  return _Plan(split, images, rows, np.bincount(classes), names)
 
 
-def _labels(path: pathlib.Path) -> tuple[np.ndarray, int]:
-  """Reads the class number of each image, int64 [n], and the number of classes."""
+def _labels(path: pathlib.Path) -> tuple[np.ndarray, list[str]]:
+  """Reads the class number of each image, int64 [n], and the label of each class."""
   content = pickled_labels.read_dict(path, f'a dict with {LABEL_KEYS[0]!r}')
   for key in LABEL_KEYS:
     if key in content:

@@ -31,7 +31,7 @@ def _split(seed: int, classes: int, extra: int = 2) -> tuple[np.ndarray, dict[st
   images = rng.integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
   order = rng.permutation(count)[: classes * SAMPLES].reshape(classes, SAMPLES)
   # The names descend, so that the order in the file is not the sorted one.
-  return images, {f'n{9 - cls:08d}': indices.tolist() for cls, indices in enumerate(order)}
+  return images, {f'n{seed}{9 - cls:07d}': indices.tolist() for cls, indices in enumerate(order)}
 
 
 SPLITS = {name: _split(seed, classes) for seed, (name, classes) in enumerate(RELEASE.splits)}
@@ -68,7 +68,7 @@ def write(
 
 
 def convert(folder: pathlib.Path) -> np.ndarray:
-  """Converts the files in `folder`, checks that one file was written, and reads it."""
+  """Converts the files in `folder`, checks which files were written, and reads the array."""
   miniimagenet.convert(folder, folder / 'out' / 'miniimagenet.npy', RELEASE)
-  assert os.listdir(folder / 'out') == ['miniimagenet.npy']
+  assert sorted(os.listdir(folder / 'out')) == ['miniimagenet.classes.csv', 'miniimagenet.npy']
   return np.load(folder / 'out' / 'miniimagenet.npy')

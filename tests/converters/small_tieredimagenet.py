@@ -125,7 +125,11 @@ def convert(folder: pathlib.Path, **options: Any) -> str:
 def check(folder: pathlib.Path, expected: list[np.ndarray] = EXPECTED) -> None:
   """Checks that training reads what is expected, and that nothing else was written."""
   assert os.listdir(folder / 'out') == ['tieredimagenet']
-  assert sorted(os.listdir(folder / 'out' / 'tieredimagenet')) == ['class_sizes.npy', 'images.npy']
+  assert sorted(os.listdir(folder / 'out' / 'tieredimagenet')) == [
+    'class_sizes.npy',
+    'classes.csv',
+    'images.npy',
+  ]
   loaded = folder_lib.load('tieredimagenet', str(folder / 'out'))
   np.testing.assert_array_equal(loaded.sizes, [len(images) for images in expected])
   np.testing.assert_array_equal(loaded.images, np.concatenate(expected))

@@ -99,13 +99,15 @@ def test_sixteen_bits_are_scaled_not_clipped(kind: str, tmp_path: pathlib.Path) 
   np.testing.assert_allclose(found[..., 0], GREY, atol=1)
 
 
-def test_unknown_ranges_are_refused(tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=r'image\.dat has float pixels'):
-    _read(Image.fromarray(GREY.astype(np.float32)), tmp_path, 'TIFF')
-  with pytest.raises(
-    InputError, match=r'image\.dat has pixels from -5 to 70000; expected 8 or 16 bits'
-  ):
-    _read(Image.fromarray(np.array([[-5, 70000]], np.int32)), tmp_path, 'TIFF')
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_floats_that_are_no_numbers_are_refused(value: float, tmp_path: pathlib.Path) -> None:
+  with pytest.raises(InputError, match=r'image\.dat has pixels that are no finite numbers'):
+    _read(Image.fromarray(np.array([[0.5, value]], np.float32)), tmp_path, 'TIFF')
+
+
+def test_dark_and_bright_can_be_exchanged(tmp_path: pathlib.Path) -> None:
+  found = _read(Image.fromarray(RGB), tmp_path, 'PNG', Form(8, 3, invert=True))
+  np.testing.assert_array_equal(found, 255 - RGB)
 
 
 # How the stored pixels are turned upright, for each orientation of EXIF.
@@ -124,8 +126,21 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def test_images_are_turned_upright(orientation: int, tmp_path: pathlib.Path) -> None:
   exif = Image.Exif()
   exif[0x0112] = orientation
-  found = _read(Image.fromarray(RGB), tmp_path, 'PNG', exif=exif)
-  np.testing.assert_array_equal(found, TURNS[orientation](RGB))
+  for kind in ('PNG', 'TIFF'):
+    found = _read(Image.fromarray(RGB), tmp_path, kind, exif=exif)
+    np.testing.assert_array_equal(found, TURNS[orientation](RGB))
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'JPEG', 'TIFF'])
+@pytest.mark.parametrize('exif', [b'Exif\0\0', b'Exif\0\0MM\0*\xff\xff\xff\xff', b'?' * 40])
+@pytest.mark.filterwarnings('ignore:Corrupt EXIF')
+def test_an_image_with_broken_exif_is_used(kind: str, exif: bytes, tmp_path: pathlib.Path) -> None:
+  if kind == 'TIFF':  # its orientation, a tag of its own, is no number from 1 to 8
+    options: dict[str, object] = {'tiffinfo': {0x0112: 9 + len(exif)}}
+  else:
+    options = {'exif': exif} | ({'lossless': True} if kind == 'WEBP' else {})
+  found = _read(Image.fromarray(RGB), tmp_path, kind, **options)
+  np.testing.assert_allclose(found.astype(int), RGB, atol=255 if kind == 'JPEG' else 0)
 
 
 def test_the_first_picture_of_an_animation_is_read(tmp_path: pathlib.Path) -> None:
@@ -189,6 +204,9 @@ def _bomb(side: int) -> bytes:
     (_encoded('GIF')[:30], 'is not'),
     (b'', 'is an empty file'),
     (b'<!DOCTYPE html><html>', 'is a web page, not an image'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n', '.*Git LFS'),
+    (b'PK\x03\x04' + bytes(60), 'is a zip archive, .*not an image; unpack it'),
+    (b'\x93NUMPY' + bytes(60), r'is a NumPy \.npy file, not an image'),
     (b'n01 3 4 5 6\n' * 20, 'is not an image of a format that Pillow reads'),
     (
       b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import pathlib
 import shutil
@@ -55,7 +56,9 @@ def test_training_reads_what_is_written(source: pathlib.Path, tmp_path: pathlib.
   assert found.sizes.tolist() == [3, 1, 2]
   assert list(written.lines()) == [
     'train: 2 classes, 4 images: new:0-1',
+    '  in this order: a, b',
     'test: 1 classes, 2 images: new:2-2',
+    '  in this order: c',
     f'wrote {tmp_path / "data" / "new"}: 3 classes, uint8 6 x 6 x 6 x 3, 0.0 MB',
   ]
   assert os.listdir(tmp_path / 'data') == ['new']
@@ -100,7 +103,11 @@ def test_a_single_file_needs_classes_of_equal_size(
   np.testing.assert_array_equal(
     np.load(tmp_path / 'out' / 'x.npy'), np.stack([_image(4), _image(5)])[None]
   )
-  assert os.listdir(tmp_path / 'out') == ['x.npy']
+  assert sorted(os.listdir(tmp_path / 'out')) == ['x.classes.csv', 'x.npy']
+  assert (tmp_path / 'out' / 'x.classes.csv').read_text().splitlines() == [
+    'class,split,name,images',
+    '0,all,c,2',
+  ]
 
 
 def test_broken_images_are_all_named(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -172,6 +179,19 @@ def test_a_full_disk_is_noticed_before_writing(
   _convert(source, tmp_path / 'out' / 'x')
 
 
+@pytest.mark.parametrize('name', ['x', 'x.npy'])
+def test_a_folder_without_permission_is_an_error(
+  name: str, source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  def refuse(*args: object, **options: object) -> None:
+    raise PermissionError(errno.EACCES, 'Permission denied')
+
+  monkeypatch.setattr(pathlib.Path, 'mkdir', refuse)  # the administrator may write everywhere
+  with pytest.raises(InputError, match=r'cannot write .*/out/x.*: Permission denied; check'):
+    _convert(source / 'test', tmp_path / 'out' / name)
+  assert not (tmp_path / 'out').exists()
+
+
 def test_an_old_dataset_is_replaced_only_on_demand(
   source: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -204,7 +224,8 @@ def test_an_interrupted_conversion_leaves_nothing(
   source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   def stop(self: progress.Progress, done: int) -> None:
-    raise KeyboardInterrupt
+    if (tmp_path / 'out').exists():  # not at the first look at all images
+      raise KeyboardInterrupt
 
   monkeypatch.setattr(progress.Progress, 'update', stop)
   with pytest.raises(KeyboardInterrupt):

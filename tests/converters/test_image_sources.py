@@ -242,7 +242,7 @@ def test_pickles_hold_the_pixels_of_each_split(protocol: int, tmp_path: pathlib.
     pickle.dumps({'data': images, 'labels': labels}, protocol)
   )
   (tmp_path / 'Y.pickle').write_bytes(
-    pickle.dumps({b'data': images, b'labels': np.array(labels)}, protocol)
+    pickle.dumps({b'data': 255 - images, b'labels': np.array(labels)}, protocol)
   )
   split, of_python_2 = image_sources.from_pickles(
     [tmp_path / 'X_train.pickle', tmp_path / 'Y.pickle']
@@ -280,3 +280,36 @@ def test_pickles_that_cannot_be_used_are_errors(
   (tmp_path / 'x.pickle').write_bytes(pickle.dumps(content))
   with pytest.raises(InputError, match=found):
     image_sources.from_pickles([tmp_path / 'x.pickle'])
+
+
+@pytest.mark.parametrize(
+  ('data', 'found'),
+  [
+    (
+      b'PK\x03\x04' + bytes(60),
+      'is a zip archive, as .zip and .npz files are, not a pickle; unpack',
+    ),
+    (b'\x93NUMPY' + bytes(60), r'is a NumPy \.npy file, not a pickle'),
+    (b'\x89HDF' + bytes(60), 'is an HDF5 file .*, not a pickle'),
+    (b'\x1f\x8b' + bytes(60), 'is compressed by gzip, not a pickle; unpack it'),
+    (b'version https://git-lfs.github.com/spec/v1\n', '.*Git LFS'),
+  ],
+)
+def test_other_files_in_place_of_pickles_are_named(
+  data: bytes, found: str, tmp_path: pathlib.Path
+) -> None:
+  (tmp_path / 'x.pickle').write_bytes(data)
+  with pytest.raises(InputError, match=rf'x\.pickle {found}'):
+    image_sources.from_pickles([tmp_path / 'x.pickle'])
+
+
+def test_a_pickle_under_two_names_is_an_error(tmp_path: pathlib.Path) -> None:
+  """Also if the order of its images is another one."""
+  images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
+  for name, order in (('train', [0, 1, 2, 3]), ('test', [1, 0, 3, 2])):
+    content = {'data': images[order], 'labels': [0, 0, 1, 1]}
+    (tmp_path / f'{name}.pickle').write_bytes(pickle.dumps(content))
+  with pytest.raises(
+    InputError, match="the class 'test/0' of test has the same images as 'train/0'"
+  ):
+    image_sources.from_pickles([tmp_path / 'train.pickle', tmp_path / 'test.pickle'])

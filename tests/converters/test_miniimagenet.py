@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import pathlib
 import pickle
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from absl import logging
 from small_miniimagenet import (
   EXPECTED,
   RELEASE,
@@ -23,6 +25,9 @@ from small_miniimagenet import (
 )
 
 from hypertransformer.converters import miniimagenet
+from hypertransformer.datasets import class_list
+from hypertransformer.datasets import folder as folder_lib
+from hypertransformer.errors import InputError
 
 
 @pytest.mark.parametrize('protocol', [2, 4, 5])
@@ -159,3 +164,70 @@ def test_keys_may_be_bytes_and_names_those_of_another_package(tmp_path: pathlib.
 def test_the_official_dataset_has_the_published_counts() -> None:
   assert miniimagenet.OFFICIAL.shape == (100, 600, 84, 84, 3)
   assert miniimagenet.counts() == 'train 64 classes, val 16 classes, test 20 classes'
+
+
+@pytest.mark.parametrize('spelling', ['n10', 'n10 ', b'n10', './n10'])
+def test_a_class_in_two_files_is_an_error(spelling: Any, tmp_path: pathlib.Path) -> None:
+  contents = make_contents()
+  for split, name in (('train', 'n10'), ('test', spelling)):
+    classes = contents[split]['class_dict']
+    first = next(iter(classes))
+    contents[split]['class_dict'] = {name: classes[first]} | {
+      key: indices for key, indices in classes.items() if key != first
+    }
+  write(tmp_path, contents)
+  with pytest.raises(InputError, match=r"the class 'n10' is in two splits, .*train.*test"):
+    convert(tmp_path)
+  assert os.listdir(tmp_path / 'out') == []
+
+
+def test_two_spellings_in_one_file_are_one_class(tmp_path: pathlib.Path) -> None:
+  contents = make_contents()
+  classes = contents['train']['class_dict']
+  first, *others = classes
+  contents['train']['class_dict'] = {
+    first: classes[first][:1],
+    **{name: classes[name] for name in others},
+    f' {first}/': classes[first][1:],
+  }
+  write(tmp_path, contents)
+  np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
+
+
+def test_the_same_images_in_files_of_two_sources_are_an_error(tmp_path: pathlib.Path) -> None:
+  """The one numbers its classes and the other names them."""
+  contents = make_contents()
+  images, classes = SPLITS['val']
+  (indices,) = classes.values()
+  other, _ = SPLITS['test']
+  data = np.concatenate([other[:SAMPLES], images[indices][::-1]])
+  labelled = {'data': data, 'labels': np.repeat([5, 3], SAMPLES)}
+  write(tmp_path, {name: contents[name] for name in ('train', 'val')})
+  write(tmp_path, {'test': labelled}, LABELLED)
+  with pytest.raises(
+    InputError, match=r"class '3' of .*_test\.pickle has the same images as 'n1000000"
+  ):
+    convert(tmp_path)
+
+
+def test_the_names_of_classes_are_written_beside_the_array(tmp_path: pathlib.Path) -> None:
+  write(tmp_path, make_contents())
+  convert(tmp_path)
+  entries = class_list.read(
+    tmp_path / 'out' / 'miniimagenet.classes.csv', np.full(6, SAMPLES, np.int64)
+  )
+  assert entries == [(split, name) for split, (_, classes) in SPLITS.items() for name in classes]
+  assert folder_lib.load('miniimagenet', str(tmp_path / 'out')).num_classes == 6
+
+
+def test_a_second_source_beside_the_first_is_told(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  said: list[str] = []
+  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
+  write(tmp_path, make_contents())
+  write(tmp_path, {'test': make_contents()['test']}, LABELLED)
+  convert(tmp_path)
+  assert said[0].endswith(
+    'mini-imagenet-cache-test.pkl read, miniImageNet_category_split_test.pickle not'
+  )

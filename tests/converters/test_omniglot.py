@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pathlib
 import zipfile
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from absl import logging
 from PIL import Image
 
 from hypertransformer.converters import omniglot
@@ -101,6 +103,89 @@ def test_drawings_are_converted_in_the_order_of_their_names(
   assert images.mean() < 30  # bright ink, dark ground
 
 
+@pytest.mark.parametrize('store', [_unpacked, _zipped])
+def test_leftovers_are_passed_over_and_told(
+  store: Callable[[pathlib.Path, dict[str, bytes]], None],
+  tmp_path: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
+  said: list[str] = []
+  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
+  extra = {
+    f'images_background/{path}': b'no image'
+    for path in (
+      *('Arctic/@eaDir/1.png/SYNO.png', 'Arctic/@eaDir/2.png/SYNO.png', '#recycle/a/1.png'),
+      *('Arctic/character01/._0001_01.png', '__MACOSX/Arctic/character01/x.png'),
+      *('Arctic/character01/x.png:Zone.Identifier', 'Arctic/.ipynb_checkpoints/x.png'),
+    )
+  }
+  store(tmp_path, _files() | extra)
+  np.testing.assert_array_equal(omniglot.convert(tmp_path, 28, RELEASE), _expected(28))
+  (line,) = said
+  for name in ("'@eaDir'", "'#recycle'", "'__MACOSX'", "'._0001_01.png'"):
+    assert name in line
+  assert "'@eaDir' (" not in line
+
+
+def test_linked_alphabets_are_followed(tmp_path: pathlib.Path) -> None:
+  _unpacked(tmp_path, _files())
+  for folder in ('images_background/Arctic', 'images_evaluation'):
+    (tmp_path / folder).rename(tmp_path / 'moved')
+    (tmp_path / 'moved').rename(tmp_path / f'of {folder.replace("/", " ")}')
+    (tmp_path / folder).symlink_to(tmp_path / f'of {folder.replace("/", " ")}')
+  np.testing.assert_array_equal(omniglot.convert(tmp_path, 28, RELEASE), _expected(28))
+  (tmp_path / 'images_background' / 'loop').symlink_to(tmp_path / 'images_background')
+  with pytest.raises(InputError, match='loop is a link to a folder that is here already'):
+    omniglot.convert(tmp_path, 28, RELEASE)
+
+
+def test_classes_are_named_in_the_order_of_the_array(tmp_path: pathlib.Path) -> None:
+  _zipped(tmp_path, _files())
+  assert omniglot.class_entries(omniglot.find(tmp_path, RELEASE)) == [
+    (split, f'{alphabet}/{character}') for split, alphabet, character in CHARACTERS
+  ]
+
+
+def test_the_complete_dataset_has_its_usual_splits(tmp_path: pathlib.Path) -> None:
+  characters = {('A', f'character{number:04}'): ['x'] for number in range(1623)}
+  entries = omniglot.class_entries([('images_background', tmp_path, characters, bytes.fromhex)])
+  assert [entries[number].split for number in (0, 1149, 1150, 1199, 1200, 1622)] == [
+    *('train', 'train', 'val', 'val', 'test', 'test')
+  ]
+  assert entries[1622].name == 'A/character1622'
+
+
+@pytest.mark.parametrize(
+  'name', ['../out.png', '/out.png', '../../a/b/out.png', 'a/../../../b.png']
+)
+def test_an_archive_writes_nothing(name: str, tmp_path: pathlib.Path) -> None:
+  """Names that lead out of the folder are names and no more: nothing is unpacked to the disk."""
+  root = tmp_path / 'deep' / 'er'
+  root.mkdir(parents=True)
+  _zipped(root, _files())
+  with zipfile.ZipFile(root / 'images_background.zip', 'a') as archive:
+    archive.writestr(name, b'hostile')
+  before = sorted(tmp_path.rglob('*'))
+  with contextlib.suppress(InputError):
+    omniglot.convert(root, 28, RELEASE)
+  assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_the_folder_of_a_split_is_not_the_folder_of_the_release(tmp_path: pathlib.Path) -> None:
+  _unpacked(tmp_path, _files())
+  with pytest.raises(InputError, match='images_background is the folder of one split; give the'):
+    omniglot.convert(tmp_path / 'images_background', 28, RELEASE)
+  (tmp_path / 'a' / 'images_background.zip').mkdir(parents=True)
+  with pytest.raises(InputError, match='zip is a folder; if it is the unpacked archive, call it'):
+    omniglot.convert(tmp_path / 'a', 28, RELEASE)
+  (tmp_path / 'file').write_bytes(b'x')
+  with pytest.raises(InputError, match='file cannot be read as a folder'):
+    omniglot.convert(tmp_path / 'file', 28, RELEASE)
+
+
+POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n'
+
+
 BROKEN = 'images_evaluation/Beta/character01/0005_02.png'  # the first file of its archive
 
 
@@ -139,6 +224,9 @@ BLANK = Image.new('1', (105, 105), 1)
     (_without('Zulu'), r'images_background\.zip holds 2 characters .*expected 3'),
     (_without('0004_02'), r'evaluation\.zip: Arctic/character01 holds 1 drawings; expected 2'),
     (_broken_archive(lambda data: b'<!DOCTYPE html><title>404'), r'evaluation\.zip is a web page'),
+    (_broken_archive(lambda data: POINTER), r'evaluation\.zip is a .*Git LFS'),
+    (_with(POINTER), r'0005_02\.png is a Git LFS pointer'),
+    (_with(POINTER, _unpacked), r'0005_02\.png is a Git LFS pointer'),
     (_broken_archive(lambda data: b''), r'evaluation\.zip is an empty file'),
     (_broken_archive(lambda data: data[:-40]), r'evaluation\.zip is not a whole zip archive'),
     (_broken_archive(_flipped), r'evaluation\.zip: .*0005_02\.png cannot be unpacked'),

@@ -83,10 +83,19 @@ def test_other_things_than_whole_numbers_are_refused(values: Any, found: str) ->
   ],
 )
 def test_classes_are_numbered_in_the_order_of_their_labels(labels: Any) -> None:
-  classes, count = pickled_labels.ranks(labels, 'x')
+  classes, names = pickled_labels.ranks(labels, 'x')
   assert classes.dtype == np.int64
   assert classes.tolist() == [0, 2, 0, 1]
-  assert count == 3
+  assert names in (['7', '9', '20'], ['n1', 'n2', 'n3'])
+
+
+@pytest.mark.parametrize(
+  'labels', [['b', 'a ', 'a', 'e\u0301', '\xe9'], [b'b', b'a/', b' a', b'\xc3\xa9', b'e\xcc\x81']]
+)
+def test_two_spellings_of_a_label_are_one_class(labels: Any) -> None:
+  classes, names = pickled_labels.ranks(labels, 'x')
+  assert sorted(names) == ['a', 'b', '\xe9']
+  assert [names[number] for number in classes] == ['b', 'a', 'a', '\xe9', '\xe9']
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,15 @@ def test_bad_labels_and_missing_files_are_refused(
   assert_refused(tmp_path, change, found)
 
 
+def test_a_class_in_two_splits_is_an_error(tmp_path: pathlib.Path) -> None:
+  write(tmp_path, kind=lambda labels: [f'n{label}' for label in labels])
+  names = [' n0', 'val'] * 5 + ['val']  # n0 is of train
+  (tmp_path / 'val_labels.pkl').write_bytes(pickle.dumps({'labels': names}, 2))
+  with pytest.raises(InputError, match="the class 'n0' is in two splits, train and val"):
+    convert(tmp_path)
+  assert not (tmp_path / 'out').exists()
+
+
 @pytest.fixture
 def as_nobody() -> Iterator[None]:
   """Lets the test run as a user without rights, because root may read every file."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pathlib
 import pickle
+import resource
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,14 @@ SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'cache_image_folder.py'
 RNG = np.random.default_rng(0)
 
 
-def _run(*flags: str) -> subprocess.CompletedProcess[str]:
+def _run(*flags: str, **options: Any) -> subprocess.CompletedProcess[str]:
   return subprocess.run(
-    [sys.executable, str(SCRIPT), *flags], capture_output=True, text=True, check=False, timeout=300
+    [sys.executable, str(SCRIPT), *flags],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=300,
+    **options,
   )
 
 
@@ -60,6 +67,7 @@ def test_folders_become_a_dataset(images: pathlib.Path, tmp_path: pathlib.Path) 
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines() == [
     'all: 3 classes, 6 images: new:0-2',
+    '  in this order: a, b, c',
     f'wrote {tmp_path / "out" / "new"}: 3 classes, uint8 6 x 6 x 6 x 1, 0.0 MB',
   ]
   assert _values(tmp_path / 'out') == [[0, 1], [10, 11], [20, 21]]
@@ -78,8 +86,9 @@ def test_lists_become_a_single_file(images: pathlib.Path, tmp_path: pathlib.Path
     '--crop=center',
   )
   assert done.returncode == 0, done.stderr
-  assert done.stdout.splitlines()[:2] == [
+  assert done.stdout.splitlines()[:3] == [
     'train: 2 classes, 4 images: new:0-1',
+    '  in this order: b, c',
     'test: 1 classes, 2 images: new:2-2',
   ]
   assert _values(tmp_path) == [[10, 11], [20, 21], [0, 1]]
@@ -135,6 +144,10 @@ def test_broken_images_end_it_or_are_skipped(images: pathlib.Path, tmp_path: pat
     (('--input_path=/nowhere',), 'the folder /nowhere cannot be read'),
     (('--input_path=.', '--image_size=0'), 'image_size is 0'),
     (('--input_path=.', '--csv=/nowhere.csv'), '/nowhere.csv cannot be read'),
+    (('--input_path=a/~/b',), "has a folder '~'"),
+    (('--input_path=' + 'x' * 300,), 'File name too long'),
+    (('--input_path=.', '--csv=.'), 'expected a CSV file'),
+    ((f'--input_path={SCRIPT}',), 'is a file; expected a folder of images'),
   ],
 )
 def test_bad_flags_end_with_one_line_and_status_2(
@@ -146,3 +159,78 @@ def test_bad_flags_end_with_one_line_and_status_2(
   assert found in done.stderr
   assert len(done.stderr.splitlines()) == 1
   assert os.listdir(tmp_path) == []
+
+
+def test_dark_ink_becomes_bright(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  done = _run(f'--input_path={images}', f'--output_path={tmp_path / "new.npy"}', '--invert')
+  assert done.returncode == 0, done.stderr
+  assert _values(tmp_path) == [[255, 254], [245, 244], [235, 234]]
+  assert (tmp_path / 'new.classes.csv').read_text().splitlines()[1] == '0,all,a,2'
+
+
+def test_deep_images_get_the_white_value(images: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  for file in images.rglob('*.png'):
+    Image.fromarray(np.full((4, 4), 2000, np.uint16)).save(file)
+  flags = f'--input_path={images}', f'--output_path={tmp_path / "new"}', '--overwrite'
+  for value, extra in ((249, ()), (128, ('--white_value=3984.375',))):  # of 2047, and given
+    done = _run(*flags, *extra)
+    assert done.returncode == 0, done.stderr
+    assert 'from 2000 to 2000' in done.stderr
+    assert _values(tmp_path) == [[value] * 2] * 3
+
+
+def test_the_home_folder_is_expanded_in_every_path(
+  images: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  (tmp_path / 'train.csv').write_text('filename, label\nc/0.png, c\n')
+  (tmp_path / 'train.txt').write_text('c\n')
+  env = {**os.environ, 'HOME': str(tmp_path)}
+  (tmp_path / 'empty').mkdir()
+  for number, extra in enumerate(((), ('--csv=~/train.csv',), ('--splits=~/train.txt',))):
+    done = _run(
+      '--input_path=~/images',
+      f'--output_path=~/new{number}',
+      *extra,
+      env=env,
+      cwd=tmp_path / 'empty',
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f'new{number}' / 'images.npy').exists()
+  assert os.listdir(tmp_path / 'empty') == []
+
+
+@pytest.mark.parametrize('name', ['new', 'new.npy'])
+def test_a_full_disk_leaves_nothing(
+  name: str, images: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  """The largest size of a file that a process may write stands for the size of the disk."""
+  done = _run(
+    f'--input_path={images}',
+    f'--output_path={tmp_path / "out" / name}',
+    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+  )
+  assert done.returncode == 2
+  assert f'error: cannot write {tmp_path / "out" / name}: File too large' in done.stderr
+  assert os.listdir(tmp_path / 'out') == []
+
+
+@pytest.mark.parametrize('name', ['new', 'new.npy'])
+def test_a_folder_that_cannot_be_made_is_one_error(
+  name: str, images: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  (tmp_path / 'file').write_bytes(b'x')
+  done = _run(f'--input_path={images}', f'--output_path={tmp_path / "file" / name}')
+  assert done.returncode == 2
+  assert done.stderr.startswith(f'error: cannot write {tmp_path / "file"}/')
+  assert len(done.stderr.splitlines()) == 1
+
+
+def test_names_that_a_terminal_cannot_show_do_no_harm(
+  images: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  (images / 'a').rename(images / 'K\xe4fer')
+  os.rename(images / 'b', os.fsencode(images) + b'/\xff')
+  env = {**os.environ, 'PYTHONIOENCODING': 'ascii'}
+  done = _run(f'--input_path={images}', f'--output_path={tmp_path / "new"}', env=env)
+  assert done.returncode == 0, done.stderr
+  assert r'in this order: K\xe4fer, c, \udcff' in done.stdout

@@ -38,8 +38,8 @@ def files(tmp_path: pathlib.Path) -> pathlib.Path:
   images = np.zeros((4, 4, 4, 3), np.uint8) + np.arange(4, dtype=np.uint8)[:, None, None, None]
   for split, classes in (
     ('train', {'a': [3, 0], 'b': [1, 2]}),
-    ('val', {'a': [0, 1]}),
-    ('test', {'a': [2, 3]}),
+    ('val', {'c': [0, 1]}),
+    ('test', {'d': [2, 3]}),
   ):
     content = {'image_data': images, 'class_dict': classes}
     (folder / f'mini-imagenet-cache-{split}.pkl').write_bytes(pickle.dumps(content, 2))

@@ -46,3 +46,16 @@ def test_a_flag_out_of_range_is_an_error(tmp_path: pathlib.Path) -> None:
   assert done.returncode == 2
   assert done.stderr == 'error: classes is 0; expected at least 1\n'
   assert os.listdir(tmp_path) == []
+
+
+def test_the_home_folder_is_expanded(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'empty').mkdir()
+  done = subprocess.run(
+    [sys.executable, str(SCRIPT), '--output_path=~/s.npy', '--classes=2', '--samples=2'],
+    env={**os.environ, 'HOME': str(tmp_path)},
+    cwd=tmp_path / 'empty',
+    check=False,
+  )
+  assert done.returncode == 0
+  assert sorted(os.listdir(tmp_path)) == ['empty', 's.npy']
+  assert os.listdir(tmp_path / 'empty') == []
