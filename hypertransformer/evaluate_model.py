@@ -23,6 +23,7 @@ from types import FrameType
 from absl import logging
 
 from hypertransformer import program
+from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import Evaluator
@@ -30,6 +31,7 @@ from hypertransformer.evaluation.presets import Preset, presets_from
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.settings.config import Settings
+from hypertransformer.settings.data_config import DataConfig
 
 
 def with_one_batch(settings: Settings) -> Settings:
@@ -75,6 +77,26 @@ def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
   return SequenceEvaluator(*arguments, settings.continual)
 
 
+def warn_of_training_classes(presets: list[Preset], data: DataConfig) -> None:
+  """Warns of presets that are not called train but have training classes of the same dataset."""
+  train = specs.parse_dataset(data.train_dataset)
+  for preset in presets:
+    if preset.name == 'train' or preset.class_set.name != train.name:
+      continue
+    of_training = range(data.use_labels) if train.classes is None else train.classes
+    shared = len(set(preset.class_set.classes.tolist()) & set(of_training))
+    if shared:
+      logging.warning(
+        '%d of the %d classes of the preset %s (%s) are among those of --train_dataset=%s: its '
+        'accuracy does not tell what the model does with new classes.',
+        shared,
+        len(preset.class_set.classes),
+        preset.name,
+        preset.dataset,
+        data.train_dataset,
+      )
+
+
 def main(settings: Settings) -> None:
   """Evaluates checkpoints until the last one is done, or a signal ends it.
 
@@ -89,6 +111,7 @@ def main(settings: Settings) -> None:
   settings = with_one_batch(settings)
   signal.signal(signal.SIGTERM, _interrupt)
   presets = presets_from(settings.data)
+  warn_of_training_classes(presets, settings.data)
   evaluator = evaluator_from(settings, presets)
   try:
     Daemon(evaluator, presets, settings).run()

@@ -12,8 +12,8 @@ from hypertransformer.runtime import checkpoints, folder_lock, sessions, summari
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import RunConfig, Settings
+from hypertransformer.training import classes, hooks, saving
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training import hooks, saving
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
 from hypertransformer.training.start import choose_seed, find_start, make_folder, make_scaffold
@@ -40,6 +40,7 @@ def train(setup: Setup, settings: Settings) -> int:
   """
   run = settings.run
   check(setup, choose_seed(run))
+  classes.warn_of_shared(setup)
   make_folder(run.log_dir)
   with folder_lock.hold(run.log_dir, saving.ROLE, saving.ADVICE) as lock:
     saving.clear_leftovers(run.log_dir)
@@ -60,6 +61,8 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
       run.train_steps,
     )
     return step
+  if start.resumed is not None:
+    classes.warn_of_changes(run.log_dir, setup)
   with hooks.SignalHook() as signals, tf.Graph().as_default():
     tf.set_random_seed(seed % 2**31)
     graph = graph_lib.build(setup, seed)
@@ -71,7 +74,7 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
       seed,
     )
     scaffold = make_scaffold(start)
-    values = {**settings.flag_values, 'seed': seed}
+    values = {**settings.flag_values, 'seed': seed, classes.KEY: classes.describe(setup)}
     saving.write_flags(run.log_dir, values)
     checkpoints.repair_state(run.log_dir, start.resumed)
     return _run(graph, run, scaffold, signals, saving.FolderGuard(run.log_dir, lock, values))
