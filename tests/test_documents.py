@@ -53,6 +53,7 @@ def unknown(words: list[str]) -> list[str]:
     if words[2].startswith('hypertransformer.'):
       path = ROOT / (words[2].replace('.', '/') + '.py')
       missing = [] if path.exists() else [words[2]]
+      known = FLAGS | (flags_of(str(path.relative_to(ROOT))) if path.exists() else set())
     else:
       return []
   elif words[0] in ('python', '.venv/bin/python'):

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, sessions, summaries
+from hypertransformer.runtime import checkpoints, machines, sessions, summaries
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
@@ -62,6 +62,7 @@ def train(setup: Setup, settings: Settings) -> int:
     )
     scaffold = make_scaffold(start)
     flags_file.write_flags(run.log_dir, {**settings.flag_values, 'seed': seed})
+    machines.note(run.log_dir, step)
     checkpoints.repair_state(run.log_dir, start.resumed)
     return _run(graph, run, scaffold, signals)
 
