@@ -94,6 +94,11 @@ class Engine:
     self._scores = prototypes.scores(classified.logits[None], self._known[None])[0]
     self._rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
 
+  @property
+  def generated_layers(self) -> list[str]:
+    """Names of the layers that have weight blocks, in their order; [] if none is generated."""
+    return list(self._blocks)
+
   def no_blocks(self) -> Blocks:
     """The weight blocks before the first task: zeros."""
     return {

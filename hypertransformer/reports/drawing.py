@@ -21,6 +21,7 @@ COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 INK = '#0b0c0d'
 ENDINGS = ('.png', '.svg')
 PNG_DOTS_PER_INCH = 150
+WIDTH = 5.2  # inches, of a figure of one pair of axes; a telephone shows it at about 70 %
 SMALL = 10  # points, of text beside the data
 _FONT_SIZE = 11
 _STYLE: dict[Any, Any] = {

@@ -15,7 +15,6 @@ from hypertransformer.reports.events import Curve
 from hypertransformer.reports.groups import Group
 from hypertransformer.reports.summary import Row
 
-WIDTH = 5.2  # inches; a telephone shows a figure at about 70 % of its size
 TOGETHER = len(drawing.COLOURS)  # so many groups share one pair of axes
 _LINE = 0.25  # inches that a line of text takes
 _LETTERS = 44  # of a name; longer ones are cut in the middle
@@ -79,7 +78,7 @@ def _colour(number: int) -> str:
 
 def _reached(rows: Sequence[Row]) -> Figure:
   """A point with its interval for each group, beside the paper's number."""
-  drawn = drawing.figure(WIDTH, 0.9 + 2.5 * _LINE * len(rows))
+  drawn = drawing.figure(drawing.WIDTH, 0.9 + 2.5 * _LINE * len(rows))
   (axes,) = drawing.panels(drawn, 1, 1)
   place = axes.get_yaxis_transform()  # x from 0 at the left to 1 at the right
   for number, row in enumerate(rows):
@@ -122,7 +121,7 @@ def _has_paper(rows: Sequence[Row]) -> bool:
 
 def _after_tasks(rows: Sequence[Row]) -> Figure:
   """The average accuracy over the tasks learned so far, after each task of a sequence."""
-  drawn = drawing.figure(WIDTH, 3.2 + _LINE * len(rows))
+  drawn = drawing.figure(drawing.WIDTH, 3.2 + _LINE * len(rows))
   (axes,) = drawing.panels(drawn, 1, 1)
   for number, row in enumerate(rows):
     values = 100 * np.array(row.after_tasks)  # [runs, tasks]
@@ -190,7 +189,7 @@ def _learning(groups: Sequence[Group], name: str) -> Figure:
 
 def _together(groups: Sequence[Group], found: Sequence[_Seeds], unit: int) -> Any:
   """All groups on one pair of axes, with their names above, the best at the end first."""
-  drawn = drawing.figure(WIDTH, 3.2 + _LINE * len(groups))
+  drawn = drawing.figure(drawing.WIDTH, 3.2 + _LINE * len(groups))
   (axes,) = drawing.panels(drawn, 1, 1)
   order = sorted(range(len(found)), key=lambda n: -found[n].mean[-1])
   for number in order:
@@ -204,7 +203,7 @@ def _together(groups: Sequence[Group], found: Sequence[_Seeds], unit: int) -> An
 def _apart(groups: Sequence[Group], found: Sequence[_Seeds], unit: int) -> Any:
   """A panel for each group, two in a row."""
   count = -(-len(groups) // 2)
-  drawn = drawing.figure(WIDTH, 0.5 + 1.75 * count)
+  drawn = drawing.figure(drawing.WIDTH, 0.5 + 1.75 * count)
   panels = drawing.panels(drawn, count, 2, sharex=True, sharey=True)
   for number, axes in enumerate(panels):
     if number >= len(groups):
