@@ -82,10 +82,10 @@ def draw(
   if figure == 'change':
     return weight_figures.change(generated.changes(found[0]), count // 2)
   names = [f'episode {number + 1}' for number in range(count)] if figure == 'episodes' else ['']
-  columns = dict(zip(names, found[0].episodes, strict=False))
+  rows = dict(zip(names, found[0].episodes, strict=False))
   title = {'kernels': 'All kernels generated from one support set'}
   return weight_figures.kernels(
-    columns, title.get(figure, 'Kernels generated from several support sets')
+    rows, title.get(figure, 'Kernels generated from several support sets')
   )
 
 

@@ -22,6 +22,7 @@ def figure(episode: DrawnEpisode) -> Any:
     height = cell * shown.aspect * len(shown.rows) * (1 + _GAP) + 1.5
     drawn = drawing.figure(_WIDTH, height)
     left, right = drawing.panels(drawn, 1, 2)
+    drawn.get_layout_engine().set(wspace=0.1)
     _panel(left, shown, episode.before, 'as stored')
     _panel(right, shown, episode.after, 'as the model sees it')
     left.set_yticks(
@@ -72,7 +73,7 @@ def _panel(axes: Any, shown: _Shown, images: Images, title: str) -> None:
   )
   axes.xaxis.tick_top()
   axes.tick_params(length=0)
-  axes.set_xlabel(title, fontweight='bold')
+  axes.set_title(title, fontweight='bold')
   for spine in axes.spines.values():
     spine.set_visible(False)
 

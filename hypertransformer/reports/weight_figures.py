@@ -12,7 +12,10 @@ from hypertransformer.reports import drawing
 from hypertransformer.reports.generated import Generated, Kernels
 
 _GAP = 1  # pixels between kernels
-_SHOWN = 32  # input and output channels of a layer that are shown at most
+_SHOWN = 16  # input and output channels of a layer that are shown at most
+_WIDTH = 9.0  # inches
+_LEAST_WIDTH = 16  # weights, so that the name of a layer has room
+PAPER = (10, 15)  # %, how much kernels change by arXiv 2201.04182
 # From negative to positive: blue, white, orange. Colour-blind people can tell them apart.
 _NEGATIVE, _ZERO, _POSITIVE = '#2166AC', '#F7F7F7', '#B35806'
 
@@ -38,48 +41,58 @@ def mosaic(kernel: np.ndarray) -> np.ndarray:
   return tiles.reshape(inputs * (height + _GAP), outputs * (width + _GAP))[:-_GAP, :-_GAP]
 
 
-def kernels(columns: Mapping[str, Kernels], title: str) -> Any:
-  """Draws the kernels of all layers, a row for each layer, and a column for each CNN.
+def kernels(rows: Mapping[str, Kernels], title: str) -> Any:
+  """Draws the kernels of all layers: side by side the layers, below each other several CNNs.
 
-  The colours of a row have one scale, so that its columns can be compared.
+  The colours of a layer have one scale, so that the CNNs can be compared.
 
   Args:
-    columns: the kernels of one or several CNNs with the same layers, by the titles of the columns.
+    rows: the kernels of one or several CNNs with the same layers, by the names of the rows.
     title: what the figure shows.
   """
-  layers = list(next(iter(columns.values())))
-  mosaics = {layer: [mosaic(each[layer]) for each in columns.values()] for layer in layers}
-  heights = [max(0.35, min(1.6, _height(found[0], len(columns)))) for found in mosaics.values()]
+  layers = list(next(iter(rows.values())))
+  mosaics = {layer: [mosaic(each[layer]) for each in rows.values()] for layer in layers}
+  widths = [max(found[0].shape[1], _LEAST_WIDTH) for found in mosaics.values()]
+  inch = (_WIDTH - 1.5) / (sum(widths) + 2 * len(layers))  # of one weight
+  height = inch * max(found[0].shape[0] for found in mosaics.values())
   with drawing.style():
-    drawn = drawing.figure(7.5, 1.5 + sum(heights) + 0.35 * len(layers))
-    panels = drawing.panels(drawn, len(layers), len(columns), height_ratios=heights)
-    for row, layer in enumerate(layers):
+    drawn = drawing.figure(_WIDTH, 2.1 + (height + 0.25) * len(rows))
+    panels = drawing.panels(drawn, len(rows), len(layers), width_ratios=widths)
+    for column, layer in enumerate(layers):
       largest = max(float(np.nanmax(np.abs(each))) for each in mosaics[layer]) or 1.0
-      for column, each in enumerate(mosaics[layer]):
-        axes = panels[row * len(columns) + column]
-        _show(axes, each / largest)
+      for row, name in enumerate(rows):
+        axes = panels[row * len(layers) + column]
+        _show(axes, mosaics[layer][row] / largest)
         if row == 0:
-          axes.set_title(list(columns)[column])
+          axes.set_title(_layer_label(layer, rows[name][layer]), fontsize=drawing.SMALL)
         if column == 0:
-          axes.set_ylabel(_layer_label(layer, columns), rotation=0, ha='right', va='center')
+          axes.set_ylabel(name, rotation=0, ha='right', va='center', y=0.5)
     drawn.suptitle(title)
     bar = drawn.colorbar(
-      panels[-1].images[0], ax=panels, orientation='horizontal', shrink=0.5, aspect=40, pad=0.03
+      panels[-1].images[0],
+      ax=panels,
+      orientation='horizontal',
+      shrink=0.4,
+      aspect=40,
+      pad=0.04,  # panchor=False leaves the panels where they are
+      panchor=False,
     )
-    bar.set_label('weight, divided by the largest of its layer')
+    bar.set_label('weight, divided by the largest of its layer', fontsize=drawing.SMALL)
     bar.set_ticks([-1, 0, 1])
     return drawn
 
 
-def _height(picture: np.ndarray, columns: int) -> float:
-  """The height in inches of a picture that is as wide as its column."""
-  return 5.8 / columns * picture.shape[0] / picture.shape[1]
-
-
-def _layer_label(layer: str, columns: Mapping[str, Kernels]) -> str:
-  shape = next(iter(columns.values()))[layer].shape
-  sizes = f'{shape[0]} x {shape[1]} kernels\n{shape[2]} in, {shape[3]} out'
-  return f'{layer}\n{sizes if len(shape) == 4 else f"{shape[0]} in, {shape[1]} out"}  '
+def _layer_label(layer: str, kernel: np.ndarray) -> str:
+  """The name of a layer and its size; of many channels only the first ones are shown."""
+  inputs, outputs = kernel.shape[-2:]
+  many = kernel.ndim == 4 and max(inputs, outputs) > _SHOWN
+  lines = [
+    layer.replace('_', ' '),
+    f'{kernel.shape[0]} x {kernel.shape[1]} kernels' if kernel.ndim == 4 else 'logits',
+    f'{inputs} in, {outputs} out',
+    *([f'(first {_SHOWN} shown)'] if many else []),
+  ]
+  return '\n'.join(lines)
 
 
 def _show(axes: Any, values: np.ndarray) -> None:
@@ -87,7 +100,7 @@ def _show(axes: Any, values: np.ndarray) -> None:
 
   colours = LinearSegmentedColormap.from_list('weights', [_NEGATIVE, _ZERO, _POSITIVE])
   axes.imshow(values, cmap=colours, vmin=-1, vmax=1, interpolation='nearest')
-  axes.set(xticks=[], yticks=[])
+  axes.set(xticks=[], yticks=[], anchor='N')
   for spine in axes.spines.values():
     spine.set_visible(False)
 
@@ -108,21 +121,22 @@ def change(found: Mapping[str, Estimate], pairs: int) -> Any:
     axes.bar(places, means, yerr=halves, width=0.6, color=drawing.COLOURS[0], capsize=4,
              error_kw={'ecolor': drawing.INK})  # fmt: skip
     for place, mean, half in zip(places, means, halves, strict=True):
-      axes.text(place, mean + half + 0.02 * max(means), f'{mean:.1f} %', ha='center', va='bottom')
+      axes.text(place, mean + half, f'{mean:.1f} %', ha='center', va='bottom')
+    low, high = PAPER
+    axes.axhspan(low, high, color=drawing.COLOURS[1], alpha=0.35, linewidth=0, zorder=0)
+    axes.text(-0.4, high, f'the paper: {low} to {high} %', color=drawing.INK, va='bottom')
     axes.set_xticks(places, [name.replace('_', ' ') for name in found])
-    axes.set(
-      ylabel='change, % of the mean |weight|',
-      ylim=(0, 1.15 * max(map(sum, zip(means, halves, strict=True)))),
-    )
-    axes.set_title(f'How much generated kernels change between two episodes\n({pairs} pairs)')
+    tops = [mean + half for mean, half in zip(means, halves, strict=True)]
+    axes.set(ylabel='mean change / mean size, %', ylim=(0, 1.2 * max(*tops, high)))
+    axes.set_title(f'Change of kernels from one episode\nto another ({pairs} pairs)')
     return drawn
 
 
 def allocations(both: Sequence[Generated]) -> Any:
   """Draws the kernels of two models for the same episode, which differ in their allocation."""
   names = {
-    'output': 'output: a token writes\none output channel',
-    'spatial': 'spatial: a token writes\none kernel position',
+    'output': 'output:\none token,\none channel',
+    'spatial': 'spatial:\none token,\none position',
   }
   columns = {names[each.allocation]: each.episodes[0] for each in both}
-  return kernels(columns, 'Kernels for the same episode')
+  return kernels(columns, 'Kernels for the same support set, by what a weight token writes')
