@@ -89,7 +89,7 @@ def _results(rows: Sequence[Row]) -> Table:
     [
       [
         row.group.name,
-        f'{row.title} ({row.dataset})',
+        f'{row.title} ({", ".join(filter(None, [row.dataset, remark]))})',
         estimate(row.accuracy),
         estimate(row.disjoint),
         f'{100 * row.paper.accuracy:.1f}' if row.paper else '-',
@@ -97,7 +97,7 @@ def _results(rows: Sequence[Row]) -> Table:
         f'{steps(row.steps)}, {row.chosen}',
         f'over {len(row.steps)} seeds' if row.over == 'seeds' else f'over {row.over}',
       ]
-      for row in rows
+      for row, remark in zip(rows, summary.remarks(rows), strict=True)
     ],
   )  # fmt: skip
 
@@ -152,7 +152,7 @@ def records(groups: Sequence[Group], rows: Sequence[Row]) -> list[dict[str, Any]
     if len(row.steps) > 1:
       for run in row.group.runs:
         for alone in summary.rows([Group(run.name, [run])]):
-          if (alone.preset, alone.dataset, alone.kind) == (row.preset, row.dataset, row.kind):
+          if (alone.preset, alone.measured) == (row.preset, row.measured):
             found.append(
               _record(row, run.name, alone.over, alone.accuracy, alone.disjoint, alone.steps)
             )

@@ -88,6 +88,13 @@ def panels(drawn: Any, rows: int, columns: int, **arguments: Any) -> list[Any]:
   return list(made.flat)
 
 
+def blue_white_orange() -> Any:
+  """The colours from negative over zero to positive, which colour-blind people can tell apart."""
+  from matplotlib.colors import LinearSegmentedColormap
+
+  return LinearSegmentedColormap.from_list('weights', ['#2166AC', '#F7F7F7', '#B35806'])
+
+
 def svg(drawn: Any, description: str) -> str:
   """Writes a figure as an <svg> element to stand inside of a page.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hypertransformer.reports import drawing, events
+from hypertransformer.reports import drawing, events, summary
 from hypertransformer.reports.content import estimate, steps
 from hypertransformer.reports.events import Curve
 from hypertransformer.reports.groups import Group
@@ -81,9 +81,10 @@ def _reached(rows: Sequence[Row]) -> Figure:
   drawn = drawing.figure(drawing.WIDTH, 0.9 + 2.5 * _LINE * len(rows))
   (axes,) = drawing.panels(drawn, 1, 1)
   place = axes.get_yaxis_transform()  # x from 0 at the left to 1 at the right
-  for number, row in enumerate(rows):
+  for number, (row, remark) in enumerate(zip(rows, summary.remarks(rows), strict=True)):
     _point(axes, number, row)
-    label = f'{short(row.group.name)}: {estimate(row.accuracy)} %'
+    name = ', '.join(filter(None, [row.group.name, remark]))
+    label = f'{short(name)}: {estimate(row.accuracy)} %'
     axes.text(0, number - 0.3, label, transform=place, va='bottom')
   axes.set(ylim=(len(rows) - 0.4, -0.8), yticks=[], xlabel=f'accuracy on {rows[0].preset} tasks, %')
   axes.spines['left'].set_visible(False)

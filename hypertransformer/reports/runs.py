@@ -13,15 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypertransformer.errors import InputError, require
-from hypertransformer.evaluation.results import ResultFile
+from hypertransformer.evaluation.places import Places
+from hypertransformer.evaluation.results import Line, ResultFile
 from hypertransformer.reports import events, kept
 from hypertransformer.reports.events import Recorded
 from hypertransformer.runtime import machines
 from hypertransformer.settings import flags, flags_file, older_runs
 from hypertransformer.settings.facts import Facts, facts
-
-RESULTS = 'results.jsonl'
-_NEEDED = ('step', 'preset', 'dataset', 'accuracy', 'ci95')  # of a line of results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Run:
   name: str
   values: dict[str, Any]
   version: str
-  results: list[dict[str, Any]]
+  results: list[Line]
   recorded: Recorded
   machines: list[str]
 
@@ -72,7 +70,8 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
   _require_run(folder)
   found = flags_file.read_flags(str(folder)) or {}
   version = str(found.pop(older_runs.VERSION, ''))
-  results = _results(folder / 'eval' / RESULTS) or _results(folder / RESULTS)
+  places = Places(str(folder))
+  results = ResultFile(places.results).read() or ResultFile(folder / places.results.name).read()
   recorded = kept.fill_in(folder, events.read(folder / 'train'))
   if not results and not recorded.accuracies:
     raise InputError(
@@ -82,18 +81,6 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
   return Run(
     folder, name, flags.defaults() | found, version, results, recorded, machines.read(str(folder))
   )
-
-
-def _results(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of a file of results; [] if there is none."""
-  lines = ResultFile(path).read()
-  for line in lines:
-    missing = [name for name in _NEEDED if not isinstance(line, dict) or name not in line]
-    require(
-      not missing,
-      f'{path} has a line without {" and ".join(missing)}, which is no result: delete that line.',
-    )
-  return lines
 
 
 def _require_run(folder: pathlib.Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
+from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.estimates import Z95, Estimate
-from hypertransformer.evaluation.results import SequenceKind, kind
+from hypertransformer.evaluation.measured import Measured, SequenceKind
+from hypertransformer.evaluation.results import Line
 from hypertransformer.reports import published
 from hypertransformer.reports.groups import Group
 from hypertransformer.reports.published import Published
@@ -33,8 +35,7 @@ class Row:
   Attributes:
     group: the group.
     preset: the name of the preset, such as 'test'.
-    dataset: the spec of its classes.
-    kind: the kind of the sequences; None for independent tasks.
+    measured: what it was measured on, without seed and stream, in which runs differ.
     steps: the step of the checkpoint of each run that has one.
     chosen: how the checkpoint was chosen: 'best on val' or 'newest'.
     accuracy: mean and half-width of the 95 % interval: over tasks for one run, over runs for
@@ -50,8 +51,7 @@ class Row:
 
   group: Group
   preset: str
-  dataset: str
-  kind: SequenceKind | None
+  measured: Measured
   steps: list[int]
   chosen: str
   accuracy: Estimate
@@ -62,8 +62,18 @@ class Row:
   after_tasks: list[list[float]]
 
   @property
+  def dataset(self) -> str:
+    """The spec of the classes of the preset."""
+    return self.measured.dataset
+
+  @property
+  def kind(self) -> SequenceKind | None:
+    """The kind of the sequences; None for independent tasks."""
+    return self.measured.sequence
+
+  @property
   def over(self) -> str:
-    """What the interval is over: 'tasks' or 'seeds'."""
+    """What the interval is over: 'tasks', 'sequences' or 'seeds'."""
     if len(self.steps) > 1:
       return 'seeds'
     return 'tasks' if self.kind is None else 'sequences'
@@ -84,62 +94,94 @@ def rows(groups: Sequence[Group]) -> list[Row]:
   return sorted(found, key=lambda row: order.get(row.preset, 2))  # keeps the order of groups
 
 
+def remarks(found: Sequence[Row]) -> list[str]:
+  """Says of each row in what its evaluation differs from those of the same runs and preset.
+
+  It is '' where there is only one.
+  """
+  texts = []
+  for row in found:
+    same = [each.measured for each in found if (each.group, each.preset) == (row.group, row.preset)]
+    tasks = {each.task() for each in same}
+    told = dict(zip(same, measured.differences(same), strict=True))
+    task = row.measured.task() if len(tasks) > 1 else ''
+    texts.append(', '.join(filter(None, [task, told[row.measured]])))
+  return texts
+
+
 def _of_group(group: Group) -> list[Row]:
-  """The rows of one group, one for each preset and kind that any of its runs was evaluated on."""
-  by_preset: dict[Any, list[tuple[str, dict[str, Any]]]] = {}
+  """The rows of one group, one for each preset and all that any of its runs was measured on."""
+  by_preset: dict[tuple[str, Measured], list[Chosen]] = {}
   for run in group.runs:
-    for chosen, line in chosen_lines(run):
-      key = line['preset'], line['dataset'], kind(line.get('continual'))
-      by_preset.setdefault(key, []).append((chosen, line))
-  return [_row(group, key, found) for key, found in by_preset.items()]
+    for chosen in chosen_lines(run):
+      on = dataclasses.replace(measured.of_line(chosen.line), seed=None, stream=None)
+      by_preset.setdefault((chosen.line['preset'], on), []).append(chosen)
+  return [_row(group, preset, on, found) for (preset, on), found in by_preset.items()]
 
 
-def chosen_lines(run: Run) -> list[tuple[str, dict[str, Any]]]:
-  """The results of a run at the checkpoint that counts: how it was chosen, and a line per preset.
+class Chosen(NamedTuple):
+  """A result of the checkpoint that counts, and how that checkpoint was chosen."""
 
-  For each kind of evaluation that is the checkpoint with the best accuracy on the preset 'val'; of
-  equal ones the earliest, as the evaluator keeps it. Without such a preset it is the newest one
-  that was evaluated. Lines of a later evaluation of the same checkpoint replace earlier ones.
+  how: str
+  line: Line
+
+
+def chosen_lines(run: Run) -> list[Chosen]:
+  """The results of a run at the checkpoint that counts, one for each preset.
+
+  For each way in which it was evaluated, that is the checkpoint with the best accuracy on the
+  preset 'val'; of equal ones the earliest, as the evaluator keeps it. Without such a preset it is
+  the newest one that was evaluated. A later evaluation of the same checkpoint replaces an earlier
+  one.
   """
   found = []
-  for of_kind in dict.fromkeys(kind(line.get('continual')) for line in run.results):
-    lines = [line for line in run.results if kind(line.get('continual')) == of_kind]
+  for way in dict.fromkeys(map(_way, run.results)):
+    lines = [line for line in run.results if _way(line) == way]
     validated = {line['step']: line for line in lines if line['preset'] == VALIDATION}
     if validated:
       newest = validated[max(validated)]
       # Accuracies on other classes do not compare.
       same = [line for line in validated.values() if line['dataset'] == newest['dataset']]
       step = max(same, key=lambda line: (line['accuracy'], -line['step']))['step']
-      chosen = f'best on {VALIDATION}'
+      how = f'best on {VALIDATION}'
     else:
-      step, chosen = max(line['step'] for line in lines), 'newest'
+      step, how = max(line['step'] for line in lines), 'newest'
     at_step = {line['preset']: line for line in lines if line['step'] == step}
-    found += [(chosen, line) for line in at_step.values()]
+    found += [Chosen(how, line) for line in at_step.values()]
   return found
 
 
-def _row(group: Group, key: tuple[str, str, Any], found: list[tuple[str, dict[str, Any]]]) -> Row:
-  preset, dataset, of_kind = key
-  lines = [line for _, line in found]
-  disjoint = [line.get('accuracy_disjoint') for line in lines]
-  paper = published.find(group.values) if preset == TEST and of_kind is None else None
+def _way(line: Line) -> Measured:
+  """What the results of one evaluation have in common, on whatever classes they are."""
+  on = measured.of_line(line)
+  return dataclasses.replace(on, dataset='', split='', use_labels=None, seed=None, stream=None)
+
+
+def _row(group: Group, preset: str, on: Measured, found: list[Chosen]) -> Row:
+  lines = [each.line for each in found]
+  disjoint = [line['accuracy_disjoint'] for line in lines]
+  facts = group.runs[0].facts
+  as_trained = not on.known('ways', 'support_images') or (
+    (on.ways, on.support_images) == (facts.way, facts.support_images)
+  )
+  comparable = preset == TEST and on.sequence is None and as_trained
+  paper = published.find(group.values) if comparable else None
   return Row(
     group,
     preset,
-    dataset,
-    of_kind,
+    on,
     [line['step'] for line in lines],
-    ' or '.join(dict.fromkeys(chosen for chosen, _ in found)),
+    ' or '.join(dict.fromkeys(each.how for each in found)),
     _estimate(lines, 'accuracy', 'ci95'),
     None if None in disjoint else _estimate(lines, 'accuracy_disjoint', 'ci95_disjoint'),
     [line['accuracy'] for line in lines],
-    _chance(group, of_kind),
-    paper if paper and dataset.partition(':')[0] == paper.dataset else None,
-    [line['continual']['average_accuracy'] for line in lines if of_kind is not None],
+    _chance(on, on.ways if on.known('ways') else facts.way),
+    paper if paper and on.dataset.partition(':')[0] == paper.dataset else None,
+    [line['continual']['average_accuracy'] for line in lines if on.sequence is not None],
   )
 
 
-def _estimate(lines: list[dict[str, Any]], mean: str, interval: str) -> Estimate:
+def _estimate(lines: list[Line], mean: str, interval: str) -> Estimate:
   """The estimate of one line as it stands there; that of several is over their means."""
   if len(lines) == 1:
     half = lines[0].get(interval)
@@ -155,7 +197,7 @@ def over_seeds(values: Sequence[float]) -> Estimate:
   return float(array.mean()), float(factor * array.std(ddof=1) / math.sqrt(len(array)))
 
 
-def _chance(group: Group, of_kind: SequenceKind | None) -> float:
+def _chance(on: Measured, way: int) -> float:
   """The accuracy of guessing, after the last task of a sequence."""
-  among = of_kind is not None and of_kind.scenario == 'class_incremental'
-  return 1 / (group.runs[0].facts.way * (of_kind.num_tasks if among and of_kind else 1))
+  among = on.sequence is not None and on.sequence.scenario == 'class_incremental'
+  return 1 / (way * (on.sequence.num_tasks if among and on.sequence else 1))

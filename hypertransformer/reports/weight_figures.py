@@ -16,8 +16,6 @@ _SHOWN = 16  # input and output channels of a layer that are shown at most
 _WIDTH = 9.0  # inches
 _LEAST_WIDTH = 16  # weights, so that the name of a layer has room
 PAPER = (10, 15)  # %, how much kernels change by arXiv 2201.04182
-# From negative to positive: blue, white, orange. Colour-blind people can tell them apart.
-_NEGATIVE, _ZERO, _POSITIVE = '#2166AC', '#F7F7F7', '#B35806'
 
 
 def mosaic(kernel: np.ndarray) -> np.ndarray:
@@ -96,10 +94,7 @@ def _layer_label(layer: str, kernel: np.ndarray) -> str:
 
 
 def _show(axes: Any, values: np.ndarray) -> None:
-  from matplotlib.colors import LinearSegmentedColormap
-
-  colours = LinearSegmentedColormap.from_list('weights', [_NEGATIVE, _ZERO, _POSITIVE])
-  axes.imshow(values, cmap=colours, vmin=-1, vmax=1, interpolation='nearest')
+  axes.imshow(values, cmap=drawing.blue_white_orange(), vmin=-1, vmax=1, interpolation='nearest')
   axes.set(xticks=[], yticks=[], anchor='N')
   for spine in axes.spines.values():
     spine.set_visible(False)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.evaluation.measured import Measured, SequenceKind
 from hypertransformer.evaluation.results import Result, ResultFile
 from hypertransformer.runtime.summaries import scalar_summary
 from hypertransformer.settings import flags, flags_file
@@ -25,19 +26,64 @@ OMNIGLOT = {
 DATASETS = {'val': 'omniglot:1150-1199', 'test': 'omniglot:1200-1622'}
 
 
-def result(preset: str, step: int, accuracy: float, **changes: Any) -> Result:
+MEASURED = {
+  'split': '',
+  'use_labels': None,
+  'shuffle_labels_seed': 2022,
+  'image_size': 28,
+  'augmentation': (),
+  'ways': 20,
+  'support_images': 20,
+  'unlabeled_per_class': 0,
+  'balanced': True,
+  'disjoint_query': False,
+  'query_images': 1600,
+  'query_batch_size': 100,
+  'tasks': 400,
+  'seed': 1,
+  'stream': 3,
+  'sequence': None,
+}
+CONTINUAL = {
+  'scenario': 'class_incremental',
+  'method': 'continual_hypertransformer',
+  'mixed_queries': False,
+  'num_tasks': 2,
+  'matrix': [[0.9, None], [0.8, 0.7]],
+  'matrix_ci95': [[0.1, None], [0.1, 0.1]],
+  'average_accuracy': [0.9, 0.75],
+  'average_accuracy_ci95': [0.1, 0.1],
+  'forgetting': 0.1,
+  'forgetting_ci95': 0.1,
+  'backward_transfer': -0.1,
+  'backward_transfer_ci95': 0.1,
+}
+
+
+def result(
+  preset: str,
+  step: int,
+  accuracy: float,
+  continual: dict[str, Any] | None = None,
+  on: dict[str, Any] | None = None,
+  **changes: Any,
+) -> Result:
+  """A line of results; `on` are changes of what it was measured on."""
+  sequence = None if continual is None else SequenceKind.of(continual)
+  measured = {**MEASURED, 'dataset': DATASETS[preset], 'sequence': sequence} | (on or {})
   fields: dict[str, Any] = {
-    'checkpoint': f'logs/model-{step}',
+    'checkpoint': f'model-{step}',
+    'checkpoint_sha256': 'a',
     'step': step,
     'preset': preset,
-    'dataset': DATASETS[preset],
+    'measured': Measured(**measured),
     'accuracy': accuracy,
     'ci95': 0.005,
-    'num_tasks': 400,
-    'num_queries': 1600,
+    'num_tasks': measured['tasks'],
     'accuracy_disjoint': accuracy - 0.01,
     'ci95_disjoint': 0.006,
     'seconds': 3.0,
+    'continual': continual,
   }
   return Result(**fields | changes)
 
@@ -58,7 +104,7 @@ def make_run(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
     values = flags.defaults() | OMNIGLOT | {'seed': seed, 'train_steps': 2000} | changes
     flags_file.write_flags(str(folder), values | {'train_log_dir': str(folder)})
     for line in results:
-      ResultFile(folder / 'eval' / 'results.jsonl').append(line)
+      ResultFile(folder / 'eval' / 'results.jsonl').append([line])
     if records:
       with tf.Graph().as_default():
         writer = tf.summary.FileWriter(str(folder / 'train'))

@@ -15,7 +15,7 @@ from hypertransformer.reports import groups, published, summary
 from hypertransformer.reports.runs import read_runs
 from hypertransformer.settings import flag_table, flags
 
-from .conftest import OMNIGLOT, result
+from .conftest import CONTINUAL, OMNIGLOT, result
 
 Make = Callable[..., pathlib.Path]
 SCRIPTS = pathlib.Path(__file__).parents[2] / 'scripts'
@@ -86,18 +86,42 @@ def test_students_t_is_what_many_draws_say() -> None:
 
 
 def test_sequences_of_tasks_are_apart_from_single_tasks(make_run: Make) -> None:
-  continual = {
-    'scenario': 'class_incremental', 'mixed_queries': False, 'num_tasks': 5,
-    'average_accuracy': [0.9, 0.8, 0.7, 0.6, 0.5],
-  }  # fmt: skip
-  single, sequence = rows_of(
-    make_run('a', 1, [result('test', 10, 0.4), result('test', 10, 0.5, continual=continual)])
-  )
+  lines = [result('test', 10, 0.4), result('test', 10, 0.75, continual=CONTINUAL)]
+  single, sequence = rows_of(make_run('a', 1, lines))
   assert (single.kind, single.chance) == (None, 0.05)
-  assert (sequence.chance, sequence.over) == (0.01, 'sequences')
-  assert sequence.after_tasks == [continual['average_accuracy']]
-  assert sequence.title == 'test, 5 tasks, class_incremental'
+  assert (sequence.chance, sequence.over) == (0.025, 'sequences')
+  assert sequence.after_tasks == [CONTINUAL['average_accuracy']]
+  assert sequence.title == 'test, 2 tasks, class_incremental'
   assert sequence.paper is None
+
+
+def test_evaluations_on_other_tasks_are_apart_and_say_how_they_differ(make_run: Make) -> None:
+  lines = [
+    result('val', 10, 0.9),
+    result('val', 20, 0.8),
+    result('test', 10, 0.5),
+    result('test', 20, 0.6),
+    result('test', 20, 0.7, on={'support_images': 100}),
+    result('test', 20, 0.65, on={'tasks': 9}),
+  ]
+  found = [row for row in rows_of(make_run('a', 1, lines)) if row.preset == 'test']
+  assert [(row.accuracy[0], row.steps, row.chosen) for row in found] == [
+    (0.5, [10], 'best on val'), (0.7, [20], 'newest'), (0.65, [20], 'newest'),
+  ]  # fmt: skip
+  assert summary.remarks(found) == [
+    '20-way 1-shot, tasks=400', '20-way 5-shot, tasks=400', '20-way 1-shot, tasks=9',
+  ]  # fmt: skip
+  assert [row.paper is not None for row in found] == [True, False, True]
+
+
+def test_seeds_of_evaluations_do_not_part_a_group(make_run: Make) -> None:
+  folders = [
+    make_run(f'a_{seed}', seed, [result('test', 10, 0.5, on={'seed': seed, 'stream': seed})])
+    for seed in (1, 2)
+  ]
+  (row,) = rows_of(*folders)
+  assert row.each == [0.5, 0.5]
+  assert summary.remarks([row]) == ['']
 
 
 def test_the_papers_number_stands_beside_test_classes_of_the_same_task(make_run: Make) -> None:
