@@ -19,7 +19,7 @@ def figure(episode: DrawnEpisode) -> Any:
   shown = _Shown(episode)
   with drawing.style():
     cell = _WIDTH / (2 * shown.columns + 2.2)
-    height = cell * shown.aspect * len(shown.rows) * (1 + _GAP) + 1.5
+    height = cell * shown.aspect * len(shown.rows) * (1 + _GAP) + 1.1
     drawn = drawing.figure(_WIDTH, height)
     left, right = drawing.panels(drawn, 1, 2)
     drawn.get_layout_engine().set(wspace=0.1)
