@@ -23,6 +23,7 @@ setuptools.setup(
     # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say
     # that it needs it.
     'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
+    'report': ['matplotlib'],
     'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
     'dev': [
       'pytest',

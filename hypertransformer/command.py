@@ -34,16 +34,25 @@ def run(program: Callable[[], None]) -> None:
   An InputError of the program, or an argument that is not a flag, ends the process with one message
   on stderr and exit status 2.
   """
-  app.run(lambda argv: _main(program, argv))
+  run_with_arguments(lambda arguments: _without_arguments(program, arguments))
 
 
-def _main(program: Callable[[], None], argv: Sequence[str]) -> None:
+def run_with_arguments(program: Callable[[Sequence[str]], None]) -> None:
+  """Does the same for a program that takes arguments: what of the command line is no flag."""
+  app.run(lambda argv: _main(program, argv[1:]))
+
+
+def _main(program: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
   with exit_on_bad_input():
-    if len(argv) > 1:
-      raise InputError(
-        f'arguments that are no flags: {" ".join(argv[1:])}; flags look like --name=value.'
-      )
-    program()
+    program(arguments)
+
+
+def _without_arguments(program: Callable[[], None], arguments: Sequence[str]) -> None:
+  if arguments:
+    raise InputError(
+      f'arguments that are no flags: {" ".join(arguments)}; flags look like --name=value.'
+    )
+  program()
 
 
 def import_tensorflow() -> None:

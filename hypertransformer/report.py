@@ -1,8 +1,13 @@
-"""Prints a table of what the evaluator found, beside chance and a simple baseline.
+"""Reports what training and evaluation found, of runs in folders or of one run by its flags.
+
+  python -m hypertransformer.report LOG_DIR [LOG_DIR ...] --output=report.html
+
+writes a page about the runs in these folders: figures, tables, and the flags in which they differ.
 
   python -m hypertransformer.report [the flags of the training]
 
-The baseline gives a query image the label of the support image whose pixels are nearest.
+prints a table of what the evaluator found, beside chance and a simple baseline, which gives a query
+image the label of the support image whose pixels are nearest.
 """
 
 from __future__ import annotations
@@ -11,6 +16,10 @@ if __name__ == '__main__':
   from hypertransformer import command
 
   command.import_tensorflow()
+
+from collections.abc import Sequence
+
+from absl import flags, logging
 
 from hypertransformer import program
 from hypertransformer.episodes.sampling import EpisodeSampler
@@ -21,6 +30,7 @@ from hypertransformer.evaluation.measured import Measured
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import OpenClasses, presets_from
 from hypertransformer.evaluation.results import Line, ResultFile, newest
+from hypertransformer.reports import writing
 from hypertransformer.settings.config import Settings
 
 BASELINE_TASKS = 200  # on which the baseline is measured, for each row
@@ -106,5 +116,41 @@ def _nearest_pixels(on: Measured, classes: OpenClasses) -> str:
   return percent(*mean_and_ci95(pixel_baseline.nearest_neighbour(sampler, BASELINE_TASKS)))
 
 
+def of_folders(folders: Sequence[str], output: str, form: str) -> None:
+  """Writes the report of the runs in some folders, and prints which files it wrote.
+
+  Args:
+    folders: the --train_log_dir of each run.
+    output: the file to write.
+    form: 'html', 'md' or 'csv'; '' for what the ending of `output` says.
+
+  Raises:
+    InputError: see reports/writing.py.
+  """
+  logging.set_verbosity(logging.WARNING)  # TensorBoard's readers tell every file at INFO
+  for path in writing.write(folders, output, form):
+    print(f'wrote {path}')
+
+
+def run() -> None:
+  """Defines the flags and runs the form of the program that the command line asks for."""
+  output = flags.DEFINE_string(
+    'output', 'report.html', 'of folders: the file to write; its ending .html, .md or .csv counts'
+  )
+  form = flags.DEFINE_enum(
+    'format', None, ['html', 'md', 'csv'], 'of folders: the format, whatever the ending is'
+  )
+
+  def main_of_flags(settings: Settings) -> None:
+    if output.present or form.present:
+      raise InputError(
+        '--output and --format are for a report of folders: python -m hypertransformer.report '
+        'LOG_DIR --output=report.html'
+      )
+    main(settings)
+
+  program.run_or(main_of_flags, lambda folders: of_folders(folders, output.value, form.value or ''))
+
+
 if __name__ == '__main__':
-  program.run(main)
+  run()

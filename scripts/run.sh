@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a program of this checkout: run.sh train|evaluate_model|report FLAGS...
+# Runs a program of this checkout: run.sh train|evaluate_model|report|utils/FILE.py FLAGS...
 # Relative paths are the caller's.
 # Python is $PYTHON, else the checkout's .venv, else python3.
 set -euo pipefail
@@ -11,4 +11,5 @@ export PYTHONSAFEPATH=1
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 program=$1
 shift
+[[ $program != utils/*.py ]] || exec "$python" "$root/$program" "$@"
 exec "$python" -m "hypertransformer.$program" "$@"

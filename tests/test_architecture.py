@@ -35,15 +35,19 @@ NEVER = [
    'the method takes tensors and configurations, never flags'),
   ('runtime', ('model', 'episodes', 'training', 'evaluation', 'learners', 'original'),
    'sessions and checkpoints serve every room alike'),
-  ('training', ('converters', 'evaluation', 'learners', 'original', 'settings.from_flags'),
+  ('training', ('converters', 'evaluation', 'learners', 'original', 'reports',
+                'settings.from_flags'),
    'training only trains'),
-  ('evaluation', ('converters', 'training', 'learners', 'original', 'settings.from_flags'),
+  ('evaluation', ('converters', 'training', 'learners', 'original', 'reports',
+                  'settings.from_flags'),
    'the evaluator runs beside a training, not in it'),
-  ('learners', ('converters', 'training', 'evaluation', 'original'),
+  ('learners', ('converters', 'training', 'evaluation', 'original', 'reports'),
    'a trained model is used without what trained it'),
+  ('reports', ('converters', 'training', 'original'),
+   'reports read what runs have written'),
 ]  # fmt: skip
 # Entry points alone may read FLAGS.
-READS_FLAGS = {'settings.flags', 'program', 'command'}
+READS_FLAGS = {'settings.flags', 'program', 'command', 'report'}
 
 
 def module_of(path: pathlib.Path) -> str:
@@ -169,6 +173,15 @@ def test_flags_are_asked_for_by_name_in_one_room_only() -> None:
       ):
         found.append(f'{module}: {ast.unparse(node)}')
   assert found == []
+
+
+def test_matplotlib_is_imported_in_one_file_when_something_is_drawn() -> None:
+  """Everything else works without it."""
+  users = [module for module in sources() if 'matplotlib' in direct(module)]
+  assert users == [f'{PACKAGE}.reports.drawing']
+  tree = ast.parse(sources()[users[0]].read_text())
+  at_once = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+  assert not any('matplotlib' in ast.unparse(node) for node in at_once)
 
 
 def test_settings_are_imported_without_tensorflow() -> None:

@@ -40,6 +40,11 @@ def flags_of(program: str) -> set[str]:
   )
 
 
+def takes_run_flags(program: str) -> bool:
+  """Whether a command takes the flags of a run besides its own."""
+  return program.startswith('benchmarks/') or 'program.run(' in (ROOT / program).read_text()
+
+
 def unknown(words: list[str]) -> list[str]:
   """What of a command does not exist."""
   while words and (re.fullmatch(r'\w+=\S*', words[0]) or words[0] in ('taskset', '-c', '1', '0')):
@@ -53,17 +58,20 @@ def unknown(words: list[str]) -> list[str]:
     if words[2].startswith('hypertransformer.'):
       path = ROOT / (words[2].replace('.', '/') + '.py')
       missing = [] if path.exists() else [words[2]]
+      known = FLAGS | (flags_of(str(path.relative_to(ROOT))) if path.exists() else set())
     else:
       return []
   elif words[0] in ('python', '.venv/bin/python'):
     path = ROOT / words[1]
     missing = [] if path.exists() else [words[1]]
     if path.exists():
-      known = flags_of(words[1]) | (FLAGS if words[1].startswith('benchmarks/') else set())
+      known = flags_of(words[1]) | (FLAGS if takes_run_flags(words[1]) else set())
   else:
     missing = [] if (ROOT / words[0]).exists() else [words[0]]
     if words[0].endswith(('evaluate.sh', 'report.sh')) and len(words) > 1:
       missing += [] if (ROOT / 'scripts' / f'{words[1]}.sh').exists() else [words[1]]
+    if words[0].endswith('with_flags_of.sh') and (ROOT / words[1]).exists():
+      known = FLAGS | flags_of(words[1])
     if words[0].endswith(('run_tests.sh', 'build_docs.sh', 'setup_venv.sh')):
       return missing
   names = [match[2] for word in words if (match := re.match(r'--(no)?(\w+)', word))]
@@ -86,6 +94,16 @@ def test_a_command_that_does_not_exist_is_found() -> None:
 def test_every_link_inside_the_repository_leads_somewhere(page: pathlib.Path) -> None:
   links = re.findall(r'\]\(([^)#:\s]+)(?:#[^)]*)?\)', page.read_text())
   assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize('page', PAGES[2:], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_picture_names_the_command_that_makes_it(page: pathlib.Path) -> None:
+  parts = re.split(r'!\[[^]]*\]\(([\w./]+)\)', page.read_text())
+  pictures = dict(zip(parts[1::2], parts[2::2], strict=True))
+  without = [
+    name for name, text in pictures.items() if not re.search(r'(python|scripts/)', text[:700])
+  ]
+  assert without == []
 
 
 def test_readme_is_of_one_screenful_and_in_order() -> None:

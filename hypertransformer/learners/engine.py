@@ -81,6 +81,11 @@ class Engine:
     with _sizes_are_numbers(), tf.Graph().as_default():
       self._graph = _build(trained)
 
+  @property
+  def generated_layers(self) -> list[str]:
+    """Names of the layers that have weight blocks, in their order; [] if none is generated."""
+    return list(self._open().blocks)
+
   def no_blocks(self) -> Blocks:
     """The weight blocks before the first task: zeros."""
     return {

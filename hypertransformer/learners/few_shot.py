@@ -111,6 +111,10 @@ class FewShotLearner(Learner):
     """
     return self._engine.weights(self._fitted()[1])
 
+  def generated_layers(self) -> list[str]:
+    """Names of the layers whose weights are generated, such as 'layer_1', in their order."""
+    return self._engine.generated_layers
+
   def _fitted(self) -> tuple[list[Hashable], Blocks, np.ndarray]:
     """The classes in the model's order, the weight blocks, and the support images, as pixels.
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 import tensorflow.compat.v1 as tf
 
+# Tag: CPU seconds of the process since its start. A process that resumes a run begins at zero.
+CPU_SECONDS = 'cpu_seconds'
+
 
 def scalar_summary(values: Mapping[str, float]) -> tf.Summary:
   """A summary of scalars, by tag. It needs no graph."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -19,7 +20,7 @@ from absl import logging
 from hypertransformer import progress
 from hypertransformer.episodes.pipeline import EpisodeStream
 from hypertransformer.runtime.event_log import EventWriter
-from hypertransformer.runtime.summaries import scalar_summary
+from hypertransformer.runtime.summaries import CPU_SECONDS, scalar_summary
 
 
 class StreamHook(tf.train.SessionRunHook):
@@ -132,7 +133,7 @@ class ReportHook(tf.train.SessionRunHook):
     # One episode for both: StreamHook relies on one test episode per record.
     test = session.run(fetches, {self._testing: True})
     means |= {tag: float(value) for tag, value in test['metrics'].items()}
-    self._writer.add_summary(scalar_summary(means), step)
+    self._writer.add_summary(scalar_summary({**means, CPU_SECONDS: time.process_time()}), step)
     if 'histograms' in test:
       self._writer.add_summary(test['histograms'], step)
     self._line_records.append(means)

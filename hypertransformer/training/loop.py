@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, folder_lock, sessions, summaries
+from hypertransformer.runtime import checkpoints, folder_lock, machines, sessions, summaries
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import RunConfig, Settings
@@ -76,6 +76,7 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
     scaffold = make_scaffold(start)
     values = {**settings.flag_values, 'seed': seed, classes.KEY: classes.describe(setup)}
     saving.write_flags(run.log_dir, values)
+    machines.note(run.log_dir, step)
     checkpoints.repair_state(run.log_dir, start.resumed)
     return _run(graph, run, scaffold, signals, saving.FolderGuard(run.log_dir, lock, values))
 
