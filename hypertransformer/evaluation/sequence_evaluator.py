@@ -16,13 +16,14 @@ from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import heat_map, sequence_metrics
+from hypertransformer.evaluation import sequence_metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.model import accuracy
 from hypertransformer.model.continual import learn_sequence
+from hypertransformer.pictures import heat_map
 from hypertransformer.runtime import summaries
 from hypertransformer.settings.config import ContinualConfig, EvalConfig
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
@@ -72,7 +73,8 @@ class SequenceScores:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
     summary.MergeFrom(summaries.scalar_summary(scalars))
-    summary.value.add(tag=f'eval_matrix/{preset}', image=heat_map.summary(metrics.matrix))
+    picture = heat_map.draw(metrics.matrix)
+    summary.MergeFrom(summaries.image_summary({f'eval_matrix/{preset}': picture}))
     return summary
 
   def _last(self) -> Scores:
