@@ -122,10 +122,14 @@ class Events:
   Attributes:
     scalars: the values of each scalar by step, by tag.
     histograms: the steps of each histogram, by tag.
+    pictures: the steps of each picture, by tag.
+    pages: the summaries of plugins, such as text, by tag: the newest of each.
   """
 
   scalars: dict[str, dict[int, float]]
   histograms: dict[str, list[int]]
+  pictures: dict[str, list[int]]
+  pages: dict[str, Any]
 
 
 @pytest.fixture(scope='session')
@@ -133,12 +137,16 @@ def read_events() -> Callable[[pathlib.Path], Events]:
   """read_events(folder): all summaries in a folder."""
 
   def read(folder: pathlib.Path) -> Events:
-    found = Events({}, {})
+    found = Events({}, {}, {}, {})
     for path in sorted(folder.glob('events.*')):
       for event in tf.train.summary_iterator(str(path)):
         for value in event.summary.value:
           if value.HasField('histo'):
             found.histograms.setdefault(value.tag, []).append(event.step)
+          elif value.HasField('image'):
+            found.pictures.setdefault(value.tag, []).append(event.step)
+          elif value.HasField('tensor'):
+            found.pages[value.tag] = value
           else:
             found.scalars.setdefault(value.tag, {})[event.step] = value.simple_value
     return found

@@ -21,7 +21,7 @@ from hypertransformer.evaluation import sequence_table, snapshots
 from hypertransformer.evaluation.evaluator import Evaluator
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.results import Result, ResultFile
-from hypertransformer.runtime import checkpoints
+from hypertransformer.runtime import checkpoints, run_pages
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 
@@ -94,6 +94,10 @@ class Daemon:
     self._skip_done = same and not config.once and not config.checkpoint
     self._results_time = self._results.path.stat().st_mtime if self._results.path.exists() else 0.0
     self._writer = tf.summary.FileWriter(str(self._places.eval_dir))
+    self._with_pictures = settings.run.image_summaries
+    # The training's own flags, if they are known: so both are one run in TensorBoard's table.
+    values = flags_file.read_flags(settings.run.log_dir) or settings.flag_values
+    self._writer.add_summary(run_pages.hparams(values, settings.run.log_dir), 0)
     if VALIDATION not in [preset.name for preset in presets]:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
 
@@ -222,6 +226,8 @@ class Daemon:
     self._results.append(result)
     sequence_table.write_csv(self._places.table, self._results.read())
     self._writer.add_summary(found.summary(preset.name), step)
+    if self._with_pictures:
+      self._writer.add_summary(self._evaluator.pictures(preset.name), step)
     self._writer.flush()
 
   def _done(self, prefix: str, copy: str, preset: Preset) -> bool:

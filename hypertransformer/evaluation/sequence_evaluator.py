@@ -21,7 +21,7 @@ from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.results import SequenceKind
 from hypertransformer.evaluation.task_evaluator import Scores
-from hypertransformer.model import accuracy
+from hypertransformer.model import accuracy, shown
 from hypertransformer.model.continual import learn_sequence
 from hypertransformer.pictures import heat_map
 from hypertransformer.runtime import summaries
@@ -154,6 +154,7 @@ class SequenceEvaluator(Evaluator):
     """
     sequence = self._cut(episode)
     outcome = learn_sequence(self._model, sequence, self._continual)
+    self._shown = shown.of_sequence(self._model, sequence, outcome, self._continual)
     hits = accuracy.hits(outcome.logits, outcome.labels)
     learned, asked = (max(numbers) + 1 for numbers in zip(*outcome.pairs, strict=True))
     cells = tf.tensor_scatter_nd_update(

@@ -13,7 +13,7 @@ IN_A_BAND = 10  # classes side by side; further ones are in a second band below
 LARGEST_CELL = 56  # pixels
 CAPTION = 13  # pixels below a query image, for the predicted class
 MARGIN = 2  # pixels around an image
-FRAME = 3  # pixels
+FRAME = 2  # pixels, of which the outer one is in the margin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +119,9 @@ def _names(above: int, side: int) -> np.ndarray:
 
 
 def _image(image: np.ndarray, side: int, wrong: bool = False) -> np.ndarray:
-  """An image with a margin, or with a frame in its place and over its edge."""
-  cell = canvas.with_margin(canvas.fitted(canvas.pixels(image), side), MARGIN)
-  return canvas.framed(cell, canvas.FRAME, FRAME) if wrong else cell
+  """An image with a margin, in which there is a frame if the answer is wrong."""
+  cell = canvas.with_margin(canvas.fitted(canvas.pixels(image), side), MARGIN - 1)
+  return canvas.with_margin(canvas.framed(cell, canvas.FRAME, FRAME) if wrong else cell, 1)
 
 
 def _query(query: _Images, place: int, side: int) -> np.ndarray:

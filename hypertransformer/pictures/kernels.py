@@ -42,7 +42,7 @@ def draw(
   """
   panels = [_panel('kernels', kernel)]
   if before is not None:
-    title = f'{title}: {100 * relative_change(kernel, before):.1f} % changed'
+    title = f'{title}, {100 * relative_change(kernel, before):.1f} % changed'
     name = 'change since the episode before'
     panels += [canvas.blank(1, GAP), _panel(name, kernel - before)]
   return canvas.below(canvas.heading(title, _axes(kernel.shape)), canvas.beside(*panels))

@@ -8,17 +8,19 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, sessions, summaries
+from hypertransformer.runtime import checkpoints, run_pages, sessions, summaries
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks
+from hypertransformer.training.episode_watch import EpisodeWatch, picture_rhythm
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
 from hypertransformer.training.start import choose_seed, find_start, make_scaffold
 
 STEPS_PER_SUMMARY = 100
 STEPS_PER_HISTOGRAM = 500
+STEPS_PER_PICTURE = 1000  # at least; see episode_watch.picture_rhythm
 
 
 def train(setup: Setup, settings: Settings) -> int:
@@ -61,9 +63,18 @@ def train(setup: Setup, settings: Settings) -> int:
       seed,
     )
     scaffold = make_scaffold(start)
-    flags_file.write_flags(run.log_dir, {**settings.flag_values, 'seed': seed})
+    values = {**settings.flag_values, 'seed': seed}
+    flags_file.write_flags(run.log_dir, values)
     checkpoints.repair_state(run.log_dir, start.resumed)
-    return _run(graph, run, scaffold, signals)
+    writer = tf.summary.FileWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
+    for page in (
+      run_pages.hparams(values, run.log_dir),
+      run_pages.layout(),
+      run_pages.flags_page(values),
+      run_pages.variables_page(getter.table(graph.rows)),
+    ):
+      writer.add_summary(page, step)
+    return _run(graph, run, scaffold, signals, writer)
 
 
 def _count_trained_numbers() -> int:
@@ -72,10 +83,16 @@ def _count_trained_numbers() -> int:
 
 
 def _run(
-  graph: TrainGraph, run: RunConfig, scaffold: tf.train.Scaffold, signals: hooks.SignalHook
+  graph: TrainGraph,
+  run: RunConfig,
+  scaffold: tf.train.Scaffold,
+  signals: hooks.SignalHook,
+  writer: tf.summary.FileWriter,
 ) -> int:
-  """Runs the training steps in a session, and returns the number of updates done."""
-  writer = tf.summary.FileWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
+  """Runs the training steps in a session, and returns the number of updates done.
+
+  The writer of summaries is closed at the end.
+  """
   step = 0
   try:
     with tf.train.MonitoredTrainingSession(
@@ -91,6 +108,11 @@ def _run(
     ) as session:
       while not session.should_stop():
         step = int(session.run(graph.step_done))
+    if step >= run.train_steps:
+      writer.add_summary(run_pages.ended(well=True), step)
+  except tf.train.NanLossDuringTrainingError:
+    writer.add_summary(run_pages.ended(well=False), step)
+    raise
   finally:
     writer.close()
   logging.info(
@@ -111,6 +133,10 @@ def _hooks(
 ) -> list[tf.train.SessionRunHook]:
   """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
   histograms = summaries.histogram_summary(graph.weights)
+  watch = None
+  if run.image_summaries:
+    pictures_every = picture_rhythm(run.train_steps, STEPS_PER_PICTURE)
+    watch = EpisodeWatch(graph, STEPS_PER_HISTOGRAM, pictures_every)
   return [
     signals,
     hooks.StreamHook(graph.global_step, graph.train_stream, graph.test_stream, STEPS_PER_SUMMARY),
@@ -126,6 +152,7 @@ def _hooks(
       run.train_steps,
       STEPS_PER_SUMMARY,
       STEPS_PER_HISTOGRAM,
+      watch,
     ),
     tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
     tf.train.CheckpointSaverHook(

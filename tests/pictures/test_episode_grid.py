@@ -54,7 +54,7 @@ def test_wrong_queries_are_framed_and_no_others() -> None:
   said[7] = 0
   two = episode_grid.draw(support, labels, query, asked, said)
   side = episode_grid._side(5)
-  frame = (side + 4) ** 2 - (side + 4 - 2 * episode_grid.FRAME) ** 2
+  frame = (side + 2) ** 2 - (side + 2 - 2 * episode_grid.FRAME) ** 2
   assert frame <= count(one, canvas.FRAME) < 2 * frame <= count(two, canvas.FRAME)
 
 
