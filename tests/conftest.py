@@ -175,7 +175,7 @@ def trained(
 ) -> TrainedRun:
   """A run of 6 steps with seed 1 and dropout.
 
-  It has checkpoints at 0, 3 and 6, a summary every 2 steps, and histograms at step 4.
+  It has checkpoints at 0, 3 and 6, a summary every 2 steps, histograms and pictures at step 4.
   """
   folder = tmp_path_factory.mktemp('trained')
   values = make_values(
@@ -184,6 +184,7 @@ def trained(
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(loop, 'STEPS_PER_SUMMARY', 2)
     patch.setattr(loop, 'STEPS_PER_HISTOGRAM', 4)
+    patch.setattr(loop, 'STEPS_PER_PICTURE', 4)
     assert run_training(values) == 6
   return TrainedRun(folder, values)
 

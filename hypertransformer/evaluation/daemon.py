@@ -207,7 +207,8 @@ class Daemon:
     line = progress.EvaluationLine(
       preset.name, step, self._config.num_episodes, self._evaluator.unit
     )
-    found = self._evaluator.evaluate(preset.name, line)
+    with line:
+      found = self._evaluator.evaluate(preset.name, line)
     result = Result(
       prefix,
       step,

@@ -70,7 +70,8 @@ def of_sequence(
   last = [number for number, (t, _) in enumerate(outcome.pairs) if t == length - 1]
   asked = np.array([outcome.pairs[number][1] for number in last], np.int32)
   one_set = config.scenario == 'mini_batch'  # the tasks are pieces with the same classes
-  first: np.ndarray = np.arange(length, dtype=np.int32) * (0 if one_set else model.config.num_labels)
+  num_classes = model.config.num_labels * (1 if one_set else length)
+  first: np.ndarray = np.arange(0, num_classes, model.config.num_labels, dtype=np.int32)
   own = first[:, None]  # the number of the first class of each task
   # In task_incremental answers and labels are numbers within a task.
   task = own[asked] if config.scenario == 'task_incremental' else 0
@@ -83,7 +84,7 @@ def of_sequence(
     'query_images': _flat(tf.gather(sequence.query_images, asked)),
     'query_labels': _flat(tf.gather(outcome.labels, last) + task),
     'predicted': _flat(predicted),
-    'num_classes': tf.constant(model.config.num_labels * (1 if one_set else length)),
+    'num_classes': tf.constant(num_classes),
     'kernels': _kernels(model, {name: blocks[-1] for name, blocks in outcome.weights.items()}),
     'attention': {},
     'accuracies': tf.tensor_scatter_nd_update(

@@ -17,6 +17,7 @@ from absl import logging
 
 from hypertransformer import progress
 from hypertransformer.episodes.pipeline import EpisodeStream
+from hypertransformer.progress import TerminalLine
 from hypertransformer.runtime.summaries import scalar_summary
 from hypertransformer.training.episode_watch import EpisodeWatch
 
@@ -77,6 +78,7 @@ class ReportHook(tf.train.SessionRunHook):
     every: int,
     histograms_every: int,
     watch: EpisodeWatch | None = None,
+    line: TerminalLine | None = None,
   ) -> None:
     """Keeps what is to be run and written.
 
@@ -92,6 +94,8 @@ class ReportHook(tf.train.SessionRunHook):
       histograms_every: the same for histograms; a multiple of `every`.
       watch: writes pictures of test episodes and histograms of gradients; None for none of them.
         Its steps are among those of records.
+      line: renews itself on a terminal, in place of the lines of the log; None if there is no
+        terminal.
     """
     self._fetches: dict[str, Any] = {'step': step_done, 'metrics': dict(metrics)}
     self._testing = testing
@@ -105,6 +109,7 @@ class ReportHook(tf.train.SessionRunHook):
     self._line_records: list[dict[str, float]] = []
     self._rate: progress.Rate | None = None
     self._watch = watch
+    self._line = line
     self._step = 0
 
   def begin(self) -> None:
@@ -133,6 +138,8 @@ class ReportHook(tf.train.SessionRunHook):
       self._rate = progress.Rate(step, self._train_steps)
     if step % self._every == 0 or step == self._train_steps:
       self._report(step, run_context.session, run_values.results.get('watched'))
+    elif self._line is not None:
+      self._line.show(step)
     elif not self._line_records and self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
       # Steps are slow: the first line should not have to wait for the first record.
       self._log(step, self._records)
@@ -160,6 +167,9 @@ class ReportHook(tf.train.SessionRunHook):
       self._writer.add_summary(test['histograms'], step)
     if self._watch is not None and watched is not None:
       self._watch.write(self._writer, step, watched, test['watched'])
+    if self._line is not None:
+      self._line.show(step, describe(means))
+      return
     self._line_records.append(means)
     assert self._rate is not None
     if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step == self._train_steps:

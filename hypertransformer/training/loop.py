@@ -7,7 +7,9 @@ import os
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from hypertransformer import progress
 from hypertransformer.model import getter
+from hypertransformer.progress import TerminalLine
 from hypertransformer.runtime import checkpoints, run_pages, sessions, summaries
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
@@ -74,7 +76,7 @@ def train(setup: Setup, settings: Settings) -> int:
       run_pages.variables_page(getter.table(graph.rows)),
     ):
       writer.add_summary(page, step)
-    return _run(graph, run, scaffold, signals, writer)
+    return _run(graph, run, scaffold, signals, writer, step)
 
 
 def _count_trained_numbers() -> int:
@@ -88,24 +90,28 @@ def _run(
   scaffold: tf.train.Scaffold,
   signals: hooks.SignalHook,
   writer: tf.summary.FileWriter,
+  start: int,
 ) -> int:
-  """Runs the training steps in a session, and returns the number of updates done.
+  """Runs the training steps in a session after step `start`; returns the number of updates done.
 
   The writer of summaries is closed at the end.
   """
-  step = 0
+  step = start
   try:
-    with tf.train.MonitoredTrainingSession(
-      checkpoint_dir=run.log_dir,
-      config=sessions.config(tf.get_default_graph()),
-      scaffold=scaffold,
-      hooks=_hooks(graph, run, scaffold, signals, writer),
-      save_checkpoint_steps=None,
-      save_checkpoint_secs=None,
-      save_summaries_steps=None,
-      save_summaries_secs=None,
-      log_step_count_steps=None,
-    ) as session:
+    with (
+      progress.terminal_line('training', run.train_steps, 'steps', start) as line,
+      tf.train.MonitoredTrainingSession(
+        checkpoint_dir=run.log_dir,
+        config=sessions.config(tf.get_default_graph()),
+        scaffold=scaffold,
+        hooks=_hooks(graph, run, scaffold, signals, writer, line),
+        save_checkpoint_steps=None,
+        save_checkpoint_secs=None,
+        save_summaries_steps=None,
+        save_summaries_secs=None,
+        log_step_count_steps=None,
+      ) as session,
+    ):
       while not session.should_stop():
         step = int(session.run(graph.step_done))
     if step >= run.train_steps:
@@ -130,6 +136,7 @@ def _hooks(
   scaffold: tf.train.Scaffold,
   signals: hooks.SignalHook,
   writer: tf.summary.FileWriter,
+  line: TerminalLine | None,
 ) -> list[tf.train.SessionRunHook]:
   """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
   histograms = summaries.histogram_summary(graph.weights)
@@ -153,6 +160,7 @@ def _hooks(
       STEPS_PER_SUMMARY,
       STEPS_PER_HISTOGRAM,
       watch,
+      line,
     ),
     tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
     tf.train.CheckpointSaverHook(
