@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 
-WIDTH = 320  # pixels; TensorBoard shows pictures up to this width as they are
+# In pixels. TensorBoard stretches every picture to this width, and letters suffer from that.
+WIDTH = 350
 GROUND: Colour = (255, 255, 255)
 INK: Colour = (0, 0, 0)
 GREY: Colour = (96, 96, 96)

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from hypertransformer.pictures import canvas
 
-SIDE = 260  # pixels: the largest side of the matrix
+SIDE = 300  # pixels: the largest side of the matrix
 LARGEST_CELL = 34  # pixels
 WITH_NUMBERS = 20  # pixels: cells from this side on have numbers in them
 BETWEEN_TICKS = 20  # pixels: the least distance of the names of two classes

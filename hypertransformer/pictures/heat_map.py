@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from hypertransformer.pictures import canvas
 from hypertransformer.pictures.canvas import GROUND, INK, Colour
 
-CELL_WIDTH, CELL_HEIGHT = 64, 36  # pixels
+CELL_WIDTH, CELL_HEIGHT = 54, 36  # pixels: five tasks fit into canvas.WIDTH
 LEFT, TOP = 76, 30  # pixels left of the cells and above them, for the names of rows and columns
 FONT_SIZE = 16
 

@@ -8,7 +8,7 @@ from hypertransformer.pictures import canvas
 
 MOST_TILES = 16  # channels drawn to either side
 MOST_ROWS, MOST_COLUMNS = 48, 32  # of the kernel of a logits layer
-PANEL = 150  # pixels: the largest width of a panel
+PANEL = 165  # pixels: the largest width of a panel
 GAP = 20  # pixels between the two panels
 LINE = 170  # level of grey of the lines between tiles
 
