@@ -13,12 +13,12 @@ from hypertransformer.training import optimizer
 from hypertransformer.training.graph import TrainGraph
 
 TEST_EPISODE = 'test_episode'  # its name in tags
-MOST_PICTURES = 100  # how often a run draws at most, so that its event file stays small
+MOST_TIMES = 100  # how often a run is watched at most, so that its event file stays small
 
 
-def picture_rhythm(train_steps: int, least: int) -> int:
-  """How many steps there are from one set of pictures to the next, a multiple of `least`."""
-  return least * max(1, -(-train_steps // (MOST_PICTURES * least)))
+def rhythm(train_steps: int, least: int) -> int:
+  """How many steps there are from one look to the next, a multiple of `least`."""
+  return least * max(1, -(-train_steps // (MOST_TIMES * least)))
 
 
 class EpisodeWatch:
@@ -31,19 +31,17 @@ class EpisodeWatch:
   Attributes:
     step_fetches: what is to be run in the training step.
     test_fetches: what is to be run with the test episode after it.
-    every: the steps at which both are to be run are multiples of it.
+    every: how many steps there are from one look to the next.
   """
 
-  def __init__(self, graph: TrainGraph, every: int, pictures_every: int) -> None:
+  def __init__(self, graph: TrainGraph, every: int) -> None:
     """Builds the histograms of the gradients.
 
     Args:
       graph: the training graph, which is the default graph.
-      every: how many steps there are from one set of histograms to the next.
-      pictures_every: the same for pictures; a multiple of `every`.
+      every: how many steps there are from one look to the next.
     """
     self.every = every
-    self._pictures_every = pictures_every
     self.step_fetches: dict[str, Any] = {
       'gradients': summaries.histogram_summary(optimizer.by_layer(graph.gradients)),
       'kernels': graph.shown.get('kernels', {}),
@@ -72,6 +70,5 @@ class EpisodeWatch:
     before: dict[str, np.ndarray] = from_step['kernels']
     changes = episode_pictures.changes(record, before, TEST_EPISODE)
     writer.add_summary(summaries.scalar_summary(changes), step)
-    if step % self._pictures_every == 0:
-      pictures = episode_pictures.draw(record, before, TEST_EPISODE)
-      writer.add_summary(summaries.image_summary(pictures), step)
+    pictures = episode_pictures.draw(record, before, TEST_EPISODE)
+    writer.add_summary(summaries.image_summary(pictures), step)

@@ -93,7 +93,7 @@ class ReportHook(tf.train.SessionRunHook):
       every: how many steps there are from one record of scalars to the next.
       histograms_every: the same for histograms; a multiple of `every`.
       watch: writes pictures of test episodes and histograms of gradients; None for none of them.
-        Its steps are among those of records.
+        Its steps are among those of histograms.
       line: renews itself on a terminal, in place of the lines of the log; None if there is no
         terminal.
     """
@@ -155,10 +155,12 @@ class ReportHook(tf.train.SessionRunHook):
     means = _means(self._records)
     self._records = []
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
-    if self._histograms is not None and step % self._histograms_every == 0:
-      fetches['histograms'] = self._histograms
-    if self._watch is not None and watched is not None:
-      fetches['watched'] = self._watch.test_fetches
+    if step % self._histograms_every == 0:
+      if self._histograms is not None:
+        fetches['histograms'] = self._histograms
+      if self._watch is not None:
+        # Also where it is not due: one more set of fetches would cost more, once, than this.
+        fetches['watched'] = self._watch.test_fetches
     # One episode for both: StreamHook relies on one test episode per record.
     test = session.run(fetches, {self._testing: True})
     means |= {tag: float(value) for tag, value in test['metrics'].items()}

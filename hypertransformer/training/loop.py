@@ -15,14 +15,14 @@ from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks
-from hypertransformer.training.episode_watch import EpisodeWatch, picture_rhythm
+from hypertransformer.training.episode_watch import EpisodeWatch, rhythm
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
 from hypertransformer.training.start import choose_seed, find_start, make_scaffold
 
 STEPS_PER_SUMMARY = 100
 STEPS_PER_HISTOGRAM = 500
-STEPS_PER_PICTURE = 1000  # at least; see episode_watch.picture_rhythm
+STEPS_PER_PICTURE = 2000  # at least, and a multiple of the others; see episode_watch.rhythm
 
 
 def train(setup: Setup, settings: Settings) -> int:
@@ -142,8 +142,7 @@ def _hooks(
   histograms = summaries.histogram_summary(graph.weights)
   watch = None
   if run.image_summaries:
-    pictures_every = picture_rhythm(run.train_steps, STEPS_PER_PICTURE)
-    watch = EpisodeWatch(graph, STEPS_PER_HISTOGRAM, pictures_every)
+    watch = EpisodeWatch(graph, rhythm(run.train_steps, STEPS_PER_PICTURE))
   return [
     signals,
     hooks.StreamHook(graph.global_step, graph.train_stream, graph.test_stream, STEPS_PER_SUMMARY),

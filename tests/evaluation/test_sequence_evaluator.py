@@ -281,7 +281,7 @@ def test_fields_and_summary_say_the_same(both: Any) -> None:
 
 def test_what_is_shown_of_a_sequence_is_what_is_evaluated(both: Any) -> None:
   """The last task's answers have the accuracy of the last row of the matrix."""
-  evaluator, _ = both
+  _, evaluator, _ = both
   found = evaluator.evaluate('val').cells[0].reshape(-1)
   (shown,) = evaluator._run('val', evaluator._shown, 1)
   np.testing.assert_allclose(shown['accuracies'].reshape(-1), found)
