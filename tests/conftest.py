@@ -126,10 +126,14 @@ class Events:
   Attributes:
     scalars: the values of each scalar by step, by tag.
     histograms: the steps of each histogram, by tag.
+    pictures: the steps of each picture, by tag.
+    pages: the summaries of plugins, such as text, by tag: the newest of each.
   """
 
   scalars: dict[str, dict[int, float]]
   histograms: dict[str, list[int]]
+  pictures: dict[str, list[int]]
+  pages: dict[str, Any]
 
 
 @pytest.fixture(scope='session')
@@ -137,12 +141,16 @@ def read_events() -> Callable[[pathlib.Path], Events]:
   """read_events(folder): all summaries in a folder."""
 
   def read(folder: pathlib.Path) -> Events:
-    found = Events({}, {})
+    found = Events({}, {}, {}, {})
     for path in sorted(folder.glob('events.*')):
       for event in tf.train.summary_iterator(str(path)):
         for value in event.summary.value:
           if value.HasField('histo'):
             found.histograms.setdefault(value.tag, []).append(event.step)
+          elif value.HasField('image'):
+            found.pictures.setdefault(value.tag, []).append(event.step)
+          elif value.HasField('tensor'):
+            found.pages[value.tag] = value
           else:
             found.scalars.setdefault(value.tag, {})[event.step] = value.simple_value
     return found
@@ -171,7 +179,7 @@ def trained(
 ) -> TrainedRun:
   """A run of 6 steps with seed 1 and dropout.
 
-  It has checkpoints at 0, 3 and 6, a summary every 2 steps, and histograms at step 4.
+  It has checkpoints at 0, 3 and 6, a summary every 2 steps, histograms and pictures at step 4.
   """
   folder = tmp_path_factory.mktemp('trained')
   values = make_values(
@@ -180,6 +188,7 @@ def trained(
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(loop, 'STEPS_PER_SUMMARY', 2)
     patch.setattr(loop, 'STEPS_PER_HISTOGRAM', 4)
+    patch.setattr(loop, 'STEPS_PER_PICTURE', 4)
     assert run_training(values) == 6
   return TrainedRun(folder, values)
 

@@ -23,8 +23,9 @@ from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.recorder import VALIDATION, Recorder
 from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
 from hypertransformer.evaluation.results import Result
-from hypertransformer.runtime import checkpoints, folder_lock
+from hypertransformer.runtime import checkpoints, folder_lock, run_pages
 from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 
 SECONDS_BETWEEN_LOOKS = 1.0  # into the folder of checkpoints
@@ -121,6 +122,9 @@ class Daemon:
     self._make_folder()
     self._recorder = Recorder(self._places)
     self._done = Done(self._places, self._settings.flag_values)
+    # The training's own flags, if they are known: so both are one run in TensorBoard's table.
+    values = flags_file.read_flags(self._places.log_dir) or self._settings.flag_values
+    self._recorder.add(run_pages.hparams(values, self._places.log_dir), 0)
     if VALIDATION not in self._measured:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
 
@@ -226,7 +230,8 @@ class Daemon:
     line = progress.EvaluationLine(
       preset.name, found.step, self._config.num_episodes, self._evaluator.unit
     )
-    scores = self._evaluator.evaluate(preset.name, line)
+    with line:
+      scores = self._evaluator.evaluate(preset.name, line)
     result = Result(
       checkpoint=self._name(found.prefix),
       checkpoint_sha256=found.digest,
@@ -238,7 +243,10 @@ class Daemon:
     )
     logging.info('step %d  %s', found.step, result)
     run = pathlib.Path(found.prefix).parent
-    self._recorder.record(found.copy, result, run, scores.summary(preset.name))
+    summary = scores.summary(preset.name)
+    if self._settings.run.image_summaries:
+      summary.MergeFrom(self._evaluator.pictures(preset.name))
+    self._recorder.record(found.copy, result, run, summary)
     if VALIDATION in self._measured and not self._one:
       self._recorder.catch_up_after_failure(self._measured[VALIDATION])
 

@@ -19,7 +19,9 @@ from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.runtime import sessions
+from hypertransformer.model.shown import Shown
+from hypertransformer.pictures import episode_pictures
+from hypertransformer.runtime import sessions, summaries
 from hypertransformer.settings.config import EvalConfig
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
 from hypertransformer.settings.model_config import ModelConfig
@@ -54,6 +56,7 @@ class Evaluator(abc.ABC):
   """
 
   unit = 'tasks'
+  _shown: Shown
 
   def __init__(
     self,
@@ -103,7 +106,11 @@ class Evaluator(abc.ABC):
 
   @abc.abstractmethod
   def _build(self, episode: Episode) -> list[tf.Tensor]:
-    """Builds what is computed from an episode; returns the tensors to fetch for each episode."""
+    """Builds what is computed from an episode, and sets `_shown`, what people are shown of it.
+
+    Returns:
+      The tensors to fetch for each episode.
+    """
 
   @abc.abstractmethod
   def evaluate(self, preset: str, progress: Progress = silent) -> Found:
@@ -114,6 +121,21 @@ class Evaluator(abc.ABC):
       progress: called after each episode.
     """
 
+  def pictures(self, preset: str) -> tf.Summary:
+    """Draws the first episode of a preset, as the restored checkpoint answers it, for TensorBoard.
+
+    The kernels are compared with those generated for the second episode.
+
+    Args:
+      preset: the name of the preset.
+    """
+    episodes = self._run(preset, self._shown, 2)
+    first, second = (episode_pictures.Record(**values) for values in episodes)
+    summary = summaries.image_summary(episode_pictures.draw(first, second.kernels, preset))
+    changes = episode_pictures.changes(first, second.kernels, preset)
+    summary.MergeFrom(summaries.scalar_summary(changes))
+    return summary
+
   def restore(self, prefix: str) -> None:
     """Loads a checkpoint. Errors are those of TensorFlow."""
     self._saver.restore(self._session, prefix)
@@ -122,9 +144,17 @@ class Evaluator(abc.ABC):
     """Closes the session."""
     self._session.close()
 
-  def _run(self, preset: str) -> Iterator[list[Any]]:
-    """Yields the values of the tensors of `_build` for each of the preset's first episodes."""
+  def _run(self, preset: str, fetches: Any = None, count: int | None = None) -> Iterator[Any]:
+    """Yields the values of tensors for each of the preset's first episodes.
+
+    Args:
+      preset: the name of the preset.
+      fetches: a structure of tensors; None for those of `_build`.
+      count: how many episodes; None for all that are evaluated.
+    """
     stream = self._streams[preset]
     self._session.run(stream.initializer, {stream.first: 0})
-    for _ in range(self._config.num_episodes):
-      yield self._session.run(self._fetches, {self._handle: self._handles[preset]})
+    for _ in range(self._config.num_episodes if count is None else count):
+      yield self._session.run(
+        self._fetches if fetches is None else fetches, {self._handle: self._handles[preset]}
+      )

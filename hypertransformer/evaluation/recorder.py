@@ -74,6 +74,10 @@ class Recorder:
     self._events.add(summary, result.step)
     self._write_events()
 
+  def add(self, summary: tf.Summary, step: int) -> None:
+    """Takes a summary for TensorBoard that is about no result; it is written with the next one."""
+    self._events.add(summary, step)
+
   def retry(self) -> None:
     """Writes what could not be written so far, if it can be written now."""
     if self._waiting:

@@ -16,12 +16,13 @@ from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import heat_map, sequence_metrics
+from hypertransformer.evaluation import sequence_metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores
-from hypertransformer.model import accuracy
+from hypertransformer.model import accuracy, shown
 from hypertransformer.model.continual import learn_sequence
+from hypertransformer.pictures import heat_map
 from hypertransformer.runtime import summaries
 from hypertransformer.settings.config import ContinualConfig, EvalConfig
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
@@ -71,7 +72,8 @@ class SequenceScores:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
     summary.MergeFrom(summaries.scalar_summary(scalars))
-    summary.value.add(tag=f'eval_matrix/{preset}', image=heat_map.summary(metrics.matrix))
+    picture = heat_map.draw(metrics.matrix)
+    summary.MergeFrom(summaries.image_summary({f'eval_matrix/{preset}': picture}))
     return summary
 
   def _last(self) -> Scores:
@@ -150,6 +152,7 @@ class SequenceEvaluator(Evaluator):
     """
     sequence = self._cut(episode)
     outcome = learn_sequence(self._model, sequence, self._continual)
+    self._shown = shown.of_sequence(self._model, sequence, outcome, self._continual)
     hits = accuracy.hits(outcome.logits, outcome.labels)
     learned, asked = (max(numbers) + 1 for numbers in zip(*outcome.pairs, strict=True))
     cells = tf.tensor_scatter_nd_update(

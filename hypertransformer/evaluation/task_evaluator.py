@@ -16,7 +16,7 @@ from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.model import accuracy
+from hypertransformer.model import accuracy, shown
 from hypertransformer.model.hypertransformer import Support
 from hypertransformer.runtime import summaries
 from hypertransformer.settings.config import EvalConfig
@@ -111,14 +111,17 @@ class TaskEvaluator(Evaluator):
       Two tensors [query images of all batches]: float, 1 where the image is classified right; and
       bool, whether it is a support image.
     """
-    weights = self._model.generate(Support(episode.support_images, episode.support_labels))
+    support = Support(episode.support_images, episode.support_labels)
+    weights = self._model.generate(support)
 
-    def hits(batch: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-      images, labels = batch
-      return accuracy.hits(self._model.classify(images, weights).logits, labels)
+    def classify(images: tf.Tensor) -> tf.Tensor:
+      return self._model.classify(images, weights).logits
 
     batches = self._config.num_batches
     images = tf.reshape(episode.query_images, [batches, -1, *episode.query_images.shape[1:]])
-    labels = tf.reshape(episode.query_labels, [batches, -1])
-    right = tf.map_fn(hits, (images, labels), fn_output_signature=tf.float32)
-    return [tf.reshape(right, [-1]), episode.query_in_support]
+    each = tf.map_fn(classify, images, fn_output_signature=tf.float32)
+    logits = tf.reshape(each, [-1, each.shape[-1]])
+    self._shown = shown.of_task(
+      self._model, support, episode.query_images, episode.query_labels, weights, logits
+    )
+    return [accuracy.hits(logits, episode.query_labels), episode.query_in_support]

@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.model import tokens, transformer
 from hypertransformer.model.blocks import BlockLayout
 from hypertransformer.model.noise import Noise
+from hypertransformer.model.transformer import Heads
 from hypertransformer.settings.model_config import ModelConfig
 
 
@@ -23,6 +24,7 @@ def generate_blocks(
   config: ModelConfig,
   noise: Noise | None = None,
   previous: tf.Tensor | None = None,
+  looks: list[Heads] | None = None,
 ) -> tf.Tensor:
   """Generates the weight blocks [B, b] of one CNN layer.
 
@@ -37,6 +39,9 @@ def generate_blocks(
     noise: Random numbers for the transformer's dropout; None for no dropout.
     previous: Weight blocks [B, b] after the task before, which the weight tokens carry
       (docs/spec/continual.md, section 1); None stands for zeros.
+    looks: A list to which the attention weights of each transformer block are added in which the
+      weight tokens look at samples. The first B rows are those of the weight tokens, the last Ns
+      columns those of the samples.
   """
   label_table = tokens.label_embeddings(
     config.support_classes or config.num_labels, config.embedding_dim
@@ -47,7 +52,9 @@ def generate_blocks(
   widths = token_widths(config, features.shape[-1], layout.block_size)
   generate = _joint if config.generator == 'joint' else _separate
   with tf.variable_scope('transformer'):
-    output = generate(label_table, weight_tokens, widths, features, labels, mask, config, noise)
+    output = generate(
+      label_table, weight_tokens, widths, features, labels, mask, config, noise, looks
+    )
   return tokens.decode_blocks(output, layout.num_blocks, config.embedding_dim, layout.block_size)
 
 
@@ -104,6 +111,7 @@ def _joint(
   mask: tf.Tensor | None,
   config: ModelConfig,
   noise: Noise | None,
+  looks: list[Heads] | None,
 ) -> tf.Tensor:
   """Sends one sequence of B weight tokens and Ns sample tokens through the transformer."""
   sequence = tf.concat(
@@ -123,11 +131,12 @@ def _joint(
     mask,
     noise,
     skip_last=config.transformer.skip_last_nonlinearity and not with_decoder,
+    looks=looks,
   )
   if not with_decoder:
     return encoded
   return transformer.decoder(
-    sequence, encoded, widths.weight_sizes, config.transformer, mask, mask, noise
+    sequence, encoded, widths.weight_sizes, config.transformer, mask, mask, noise, looks
   )
 
 
@@ -140,6 +149,7 @@ def _separate(
   mask: tf.Tensor | None,
   config: ModelConfig,
   noise: Noise | None,
+  looks: list[Heads] | None,
 ) -> tf.Tensor:
   """Sends sample tokens through the encoder and weight tokens through the decoder, with no mask."""
   del mask
@@ -147,5 +157,5 @@ def _separate(
   encoded = transformer.encoder(samples, widths.sample_sizes, config.transformer, noise=noise)
   weight_tokens = tokens.pad_to(weight_tokens, widths.weight)
   return transformer.decoder(
-    weight_tokens, encoded, widths.weight_sizes, config.transformer, noise=noise
+    weight_tokens, encoded, widths.weight_sizes, config.transformer, noise=noise, looks=looks
   )

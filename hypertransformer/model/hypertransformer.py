@@ -23,6 +23,7 @@ from hypertransformer.model import cnn, features, generator
 from hypertransformer.model.blocks import Shape
 from hypertransformer.model.getter import LayerGetter, LayerWeights, Row
 from hypertransformer.model.noise import Noise, dropout
+from hypertransformer.model.transformer import Heads
 from hypertransformer.settings.model_config import ModelConfig
 
 SCOPE = 'model'  # of all variables
@@ -54,12 +55,15 @@ class CnnWeights:
     rows: What the getter gave out in the support pass.
     last_inputs: What enters the last layer in the support pass, [Ns, h, w, c]; None for a CNN that
       was made from given blocks.
+    attention: For each generated layer, by its name, the attention weights of its generator: see
+      generator.generate_blocks.
   """
 
   layers: dict[str, LayerWeights]
   shared_features: tf.Tensor | None
   rows: list[Row]
   last_inputs: tf.Tensor | None = None
+  attention: dict[str, list[Heads]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,12 +244,13 @@ class HyperTransformer:
     if plan.layout is None:
       return
     before = None if previous is None else previous[plan.name]
+    looks = weights.attention.setdefault(plan.name, [])
     with tf.variable_scope(plan.generator):
       seen = self._layer_features(plan, z, weights.shared_features, noise)
       if self.config.features.normalization == 'support':
         seen = features.normalized(seen, support.mask)
       blocks = generator.generate_blocks(
-        plan.layout, seen, support.labels, support.mask, self.config, noise, before
+        plan.layout, seen, support.labels, support.mask, self.config, noise, before, looks
       )
       if self.config.generated_weight_scale != 1.0:
         blocks *= self.config.generated_weight_scale

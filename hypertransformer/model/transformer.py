@@ -17,6 +17,9 @@ from hypertransformer.model import block_vectors, layers
 from hypertransformer.model.noise import Noise, dropout
 from hypertransformer.settings.model_config import LARGEST_FRACTION, TransformerConfig
 
+# The attention weights [n, m] of each head: how much each of n tokens looks at each of m others.
+Heads = list[tf.Tensor]
+
 MASKED_LOGIT = 1e8  # is subtracted from the logits of keys that nobody may look at
 
 
@@ -83,6 +86,7 @@ def attention(
   config: TransformerConfig,
   name: str,
   mask: tf.Tensor | None = None,
+  looks: list[Heads] | None = None,
 ) -> tf.Tensor:
   """Computes a multi-head attention of n tokens over m others.
 
@@ -93,6 +97,7 @@ def attention(
     config: The transformer's settings.
     name: Variable scope of the attention.
     mask: float32 [m], 1 for a token that nobody may look at; None for no mask.
+    looks: A list to which the attention weights are added; None if nobody asks for them.
 
   Returns:
     [n, D].
@@ -108,7 +113,10 @@ def attention(
         *tf.split(layers.dense(queries, sizes.key_query, 'query'), heads, axis=1),
         *_joint_projections(keys, key + value, heads, 'key_value'),
       ]
-    mixed = [_head(parts[head::heads], config, mask) for head in range(heads)]
+    found = [_head(parts[head::heads], config, mask) for head in range(heads)]
+    mixed, weights = map(list, zip(*found, strict=True))
+    if looks is not None:
+      looks.append(weights)
     return layers.dense(tf.concat(mixed, axis=1), queries.shape[-1], 'output')
 
 
@@ -137,7 +145,7 @@ def _joint_projections(
 
 def _head(
   parts: Sequence[tf.Tensor], config: TransformerConfig, mask: tf.Tensor | None
-) -> tf.Tensor:
+) -> tuple[tf.Tensor, tf.Tensor]:
   """Computes one head of an attention.
 
   Products of few, small matrices cost less one by one than in a batch, with its transpositions.
@@ -148,14 +156,14 @@ def _head(
     mask: As in `attention`.
 
   Returns:
-    [n, w'].
+    What the tokens get, [n, w'], and the attention weights, [n, m].
   """
   query, key, value = parts
   logits = tf.matmul(query, key, transpose_b=True) * int(query.shape[-1]) ** -0.5
   if mask is not None:
     logits -= mask * MASKED_LOGIT
   weights = tf.nn.softmax(logits) if config.activation == 'softmax' else tf.nn.sigmoid(logits)
-  return tf.matmul(weights, value)
+  return tf.matmul(weights, value), weights
 
 
 def _feed_forward(x: tf.Tensor, inner: int, activation: layers.Activation | None) -> tf.Tensor:
@@ -213,6 +221,7 @@ def encoder(
   mask: tf.Tensor | None = None,
   noise: Noise | None = None,
   skip_last: bool = False,
+  looks: list[Heads] | None = None,
 ) -> tf.Tensor:
   """Sends tokens [n, D] through `num_layers` blocks of self-attention and feed-forward.
 
@@ -223,6 +232,7 @@ def encoder(
     mask: float32 [n], 1 for a token that nobody may look at; None for no mask.
     noise: Random numbers for dropout; None for no dropout.
     skip_last: Whether the feed-forward part of the last block has no nonlinearity.
+    looks: A list to which the attention weights of each block are added, in their order.
 
   Returns:
     Tokens [n, D].
@@ -232,7 +242,7 @@ def encoder(
     with block_vectors.together(
       f'encoder_{number}', _vector_widths(block_vectors.ENCODER, int(x.shape[-1]), sizes)
     ):
-      attended = attention(x, x, sizes, config, 'self_attention', mask)
+      attended = attention(x, x, sizes, config, 'self_attention', mask, looks)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       x = _feed_forward_part(
         x, sizes, None if skip else nonlinearity(config.nonlinearity), config, noise
@@ -248,6 +258,7 @@ def decoder(
   self_mask: tf.Tensor | None = None,
   cross_mask: tf.Tensor | None = None,
   noise: Noise | None = None,
+  looks: list[Heads] | None = None,
 ) -> tf.Tensor:
   """Sends tokens through `num_layers` blocks that also look at the output of an encoder.
 
@@ -261,6 +272,8 @@ def decoder(
     self_mask: float32 [n], 1 for a token of x that nobody may look at; None for no mask.
     cross_mask: float32 [m], the same for the tokens of the encoder.
     noise: Random numbers for dropout; None for no dropout.
+    looks: A list to which the weights of the attention over the encoder's tokens are added, for
+      each block in order.
 
   Returns:
     Tokens [n, D].
@@ -271,7 +284,7 @@ def decoder(
     ):
       attended = attention(x, x, sizes, config, 'self_attention', self_mask)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
-      attended = attention(x, encoded, sizes, config, 'cross_attention', cross_mask)
+      attended = attention(x, encoded, sizes, config, 'cross_attention', cross_mask, looks)
       x = _add_and_norm(x, attended, 'cross_attention_norm', config, noise)
       x = _feed_forward_part(x, sizes, tf.nn.relu, config, noise)
   return x

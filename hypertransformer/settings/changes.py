@@ -14,6 +14,7 @@ WITHOUT_EFFECT_ON_EVALUATION = (
   'eval_once',
   'eval_checkpoint',
   'eval_timeout_secs',
+  'image_summaries',
   'num_tasks',
   'continual_loss_terms',
   'episodes_per_step',

@@ -213,6 +213,7 @@ class RunConfig:
       drawn at random.
     episodes_per_step: episodes whose mean loss one update minimises.
     kernel_threads: CPU threads that share one operation; 0 for one per core.
+    image_summaries: whether pictures, and histograms of gradients, are written for TensorBoard.
 
   Raises:
     InputError: a field is out of range, or log_dir is empty.
@@ -225,6 +226,7 @@ class RunConfig:
   seed: int | None = None
   episodes_per_step: int = 1
   kernel_threads: int = 1
+  image_summaries: bool = True
 
   def __post_init__(self) -> None:
     positive(

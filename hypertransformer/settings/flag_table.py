@@ -568,6 +568,13 @@ OWN_FLAGS = (
     1,
     'CPU threads that share one operation; 0: one per core; small operations are slower on several',
   ),
+  Flag(
+    'image_summaries',
+    bool,
+    True,
+    'write pictures of test episodes, kernels and attention, and histograms of gradients, for '
+    'TensorBoard',
+  ),
   Flag('eval_once', bool, False, 'evaluate the newest checkpoint and exit'),
   Flag('eval_checkpoint', str, '', 'evaluate this checkpoint (its path without .index) and exit'),
   Flag(

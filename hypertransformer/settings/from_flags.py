@@ -271,6 +271,7 @@ def run_config(v: Values) -> RunConfig:
     seed=v['seed'],
     episodes_per_step=v['episodes_per_step'],
     kernel_threads=v['kernel_threads'],
+    image_summaries=v['image_summaries'],
   )
   require(
     run.episodes_per_step == 1 or v['continual_scenario'] == 'none',

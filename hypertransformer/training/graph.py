@@ -9,7 +9,9 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.pipeline import EpisodeStream
 from hypertransformer.model.getter import Row
+from hypertransformer.model.shown import Shown
 from hypertransformer.training import optimizer
+from hypertransformer.training.optimizer import Gradients
 from hypertransformer.training.setup import Setup, check
 from hypertransformer.training.step import of_one_episode, of_several_episodes
 
@@ -28,6 +30,8 @@ class TrainGraph:
     test_metrics: scalars by TensorBoard tag, to be run with True fed to `testing`; empty if there
       is no test stream.
     weights: the generated tensors by TensorBoard tag, to be run in the same way.
+    shown: what people are shown of the episode, to be run in the same way; empty in pre-training.
+    gradients: those of the loss, before they are clipped.
     rows: which variables of the CNN are generated and which are trained.
     train_stream: the training episodes. It must be initialised with the number of the first one.
     test_stream: the test episodes, likewise; None in pre-training.
@@ -40,6 +44,8 @@ class TrainGraph:
   testing: tf.Tensor
   test_metrics: dict[str, tf.Tensor]
   weights: dict[str, tf.Tensor]
+  shown: Shown
+  gradients: Gradients
   rows: list[Row]
   train_stream: EpisodeStream
   test_stream: EpisodeStream | None
@@ -79,7 +85,8 @@ def build(setup: Setup, seed: int) -> TrainGraph:
   noise_on = 1.0 - tf.cast(testing, tf.float32)
   make = of_one_episode if setup.episodes_per_step == 1 else of_several_episodes
   ours = make(setup, model, episode, global_step, noise_on)
-  train_op, rate = optimizer.minimize(ours.loss, setup.optimizer, global_step)
+  gradients = optimizer.gradients_of(ours.loss)
+  train_op, rate = optimizer.update(gradients, setup.optimizer, global_step)
   with tf.control_dependencies([train_op]):
     step_done = global_step.read_value()
   metrics = {**ours.metrics, 'learning_rate': rate}
@@ -92,6 +99,8 @@ def build(setup: Setup, seed: int) -> TrainGraph:
     testing,
     tests,
     ours.weights,
+    ours.shown,
+    gradients,
     ours.rows,
     train_stream,
     test_stream,

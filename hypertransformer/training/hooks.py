@@ -19,8 +19,10 @@ from absl import logging
 
 from hypertransformer import progress
 from hypertransformer.episodes.pipeline import EpisodeStream
+from hypertransformer.progress import TerminalLine
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.summaries import CPU_SECONDS, scalar_summary
+from hypertransformer.training.episode_watch import EpisodeWatch
 
 
 class StreamHook(tf.train.SessionRunHook):
@@ -78,6 +80,8 @@ class ReportHook(tf.train.SessionRunHook):
     train_steps: int,
     every: int,
     histograms_every: int,
+    watch: EpisodeWatch | None = None,
+    line: TerminalLine | None = None,
   ) -> None:
     """Keeps what is to be run and written.
 
@@ -91,8 +95,12 @@ class ReportHook(tf.train.SessionRunHook):
       train_steps: the number of updates in all.
       every: how many steps there are from one record of scalars to the next.
       histograms_every: the same for histograms; a multiple of `every`.
+      watch: writes pictures of test episodes and histograms of gradients; None for none of them.
+        Its steps are among those of histograms.
+      line: renews itself on a terminal, in place of the lines of the log; None if there is no
+        terminal.
     """
-    self._fetches = {'step': step_done, 'metrics': dict(metrics)}
+    self._fetches: dict[str, Any] = {'step': step_done, 'metrics': dict(metrics)}
     self._testing = testing
     self._test_metrics = dict(test_metrics)
     self._histograms = histograms
@@ -103,10 +111,24 @@ class ReportHook(tf.train.SessionRunHook):
     self._records: list[dict[str, float]] = []
     self._line_records: list[dict[str, float]] = []
     self._rate: progress.Rate | None = None
+    self._watch = watch
+    self._line = line
+    self._step = 0
+
+  def begin(self) -> None:
+    """Finds the number of updates done in the graph."""
+    self._global_step = tf.train.get_global_step()
+
+  def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
+    """Finds out at which step the run starts."""
+    del coord
+    self._step = int(session.run(self._global_step))
 
   def before_run(self, run_context: tf.train.SessionRunContext) -> tf.train.SessionRunArgs:
-    """Asks for the scalars of the step."""
+    """Asks for the scalars of the step, and for what is watched where that is due."""
     del run_context
+    if self._watch is not None and (self._step + 1) % self._watch.every == 0:
+      return tf.train.SessionRunArgs({**self._fetches, 'watched': self._watch.step_fetches})
     return tf.train.SessionRunArgs(self._fetches)
 
   def after_run(
@@ -114,28 +136,45 @@ class ReportHook(tf.train.SessionRunHook):
   ) -> None:
     """Keeps the scalars of the step, and reports where it is time to."""
     self._records.append(run_values.results['metrics'])
-    step = int(run_values.results['step'])
+    self._step = step = int(run_values.results['step'])
     if self._rate is None:
       self._rate = progress.Rate(step, self._train_steps)
     if step % self._every == 0 or step == self._train_steps:
-      self._report(step, run_context.session)
+      self._report(step, run_context.session, run_values.results.get('watched'))
+    elif self._line is not None:
+      self._line.show(step)
     elif not self._line_records and self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
       # Steps are slow: the first line should not have to wait for the first record.
       self._log(step, self._records)
 
-  def _report(self, step: int, session: tf.Session) -> None:
-    """Writes a record for TensorBoard, and a line of progress if one is due."""
+  def _report(self, step: int, session: tf.Session, watched: dict[str, Any] | None) -> None:
+    """Writes a record for TensorBoard, and a line of progress if one is due.
+
+    Args:
+      step: the number of updates done.
+      session: runs the test episode.
+      watched: what the step was asked for beside its scalars; None if nothing was due.
+    """
     means = _means(self._records)
     self._records = []
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
-    if self._histograms is not None and step % self._histograms_every == 0:
-      fetches['histograms'] = self._histograms
+    if step % self._histograms_every == 0:
+      if self._histograms is not None:
+        fetches['histograms'] = self._histograms
+      if self._watch is not None:
+        # Also where it is not due: one more set of fetches would cost more, once, than this.
+        fetches['watched'] = self._watch.test_fetches
     # One episode for both: StreamHook relies on one test episode per record.
     test = session.run(fetches, {self._testing: True})
     means |= {tag: float(value) for tag, value in test['metrics'].items()}
     self._writer.add_summary(scalar_summary({**means, CPU_SECONDS: time.process_time()}), step)
     if 'histograms' in test:
       self._writer.add_summary(test['histograms'], step)
+    if self._watch is not None and watched is not None:
+      self._watch.write(self._writer, step, watched, test['watched'])
+    if self._line is not None:
+      self._line.show(step, describe(means))
+      return
     self._line_records.append(means)
     assert self._rate is not None
     if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step == self._train_steps:

@@ -7,19 +7,30 @@ import os
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from hypertransformer import progress
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, folder_lock, machines, sessions, summaries
+from hypertransformer.progress import TerminalLine
+from hypertransformer.runtime import (
+  checkpoints,
+  folder_lock,
+  machines,
+  run_pages,
+  sessions,
+  summaries,
+)
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import classes, hooks, saving
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training.episode_watch import EpisodeWatch, rhythm
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
 from hypertransformer.training.start import choose_seed, find_start, make_folder, make_scaffold
 
 STEPS_PER_SUMMARY = 100
 STEPS_PER_HISTOGRAM = 500
+STEPS_PER_PICTURE = 2000  # at least, and a multiple of the others; see episode_watch.rhythm
 
 
 def train(setup: Setup, settings: Settings) -> int:
@@ -74,11 +85,21 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
       seed,
     )
     scaffold = make_scaffold(start)
-    values = {**settings.flag_values, 'seed': seed, classes.KEY: classes.describe(setup)}
-    saving.write_flags(run.log_dir, values)
+    values = {**settings.flag_values, 'seed': seed}
+    noted = {**values, classes.KEY: classes.describe(setup)}
+    saving.write_flags(run.log_dir, noted)
     machines.note(run.log_dir, step)
     checkpoints.repair_state(run.log_dir, start.resumed)
-    return _run(graph, run, scaffold, signals, saving.FolderGuard(run.log_dir, lock, values))
+    writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
+    for page in (
+      run_pages.hparams(values, run.log_dir),
+      run_pages.layout(),
+      run_pages.flags_page(values),
+      run_pages.variables_page(getter.table(graph.rows)),
+    ):
+      writer.add_summary(page, step)
+    guard = saving.FolderGuard(run.log_dir, lock, noted)
+    return _run(graph, run, scaffold, signals, guard, writer, step)
 
 
 def _count_trained_numbers() -> int:
@@ -92,24 +113,36 @@ def _run(
   scaffold: tf.train.Scaffold,
   signals: hooks.SignalHook,
   guard: saving.FolderGuard,
+  writer: EventWriter,
+  start: int,
 ) -> int:
-  """Runs the training steps in a session, and returns the number of updates done."""
-  writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
-  step = 0
+  """Runs the training steps in a session after step `start`; returns the number of updates done.
+
+  The writer of summaries is closed at the end.
+  """
+  step = start
   try:
-    with tf.train.MonitoredTrainingSession(
-      checkpoint_dir=run.log_dir,
-      config=sessions.config(tf.get_default_graph()),
-      scaffold=scaffold,
-      hooks=_hooks(graph, run, scaffold, signals, guard, writer),
-      save_checkpoint_steps=None,
-      save_checkpoint_secs=None,
-      save_summaries_steps=None,
-      save_summaries_secs=None,
-      log_step_count_steps=None,
-    ) as session:
+    with (
+      progress.terminal_line('training', run.train_steps, 'steps', start) as line,
+      tf.train.MonitoredTrainingSession(
+        checkpoint_dir=run.log_dir,
+        config=sessions.config(tf.get_default_graph()),
+        scaffold=scaffold,
+        hooks=_hooks(graph, run, scaffold, signals, guard, writer, line),
+        save_checkpoint_steps=None,
+        save_checkpoint_secs=None,
+        save_summaries_steps=None,
+        save_summaries_secs=None,
+        log_step_count_steps=None,
+      ) as session,
+    ):
       while not session.should_stop():
         step = int(session.run(graph.step_done))
+    if step >= run.train_steps:
+      writer.add_summary(run_pages.ended(well=True), step)
+  except tf.train.NanLossDuringTrainingError:
+    writer.add_summary(run_pages.ended(well=False), step)
+    raise
   finally:
     writer.close()
   logging.info(
@@ -128,9 +161,13 @@ def _hooks(
   signals: hooks.SignalHook,
   guard: saving.FolderGuard,
   writer: EventWriter,
+  line: TerminalLine | None,
 ) -> list[tf.train.SessionRunHook]:
   """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
   histograms = summaries.histogram_summary(graph.weights)
+  watch = None
+  if run.image_summaries:
+    watch = EpisodeWatch(graph, rhythm(run.train_steps, STEPS_PER_PICTURE))
   return [
     signals,
     hooks.StreamHook(graph.global_step, graph.train_stream, graph.test_stream, STEPS_PER_SUMMARY),
@@ -146,6 +183,8 @@ def _hooks(
       run.train_steps,
       STEPS_PER_SUMMARY,
       STEPS_PER_HISTOGRAM,
+      watch,
+      line,
     ),
     tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
     tf.train.CheckpointSaverHook(

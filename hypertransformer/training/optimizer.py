@@ -12,6 +12,10 @@ from hypertransformer.settings.config import OptimizerConfig
 MOMENTUM = 0.9
 
 
+# Pairs (gradient, variable). A gradient is None if the loss does not depend on the variable.
+Gradients = list[tuple[tf.Tensor | None, tf.Variable]]
+
+
 def minimize(
   loss: tf.Tensor,
   config: OptimizerConfig,
@@ -29,22 +33,53 @@ def minimize(
   Returns:
     The op that makes one update, and the learning rate, a scalar.
   """
-  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, global_step)
-  optimizer = _make(config.name, rate)
+  return update(gradients_of(loss, variables), config, global_step)
+
+
+def gradients_of(loss: tf.Tensor, variables: list[tf.Variable] | None = None) -> Gradients:
+  """Builds the gradients of a loss.
+
+  Args:
+    loss: a scalar.
+    variables: by which it is differentiated; None for all trained variables.
+  """
+  if variables is None:
+    variables = tf.trainable_variables()
   # Gradients need not wait for each other (no gates). A variable that is still being read copies
   # its value before it changes.
-  gate = tf.train.Optimizer.GATE_NONE
-  gradients = optimizer.compute_gradients(loss, variables, gate_gradients=gate)
-  return optimizer.apply_gradients(_clip(gradients, config.gradient_norm_clip), global_step), rate
+  return list(zip(tf.gradients(loss, variables), variables, strict=True))
 
 
-def _clip(
-  gradients: list[tuple[tf.Tensor | None, tf.Variable]], norm: float
-) -> list[tuple[tf.Tensor | None, tf.Variable]]:
+def update(
+  gradients: Gradients, config: OptimizerConfig, global_step: tf.Tensor
+) -> tuple[tf.Operation, tf.Tensor]:
+  """Builds the update along these gradients; for arguments and results see `minimize`."""
+  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, global_step)
+  clipped = _clip(gradients, config.gradient_norm_clip)
+  return _make(config.name, rate).apply_gradients(clipped, global_step), rate
+
+
+def by_layer(gradients: Gradients) -> dict[str, tf.Tensor]:
+  """Joins the gradients of each part of the model, before they are clipped.
+
+  Returns:
+    The numbers [n] of each part, by its TensorBoard tag. Parts are generators ('generator_1'), the
+    trained variables of a CNN layer ('cnn/layer_1'), and the shared features.
+  """
+  parts: dict[str, list[tf.Tensor]] = {}
+  for gradient, variable in gradients:
+    if gradient is not None:
+      first, second, *_ = variable.op.name.split('/')[1:]
+      part = f'{first}/{second}' if first.startswith('cnn') else first
+      parts.setdefault(part, []).append(tf.reshape(gradient, [-1]))
+  return {f'gradients/{part}': tf.concat(found, axis=0) for part, found in parts.items()}
+
+
+def _clip(gradients: Gradients, norm: float) -> Gradients:
   """Scales all gradients down by one factor if they are longer than `norm` together; 0 is no limit.
 
   Args:
-    gradients: pairs (gradient, variable). A gradient is None if the loss does not depend on it.
+    gradients: those of all variables.
     norm: the largest Euclidean length of all gradients together.
   """
   if norm == 0:

@@ -9,10 +9,11 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.model import accuracy, getter, sample_removal
+from hypertransformer.model import accuracy, getter, sample_removal, shown
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.noise import Noise
+from hypertransformer.model.shown import Shown
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.training import losses, sequence_objective, task_objective
 from hypertransformer.training.setup import Setup
@@ -28,12 +29,15 @@ class Step:
     metrics: the scalars that are measured, by TensorBoard tag.
     weights: the generated tensors, by TensorBoard tag.
     rows: which variables of the CNN are generated and which are trained.
+    shown: what people are shown of the episode, of several episodes the first one; empty in
+      pre-training.
   """
 
   loss: tf.Tensor
   metrics: dict[str, tf.Tensor]
   weights: dict[str, tf.Tensor]
   rows: list[Row]
+  shown: Shown
 
 
 def of_one_episode(
@@ -60,28 +64,35 @@ def of_several_episodes(
   """Builds a step on several episodes, whose tensors have one more axis in front.
 
   All are computed at once. Loss and metrics are means over the episodes; generated tensors keep the
-  axis. For the arguments see `of_one_episode`.
+  axis, and the first episode is shown. For the arguments see `of_one_episode`.
   """
   rows: list[Row] = []
 
   def one(
     tensors: dict[str, tf.Tensor],
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor], Shown]:
     ours = of_one_episode(setup, model, Episode(**tensors), step, noise_on)
     rows[:] = ours.rows
-    return ours.loss, ours.metrics, ours.weights
+    return ours.loss, ours.metrics, ours.weights, ours.shown
 
   each = {field.name: getattr(episodes, field.name) for field in dataclasses.fields(Episode)}
-  losses_, metrics, weights = tf.vectorized_map(one, each)
+  losses_, metrics, weights, each_shown = tf.vectorized_map(one, each)
   means = {tag: tf.reduce_mean(values) for tag, values in metrics.items()}
-  return Step(tf.reduce_mean(losses_), means, weights, rows)
+  first = tf.nest.map_structure(lambda x: x[0], each_shown)
+  return Step(tf.reduce_mean(losses_), means, weights, rows, first)
 
 
 def _of_episode(
   setup: Setup, model: HyperTransformer, episode: Episode, step: tf.Tensor, noise: Noise
 ) -> Step:
   ours = _objective(setup, model, episode, step, noise)
-  return Step(ours.loss, _metrics(setup, ours, episode), _generated(ours), ours.rows)
+  return Step(
+    ours.loss,
+    _metrics(setup, ours, episode),
+    _generated(ours),
+    ours.rows,
+    _shown(model, ours, episode),
+  )
 
 
 def _of_sequence(
@@ -94,6 +105,7 @@ def _of_sequence(
     sequence_objective.metrics(ours),
     sequence_objective.weights_by_tag(model, ours),
     ours.outcome.rows,
+    shown.of_sequence(model, sequence, ours.outcome, config),
   )
 
 
@@ -165,3 +177,17 @@ def _generated(ours: Objective) -> dict[str, tf.Tensor]:
     for row in getter.distinct(ours.rows)
     if row.generated is not None
   }
+
+
+def _shown(model: HyperTransformer, ours: Objective, episode: Episode) -> Shown:
+  """What is shown of a single task; nothing in pre-training."""
+  if ours.weights is None or ours.classified is None:
+    return {}
+  return shown.of_task(
+    model,
+    Support(episode.support_images, episode.support_labels),
+    episode.query_images,
+    episode.query_labels,
+    ours.weights,
+    ours.classified.logits,
+  )

@@ -68,6 +68,9 @@ class Evaluator:
     mean = self.accuracy + (0.125 if preset == 'train' else 0.0)
     return Scores((mean + OFFSETS).astype(np.float32), np.array([0.25, np.nan, 0.5, np.nan]))
 
+  def pictures(self, preset: str) -> tf.Summary:
+    return tf.Summary(value=[tf.Summary.Value(tag=f'episode/{preset}', image=tf.Summary.Image())])
+
 
 class Bench:
   """The folder of a run, a stand-in for its evaluator, and daemons that use both.

@@ -279,6 +279,20 @@ def test_fields_and_summary_say_the_same(both: Any) -> None:
   assert [tag for tag, value in values.items() if value.HasField('image')] == ['eval_matrix/val']
 
 
+def test_what_is_shown_of_a_sequence_is_what_is_evaluated(both: Any) -> None:
+  """The last task's answers have the accuracy of the last row of the matrix."""
+  _, evaluator, _ = both
+  found = evaluator.evaluate('val').cells[0].reshape(-1)
+  (shown,) = evaluator._run('val', evaluator._shown, 1)
+  np.testing.assert_allclose(shown['accuracies'].reshape(-1), found)
+  last = np.atleast_2d(shown['accuracies'])[-1]
+  assert (shown['predicted'] == shown['query_labels']).mean() == pytest.approx(last.mean())
+  assert set(shown['support_labels']) == set(range(shown['num_classes']))
+  assert set(shown['query_labels']) == set(range(shown['num_classes']))
+  tags = {value.tag.split('/')[0] for value in evaluator.pictures('val').value}
+  assert {'episode', 'confusion', 'accuracy_matrix'} <= tags
+
+
 def test_a_preset_with_too_few_classes_is_refused(
   values: dict[str, Any], model: ModelConfig, presets: list[Preset]
 ) -> None:

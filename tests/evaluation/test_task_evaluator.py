@@ -169,6 +169,26 @@ def test_the_same_tasks_at_every_call_and_progress_is_told(evaluator: TaskEvalua
   )
 
 
+def test_pictures_are_of_the_first_task_and_change_nothing(
+  evaluator: TaskEvaluator, by_hand: list[list[tuple[Draw, np.ndarray]]]
+) -> None:
+  before = evaluator.evaluate('val')
+  summary = evaluator.pictures('val')
+  np.testing.assert_array_equal(evaluator.evaluate('val').accuracy, before.accuracy)
+  images = {value.tag for value in summary.value if value.HasField('image')}
+  layers = ('layer_3', 'layer_4')
+  assert images == {'episode/val', 'confusion/val'} | {
+    f'{what}/val/{layer}' for what in ('kernels', 'attention') for layer in layers
+  }
+  changes = {value.tag: value.simple_value for value in summary.value if value.tag not in images}
+  assert set(changes) == {f'kernel_change/val/{layer}' for layer in layers}
+  assert all(change > 0 for change in changes.values()), 'another task, other kernels'
+  draw, logits = by_hand[0][0]
+  (shown,) = evaluator._run('val', evaluator._shown, 1)
+  np.testing.assert_array_equal(shown['query_labels'], draw.query_positions)
+  np.testing.assert_array_equal(shown['predicted'], logits.argmax(-1).reshape(-1))
+
+
 def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, trained: Any) -> None:
   """What is measured is what was restored last."""
   before = evaluator.evaluate('mine, all: "ö"')

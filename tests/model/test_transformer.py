@@ -109,6 +109,28 @@ def test_attention_is_that_of_numpy(lab, by_hand, rng, heads, activation, masked
 
 
 @pytest.mark.parametrize('heads', [1, 2])
+@pytest.mark.parametrize('activation', ['softmax', 'sigmoid'])
+def test_attention_weights_are_those_that_mix_the_values(lab, rng, heads, activation):
+  queries, keys = draw(rng, 3, 7), draw(rng, 5, 8)
+  looks = []
+  y = transformer.attention(
+    tf.constant(queries),
+    tf.constant(keys),
+    SIZES,
+    config(heads=heads, activation=activation),
+    'attention',
+    looks=looks,
+  )
+  v = lab.fill()
+  (weights,) = looks
+  assert len(weights) == heads
+  projected = keys @ v['attention/key_value/kernel'] + v['attention/key_value/bias']
+  values = np.split(projected[:, SIZES.key_query :], heads, axis=1)
+  mixed = np.concatenate([lab.run(w) @ x for w, x in zip(weights, values, strict=True)], axis=1)
+  close(lab.run(y), mixed @ v['attention/output/kernel'] + v['attention/output/bias'])
+
+
+@pytest.mark.parametrize('heads', [1, 2])
 def test_self_attention_is_one_product(lab, by_hand, rng, heads):
   x = draw(rng, 5, 7)
   tokens = tf.constant(x)

@@ -77,6 +77,7 @@ def test_flags_are_unique_and_explained():
     'warmup_heads',
     'episodes_per_step',
     'kernel_threads',
+    'image_summaries',
     'eval_once',
     'eval_checkpoint',
     'eval_timeout_secs',

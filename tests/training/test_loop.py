@@ -16,7 +16,7 @@ from absl import logging
 from hypertransformer import train
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import from_flags, older_runs
-from hypertransformer.training import classes, start
+from hypertransformer.training import classes, loop, start
 from hypertransformer.training import graph as graph_lib
 
 Variables = dict[str, np.ndarray]
@@ -73,14 +73,61 @@ def test_summaries_have_the_tags_of_the_original_and_the_right_steps(
   events = read_events(trained.folder / 'train')
   # Those of omniglot_1shot in shared/golden/summary_tags.json.
   tags = {'loss/loss/ce', 'accuracy/accuracy', 'accuracy/test_accuracy', 'loss/loss'}
-  assert set(events.scalars) == tags | {'learning_rate', 'global_step/sec', 'cpu_seconds'}
+  changes = {f'kernel_change/test_episode/layer_{number}' for number in (3, 4)}
+  assert set(events.scalars) == tags | changes | {'learning_rate', 'global_step/sec', 'cpu_seconds'}
   for tag in (*tags, 'learning_rate'):
     assert list(events.scalars[tag]) == [2, 4, 6]
   assert list(events.scalars['learning_rate'].values()) == pytest.approx([0.05] * 3)
-  assert events.histograms == {
-    f'generated_weights/{name}': [4]
+  names = [
+    f'generated_weights/{name}'
     for name in ('layer_3/conv/kernel', 'layer_4/logits/kernel', 'layer_4/logits/bias')
+  ]
+  names += [f'gradients/{part}' for part in ('generator_3', 'generator_4')]
+  names += [f'gradients/cnn/layer_{number}' for number in (1, 2, 3)]
+  assert events.histograms == {name: [4] for name in names}
+  pictures = ['episode/test_episode', 'confusion/test_episode']
+  pictures += [
+    f'{what}/test_episode/layer_{number}' for what in ('kernels', 'attention') for number in (3, 4)
+  ]
+  assert events.pictures == {tag: [4] for tag in pictures}
+
+
+def test_without_pictures_the_model_is_the_same(
+  trained: Any,
+  run_training: RunTraining,
+  read_variables: ReadVariables,
+  read_events: Callable[[pathlib.Path], Any],
+  tmp_path: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
+  monkeypatch.setattr(loop, 'STEPS_PER_SUMMARY', 2)
+  monkeypatch.setattr(loop, 'STEPS_PER_HISTOGRAM', 4)
+  values = trained.values | {'train_log_dir': str(tmp_path), 'image_summaries': False}
+  assert run_training(values) == 6
+  assert_identical(
+    read_variables(str(tmp_path / 'model-6')), read_variables(str(trained.folder / 'model-6'))
+  )
+  events = read_events(tmp_path / 'train')
+  assert events.pictures == {}
+  assert {tag.split('/')[0] for tag in events.histograms} == {'generated_weights'}
+  assert not any(tag.startswith('kernel_change') for tag in events.scalars)
+
+
+def test_a_run_has_pages_of_its_flags_and_its_end(
+  trained: Any, read_events: Callable[[pathlib.Path], Any]
+) -> None:
+  pages = read_events(trained.folder / 'train').pages
+  assert set(pages) == {
+    '_hparams_/session_start_info',
+    '_hparams_/session_end_info',
+    'custom_scalars__config__',
+    'run/flags/text_summary',
+    'run/cnn/text_summary',
   }
+  (table,) = pages['run/cnn/text_summary'].tensor.string_val
+  assert b'layer_3  conv/kernel' in table
+  (flags_text,) = pages['run/flags/text_summary'].tensor.string_val
+  assert b'| embedding_dim | 2 | 8 |' in flags_text
 
 
 def read_values(folder: pathlib.Path) -> dict[str, Any]:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-import tensorflow.compat.v1 as tf
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-CELL_WIDTH, CELL_HEIGHT = 64, 36  # pixels
+from hypertransformer.pictures import canvas
+from hypertransformer.pictures.canvas import GROUND, INK, Colour
+
+CELL_WIDTH, CELL_HEIGHT = 54, 36  # pixels: five tasks fit into canvas.WIDTH
 LEFT, TOP = 76, 30  # pixels left of the cells and above them, for the names of rows and columns
 FONT_SIZE = 16
-GROUND, INK = (255, 255, 255), (0, 0, 0)
-# The colours of the accuracies 0, 1/3, 2/3 and 1. They go from light to dark, so the picture can be
-# read without colours as well.
-SCALE = np.array([(255, 247, 214), (120, 198, 160), (34, 118, 158), (38, 28, 92)], np.float64)
 
 
-def draw(matrix: np.ndarray) -> Image.Image:
+def draw(matrix: np.ndarray) -> np.ndarray:
   """Draws a picture of accuracies; each cell has the number in percent.
 
   The same accuracy has the same colour in every picture.
 
   Args:
     matrix: accuracies in 0..1, [tasks learned, task asked]. Where one is NaN there is no cell.
+
+  Returns:
+    uint8 [height, width, 3].
   """
   rows, columns = matrix.shape
   image = Image.new('RGB', (LEFT + columns * CELL_WIDTH, TOP + rows * CELL_HEIGHT), GROUND)
@@ -35,23 +34,12 @@ def draw(matrix: np.ndarray) -> Image.Image:
     _write(pen, f'after {row + 1}', 0, top, (LEFT, CELL_HEIGHT), INK)
     for place in np.flatnonzero(~np.isnan(matrix[row])):
       _cell(pen, float(matrix[row, place]), LEFT + int(place) * CELL_WIDTH, top)
-  return image
+  return np.asarray(image)
 
 
-def summary(matrix: np.ndarray) -> tf.Summary.Image:
-  """Draws the same picture as a PNG image for TensorBoard."""
-  image = draw(matrix)
-  file = io.BytesIO()
-  image.save(file, 'PNG')
-  return tf.Summary.Image(
-    height=image.height, width=image.width, colorspace=3, encoded_image_string=file.getvalue()
-  )
-
-
-def colour(accuracy: float) -> tuple[int, int, int]:
+def colour(accuracy: float) -> Colour:
   """The colour of an accuracy in 0..1, as red, green and blue in 0..255."""
-  places = np.linspace(0.0, 1.0, len(SCALE))
-  red, green, blue = (round(float(np.interp(accuracy, places, channel))) for channel in SCALE.T)
+  red, green, blue = canvas.sequential(np.array(accuracy)).tolist()
   return red, green, blue
 
 
@@ -59,25 +47,13 @@ def _cell(pen: ImageDraw.ImageDraw, accuracy: float, left: int, top: int) -> Non
   """Draws the cell of one accuracy; left, top: its corner, in pixels."""
   ground = colour(accuracy)
   pen.rectangle((left, top, left + CELL_WIDTH - 2, top + CELL_HEIGHT - 2), fill=ground)
-  dark = np.dot(ground, (0.299, 0.587, 0.114)) < 140  # how bright each colour looks to the eye
-  _write(
-    pen, f'{100 * accuracy:.1f}', left, top, (CELL_WIDTH, CELL_HEIGHT), GROUND if dark else INK
-  )
+  size = (CELL_WIDTH, CELL_HEIGHT)
+  _write(pen, f'{100 * accuracy:.1f}', left, top, size, canvas.ink_on(ground))
 
 
 def _write(
-  pen: ImageDraw.ImageDraw,
-  text: str,
-  left: int,
-  top: int,
-  size: tuple[int, int],
-  ink: tuple[int, int, int],
+  pen: ImageDraw.ImageDraw, text: str, left: int, top: int, size: tuple[int, int], ink: Colour
 ) -> None:
   """Writes a text in the middle of a box; left, top and size are in pixels."""
-  pen.text(
-    (left + size[0] / 2, top + size[1] / 2),
-    text,
-    fill=ink,
-    anchor='mm',
-    font=ImageFont.load_default(FONT_SIZE),
-  )
+  middle = (left + size[0] / 2, top + size[1] / 2)
+  pen.text(middle, text, fill=ink, anchor='mm', font=canvas.font(FONT_SIZE))

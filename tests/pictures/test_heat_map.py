@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer.evaluation import heat_map
+from hypertransformer.pictures import heat_map
 
 MATRIX = np.array([[0.9, np.nan, np.nan], [0.5, 0.8, np.nan], [0.1, 0.3, 0.7]])
+
+
+def drawn(matrix: np.ndarray) -> Image.Image:
+  return Image.fromarray(heat_map.draw(matrix))
 
 
 def cell(image: Image.Image, row: int, column: int) -> Image.Image:
@@ -24,7 +27,7 @@ def cell(image: Image.Image, row: int, column: int) -> Image.Image:
 
 @pytest.mark.parametrize(('rows', 'columns'), [(1, 1), (3, 3), (20, 20), (4, 1)])
 def test_the_size_is_that_of_all_cells_and_names(rows: int, columns: int) -> None:
-  image = heat_map.draw(np.full((rows, columns), 0.5))
+  image = drawn(np.full((rows, columns), 0.5))
   assert image.size == (
     heat_map.LEFT + columns * heat_map.CELL_WIDTH,
     heat_map.TOP + rows * heat_map.CELL_HEIGHT,
@@ -32,7 +35,7 @@ def test_the_size_is_that_of_all_cells_and_names(rows: int, columns: int) -> Non
 
 
 def test_every_accuracy_has_its_colour_and_nan_has_no_cell() -> None:
-  image = heat_map.draw(MATRIX)
+  image = drawn(MATRIX)
   corners = {
     (row, column): cell(image, row, column).getpixel((0, 0))
     for row in range(3)
@@ -53,17 +56,10 @@ def test_colours_darken_with_accuracy() -> None:
 
 def test_numbers_differ_and_stand_out() -> None:
   """The brightest pixel of a cell is far from the darkest; other accuracies look otherwise."""
-  image = heat_map.draw(np.array([[0.0, 0.31, 0.31, 0.3149, 1.0]]))
+  image = drawn(np.array([[0.0, 0.31, 0.31, 0.3149, 1.0]]))
   for column in range(5):
     low, high = cell(image, 0, column).convert('L').getextrema()
     assert high - low > 90
   cells = [np.asarray(cell(image, 0, column)) for column in range(5)]
   assert (cells[1] == cells[2]).all()
   assert (cells[3] != cells[1]).any()
-
-
-def test_the_summary_is_the_picture_as_png() -> None:
-  summary = heat_map.summary(MATRIX)
-  with Image.open(io.BytesIO(summary.encoded_image_string)) as image:
-    assert (image.format, image.size) == ('PNG', (summary.width, summary.height))
-    assert image.tobytes() == heat_map.draw(MATRIX).tobytes()

@@ -1,0 +1,43 @@
+"""Kernels are drawn in their places, and their change is measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hypertransformer.pictures import canvas, kernels
+
+RNG = np.random.default_rng(3)
+
+
+def is_picture(picture: np.ndarray) -> bool:
+  """Whether it is a picture as all are: of bytes, three channels, and not too wide."""
+  return picture.dtype == np.uint8 and picture.shape[-1] == 3 and picture.shape[1] <= canvas.WIDTH
+
+
+def test_the_change_is_measured_against_the_kernels_before() -> None:
+  before = np.array([3.0, 4.0])
+  assert kernels.relative_change(before, before) == 0
+  assert kernels.relative_change(before + np.array([0.0, 1.0]), before) == pytest.approx(0.2)
+  assert kernels.relative_change(before, 0 * before) == np.inf
+  assert kernels.relative_change(0 * before, 0 * before) == 0
+
+
+@pytest.mark.parametrize('shape', [(3, 3, 1, 8), (1, 1, 2, 2), (7, 7, 3, 64), (2, 5), (500, 3)])
+@pytest.mark.parametrize('with_change', [True, False])
+def test_kernels_of_every_size_are_drawn(shape: tuple[int, ...], with_change: bool) -> None:
+  kernel = RNG.normal(size=shape)
+  assert is_picture(kernels.draw(kernel, kernel * 1.1 if with_change else None))
+  assert is_picture(kernels.draw(0 * kernel, 0 * kernel))
+
+
+def test_a_tile_shows_the_kernel_of_its_channels() -> None:
+  kernel = np.zeros((2, 2, 3, 4))
+  kernel[0, 1, 2, 3] = -5.0
+  picture = kernels._tiles(kernel / 5)
+  scale = 12
+  step = 2 * scale + 1
+  blue = np.argwhere((picture == canvas.diverging(np.array(-1.0))).all(axis=-1))
+  # Row 2, column 3 of the tiles; in it the upper right pixel.
+  assert blue.min(axis=0).tolist() == [2 * step + 1, 3 * step + 1 + scale]
+  assert len(blue) == scale**2
