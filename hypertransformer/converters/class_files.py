@@ -1,4 +1,4 @@
-"""Writes the list of classes beside an array, so that everybody can see which number is which.
+"""Writes the class list beside an array, so that everybody can see which number is which.
 
 In the folder NAME/ it is classes.csv, beside NAME.npy it is NAME.classes.csv; `class_list` says
 what is in it. Nothing takes it for data, because readers look for names that end in .npy only.
@@ -18,7 +18,7 @@ from hypertransformer.files import writing
 
 
 def path_beside(array: pathlib.Path) -> pathlib.Path:
-  """Returns the path of the list of classes of the array NAME.npy."""
+  """Returns the path of the class list of the array NAME.npy."""
   return array.with_name(f'{array.stem}.{class_list.FILE_NAME}')
 
 
@@ -35,18 +35,18 @@ def output_file(text: str, default_name: str, overwrite: bool = False) -> pathli
 
 
 def check(array: pathlib.Path, overwrite: bool) -> None:
-  """Raises InputError if the list of the array NAME.npy is there and may not be replaced."""
+  """Raises InputError if the class list of the array NAME.npy is there and may not be replaced."""
   path = path_beside(array)
   if path.is_dir() or (path.exists() and not overwrite):
     raise InputError(
-      f'{path} exists already, where the list of classes is to be written; remove it or give '
+      f'{path} exists already, where the class list is to be written; remove it or give '
       '--overwrite to replace it'
     )
 
 
 @contextlib.contextmanager
 def atomic_array(path: pathlib.Path) -> Iterator[tuple[BinaryIO, pathlib.Path]]:
-  """Opens the array NAME.npy for writing, and the list of its classes; see `writing.atomic_file`.
+  """Opens the array NAME.npy for writing, and its class list; see `writing.atomic_file`.
 
   Both get their names only when the `with` block has succeeded, and nothing is left if it has not.
 

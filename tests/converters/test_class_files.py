@@ -1,4 +1,4 @@
-"""The list of classes beside an array: whole or not at all, and never taken for data."""
+"""The class list beside an array: whole or not at all, and never taken for data."""
 
 from __future__ import annotations
 
