@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,10 +125,10 @@ def _after_tasks(rows: Sequence[Row]) -> Figure:
   """The average accuracy over the tasks learned so far, after each task of a sequence."""
   drawn = drawing.figure(drawing.WIDTH, 3.2 + _LINE * len(rows))
   (axes,) = drawing.panels(drawn, 1, 1)
-  for number, row in enumerate(rows):
+  for number, (row, remark) in enumerate(zip(rows, summary.remarks(rows), strict=True)):
     values = 100 * np.array(row.after_tasks)  # [runs, tasks]
     tasks = np.arange(1, values.shape[1] + 1)
-    label = _label(row.group)
+    label = ', '.join(filter(None, [_label(row.group), remark]))
     style = '-' if number < TOGETHER else '--'
     axes.fill_between(
       tasks, values.min(0), values.max(0), color=_colour(number), alpha=0.2, linewidth=0
@@ -138,7 +139,7 @@ def _after_tasks(rows: Sequence[Row]) -> Figure:
   drawn.legend(loc='outside upper left', frameon=False, fontsize=drawing.SMALL)
   several = any(len(row.after_tasks) > 1 for row in rows)
   return Figure(
-    f'sequence_{rows[0].kind.scenario if rows[0].kind else ""}',
+    'after_each_task_of_' + re.sub(r'\W+', '_', rows[0].title),
     f'Average accuracy after each task: {rows[0].title}',
     'The average over all tasks learned so far.'
     + (' Line: mean of the seeds; band: from the worst to the best seed.' if several else ''),
@@ -160,13 +161,27 @@ class _Seeds:
 
 
 def _seeds(curves: Sequence[Curve], window: int) -> _Seeds:
-  """Puts the curves of the runs of a group together, as far as the shortest of them goes."""
+  """Puts the curves of the runs of a group together, as far as the shortest of them goes.
+
+  Runs that have only begun, so that they have no full window yet, are left out.
+  """
   windowed = [events.in_windows(curve, window) for curve in curves]
+  windowed = [each for each in windowed if len(each.steps)]
   common = sorted(set.intersection(*(set(each.steps.tolist()) for each in windowed)))
   values = 100 * np.stack(
     [each.values[np.isin(each.steps, common)] for each in windowed]
   )  # [runs, windows]
   return _Seeds(np.array(common), values.mean(0), values.min(0), values.max(0))
+
+
+_UNEQUAL = (
+  ' A group is shown as far as its shortest run goes; runs that have only begun are left out.'
+)
+
+
+def _is_unequal(curves: Sequence[Curve]) -> bool:
+  """Whether the runs of a group have not gone equally far."""
+  return len({int(curve.steps[-1]) for curve in curves}) > 1
 
 
 def _learning(groups: Sequence[Group], name: str) -> Figure:
@@ -175,13 +190,14 @@ def _learning(groups: Sequence[Group], name: str) -> Figure:
   curves = [[run.recorded.accuracies[name] for run in each.runs] for each in shown]
   windows = [events.window_for(each) for each in curves]
   found = [_seeds(each, window) for each, window in zip(curves, windows, strict=True)]
-  unit = 1000 if max(each.steps[-1] for each in found if len(each.steps)) >= 10_000 else 1
+  unit = 1000 if max(each.steps[-1] for each in found) >= 10_000 else 1
   apart = len(shown) > TOGETHER
   drawn = _apart(shown, found, unit) if apart else _together(shown, found, unit)
   several = any(len(each.runs) > 1 for each in shown)
   caption = (
     f'Means over windows of {steps(windows)} training steps.'
     + (' Line: mean of the seeds; band: from the worst to the best seed.' if several else '')
+    + (_UNEQUAL if any(map(_is_unequal, curves)) else '')
     + (' Every panel shows one group in colour and the others in grey.' if apart else '')
   )
   file_name = f'curve_{name.replace(" ", "_")}'

@@ -51,7 +51,7 @@ def page(title: str, headline: str, figures: Sequence[Figure], tables: Sequence[
     title: its heading.
     headline: the most important sentence; '' for none.
     figures: the figures, which stand inside of the page as SVG.
-    tables: the tables. The first one follows the first figure.
+    tables: the tables.
   """
   parts = [f'<h1>{html.escape(title)}</h1>']
   if headline:

@@ -166,6 +166,15 @@ def test_sequences_have_a_figure_of_their_own(make_run: Make) -> None:
   assert line.get_xydata().tolist() == [[1, 90], [2, 75]]
 
 
+def test_a_group_with_a_run_that_has_only_begun_is_shown(make_run: Make) -> None:
+  folders = [str(make_run(f'a_{seed}', seed, [], records)) for seed, records in ((1, 200), (2, 1))]
+  found = groups.group(read_runs(folders))
+  figure = next(f for f in figures.figures(found, []) if f.name == 'curve_test_episodes')
+  assert 'runs that have only begun are left out' in figure.caption
+  (line,) = figure.drawn.axes[0].lines
+  assert line.get_xdata()[-1] == pytest.approx(19.75)
+
+
 def test_the_band_goes_from_the_worst_to_the_best_seed(three_runs: list[pathlib.Path]) -> None:
   found = groups.group(read_runs([str(folder) for folder in three_runs]))
   figure = next(f for f in figures.figures(found, []) if f.name == 'curve_test_episodes')

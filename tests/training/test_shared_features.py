@@ -48,11 +48,12 @@ def test_pretraining_trains_the_shared_features(
   assert shared
   assert all(name.startswith('model/shared_features/') for name in shared)
   assert any(not np.array_equal(first[name], last[name]) for name in shared)
-  # Those of pretrain_shared_feature in shared/golden/summary_tags.json, and the learning rate.
+  # Those of pretrain_shared_feature in shared/golden/summary_tags.json, and two of ours.
   assert set(read_events(pretrained / 'train').scalars) == {
     'loss/shared_head_loss',
     'accuracy/shared_head_accuracy',
     'learning_rate',
+    'cpu_seconds',
   }
 
 
