@@ -20,7 +20,7 @@ from hypertransformer.evaluation.intake import Checkpoint, Intake
 from hypertransformer.evaluation.measured import measured_on
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.recorder import VALIDATION, Recorder
+from hypertransformer.evaluation.recorder import SECONDS_BETWEEN_TRIES, VALIDATION, Recorder
 from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
 from hypertransformer.evaluation.results import Result
 from hypertransformer.runtime import checkpoints, folder_lock
@@ -28,7 +28,6 @@ from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import Settings
 
 SECONDS_BETWEEN_LOOKS = 1.0  # into the folder of checkpoints
-SECONDS_BETWEEN_TRIES = 10.0  # of a checkpoint that cannot be copied
 
 
 class Daemon:
@@ -89,8 +88,6 @@ class Daemon:
     with folder_lock.hold(self._places.eval_dir, 'evaluator', advice) as lock:
       self._start()
       try:
-        if VALIDATION in self._measured:
-          self._recorder.catch_up_best(self._measured[VALIDATION])
         self._poll(lock)
         self._say_what_was_missed()
       finally:
@@ -119,7 +116,7 @@ class Daemon:
   def _start(self) -> None:
     """Opens the files of results. Raises InputError if there can be none."""
     self._make_folder()
-    self._recorder = Recorder(self._places)
+    self._recorder = Recorder(self._places, None if self._one else self._measured.get(VALIDATION))
     self._done = Done(self._places, self._settings.flag_values)
     if VALIDATION not in self._measured:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
@@ -239,8 +236,6 @@ class Daemon:
     logging.info('step %d  %s', found.step, result)
     run = pathlib.Path(found.prefix).parent
     self._recorder.record(found.copy, result, run, scores.summary(preset.name))
-    if VALIDATION in self._measured and not self._one:
-      self._recorder.catch_up_after_failure(self._measured[VALIDATION])
 
   def _name(self, prefix: str) -> str:
     """How results call a checkpoint: by its name alone if it is in the folder of the run."""
