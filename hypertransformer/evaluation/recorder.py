@@ -115,7 +115,11 @@ class Recorder:
   def _catch_up_best(self) -> None:
     """Keeps the best checkpoint that is still there, if it could not be kept before."""
     self._best_again = math.inf
-    best = snapshots.read_best(self._places.best_dir)
+    try:
+      best = snapshots.read_best(self._places.best_dir)
+    except OSError as error:
+      self._tell(self._places.best_dir, error, _LATER)
+      return
     if self._chooses_best is None or (best and best.measured != self._chooses_best):
       return
     found = [
@@ -137,7 +141,7 @@ class Recorder:
     prefix = str(pathlib.Path(self._places.log_dir) / line['checkpoint'])
     try:
       with snapshots.snapshot(prefix, self._places.eval_dir) as copy, self._in_turn():
-        if snapshots.digest(copy) != line['checkpoint_sha256'] or checkpoints.unreadable(copy):
+        if snapshots.digest(copy) != line.get('checkpoint_sha256') or checkpoints.unreadable(copy):
           return False
         self._keep_best(copy, line, pathlib.Path(prefix).parent)
     except FileNotFoundError:
