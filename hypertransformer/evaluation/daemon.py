@@ -20,7 +20,7 @@ from hypertransformer.evaluation.intake import Checkpoint, Intake
 from hypertransformer.evaluation.measured import measured_on
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.recorder import VALIDATION, Recorder
+from hypertransformer.evaluation.recorder import SECONDS_BETWEEN_TRIES, VALIDATION, Recorder
 from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
 from hypertransformer.evaluation.results import Result
 from hypertransformer.runtime import checkpoints, folder_lock, run_pages
@@ -29,7 +29,6 @@ from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 
 SECONDS_BETWEEN_LOOKS = 1.0  # into the folder of checkpoints
-SECONDS_BETWEEN_TRIES = 10.0  # of a checkpoint that cannot be copied
 
 
 class Daemon:
@@ -90,8 +89,6 @@ class Daemon:
     with folder_lock.hold(self._places.eval_dir, 'evaluator', advice) as lock:
       self._start()
       try:
-        if VALIDATION in self._measured:
-          self._recorder.catch_up_best(self._measured[VALIDATION])
         self._poll(lock)
         self._say_what_was_missed()
       finally:
@@ -120,7 +117,7 @@ class Daemon:
   def _start(self) -> None:
     """Opens the files of results. Raises InputError if there can be none."""
     self._make_folder()
-    self._recorder = Recorder(self._places)
+    self._recorder = Recorder(self._places, None if self._one else self._measured.get(VALIDATION))
     self._done = Done(self._places, self._settings.flag_values)
     # The training's own flags, if they are known: so both are one run in TensorBoard's table.
     values = flags_file.read_flags(self._places.log_dir) or self._settings.flag_values
@@ -247,8 +244,6 @@ class Daemon:
     if self._settings.run.image_summaries:
       summary.MergeFrom(self._evaluator.pictures(preset.name))
     self._recorder.record(found.copy, result, run, summary)
-    if VALIDATION in self._measured and not self._one:
-      self._recorder.catch_up_after_failure(self._measured[VALIDATION])
 
   def _name(self, prefix: str) -> str:
     """How results call a checkpoint: by its name alone if it is in the folder of the run."""

@@ -71,7 +71,7 @@ class Done:
       and (
         self._has_old(line, prefix, modified, wanted)
         if _is_old(line)
-        else line['checkpoint_sha256'] == digest and measured.of_line(line) == wanted
+        else line.get('checkpoint_sha256') == digest and measured.of_line(line) == wanted
       )
       for line in lines
     )

@@ -7,7 +7,9 @@ lives, and none is written twice.
 from __future__ import annotations
 
 import contextlib
+import math
 import pathlib
+import time
 from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
@@ -21,6 +23,7 @@ from hypertransformer.evaluation.results import Line, Result, ResultFile
 from hypertransformer.runtime import checkpoints, folder_lock
 from hypertransformer.runtime.event_log import EventLog
 
+SECONDS_BETWEEN_TRIES = 10.0  # of what could not be written or copied
 VALIDATION = 'val'  # the preset that chooses the best checkpoint
 WRITE_ERRORS = (OSError, InputError, tf.errors.OpError)
 _LATER = 'make room there; it is kept later, if the training has not deleted it by then'
@@ -33,8 +36,13 @@ class Recorder:
   beside one that waits for checkpoints: they do so in turn.
   """
 
-  def __init__(self, places: Places) -> None:
-    """Clears up what a killed evaluator has left behind, and completes its table.
+  def __init__(self, places: Places, chooses_best: Measured | None) -> None:
+    """Clears up what a killed evaluator has left behind, and completes its table and its best.
+
+    Args:
+      places: where all is written.
+      chooses_best: what the preset VALIDATION is measured on. A better checkpoint that could not be
+        kept before is kept as soon as that is possible; None leaves it at one try.
 
     Raises:
       InputError: results cannot be written or read in this folder.
@@ -44,12 +52,14 @@ class Recorder:
     self._events = EventLog(places.eval_dir)
     self._waiting: list[Result] = []
     self._told: dict[pathlib.Path, str] = {}  # what the last warning said of a path
-    self._best_failed = False
+    self._chooses_best = chooses_best
+    self._best_again = math.inf  # when to try again to keep the best checkpoint
     self._file.require_writable()
     snapshots.remove_copies(places.eval_dir)
     with self._in_turn():
       snapshots.remove_parts(places.best_dir)
       self._write_table()
+    self._catch_up_best()
 
   def lines(self) -> list[Line]:
     """All results: those in the file, and those that could not be written yet."""
@@ -85,32 +95,8 @@ class Recorder:
         self._write_results()
         self._write_table()
     self._write_events()
-
-  def catch_up_best(self, wanted: Measured) -> None:
-    """Keeps the best checkpoint, if it is still there and an evaluator could not keep it.
-
-    Args:
-      wanted: what the preset VALIDATION is measured on.
-    """
-    best = snapshots.read_best(self._places.best_dir)
-    if best is not None and best.measured != wanted:
-      return
-    found = [
-      line
-      for line in self._file.read()
-      if line['preset'] == VALIDATION
-      and measured.of_line(line) == wanted
-      and (best is None or line['accuracy'] > best.accuracy)
-    ]
-    for line in sorted(found, key=lambda line: line['accuracy'], reverse=True):
-      if self._keep_from_run(line):
-        return
-
-  def catch_up_after_failure(self, wanted: Measured) -> None:
-    """Does `catch_up_best` if a best checkpoint could not be kept before."""
-    if self._best_failed:
-      self._best_failed = False
-      self.catch_up_best(wanted)
+    if time.monotonic() >= self._best_again:
+      self._catch_up_best()
 
   def close(self) -> None:
     """Writes what is left.
@@ -118,6 +104,8 @@ class Recorder:
     Raises:
       InputError: there are results that cannot be written.
     """
+    if self._best_again < math.inf:
+      self._best_again = 0.0
     self.retry()
     self._events.close()
     if self._waiting:
@@ -128,6 +116,27 @@ class Recorder:
         'once more.'
       )
 
+  def _catch_up_best(self) -> None:
+    """Keeps the best checkpoint that is still there, if it could not be kept before."""
+    self._best_again = math.inf
+    try:
+      best = snapshots.read_best(self._places.best_dir)
+    except OSError as error:
+      self._tell(self._places.best_dir, error, _LATER)
+      return
+    if self._chooses_best is None or (best and best.measured != self._chooses_best):
+      return
+    found = [
+      line
+      for line in self.lines()
+      if line['preset'] == VALIDATION
+      and measured.of_line(line) == self._chooses_best
+      and (best is None or line['accuracy'] > best.accuracy)
+    ]
+    for line in sorted(found, key=lambda line: line['accuracy'], reverse=True):
+      if self._keep_from_run(line):
+        return
+
   def _in_turn(self) -> contextlib.AbstractContextManager[None]:
     return folder_lock.in_turn(self._places.eval_dir / '.results.lock')
 
@@ -136,13 +145,13 @@ class Recorder:
     prefix = str(pathlib.Path(self._places.log_dir) / line['checkpoint'])
     try:
       with snapshots.snapshot(prefix, self._places.eval_dir) as copy, self._in_turn():
-        if snapshots.digest(copy) != line['checkpoint_sha256'] or checkpoints.unreadable(copy):
+        if snapshots.digest(copy) != line.get('checkpoint_sha256') or checkpoints.unreadable(copy):
           return False
         self._keep_best(copy, line, pathlib.Path(prefix).parent)
     except FileNotFoundError:
       return False
     except OSError as error:
-      self._best_failed = True
+      self._best_again = time.monotonic() + SECONDS_BETWEEN_TRIES
       self._tell(self._places.best_dir, error, _LATER)
     return True
 
@@ -153,7 +162,8 @@ class Recorder:
           'The best checkpoint so far on %s is kept in %s', VALIDATION, self._places.best_dir
         )
 
-    self._best_failed |= not self._attempt(self._places.best_dir, keep, _LATER)
+    if not self._attempt(self._places.best_dir, keep, _LATER):
+      self._best_again = time.monotonic() + SECONDS_BETWEEN_TRIES
 
   def _write_results(self) -> None:
     def write() -> None:

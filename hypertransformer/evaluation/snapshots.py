@@ -61,8 +61,10 @@ def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
       shutil.copy2(path, aside)
     yield str(aside / os.path.basename(prefix))
   finally:
-    shutil.rmtree(aside, ignore_errors=True)
-    lock.release()
+    try:
+      shutil.rmtree(aside, ignore_errors=True)
+    finally:  # a signal may have ended the line above
+      lock.release()
 
 
 def remove_copies(folder: pathlib.Path) -> None:

@@ -47,8 +47,12 @@ def write_flags(folder: str, values: flags.Values) -> None:
   """
   path = pathlib.Path(folder) / FLAGS_FILE
   aside = path.with_suffix('.json.part')
-  aside.write_text(json.dumps(older_runs.stamped(values), indent=1, sort_keys=True) + '\n')
-  os.replace(aside, path)
+  try:
+    aside.write_text(json.dumps(older_runs.stamped(values), indent=1, sort_keys=True) + '\n')
+    os.replace(aside, path)
+  except OSError:
+    aside.unlink(missing_ok=True)
+    raise
 
 
 def write_evaluation_flags(folder: str, values: flags.Values) -> None:

@@ -78,7 +78,7 @@ def test_unfit_checkpoints_are_refused(
     ),
     (
       FewShotLearner,
-      copy / 'model-30.index',
+      copy / 'model-31.index',
       r'in that folder: model-0, model-20, model-30\).* without .index',
     ),
     (FewShotLearner, copy / 'model-20', 'cannot be read, half-written or damaged'),

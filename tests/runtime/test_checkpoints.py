@@ -303,3 +303,20 @@ def test_require_same_model_names_the_flags_that_differ(tmp_path: pathlib.Path) 
   assert '--embedding_dim was 8, is 9' in str(error.value)
   assert "--cnn_model_name was '3-layer', is '4-layer'" in str(error.value)
   assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize('ending', ['', '.index', '.data-00000-of-00001', '.meta'])
+def test_a_checkpoint_is_found_by_any_of_its_files(folder: pathlib.Path, ending: str) -> None:
+  prefix = str(folder / 'model-9')
+  assert checkpoints.locate(prefix + ending, 'checkpoint') == prefix
+
+
+def test_a_name_that_only_ends_like_a_file_of_a_checkpoint_is_no_such_file(
+  folder: pathlib.Path,
+) -> None:
+  for file in folder.glob('model-9.*'):
+    shutil.copy(file, folder / file.name.replace('model-9', 'model.index-9'))
+  prefix = str(folder / 'model.index-9')
+  assert checkpoints.locate(prefix, 'checkpoint') == prefix
+  with pytest.raises(InputError, match=r'checkpoint=.*model-9\.data is not there'):
+    checkpoints.locate(str(folder / 'model-9.data'), 'checkpoint')
