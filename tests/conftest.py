@@ -23,7 +23,7 @@ from hypertransformer.training import loop
 from hypertransformer.training.setup import setup_from
 
 tf.disable_eager_execution()
-# Property tests: the same examples in every run, no limit of time, and no folder .hypothesis.
+# Property tests: the same examples in every run, none kept on disk, and no limit of time.
 hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile('tests')
 

@@ -74,8 +74,6 @@ def reason(error: OSError | ValueError) -> str:
   number = error.errno if isinstance(error, OSError) else None
   if number == errno.ENAMETOOLONG:
     return 'the name is too long; give a shorter one'
-  if number in (errno.EACCES, errno.EPERM):
-    return 'permission denied; give yourself the right to read it (chmod), or another path'
   if number == errno.ELOOP:
     return 'its links lead in a circle; give the path of the file itself'
   return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -38,7 +38,10 @@ def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
     with open(path, 'rb') as file:
       head = file.read(_HEAD_BYTES)
   except IsADirectoryError as error:
-    raise InputError(f'{name} is a folder; expected {expected}: give the file itself') from error
+    raise InputError(
+      f'{name} cannot be read (Is a directory); expected {expected}, not a folder: give the file '
+      'itself'
+    ) from error
   except (OSError, ValueError) as error:
     raise InputError(
       f'{name} cannot be read ({paths.reason(error)}); expected {expected}'

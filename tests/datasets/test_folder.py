@@ -193,8 +193,8 @@ def test_files_and_folders_in_each_others_place_are_named(tmp_path: pathlib.Path
   for name, found in (
     ('a', r'a\.npy is a folder; expected a file, or a folder without \.npy: rename it to a$'),
     ('b', r'b is a file; expected a folder, or a file with \.npy: rename it to b\.npy$'),
-    ('c', r'images\.npy is a folder; expected a NumPy \.npy file'),
-    ('d', r'1\.npy is a folder; expected a NumPy \.npy file'),
+    ('c', r'images\.npy cannot be read \(Is a directory\); expected a NumPy \.npy file'),
+    ('d', r'1\.npy cannot be read \(Is a directory\); expected a NumPy \.npy file'),
     ('e', r'e\.npy is a link to .*nowhere, which is not there'),
   ):
     with pytest.raises(InputError, match=found):
@@ -229,7 +229,9 @@ def test_a_file_that_may_not_be_read_is_one_error(
     raise PermissionError(13, 'Permission denied')
 
   monkeypatch.setattr('builtins.open', forbidden)
-  with pytest.raises(InputError, match=r'x\.npy cannot be read \(permission denied; .*chmod'):
+  with pytest.raises(
+    InputError, match=r'x\.npy cannot be read \(Permission denied\); expected a NumPy'
+  ):
     folder_lib.load('x', str(tmp_path))
 
 

@@ -46,7 +46,7 @@ def test_where_the_system_cannot_say_there_is_one_error(ask, tmp_path: pathlib.P
 
 
 def test_a_right_that_is_missing_is_named() -> None:
-  assert paths.reason(PermissionError(13, 'Permission denied')).startswith('permission denied;')
+  assert paths.reason(PermissionError(13, 'Permission denied')) == 'Permission denied'
 
 
 def test_a_path_is_shown_on_one_short_line() -> None:

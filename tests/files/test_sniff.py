@@ -62,7 +62,10 @@ def test_a_pointer_of_git_lfs_is_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match='is a folder; expected a pickle: give the file itself'):
+  with pytest.raises(
+    InputError,
+    match=r'cannot be read \(Is a directory\); expected a pickle, not a folder: give the',
+  ):
     sniff.refuse_page_or_empty(tmp_path, 'a pickle')
 
 

@@ -151,7 +151,7 @@ def test_unfit_files_are_refused(make_task: Any, open_learner: Any, tmp_path: pa
   not_written = 'was not written by ContinualLearner.save(), or is damaged'
   for path, message in (
     (tmp_path / 'none', 'there is no file'),
-    (tmp_path, 'is a folder; expected a file of ContinualLearner.save()'),
+    (tmp_path, 'cannot be read (Is a directory); expected a file of ContinualLearner.save(), not'),
     (tmp_path / 'pointer', 'is a pointer of Git LFS'),
     (tmp_path / ('x' * 300), 'the name is too long'),
     (tmp_path / 'text', not_written),
