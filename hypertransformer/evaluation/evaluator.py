@@ -124,13 +124,16 @@ class Evaluator(abc.ABC):
   def pictures(self, preset: str) -> tf.Summary:
     """Draws the first episode of a preset, as the restored checkpoint answers it, for TensorBoard.
 
-    The kernels are compared with those generated for the second episode.
+    The kernels are compared with those generated for the second episode. The accuracies of a
+    single sequence are left out, as there is a picture of their mean over all.
 
     Args:
       preset: the name of the preset.
     """
     episodes = self._run(preset, self._shown, 2)
-    first, second = (episode_pictures.Record(**values) for values in episodes)
+    first, second = (
+      episode_pictures.Record(**{**values, 'accuracies': None}) for values in episodes
+    )
     summary = summaries.image_summary(episode_pictures.draw(first, second.kernels, preset))
     changes = episode_pictures.changes(first, second.kernels, preset)
     summary.MergeFrom(summaries.scalar_summary(changes))

@@ -72,7 +72,7 @@ class SequenceScores:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
     summary.MergeFrom(summaries.scalar_summary(scalars))
-    picture = heat_map.draw(metrics.matrix)
+    picture = heat_map.titled(metrics.matrix, f'{preset}: mean of {len(self.cells)} sequences')
     summary.MergeFrom(summaries.image_summary({f'eval_matrix/{preset}': picture}))
     return summary
 

@@ -64,7 +64,8 @@ def draw(
   query = _Images(query_images, query_labels, predicted, limits.query)
   parts = [canvas.heading(title, *notes)]
   for start in range(0, len(shown), IN_A_BAND):
-    parts += [_band(support, query, shown[start : start + IN_A_BAND]), canvas.blank(8, 1)]
+    labels = shown[start : start + IN_A_BAND]
+    parts += [_band(support, query, labels, _side(min(len(shown), IN_A_BAND))), canvas.blank(8, 1)]
   hidden = support_images[~np.isin(support_labels, there)][:IN_A_BAND]
   if len(hidden):
     cells = [_image(image, _side(IN_A_BAND)) for image in hidden]
@@ -91,9 +92,8 @@ def _side(columns: int) -> int:
   return min(LARGEST_CELL, (canvas.WIDTH - LEFT) // columns - 2 * MARGIN)
 
 
-def _band(support: _Images, query: _Images, labels: np.ndarray) -> np.ndarray:
+def _band(support: _Images, query: _Images, labels: np.ndarray, side: int) -> np.ndarray:
   """Draws the columns of some classes, with the names of the rows at the left."""
-  side = _side(len(labels))
   above = max(len(support.of(label)) for label in labels) * (side + 2 * MARGIN)
   columns = [_names(above, side)]
   for label in labels:

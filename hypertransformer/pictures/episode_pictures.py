@@ -73,7 +73,7 @@ def draw(
       attention, record.support_labels, f'{layer}: attention'
     )
   if record.accuracies is not None:
-    pictures[f'accuracy_matrix/{name}'] = heat_map.draw(record.accuracies)
+    pictures[f'accuracy_matrix/{name}'] = heat_map.titled(record.accuracies, title)
   return pictures
 
 

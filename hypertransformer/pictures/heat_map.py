@@ -37,6 +37,12 @@ def draw(matrix: np.ndarray) -> np.ndarray:
   return np.asarray(image)
 
 
+def titled(matrix: np.ndarray, title: str) -> np.ndarray:
+  """Draws the same picture under a title, and says what rows and columns are."""
+  note = 'accuracy in %; rows: after so many tasks; columns: on the queries of each task'
+  return canvas.below(canvas.heading(title, note), draw(matrix))
+
+
 def colour(accuracy: float) -> Colour:
   """The colour of an accuracy in 0..1, as red, green and blue in 0..255."""
   red, green, blue = canvas.sequential(np.array(accuracy)).tolist()

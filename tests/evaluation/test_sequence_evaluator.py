@@ -290,7 +290,8 @@ def test_what_is_shown_of_a_sequence_is_what_is_evaluated(both: Any) -> None:
   assert set(shown['support_labels']) == set(range(shown['num_classes']))
   assert set(shown['query_labels']) == set(range(shown['num_classes']))
   tags = {value.tag.split('/')[0] for value in evaluator.pictures('val').value}
-  assert {'episode', 'confusion', 'accuracy_matrix'} <= tags
+  assert {'episode', 'confusion', 'kernels'} <= tags
+  assert 'accuracy_matrix' not in tags, 'eval_matrix has the mean over all sequences'
 
 
 def test_a_preset_with_too_few_classes_is_refused(

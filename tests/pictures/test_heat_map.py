@@ -49,6 +49,12 @@ def test_every_accuracy_has_its_colour_and_nan_has_no_cell() -> None:
   assert len(cell(image, 0, 2).getcolors()) == 1
 
 
+def test_a_title_is_above_the_same_picture() -> None:
+  plain, titled = heat_map.draw(MATRIX), heat_map.titled(MATRIX, 'val')
+  np.testing.assert_array_equal(titled[-len(plain) :, : plain.shape[1]], plain)
+  assert titled.shape[0] > len(plain)
+
+
 def test_colours_darken_with_accuracy() -> None:
   brightness = [sum(heat_map.colour(accuracy)) for accuracy in np.linspace(0, 1, 50)]
   assert all(later < earlier for earlier, later in itertools.pairwise(brightness))
