@@ -236,8 +236,10 @@ def test_augmentation(v: Values) -> AugmentationConfig:
   }
   for name, value in chosen.items():
     require(
-      name == 'angle_range' or 0 <= value <= 1,
-      f'test_{name} is {value}; it must be a probability from 0 to 1 (-1: as in training).',
+      value >= 0 if name == 'angle_range' else 0 <= value <= 1,
+      f'test_{name} is {value}; it must be '
+      + ('0 or more degrees' if name == 'angle_range' else 'a probability from 0 to 1')
+      + ' (-1: as in training).',
     )
   return AugmentationConfig(
     **chosen,

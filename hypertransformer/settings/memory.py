@@ -67,7 +67,7 @@ def estimate(settings: Settings) -> Need:
       '--samples_transformer, --samples_cnn, --eval_batch_size, --episodes_per_step, '
       '--num_tasks)': (images * side**2 * model.channels * _FLOAT_BYTES),
       'the attention of one transformer layer (--samples_transformer, --num_labels, '
-      '--default_num_channels, --heads)': _FLOAT_BYTES
+      '--embedding_units, --default_num_channels, --kernel_size, --heads)': _FLOAT_BYTES
       * max((one.attention_numbers for one in generators), default=0),
       'the graph (--num_layers, --heads)': len(generators) * depth * operations * _OPERATION_BYTES,
     },
