@@ -1,9 +1,9 @@
-"""Writes the table of the campaign's results into docs/results.md, from experiments/results/:
+"""Writes the tables of the campaign's results into docs/results.md, from experiments/results/:
 
   python experiments/results_table.py
 
 Of each run it takes the newest evaluated checkpoint. After runs of several seeds (NAME_seed1,
-...) stands their mean.
+...) stands their mean. The search, runs that differ from one in one change, has a table of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hypertransformer.evaluation.results import ResultFile, newest_by_preset
 
 PAGE = ROOT / 'docs/results.md'
 RESULTS = ROOT / 'experiments/results'
-BEGIN, END = '<!-- campaign: begin -->\n', '<!-- campaign: end -->\n'
+SEARCH = 'search_'  # with this the names of the search's runs begin
 HEAD = (
   '| run | steps | val, % | test, % | test without support images, % | CPU hours | against |\n'
   '|---|---|---|---|---|---|---|\n'
@@ -68,25 +68,68 @@ def row(name: str, folders: list[pathlib.Path]) -> str:
   return '| ' + ' | '.join(cells) + ' |\n'
 
 
-def table() -> str:
-  """All runs that have results."""
-  runs: dict[str, list[pathlib.Path]] = {}
+def runs() -> dict[str, list[pathlib.Path]]:
+  """The folders of all runs that have results, by the name without its seed."""
+  found: dict[str, list[pathlib.Path]] = {}
   for folder in sorted(path.parent for path in RESULTS.glob('*/run.json')):
-    runs.setdefault(re.sub(r'_seed\d+$', '', folder.name), []).append(folder)
+    found.setdefault(re.sub(r'_seed\d+$', '', folder.name), []).append(folder)
+  return found
+
+
+def table() -> str:
+  """All runs that have results, but for those of the search."""
   rows = []
-  for name, folders in runs.items():
+  for name, folders in runs().items():
+    if name.startswith(SEARCH):
+      continue
     rows += [row(folder.name, [folder]) for folder in folders]
     if len(folders) > 1:
       rows.append(row(f'mean of {len(folders)} seeds of {name}', folders))
   return HEAD + ''.join(rows)
 
 
+def own_flags(folder: pathlib.Path) -> list[str]:
+  """What a run of the search changes: its flags, without those that all its runs have."""
+  words = json.loads((folder / 'run.json').read_text())['training'].split()[1:]
+  common = (
+    '--data_numpy_dir',
+    '--train_log_dir',
+    '--train_steps',
+    '--seed',
+    '--steps_between_saves',
+  )
+  return [word for word in words if not word.startswith(tuple(f'--{name}=' for name in common))]
+
+
+def search_table() -> str:
+  """The search, the best mean first."""
+  rows = []
+  for name, folders in runs().items():
+    if not name.startswith(SEARCH):
+      continue
+    lines = [newest(folder)['test'] for folder in folders]
+    mean = 100 * sum(line['accuracy'] for line in lines) / len(lines)
+    accuracies = ', '.join(
+      percent(line['accuracy'], line['ci95']).removesuffix(' %') for line in lines
+    )
+    flags_text = ' '.join(f'`{flag}`' for flag in own_flags(folders[0])) or 'none'
+    rows.append((mean, f'| {flags_text} | {lines[0]["step"]:,} | {accuracies} | {mean:.1f} |\n'))
+  head = '| change | updates | test, %, seed by seed | mean |\n|---|---|---|---|\n'
+  return head + ''.join(text for _, text in sorted(rows, reverse=True))
+
+
+def between(page: str, name: str, content: str) -> str:
+  """The page with this content between the marks of `name`; ValueError if it has no such marks."""
+  begin, end = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
+  start, stop = page.index(begin) + len(begin), page.index(end)
+  return page[:start] + '\n' + content + '\n' + page[stop:]
+
+
 def main(argv: list[str]) -> None:
-  """Writes the table between its two marks. Raises ValueError if the page has no such marks."""
+  """Writes the tables between their marks."""
   del argv
-  page = PAGE.read_text()
-  start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)
-  PAGE.write_text(page[:start] + '\n' + table() + '\n' + page[stop:])
+  page = between(PAGE.read_text(), 'campaign', table())
+  PAGE.write_text(between(page, 'search', search_table()))
   print(f'wrote {PAGE}')
 
 
