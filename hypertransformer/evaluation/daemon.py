@@ -16,7 +16,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation import missed, snapshots
 from hypertransformer.evaluation.done import Done
 from hypertransformer.evaluation.evaluator import FIRST_STREAM, Evaluator
-from hypertransformer.evaluation.intake import Checkpoint, Intake
+from hypertransformer.evaluation.intake import AGAIN, Checkpoint, Intake
 from hypertransformer.evaluation.measured import measured_on
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import Preset
@@ -60,6 +60,7 @@ class Daemon:
     self._intake = Intake(self._places.eval_dir, settings.flag_values)
     self._refusals = Refusals(settings.run.log_dir)
     self._seen: dict[tuple[str, ...], float] = {}  # when to try again, by state; inf: never
+    self._put_off: dict[str, NotNow] = {}  # why a checkpoint could not be evaluated yet, by prefix
     self._steps: set[int] = set()  # of all checkpoints that were there
 
   def run(self) -> None:
@@ -91,6 +92,7 @@ class Daemon:
       try:
         self._poll(lock)
         self._say_what_was_missed()
+        self._end_what_was_put_off()
       finally:
         self._recorder.close()
 
@@ -181,15 +183,16 @@ class Daemon:
     Raises:
       InputError: it cannot be evaluated, and neither can any other.
     """
-    told = state in self._seen
     self._seen[state] = math.inf
+    told = self._put_off.pop(prefix, None)
     try:
       self._evaluate(prefix)
     except Gone:
       return False
     except NotNow as error:
       self._seen[state] = time.monotonic() + SECONDS_BETWEEN_TRIES
-      if not told:
+      self._put_off[prefix] = error
+      if str(told) != str(error):
         logging.warning('Checkpoint %s is left out: %s', prefix, error)
       return False
     except Refused as error:
@@ -250,6 +253,18 @@ class Daemon:
     path = pathlib.Path(prefix).absolute()
     here = path.parent.resolve() == pathlib.Path(self._places.log_dir).resolve()
     return path.name if here else str(path)
+
+  def _end_what_was_put_off(self) -> None:
+    """Tries once more what could not be evaluated; raises InputError if it still cannot."""
+    for step, prefix in checkpoints.find(self._places.log_dir).items():
+      if prefix in self._put_off:
+        is_last = step >= self._settings.run.train_steps
+        self._try(prefix, (prefix, *snapshots.state(prefix)), is_last)
+    for prefix, why in self._put_off.items():
+      raise InputError(
+        f'{len(self._put_off)} checkpoints could not be evaluated, such as {prefix}: '
+        f'{str(why).removesuffix(AGAIN)}. Mend that and start the evaluator again.'
+      )
 
   def _say_what_was_missed(self) -> None:
     text = str(missed.find(self._places.log_dir, self._recorder.lines(), self._steps))

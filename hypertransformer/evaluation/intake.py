@@ -17,7 +17,7 @@ from hypertransformer.evaluation.refusals import Gone, NotNow, Refused
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags, flags_file
 
-_AGAIN = '; it is tried again'
+AGAIN = '; it is tried again'  # what a NotNow ends with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +77,19 @@ class Intake:
         evaluator.restore(copy)
       except FileNotFoundError as error:
         raise self._missing(prefix, error) from error
-      except (OSError, tf.errors.OpError) as error:
+      except OSError as error:
+        raise NotNow(f'it cannot be copied to {self._folder} ({error}){AGAIN}') from error
+      except tf.errors.OpError as error:
+        self._require_copy(copy)
         why = str(error).splitlines()[0]
-        raise NotNow(f'it cannot be copied to {self._folder} ({why}){_AGAIN}') from error
+        raise Refused('model', f'it cannot be restored into the model ({why})') from error
       yield found
 
   def _refuse(self, prefix: str, copy: str, evaluator: Evaluator) -> None:
     """Raises Refused if this copy of a checkpoint cannot be evaluated."""
     why = checkpoints.unreadable(copy)
     if why:
-      if not os.path.exists(f'{copy}.index'):
-        raise NotNow(self._deleted())
+      self._require_copy(copy)
       raise Refused('unreadable', f'it cannot be read, half-written or damaged ({why})')
     try:
       checkpoints.global_step(copy)
@@ -113,5 +115,12 @@ class Intake:
       return Gone(f'it is not there, or was deleted meanwhile ({error})')
     return NotNow(self._deleted())
 
+  def _require_copy(self, copy: str) -> None:
+    """Raises NotNow if somebody has deleted files of a copy."""
+    try:
+      snapshots.files(copy)
+    except FileNotFoundError as error:
+      raise NotNow(self._deleted()) from error
+
   def _deleted(self) -> str:
-    return f'its copy in {self._folder} was deleted{_AGAIN}'
+    return f'its copy in {self._folder} was deleted{AGAIN}'

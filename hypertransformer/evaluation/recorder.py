@@ -26,7 +26,8 @@ from hypertransformer.runtime.event_log import EventLog
 SECONDS_BETWEEN_TRIES = 10.0  # of what could not be written or copied
 VALIDATION = 'val'  # the preset that chooses the best checkpoint
 WRITE_ERRORS = (OSError, InputError, tf.errors.OpError)
-_LATER = 'make room there; it is kept later, if the training has not deleted it by then'
+_SEE = 'see that it can be written, with room on the disk'
+_LATER = f'{_SEE}; it is kept later, if the training has not deleted it by then'
 
 
 class Recorder:
@@ -92,6 +93,10 @@ class Recorder:
     """Writes what could not be written so far, if it can be written now."""
     if self._waiting:
       with self._in_turn():
+        # A signal may have come between writing a result and taking note of that.
+        with contextlib.suppress(InputError):
+          written = self._file.read()
+          self._waiting = [each for each in self._waiting if each.line() not in written]
         self._write_results()
         self._write_table()
     self._write_events()
@@ -170,22 +175,20 @@ class Recorder:
       self._file.append(self._waiting)
       self._waiting.clear()
 
-    self._attempt(
-      self._file.path, write, 'make room there; the result is kept in memory and written later'
-    )
+    self._attempt(self._file.path, write, f'{_SEE}; the result is kept in memory and written later')
 
   def _write_table(self) -> None:
     self._attempt(
       self._places.table,
       lambda: sequence_table.write_csv(self._places.table, self._file.read()),
-      'make room there; the table is completed with the next result',
+      f'{_SEE}; the table is completed with the next result',
     )
 
   def _write_events(self) -> None:
     self._attempt(
       self._places.eval_dir / 'events.out.tfevents.*',
       self._events.flush,
-      'make room there; TensorBoard gets the result later',
+      f'{_SEE}; TensorBoard gets the result later',
     )
 
   def _attempt(self, path: pathlib.Path, write: Callable[[], None], advice: str) -> bool:

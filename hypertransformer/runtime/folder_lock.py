@@ -65,8 +65,10 @@ class FileLock:
       descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
       try:
         locked = _lock(descriptor, wait)
-      except BaseException:
+      except BaseException as error:
         os.close(descriptor)
+        if isinstance(error, NoLocks):
+          self.path.unlink(missing_ok=True)
         raise
       if not locked:
         os.close(descriptor)
@@ -149,8 +151,6 @@ def hold(folder: str | os.PathLike[str], role: str, advice: str) -> Iterator[Fil
   try:
     held = lock.acquire()
   except NoLocks as error:
-    with contextlib.suppress(OSError):
-      lock.path.unlink()
     logging.warning(
       '%s cannot be locked (%s): see to it that no other %s works in this folder.',
       folder,

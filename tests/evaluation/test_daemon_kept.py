@@ -280,8 +280,8 @@ def test_a_result_that_cannot_be_written_is_written_with_the_next_one(
   bench.run()
   assert bench.steps() == [5, 10]
   assert [line for line in bench.lines if 'cannot be written' in line] == [
-    f'{bench.folder}/eval/results.jsonl cannot be written (No space left on device): make room '
-    'there; the result is kept in memory and written later.'
+    f'{bench.folder}/eval/results.jsonl cannot be written (No space left on device): see that '
+    'it can be written, with room on the disk; the result is kept in memory and written later.'
   ]
 
 
@@ -331,3 +331,20 @@ def test_deleted_event_files_are_followed_by_new_ones(
   bench.evaluator.during = delete
   bench.run()
   assert sorted(read_events(bench.folder / 'eval').scalars['eval_accuracy/val']) == [10, 15]
+
+
+def test_a_signal_right_after_writing_does_not_write_twice(
+  bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  bench.save(5, 0.5)
+  append = ResultFile.append
+
+  def interrupted(file: ResultFile, found: Any) -> None:
+    append(file, found)
+    monkeypatch.undo()
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(ResultFile, 'append', interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    bench.run()
+  assert bench.steps() == [5]

@@ -166,6 +166,62 @@ def test_nothing_but_damaged_checkpoints_is_an_error_at_the_time_out(bench: Any)
   assert any('No new checkpoint' in line for line in bench.lines)
 
 
+def test_a_checkpoint_that_could_not_be_copied_is_tried_again_at_the_end(
+  bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  """It comes after that of the last step then, which ends the evaluator."""
+  for step in (5, 10):
+    bench.save(step, 0.5)
+  copy = shutil.copy2
+
+  def full(source: str, target: str) -> None:
+    if 'model-5' in source and not bench.evaluator.evaluated:
+      raise OSError(28, 'No space left on device')
+    copy(source, target)
+
+  monkeypatch.setattr(shutil, 'copy2', full)
+  bench.run(train_steps=10, presets=('test',), timeout_secs=0.0)
+  assert bench.steps() == [10, 5]
+
+
+def test_a_checkpoint_that_cannot_be_restored_is_left_out(
+  bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  """Its variables may have the names and shapes of the model's, and another type."""
+  for step in (5, 10):
+    bench.save(step, 0.5)
+  restore = bench.evaluator.restore
+
+  def fail(prefix: str) -> None:
+    if prefix.endswith('model-5'):
+      raise tf.errors.InvalidArgumentError(None, None, 'tensor of another type')
+    restore(prefix)
+
+  monkeypatch.setattr(bench.evaluator, 'restore', fail)
+  bench.run()
+  assert bench.steps() == [10]
+  assert_left_out(bench, 5, 'it cannot be restored into the model (tensor of another type)')
+
+
+def test_a_copy_that_is_deleted_is_made_again(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+  """Of the copy, the data may be gone and the index still there."""
+  bench.save(5, 0.5)
+  unreadable = checkpoints.unreadable
+  deleted = []
+
+  def delete(prefix: str) -> str:
+    if not deleted:
+      deleted.append(prefix)
+      pathlib.Path(f'{prefix}.data-00000-of-00001').unlink()
+    return unreadable(prefix)
+
+  monkeypatch.setattr(checkpoints, 'unreadable', delete)
+  bench.run()
+  assert bench.steps() == [5]
+  (warning,) = bench.warnings()
+  assert f'its copy in {bench.folder}/eval was deleted; it is tried again' in warning
+
+
 def test_a_checkpoint_that_cannot_be_copied_is_left_out(
   bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,8 +235,11 @@ def test_a_checkpoint_that_cannot_be_copied_is_left_out(
     copy(source, target)
 
   monkeypatch.setattr(shutil, 'copy2', full)
-  bench.run(presets=('test',))
+  for ending in ({'train_steps': 10}, {}):
+    with pytest.raises(InputError, match=r'1 checkpoints could not be evaluated, such as'):
+      bench.run(presets=('test',), **ending)
   assert bench.steps() == [10]
+  bench.lines.remove(bench.warnings()[0])
   assert_left_out(
     bench, 5, f'it cannot be copied to {bench.folder}/eval ([Errno 28] No space left on device)'
   )
