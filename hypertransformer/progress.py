@@ -88,7 +88,7 @@ class TerminalLine:
 
   FORMAT = '{desc}: {n_fmt} of {total_fmt} |{bar:10}| {rate_noinv_fmt}, {remaining} left{postfix}'
   SECONDS_BETWEEN_CHANGES = 0.25
-  USUAL_WIDTH = 80  # of a terminal that does not tell its width
+  USUAL_SIZE = 80, 24  # columns and lines of a terminal that does not tell
 
   def __init__(
     self, what: str, total: int, unit: str, done: int = 0, stream: TextIO | None = None
@@ -103,7 +103,8 @@ class TerminalLine:
       stream: the terminal; None is stderr.
     """
     stream = stream or sys.stderr
-    width_known = os.get_terminal_size(stream.fileno()).columns > 0
+    size = os.get_terminal_size(stream.fileno())
+    known = size.columns > 0 and size.lines > 0  # some terminals say 0, and tqdm would be silent
     self._line = tqdm(
       desc=what,
       total=total,
@@ -112,8 +113,9 @@ class TerminalLine:
       bar_format=self.FORMAT,
       file=stream,
       mininterval=self.SECONDS_BETWEEN_CHANGES,
-      dynamic_ncols=width_known,
-      ncols=None if width_known else self.USUAL_WIDTH,
+      dynamic_ncols=known,
+      ncols=None if known else size.columns or self.USUAL_SIZE[0],
+      nrows=None if known else self.USUAL_SIZE[1],
     )
     self._handler = logging.get_absl_handler().python_handler
     self._log: TextIO = self._handler.stream

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging as std_logging
 import os
 import pty
 import re
 import select
+import struct
+import termios
 import types
 from collections.abc import Iterator
 from typing import TextIO
@@ -25,8 +28,11 @@ class Terminal:
   """
 
   def __init__(self) -> None:
-    self._reader, writer = pty.openpty()
-    self.stream: TextIO = os.fdopen(writer, 'w', encoding='utf-8')
+    self._reader, self._writer = pty.openpty()
+    self.stream: TextIO = os.fdopen(self._writer, 'w', encoding='utf-8')
+
+  def resize(self, lines: int, columns: int) -> None:
+    fcntl.ioctl(self._writer, termios.TIOCSWINSZ, struct.pack('4H', lines, columns, 0, 0))
 
   def written(self) -> str:
     """All that was written since the last call."""
@@ -110,11 +116,18 @@ def test_the_log_is_given_back_after_an_error(terminal: Terminal) -> None:
   assert handler.stream is terminal.stream
 
 
-def test_a_long_line_is_cut_at_the_width_of_the_terminal(terminal: Terminal) -> None:
+@pytest.mark.parametrize(('lines', 'columns'), [(0, 0), (24, 60), (0, 70), (24, 0), (50, 120)])
+def test_a_long_line_is_cut_at_the_width_of_the_terminal(
+  terminal: Terminal, lines: int, columns: int
+) -> None:
+  """Also if the terminal tells a size of 0, as some do."""
+  terminal.resize(lines, columns)
   with progress.terminal_line('training', 400, 'steps') as line:
     assert line is not None
     line.show(1, 'loss ' * 100)
-  assert all(len(shown) <= 80 for shown in terminal.screen(terminal.written()))
+  first, _ = terminal.screen(terminal.written())
+  assert first.startswith('training: 1 of 400 |')
+  assert len(first) <= (columns or 80)
 
 
 def test_data_files_and_evaluations_have_such_a_line_too(terminal: Terminal) -> None:
