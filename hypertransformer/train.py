@@ -17,14 +17,17 @@ if __name__ == '__main__':
 
   command.leave_out_keras()
 
+import dataclasses
 import sys
 
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import program
+from hypertransformer import evaluate_model, program
+from hypertransformer.cluster import lost, parameter_server, roles
+from hypertransformer.errors import require
 from hypertransformer.settings.config import Settings
-from hypertransformer.training import loop
+from hypertransformer.training import distributed, loop, towers
 from hypertransformer.training.setup import setup_from
 
 
@@ -35,7 +38,10 @@ def main(settings: Settings) -> None:
     InputError: the settings, the data or the checkpoints cannot be used.
   """
   try:
-    loop.train(setup_from(settings), settings)
+    _train(settings)
+  except lost.ServerLost as error:
+    logging.error('%s', error)
+    sys.exit(1)
   except tf.train.NanLossDuringTrainingError:
     logging.error(
       'The loss is no longer a number. The last good checkpoint in %s is kept; lower '
@@ -43,6 +49,26 @@ def main(settings: Settings) -> None:
       settings.run.log_dir,
     )
     sys.exit(1)
+
+
+def _train(settings: Settings) -> None:
+  """Trains alone, or as the task of a cluster that the environment variable TF_CONFIG names."""
+  task = roles.task_from(tf.distribute.cluster_resolver.TFConfigClusterResolver())
+  require(
+    task is not None or not settings.run.sync_replicas,
+    'sync_replicas is for a cluster, but the environment variable TF_CONFIG names none: leave the '
+    'flag out, or start with scripts/launch_local.sh (docs/cluster.md).',
+  )
+  if task is not None and task.type == roles.EVALUATOR:
+    evaluate_model.main(settings)
+  elif task is not None and task.type == roles.PS:
+    parameter_server.serve(task, settings.run.log_dir, settings.flag_values)
+  else:
+    setup = dataclasses.replace(setup_from(settings), devices=towers.gpus(settings.run.num_gpus))
+    if task is None:
+      loop.train(setup, settings)
+    else:
+      distributed.train(task, setup, settings)
 
 
 if __name__ == '__main__':

@@ -50,7 +50,8 @@ class StreamHook(tf.train.SessionRunHook):
     """Initialises the streams, when the variables have been initialised or restored."""
     del coord
     step = session.run(self._global_step)
-    session.run(self._train.initializer, {self._train.first: step * self._train.together})
+    taken = self._train.share.taken(step)
+    session.run(self._train.initializer, {self._train.first: taken * self._train.together})
     if self._test is not None:
       tests = step // self._steps_per_test
       session.run(self._test.initializer, {self._test.first: tests * self._test.together})
@@ -100,6 +101,7 @@ class ReportHook(tf.train.SessionRunHook):
     self._records: list[dict[str, float]] = []
     self._line_records: list[dict[str, float]] = []
     self._rate: progress.Rate | None = None
+    self._seen = 0  # the number of updates done after the last step
 
   def before_run(self, run_context: tf.train.SessionRunContext) -> tf.train.SessionRunArgs:
     """Asks for the scalars of the step."""
@@ -114,18 +116,24 @@ class ReportHook(tf.train.SessionRunHook):
     step = int(run_values.results['step'])
     if self._rate is None:
       self._rate = progress.Rate(step, self._train_steps)
-    if step % self._every == 0 or step == self._train_steps:
+      self._seen = step - 1
+    if self._passed(step, self._every) or step >= self._train_steps:
       self._report(step, run_context.session)
     elif not self._line_records and self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
       # Steps are slow: the first line should not have to wait for the first record.
       self._log(step, self._records)
+    self._seen = step
+
+  def _passed(self, step: int, every: int) -> bool:
+    """Whether a multiple of `every` was reached. Steps of other workers may have come between."""
+    return step // every > self._seen // every
 
   def _report(self, step: int, session: tf.Session) -> None:
     """Writes a record for TensorBoard, and a line of progress if one is due."""
     means = _means(self._records)
     self._records = []
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
-    if self._histograms is not None and step % self._histograms_every == 0:
+    if self._histograms is not None and self._passed(step, self._histograms_every):
       fetches['histograms'] = self._histograms
     # One episode for both: StreamHook relies on one test episode per record.
     test = session.run(fetches, {self._testing: True})
@@ -135,7 +143,7 @@ class ReportHook(tf.train.SessionRunHook):
       self._writer.add_summary(test['histograms'], step)
     self._line_records.append(means)
     assert self._rate is not None
-    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step == self._train_steps:
+    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step >= self._train_steps:
       self._log(step, self._line_records)
       self._line_records = []
 

@@ -80,9 +80,9 @@ def _run(
   try:
     with tf.train.MonitoredTrainingSession(
       checkpoint_dir=run.log_dir,
-      config=sessions.config(tf.get_default_graph()),
+      config=sessions.config(tf.get_default_graph(), run.xla),
       scaffold=scaffold,
-      hooks=_hooks(graph, run, scaffold, signals, writer),
+      hooks=session_hooks(graph, run, scaffold, signals, writer),
       save_checkpoint_steps=None,
       save_checkpoint_secs=None,
       save_summaries_steps=None,
@@ -102,7 +102,7 @@ def _run(
   return step
 
 
-def _hooks(
+def session_hooks(
   graph: TrainGraph,
   run: RunConfig,
   scaffold: tf.train.Scaffold,

@@ -11,6 +11,8 @@ from hypertransformer.settings.config import OptimizerConfig
 
 MOMENTUM = 0.9
 
+Gradients = list[tuple[tf.Tensor | None, tf.Variable]]  # of a loss, by each variable
+
 
 def minimize(
   loss: tf.Tensor,
@@ -29,28 +31,47 @@ def minimize(
   Returns:
     The op that makes one update, and the learning rate, a scalar.
   """
-  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, global_step)
-  optimizer = _make(config.name, rate)
+  optimizer, rate = make(config, global_step)
+  return apply(optimizer, gradients(optimizer, loss, variables), config, global_step), rate
+
+
+def make(config: OptimizerConfig, step: tf.Tensor) -> tuple[tf.train.Optimizer, tf.Tensor]:
+  """Makes the update rule, and the learning rate at a step, a scalar."""
+  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, step)
+  return _make(config.name, rate), rate
+
+
+def gradients(
+  optimizer: tf.train.Optimizer, loss: tf.Tensor, variables: list[tf.Variable] | None = None
+) -> Gradients:
+  """Builds the gradients of a loss by the variables; None for all trained variables."""
   # Gradients need not wait for each other (no gates). A variable that is still being read copies
   # its value before it changes.
   gate = tf.train.Optimizer.GATE_NONE
-  gradients = optimizer.compute_gradients(loss, variables, gate_gradients=gate)
-  return optimizer.apply_gradients(_clip(gradients, config.gradient_norm_clip), global_step), rate
+  return optimizer.compute_gradients(loss, variables, gate_gradients=gate)
 
 
-def _clip(
-  gradients: list[tuple[tf.Tensor | None, tf.Variable]], norm: float
-) -> list[tuple[tf.Tensor | None, tf.Variable]]:
+def apply(
+  optimizer: tf.train.Optimizer,
+  found: Gradients,
+  config: OptimizerConfig,
+  global_step: tf.Tensor,
+) -> tf.Operation:
+  """Builds the update by these gradients, which adds 1 to the number of updates done."""
+  return optimizer.apply_gradients(clip(found, config.gradient_norm_clip), global_step)
+
+
+def clip(found: Gradients, norm: float) -> Gradients:
   """Scales all gradients down by one factor if they are longer than `norm` together; 0 is no limit.
 
   Args:
-    gradients: pairs (gradient, variable). A gradient is None if the loss does not depend on it.
+    found: pairs (gradient, variable). A gradient is None if the loss does not depend on it.
     norm: the largest Euclidean length of all gradients together.
   """
   if norm == 0:
-    return gradients
-  clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in gradients], norm)
-  return [(gradient, variable) for gradient, (_, variable) in zip(clipped, gradients, strict=True)]
+    return found
+  clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in found], norm)
+  return [(gradient, variable) for gradient, (_, variable) in zip(clipped, found, strict=True)]
 
 
 def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:

@@ -1,0 +1,185 @@
+"""Starts a cluster on this machine, for trying: scripts/launch_local.sh calls it.
+
+  scripts/launch_local.sh --workers=2 [--ps=1] [--sync] [--evaluator] SCRIPT ARGS...
+
+SCRIPT is a run of scripts/, such as omniglot_1shot_v2, or the path of a script that ends in
+train.py's command line. ARGS are passed on to every process. --workers counts those that train, the
+chief included. Addresses are free ports of the loopback address. Every line of output begins with
+the name of the process that wrote it. The cluster ends when one process fails, or at Ctrl-C: then
+the chief saves a checkpoint, and the others end after it.
+
+The exit status is 0 if that of all processes is 0, else the first that was not; 2 for bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+HOST = '127.0.0.1'
+SECONDS_TO_END = 90.0  # that processes have after a signal before they are killed
+SECONDS_AFTER_THE_CHIEF = 40.0  # that the others have when the chief has ended
+
+
+@dataclasses.dataclass
+class Member:
+  """One process of the cluster.
+
+  Attributes:
+    name: such as 'worker 0'.
+    process: the process, which leads a process group of its own.
+    printing: the thread that prints its output.
+  """
+
+  name: str
+  process: subprocess.Popen[bytes]
+  printing: threading.Thread
+
+  def signal(self, number: int) -> None:
+    """Sends a signal to all processes of its group, if it has not ended."""
+    if self.process.poll() is None:
+      os.killpg(self.process.pid, number)
+
+
+def free_ports(count: int) -> list[int]:
+  """Finds ports of the loopback address that nobody listens at."""
+  sockets = [socket.socket() for _ in range(count)]
+  try:
+    for each in sockets:
+      each.bind((HOST, 0))
+    return [each.getsockname()[1] for each in sockets]
+  finally:
+    for each in sockets:
+      each.close()
+
+
+def configurations(workers: int, servers: int, evaluator: bool) -> dict[str, str]:
+  """The value of TF_CONFIG for each process, by its name."""
+  counts = {'chief': 1, 'worker': workers - 1, 'ps': servers}
+  ports = iter(free_ports(sum(counts.values())))
+  cluster = {
+    type_: [f'{HOST}:{next(ports)}' for _ in range(count)]
+    for type_, count in counts.items()
+    if count
+  }
+  tasks = [(type_, index) for type_ in cluster for index in range(len(cluster[type_]))]
+  return {
+    f'{type_} {index}': json.dumps({'cluster': cluster, 'task': {'type': type_, 'index': index}})
+    for type_, index in [*tasks, *([('evaluator', 0)] if evaluator else [])]
+  }
+
+
+def start(name: str, configuration: str, command: list[str]) -> Member:
+  """Starts one process, and a thread that prints its output with its name before each line."""
+  process = subprocess.Popen(
+    command,
+    env=os.environ | {'TF_CONFIG': configuration},
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    start_new_session=True,
+  )
+  assert process.stdout is not None
+  output = process.stdout
+
+  def copy() -> None:
+    for line in output:
+      sys.stdout.write(f'[{name}] {line.decode(errors="replace")}')
+      sys.stdout.flush()
+
+  printing = threading.Thread(target=copy, daemon=True)
+  printing.start()
+  return Member(name, process, printing)
+
+
+def wait(members: list[Member], stopped: list[int]) -> None:
+  """Waits until all have ended, or one has failed, or a signal came (which is put in `stopped`)."""
+  deadline = float('inf')
+  while any(member.process.poll() is None for member in members):
+    if stopped or any(member.process.poll() for member in members):
+      return
+    if members[0].process.poll() is not None:
+      deadline = min(deadline, time.monotonic() + SECONDS_AFTER_THE_CHIEF)
+    training = [m for m in members if not m.name.startswith('evaluator')]
+    if time.monotonic() > deadline and any(m.process.poll() is None for m in training):
+      return
+    time.sleep(0.1)
+
+
+def end(members: list[Member]) -> None:
+  """Ends all that still run: by a signal that lets the chief save, and then by force."""
+  for member in members:
+    member.signal(signal.SIGTERM)
+  deadline = time.monotonic() + SECONDS_TO_END
+  while any(m.process.poll() is None for m in members) and time.monotonic() < deadline:
+    if all(m.process.poll() is not None or m.name.startswith('ps') for m in members):
+      time.sleep(2.0)  # a parameter server ends by itself after the chief, if that has said so
+      break
+    time.sleep(0.1)
+  for member in members:
+    member.signal(signal.SIGKILL)
+    member.process.wait()
+    member.printing.join(timeout=5)
+
+
+def script_of(name: str) -> str:
+  """The path of a run of scripts/, or of a script; raises SystemExit if there is none."""
+  path = ROOT / 'scripts' / f'{name.removesuffix(".sh")}.sh'
+  if '/' not in name and path.exists():
+    return str(path)
+  if os.path.isfile(name):
+    return name
+  print(
+    f'error: {name!r} is no run of scripts/ and no file; expected is such as omniglot_1shot_v2.',
+    file=sys.stderr,
+  )
+  sys.exit(2)
+
+
+def main() -> int:
+  """Starts the cluster, waits for it and returns the exit status."""
+  parser = argparse.ArgumentParser(
+    prog='launch_local.sh', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
+  parser.add_argument('--workers', type=int, required=True, help='processes that train')
+  parser.add_argument('--ps', type=int, default=1, help='parameter servers')
+  parser.add_argument('--sync', action='store_true', help='all workers make each update together')
+  parser.add_argument('--evaluator', action='store_true', help='start an evaluator, too')
+  parser.add_argument('script', help='a run of scripts/, or the path of a script')
+  parser.add_argument('args', nargs=argparse.REMAINDER, help='its flags')
+  chosen = parser.parse_args()
+  if chosen.workers < 1 or chosen.ps < 1:
+    parser.error('--workers and --ps must be at least 1')
+  command = ['bash', script_of(chosen.script), *chosen.args]
+  command += ['--sync_replicas'] if chosen.sync else []
+  stopped: list[int] = []
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda received, frame: stopped.append(received))
+  members: list[Member] = []
+  try:
+    for name, configuration in configurations(
+      chosen.workers, chosen.ps, chosen.evaluator
+    ).items():
+      members.append(start(name, configuration, command))
+    wait(members, stopped)
+  finally:
+    failed = [member for member in members if member.process.poll()]
+    end(members)
+  for member in failed:
+    print(f'{member.name} ended with status {member.process.returncode}', file=sys.stderr)
+  statuses = [m.process.returncode for m in (*failed, *members) if m.process.returncode]
+  return 0 if not statuses else statuses[0] if statuses[0] > 0 else 1
+
+
+if __name__ == '__main__':
+  sys.exit(main())
