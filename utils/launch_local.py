@@ -14,92 +14,20 @@ The exit status is 0 if that of all processes is 0, else the first that was not;
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import os
 import pathlib
 import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-HOST = '127.0.0.1'
+sys.path.insert(0, str(ROOT))
+
+from hypertransformer.cluster import local
+from hypertransformer.cluster.local import Member
+
 SECONDS_TO_END = 90.0  # that processes have after a signal before they are killed
 SECONDS_AFTER_THE_CHIEF = 40.0  # that the others have when the chief has ended
-
-
-@dataclasses.dataclass
-class Member:
-  """One process of the cluster.
-
-  Attributes:
-    name: such as 'worker 0'.
-    process: the process, which leads a process group of its own.
-    printing: the thread that prints its output.
-  """
-
-  name: str
-  process: subprocess.Popen[bytes]
-  printing: threading.Thread
-
-  def signal(self, number: int) -> None:
-    """Sends a signal to all processes of its group, if it has not ended."""
-    if self.process.poll() is None:
-      os.killpg(self.process.pid, number)
-
-
-def free_ports(count: int) -> list[int]:
-  """Finds ports of the loopback address that nobody listens at."""
-  sockets = [socket.socket() for _ in range(count)]
-  try:
-    for each in sockets:
-      each.bind((HOST, 0))
-    return [each.getsockname()[1] for each in sockets]
-  finally:
-    for each in sockets:
-      each.close()
-
-
-def configurations(workers: int, servers: int, evaluator: bool) -> dict[str, str]:
-  """The value of TF_CONFIG for each process, by its name."""
-  counts = {'chief': 1, 'worker': workers - 1, 'ps': servers}
-  ports = iter(free_ports(sum(counts.values())))
-  cluster = {
-    type_: [f'{HOST}:{next(ports)}' for _ in range(count)]
-    for type_, count in counts.items()
-    if count
-  }
-  tasks = [(type_, index) for type_ in cluster for index in range(len(cluster[type_]))]
-  return {
-    f'{type_} {index}': json.dumps({'cluster': cluster, 'task': {'type': type_, 'index': index}})
-    for type_, index in [*tasks, *([('evaluator', 0)] if evaluator else [])]
-  }
-
-
-def start(name: str, configuration: str, command: list[str]) -> Member:
-  """Starts one process, and a thread that prints its output with its name before each line."""
-  process = subprocess.Popen(
-    command,
-    env=os.environ | {'TF_CONFIG': configuration},
-    stdin=subprocess.DEVNULL,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    start_new_session=True,
-  )
-  assert process.stdout is not None
-  output = process.stdout
-
-  def copy() -> None:
-    for line in output:
-      sys.stdout.write(f'[{name}] {line.decode(errors="replace")}')
-      sys.stdout.flush()
-
-  printing = threading.Thread(target=copy, daemon=True)
-  printing.start()
-  return Member(name, process, printing)
 
 
 def wait(members: list[Member], stopped: list[int]) -> None:
@@ -167,10 +95,10 @@ def main() -> int:
     signal.signal(number, lambda received, frame: stopped.append(received))
   members: list[Member] = []
   try:
-    for name, configuration in configurations(
+    for name, configuration in local.configurations(
       chosen.workers, chosen.ps, chosen.evaluator
     ).items():
-      members.append(start(name, configuration, command))
+      members.append(local.start(name, configuration, command))
     wait(members, stopped)
   finally:
     failed = [member for member in members if member.process.poll()]

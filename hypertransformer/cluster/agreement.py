@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hypertransformer.cluster.board import Run
@@ -28,17 +29,17 @@ _OWN = {
 }
 
 
-def mark(folder: str, token: str) -> None:
-  """Writes the token of the chief into the folder of the run, by which others know the folder."""
+@contextlib.contextmanager
+def marked(folder: str, token: str) -> Iterator[None]:
+  """Keeps the token of the chief in the folder of the run, by which others know the folder."""
   path = pathlib.Path(folder, MARK)
   aside = path.with_suffix('.part')
   aside.write_text(token)
   os.replace(aside, path)
-
-
-def unmark(folder: str) -> None:
-  """Takes the token of the chief away, at the end of the run."""
-  pathlib.Path(folder, MARK).unlink(missing_ok=True)
+  try:
+    yield
+  finally:
+    path.unlink(missing_ok=True)
 
 
 def require_same_folder(folder: str, run: Run) -> None:

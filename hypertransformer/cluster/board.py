@@ -2,7 +2,7 @@
 
 They are no part of the model or of its checkpoints. The chief writes which run it leads and how far
 it is. All others read it, and so need to know nothing but TF_CONFIG and their flags. Besides, there
-is a queue on every parameter server in which those that train say that they have ended.
+is a queue on every parameter server in which those that train say that they have joined or left.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from hypertransformer.cluster.roles import PS, Task
 
 # How far the chief is.
 STARTING, TRAINING, ENDED = 1, 2, 3
+# What a task says of itself to the parameter servers.
+JOINED, LEFT = 'joined', 'left'
 FIRST = f'/job:{PS}/task:0'
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_ANSWER = 30
+_LIMITED = tf.RunOptions(timeout_in_ms=1000 * SECONDS_TO_ANSWER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,57 +80,65 @@ class Board:
       self._say_run = self._run.assign(self._text, read_value=False)
       self._say_stage = self._stage.assign(self._number, read_value=False)
       self._values = self._run.read_value(), self._stage.read_value()
-      self._ended = [_ended_queue(number) for number in range(task.servers)]
-      self._say_ended = [queue.enqueue(self._text) for queue in self._ended]
-      self._sizes = [queue.size() for queue in self._ended]
+      queues = [_queue(number) for number in range(task.servers)]
+      self._say = [queue.enqueue(self._text) for queue in queues]
+      self._sizes = [queue.size() for queue in queues]
       self._release = _tokens().enqueue_many(tf.zeros([task.workers], tf.int64))
       if task.type == PS:
-        mine = self._ended[task.index]
+        mine = queues[task.index]
         self._said = mine.dequeue_many(mine.size())
       self._session = tf.Session(target, config=server.session_config(task, graph))
 
+  def _call(self, fetches: Any, feeds: dict[tf.Tensor, Any] | None = None) -> Any:
+    """Runs something; raises DeadlineExceededError where a parameter server does not answer.
+
+    TensorFlow itself would wait for ever, until a lost server is started again.
+    """
+    return self._session.run(fetches, feeds, options=_LIMITED)
+
   def is_new(self) -> bool:
     """Whether no chief has written here since the parameter servers were started."""
-    return not self._session.run(self._written)
+    return not self._call(self._written)
 
   def write(self, run: Run) -> None:
     """Says which run it is, and that it is about to start."""
-    self._session.run(self._say_run, {self._text: json.dumps(dataclasses.asdict(run))})
+    self._call(self._say_run, {self._text: json.dumps(dataclasses.asdict(run))})
     self.write_stage(STARTING)
 
   def write_stage(self, stage: int) -> None:
     """Says how far the run is."""
-    self._session.run(self._say_stage, {self._number: stage})
+    self._call(self._say_stage, {self._number: stage})
 
   def stage(self) -> int:
     """How far the run is; 0 if there is no chief yet."""
-    return 0 if self.is_new() else int(self._session.run(self._values[1]))
+    return 0 if self.is_new() else int(self._call(self._values[1]))
 
   def wait(self, stage: int) -> tuple[Run, int]:
     """Waits until the run is at least as far as this stage; returns the run and its stage."""
     while (found := self.stage()) < stage:
       time.sleep(SECONDS_BETWEEN_LOOKS)
-    text = self._session.run(self._values[0])
+    text = self._call(self._values[0])
     return Run(**json.loads(text)), found
 
-  def say_ended(self, name: str) -> None:
-    """Tells every parameter server that the task of this name has ended."""
-    self._session.run(self._say_ended, {self._text: name})
+  def say(self, what: str, name: str) -> None:
+    """Tells every parameter server that the task of this name has joined, or has left."""
+    self._call(self._say, {self._text: f'{what} {name}'})
 
-  def ended(self) -> list[str]:
-    """The names of tasks that have told this parameter server, since the last call, that they ended."""
-    return [name.decode() for name in self._session.run(self._said)]
+  def heard(self) -> list[tuple[str, str]]:
+    """What this parameter server was told since the last call, as pairs of what and which task."""
+    texts = [text.decode() for text in self._call(self._said)]
+    return [(text.split(' ', 1)[0], text.split(' ', 1)[1]) for text in texts]
 
   def require_servers(self) -> None:
     """Asks every parameter server for an answer; errors are those of TensorFlow."""
-    self._session.run(self._sizes)
+    self._call(self._sizes)
 
   def release(self) -> None:
     """Lets all workers go on that wait for the others in a synchronous run.
 
     Each gets a token of step 0, so that the next gradient that it computes is too old to count.
     """
-    self._session.run(self._release)
+    self._call(self._release)
 
   def close(self) -> None:
     """Closes the session; the variables stay where they are."""
@@ -139,7 +151,7 @@ def _tokens() -> tf.FIFOQueue:
     return tf.FIFOQueue(-1, [tf.int64], [[]], shared_name='sync_token_q')
 
 
-def _ended_queue(number: int) -> tf.FIFOQueue:
-  """The queue on a parameter server in which tasks say that they have ended."""
+def _queue(number: int) -> tf.FIFOQueue:
+  """The queue on a parameter server in which tasks say that they have joined or left."""
   with tf.device(f'/job:{PS}/task:{number}'):
-    return tf.FIFOQueue(-1, [tf.string], [[]], shared_name=f'cluster/ended_{number}')
+    return tf.FIFOQueue(-1, [tf.string], [[]], shared_name=f'cluster/said_{number}')

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 from absl import logging
 
 from hypertransformer.cluster import agreement, lost, server, signals
-from hypertransformer.cluster.board import STARTING, Board
+from hypertransformer.cluster.board import LEFT, STARTING, Board
 from hypertransformer.cluster.roles import CHIEF, Task
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -43,37 +44,61 @@ def serve(task: Task, folder: str, values: Mapping[str, Any]) -> None:
 
 
 def _until_all_have_ended(task: Task, board: Board) -> None:
-  """Waits for the messages of those that train.
-
-  After a signal the variables are still needed for the last checkpoint.
-  """
-  ended: set[str] = set()
+  """Waits for the messages of those that train."""
+  left: set[str] = set()
   deadline = float('inf')
+  with _noting_signals(task) as noted:
+    while time.monotonic() < deadline:
+      try:
+        board.require_servers()
+      except lost.ERRORS as error:
+        time.sleep(1.0)  # its message and ours may have been sent at the same moment
+        if CHIEF not in _after(left, board):
+          raise lost.ServerLost from error
+        return
+      left = _after(left, board)
+      if CHIEF in left:
+        deadline = min(deadline, time.monotonic() + SECONDS_FOR_WORKERS)
+        if len(left) == task.workers:
+          return
+      elif noted:
+        deadline = min(deadline, time.monotonic() + SECONDS_FOR_CHIEF)
+      time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _after(left: set[str], board: Board) -> set[str]:
+  """The tasks that have left, when what was said since is heard."""
+  left = set(left)
+  for what, name in board.heard():
+    if what == LEFT:
+      left.add(name)
+    else:
+      left.discard(name)
+  return left
+
+
+@contextlib.contextmanager
+def _noting_signals(task: Task) -> Iterator[list[int]]:
+  """Notes the first signal, as the variables are still needed for the last checkpoint.
+
+  A second one ends the process at once.
+  """
   noted: list[int] = []
+  before: dict[int, Any] = {}
+
+  def restore() -> None:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
   def note(number: int, frame: FrameType | None) -> None:
     del frame
     logging.info('%s: %s waits for the chief to end.', signal.Signals(number).name, task.name)
     noted.append(number)
-    for each, handler in before.items():
-      signal.signal(each, handler)
+    restore()
 
-  before: dict[int, Any] = {}
   for number in signals.NUMBERS:
     before[number] = signal.signal(number, note)
-  while time.monotonic() < deadline:
-    try:
-      board.require_servers()
-    except lost.ERRORS as error:
-      time.sleep(1.0)  # its message and ours may have been sent at the same moment
-      if CHIEF not in ended | set(board.ended()):
-        raise lost.ServerLost from error
-      return
-    ended |= set(board.ended())
-    if CHIEF in ended:
-      deadline = min(deadline, time.monotonic() + SECONDS_FOR_WORKERS)
-      if len(ended) == task.workers:
-        return
-    elif noted:
-      deadline = min(deadline, time.monotonic() + SECONDS_FOR_CHIEF)
-    time.sleep(SECONDS_BETWEEN_LOOKS)
+  try:
+    yield noted
+  finally:
+    restore()

@@ -13,6 +13,7 @@ checkpoints.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 
 import tensorflow.compat.v1 as tf
@@ -72,10 +73,11 @@ class Task:
     return 0 if self.type == CHIEF else 1 + self.index
 
 
-def task_from(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> Task | None:
+def task_from(text: str, resolver: tf.distribute.cluster_resolver.ClusterResolver) -> Task | None:
   """Reads and checks which task this process is.
 
   Args:
+    text: the value of TF_CONFIG; '' if there is none.
     resolver: TensorFlow's reader of TF_CONFIG.
 
   Returns:
@@ -84,7 +86,11 @@ def task_from(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> Task 
   Raises:
     InputError: TF_CONFIG cannot be read, or is no cluster that can train.
   """
+  if not text.strip():
+    return None
   try:
+    if not isinstance(json.loads(text), dict):
+      raise ValueError('it is no object')
     spec = resolver.cluster_spec()
     cluster, type_, index = spec.as_dict(), resolver.task_type, resolver.task_id
   except (ValueError, TypeError, AttributeError, KeyError) as error:

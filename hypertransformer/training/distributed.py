@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
+from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -39,26 +40,27 @@ class _StageHook(tf.train.SessionRunHook):
   A process ends when enough updates are done, by whomever, and a worker also when the chief ends.
   """
 
-  def __init__(
-    self, board: Board, is_chief: bool, step_done: tf.Tensor, train_steps: int
-  ) -> None:
+  def __init__(self, board: Board, task: Task, graph: TrainGraph, train_steps: int) -> None:
     """Builds the tensor that says how far the chief is after a step.
 
     Args:
       board: where the chief says it.
-      is_chief: whether this process is the chief.
-      step_done: the number of updates done by all together, after a step.
+      task: this process.
+      graph: the training graph.
       train_steps: the number of updates in all.
     """
     self._board = board
-    self._is_chief = is_chief
+    self._task = task
+    self._is_chief = task.type == CHIEF
+    self._step = graph.global_step
     self._train_steps = train_steps
-    with tf.control_dependencies([step_done]):
-      self._fetches = {'step': step_done, 'stage': board_lib.stage_variable().read_value()}
+    with tf.control_dependencies([graph.step_done]):
+      self._fetches = {'step': graph.step_done, 'stage': board_lib.stage_variable().read_value()}
 
   def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
     """Is called when all variables have their values."""
-    del session, coord
+    del coord
+    logging.info('%s joins at step %d.', self._task.name, session.run(self._step))
     if self._is_chief:
       self._board.write_stage(board_lib.TRAINING)
 
@@ -104,15 +106,14 @@ def _train_as_chief(task: Task, setup: Setup, settings: Settings) -> int:
   check(setup, seed)
   start = find_start(run, settings.flag_values)
   step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
-  token = secrets.token_hex(8)
-  agreement.mark(run.log_dir, token)
   with signals.end_at_once():
     target, board = _join(task)
   # The parameter servers outlive a chief that was killed. Workers may then wait for tokens that it
   # was about to hand out.
   waiting = 0 if board.is_new() else task.workers - 1
-  board.write(Run(seed, dict(settings.flag_values), token))
-  try:
+  token = secrets.token_hex(8)
+  with agreement.marked(run.log_dir, token), _saying_the_end(board, task):
+    board.write(Run(seed, dict(settings.flag_values), token))
     if step >= run.train_steps:
       logging.info(
         '%s is at step %d already, train_steps is %d: nothing to do.',
@@ -122,10 +123,25 @@ def _train_as_chief(task: Task, setup: Setup, settings: Settings) -> int:
       )
       return step
     return _train(task, setup, settings, seed, board, target, start, waiting)
-  finally:
-    agreement.unmark(run.log_dir)
+
+
+@contextlib.contextmanager
+def _saying_the_end(board: Board, task: Task) -> Iterator[None]:
+  """Tells the other tasks when this one has ended, unless there is nobody left to be told."""
+  try:
+    yield
+  except (lost.ServerLost, *lost.ERRORS):
+    raise
+  except BaseException:
+    _say_the_end(board, task)
+    raise
+  _say_the_end(board, task)
+
+
+def _say_the_end(board: Board, task: Task) -> None:
+  if task.type == CHIEF:
     board.write_stage(board_lib.ENDED)
-    board.say_ended(task.name)
+  board.say(board_lib.LEFT, task.name)
 
 
 def _train_as_worker(task: Task, setup: Setup, settings: Settings) -> int:
@@ -134,19 +150,19 @@ def _train_as_worker(task: Task, setup: Setup, settings: Settings) -> int:
     found, stage = board.wait(board_lib.STARTING)
     if stage == board_lib.ENDED:
       logging.info('The run has ended: nothing to do.')
-      board.say_ended(task.name)
+      board.say(board_lib.LEFT, task.name)
       return 0
     agreement.require_same_folder(settings.run.log_dir, found)
     agreement.require_same_flags(settings.flag_values, found)
   check(setup, found.seed)
-  try:
-    return _train(task, setup, settings, found.seed, board, target)
-  except tf.train.NanLossDuringTrainingError:
-    with contextlib.suppress(tf.errors.CancelledError):  # the chief has ended already
-      board.release()  # the chief shall see it too, and not wait for this worker
-    raise
-  finally:
-    board.say_ended(task.name)
+  with _saying_the_end(board, task):
+    board.say(board_lib.JOINED, task.name)
+    try:
+      return _train(task, setup, settings, found.seed, board, target)
+    except tf.train.NanLossDuringTrainingError:
+      with contextlib.suppress(tf.errors.CancelledError):  # the chief has ended already
+        board.release()  # the chief shall see it too, and not wait for this worker
+      raise
 
 
 def _join(task: Task) -> tuple[str, Board]:
@@ -181,13 +197,12 @@ def _train(
   run = settings.run
   with hooks.SignalHook() as received, tf.Graph().as_default():
     tf.set_random_seed(seed % 2**31)
-    with tf.device(
-      tf.train.replica_device_setter(worker_device=task.device, cluster=task.cluster)
-    ):
+    with tf.device(tf.train.replica_device_setter(worker_device=task.device, cluster=task.cluster)):
       graph = graph_lib.build(setup, seed)
-      work = [_StageHook(board, task.type == CHIEF, graph.step_done, run.train_steps)]
+      work: list[tf.train.SessionRunHook] = []
       if graph.sync is not None:
         work.append(graph.sync.make_session_run_hook(task.type == CHIEF, num_tokens=waiting))
+      work.append(_StageHook(board, task, graph, run.train_steps))
       if task.type == CHIEF:
         assert start is not None
         scaffold = make_scaffold(start)
@@ -198,7 +213,7 @@ def _train(
         _, stage = board.wait(board_lib.TRAINING)
         if stage == board_lib.ENDED:
           return 0
-      with signals.not_waiting_for_ever(board.release):
+      with signals.not_waiting_for_ever(board.release), lost.asking(board.require_servers):
         return _run(task, graph, run, scaffold, received, work, target)
 
 

@@ -52,10 +52,7 @@ def gradients(
 
 
 def apply(
-  optimizer: tf.train.Optimizer,
-  found: Gradients,
-  config: OptimizerConfig,
-  global_step: tf.Tensor,
+  optimizer: tf.train.Optimizer, found: Gradients, config: OptimizerConfig, global_step: tf.Tensor
 ) -> tf.Operation:
   """Builds the update by these gradients, which adds 1 to the number of updates done."""
   return optimizer.apply_gradients(clip(found, config.gradient_norm_clip), global_step)

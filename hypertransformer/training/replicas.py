@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.settings.config import OptimizerConfig
 from hypertransformer.training import optimizer
+from hypertransformer.training.optimizer import Gradients
 
 
 class _Clipped:
@@ -37,7 +38,19 @@ class _Clipped:
 
 
 class _SyncReplicas(tf.train.SyncReplicasOptimizer):
-  """The same, but for the end: that its thread was waiting for gradients is then no error."""
+  """The same, but for sparse gradients, and for the end, which is no error of its thread."""
+
+  def apply_gradients(self, grads_and_vars: Gradients, *args: Any) -> tf.Operation:
+    """Builds the update.
+
+    Sparse gradients become dense. An accumulator of sparse ones would divide each row by the number
+    of workers that have that row, and not by the number of all.
+    """
+    dense = [
+      (None if gradient is None else tf.convert_to_tensor(gradient), variable)
+      for gradient, variable in grads_and_vars
+    ]
+    return super().apply_gradients(dense, *args)
 
   def get_chief_queue_runner(self) -> tf.train.QueueRunner:
     """The thread of the chief that adds up gradients and hands out tokens."""

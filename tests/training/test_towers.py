@@ -34,8 +34,7 @@ def run(built: Any, devices: int) -> tuple[list[dict[str, float]], dict[str, np.
         variables[name].load(0.3 * rng.normal(size=variables[name].shape), session)
       session.run(ops.train_stream.initializer, {ops.train_stream.first: 0})
       metrics = [
-        session.run({**ops.metrics, 'loss': ops.loss, 'step': ops.step_done})
-        for _ in range(STEPS)
+        session.run({**ops.metrics, 'loss': ops.loss, 'step': ops.step_done}) for _ in range(STEPS)
       ]
       return metrics, session.run(variables)
 
