@@ -1,7 +1,7 @@
 """Tries clusters on this machine again and again, and writes what happened.
 
-  python experiments/cluster_trials.py --output=FOLDER [--parts=sync,async,equal,kill,speed,learn] \\
-    [--times=10] [--kills=5] [--data_numpy_dir=./data_numpy_dir]
+  python experiments/cluster_trials.py --output=FOLDER [--parts=sync,async,equal] [--times=10] \\
+    [--kills=5] [--data_numpy_dir=./data_numpy_dir]
 
   sync, async  a chief, a worker and a parameter server make 300 updates, --times times
   equal        two synchronous workers against one process with --episodes_per_step=2, from one
@@ -41,13 +41,28 @@ from hypertransformer.cluster import local
 from hypertransformer.cluster.local import Member
 
 LIMIT = 400.0  # seconds after which a run has failed
-SMALL = (
-  '--num_labels=3 --samples_transformer=6 --samples_cnn=9 --balanced_batches --image_size=12 '
-  '--train_dataset=tiny:0-19 --test_dataset=tiny:20-29 --smooth_probability=0 '
-  '--contrast_probability=0 --kernel_size=2 --stride=2 --default_num_channels=2 '
-  '--embedding_dim=2 --num_layers=1 --heads=1 --num_layerwise_features=2 '
-  '--number_of_trained_cnn_layers=2 --lw_weight_allocation=output --learning_rate=0.05 --seed=1'
-).split()
+SMALL = [
+  '--num_labels=3',
+  '--samples_transformer=6',
+  '--samples_cnn=9',
+  '--balanced_batches',
+  '--image_size=12',
+  '--train_dataset=tiny:0-19',
+  '--test_dataset=tiny:20-29',
+  '--smooth_probability=0',
+  '--contrast_probability=0',
+  '--kernel_size=2',
+  '--stride=2',
+  '--default_num_channels=2',
+  '--embedding_dim=2',
+  '--num_layers=1',
+  '--heads=1',
+  '--num_layerwise_features=2',
+  '--number_of_trained_cnn_layers=2',
+  '--lw_weight_allocation=output',
+  '--learning_rate=0.05',
+  '--seed=1',
+]
 
 
 class Cluster:
@@ -238,7 +253,7 @@ def equal(place: pathlib.Path) -> str:
 def kill(place: pathlib.Path, times: int) -> str:
   """The part kill."""
   rows = [
-    '| killed | mode | at update | goes on from | lost | s until it goes on | exit statuses | last |',
+    '| killed | mode | at update | goes on from | lost | s until then | exit statuses | last |',
     '|---|---|---|---|---|---|---|---|',
   ]
   rng = random.Random(7)
@@ -276,7 +291,8 @@ def kill(place: pathlib.Path, times: int) -> str:
       lost = max(at - resumed, 0) if role != 'worker 0' else 'its own step'
       rows.append(
         f'| {role} | {"sync" if synchronous else "async"} | {at} | {resumed} | {lost} | '
-        f'{seconds:.0f} | {first}{" ".join(map(str, ended.values()))} | {newest(folder)} of {total} |'
+        f'{seconds:.0f} | {first}{" ".join(map(str, ended.values()))} | '
+        f'{newest(folder)} of {total} |'
       )
       print(rows[-1], flush=True)
   return '\n'.join(rows)
@@ -303,7 +319,7 @@ def _resumed(cluster: Cluster, role: str, watch: Watch) -> int:
 def speed(place: pathlib.Path, data: str, measured: int) -> str:
   """The part speed."""
   rows = [
-    '| processes | updates/s | episodes/s | CPU ms per update | CPU ms per episode | episodes per CPU s |',
+    '| processes | updates/s | episodes/s | CPU ms per update | per episode | episodes per CPU s |',
     '|---|---|---|---|---|---|',
   ]
   run = ['bash', str(ROOT / 'scripts/omniglot_1shot_v2.sh'), f'--data_numpy_dir={data}', '--seed=1']
@@ -334,7 +350,8 @@ def speed(place: pathlib.Path, data: str, measured: int) -> str:
     wall, cpu = time.monotonic() - wall, cluster.cpu_seconds() - cpu
     cluster.close()
     rows.append(
-      f'| {name} | {updates / wall:.1f} | {each * updates / wall:.1f} | {1e3 * cpu / updates:.1f} | '
+      f'| {name} | {updates / wall:.1f} | {each * updates / wall:.1f} | '
+      f'{1e3 * cpu / updates:.1f} | '
       f'{1e3 * cpu / updates / each:.1f} | {each * updates / cpu:.1f} |'
     )
     print(rows[-1], flush=True)

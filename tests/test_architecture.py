@@ -35,6 +35,8 @@ NEVER = [
    'the method takes tensors and configurations, never flags'),
   ('runtime', ('model', 'episodes', 'training', 'evaluation', 'learners', 'original'),
    'sessions and checkpoints serve every room alike'),
+  ('cluster', ('model', 'episodes', 'training', 'evaluation', 'learners', 'original'),
+   'tasks find each other without knowing what they compute'),
   ('training', ('converters', 'evaluation', 'learners', 'original', 'settings.from_flags'),
    'training only trains'),
   ('evaluation', ('converters', 'training', 'learners', 'original', 'settings.from_flags'),

@@ -12,11 +12,7 @@ from absl import logging
 
 # What TensorFlow raises when another task is gone or does not answer, or was started anew and knows
 # nothing any more.
-ERRORS = (
-  tf.errors.UnavailableError,
-  tf.errors.AbortedError,
-  tf.errors.DeadlineExceededError,
-)
+ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 SECONDS_BETWEEN_QUESTIONS = 2.0
 SECONDS_TO_END = 5.0  # that a step has to fail by itself when a server is lost
 MESSAGE = (

@@ -44,7 +44,7 @@ class Cluster:
   def start(
     self, values: Values, workers: int = 2, servers: int = 1, **others: Values
   ) -> dict[str, local.Member]:
-    """Starts a chief, workers and parameter servers; others[TYPE] are flag values of some of them."""
+    """Starts a cluster; others[TYPE] are the flag values of the tasks of a type."""
     for name, configuration in local.configurations(workers, servers, False).items():
       self.start_one(name, configuration, others.get(name.split()[0], values))
     return self.members

@@ -20,7 +20,7 @@ SHARED = {'shared_feature_extractor': '2-layer', 'shared_features_dim': 2, 'kern
 
 
 def run(built: Any, devices: int) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
-  """Trains a few steps from given variables; returns the metrics of each step, and the variables."""
+  """Trains a few steps; returns the metrics of each step, and the variables."""
   ops = built.ops
   with built.graph.as_default():
     config = sessions.config(built.graph)
