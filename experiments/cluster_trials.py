@@ -257,10 +257,10 @@ def kill(place: pathlib.Path, times: int) -> str:
     '|---|---|---|---|---|---|---|---|',
   ]
   rng = random.Random(7)
-  for role in ('worker 0', 'chief 0', 'ps 0'):
-    for number in range(times):
+  for number in range(times):
+    for role in ('worker 0', 'chief 0', 'ps 0'):
       synchronous = number % 2 == 1
-      total = 1200 if synchronous else 4000
+      total = 400 if synchronous else 2500
       folder = place / f'kill_{role[0]}_{number}'
       flags = [f'--train_steps={total}', '--steps_between_saves=100']
       flags += ['--sync_replicas'] if synchronous else []

@@ -64,6 +64,9 @@ def unknown(words: list[str]) -> list[str]:
     missing = [] if (ROOT / words[0]).exists() else [words[0]]
     if words[0].endswith(('evaluate.sh', 'report.sh')) and len(words) > 1:
       missing += [] if (ROOT / 'scripts' / f'{words[1]}.sh').exists() else [words[1]]
+    if words[0].endswith('launch_local.sh'):
+      source = (ROOT / 'utils' / 'launch_local.py').read_text()
+      known = FLAGS | set(re.findall(r"add_argument\(\s*'--(\w+)'", source))
     if words[0].endswith(('run_tests.sh', 'build_docs.sh', 'setup_venv.sh')):
       return missing
   names = [match[2] for word in words if (match := re.match(r'--(no)?(\w+)', word))]
