@@ -250,7 +250,7 @@ def equal(place: pathlib.Path) -> str:
   return '\n'.join(rows)
 
 
-def kill(place: pathlib.Path, times: int) -> str:
+def kill(place: pathlib.Path, times: int, roles: list[str]) -> str:
   """The part kill."""
   rows = [
     '| killed | mode | at update | goes on from | lost | s until then | exit statuses | last |',
@@ -258,9 +258,9 @@ def kill(place: pathlib.Path, times: int) -> str:
   ]
   rng = random.Random(7)
   for number in range(times):
-    for role in ('worker 0', 'chief 0', 'ps 0'):
-      synchronous = number % 2 == 1
-      total = 400 if synchronous else 2500
+    for role in [f'{name} 0' for name in roles]:
+      synchronous = number % 2 == 0
+      total = 400 if synchronous else 4000
       folder = place / f'kill_{role[0]}_{number}'
       flags = [f'--train_steps={total}', '--steps_between_saves=100']
       flags += ['--sync_replicas'] if synchronous else []
@@ -299,12 +299,14 @@ def kill(place: pathlib.Path, times: int) -> str:
 
 
 def _resumed(cluster: Cluster, role: str, watch: Watch) -> int:
-  """Waits until the process that was started again has made a step; returns where it goes on."""
+  """Waits until the process that was started again joins; returns the step, -1 if all have ended."""
   pattern = r'joins at step (\d+)'
   name = 'worker' if role == 'worker 0' else 'chief'
   seen = 1 if role == 'ps 0' else 2
   deadline = time.monotonic() + LIMIT
-  while time.monotonic() < deadline:
+  running = True
+  while running and time.monotonic() < deadline:
+    running = any(member.process.poll() is None for member in cluster.members.values())
     found = [
       match[1]
       for line in list(cluster.lines)
@@ -418,6 +420,7 @@ def main() -> None:
   parser.add_argument('--parts', default='sync,async,equal,kill,speed,learn')
   parser.add_argument('--times', type=int, default=10)
   parser.add_argument('--kills', type=int, default=5)
+  parser.add_argument('--roles', default='worker,chief,ps', help='what `kill` kills')
   parser.add_argument('--measured', type=int, default=400, help='updates that `speed` measures')
   parser.add_argument('--episodes', type=int, default=4000, help='updates of `learn`')
   parser.add_argument('--data_numpy_dir', default='data_numpy_dir')
@@ -431,7 +434,7 @@ def main() -> None:
     'sync': lambda place: repeat(place, chosen.times, True),
     'async': lambda place: repeat(place, chosen.times, False),
     'equal': equal,
-    'kill': lambda place: kill(place, chosen.kills),
+    'kill': lambda place: kill(place, chosen.kills, chosen.roles.split(',')),
     'speed': lambda place: speed(place, data, chosen.measured),
     'learn': lambda place: learn(place, data, chosen.episodes),
   }

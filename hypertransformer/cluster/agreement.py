@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hypertransformer.cluster.board import Run
@@ -29,17 +28,15 @@ _OWN = {
 }
 
 
-@contextlib.contextmanager
-def marked(folder: str, token: str) -> Iterator[None]:
-  """Keeps the token of the chief in the folder of the run, by which others know the folder."""
+def mark(folder: str, token: str) -> None:
+  """Writes the token of the chief into the folder of the run, by which others know the folder.
+
+  It stays there, as others may look for it when the chief has ended already.
+  """
   path = pathlib.Path(folder, MARK)
   aside = path.with_suffix('.part')
   aside.write_text(token)
   os.replace(aside, path)
-  try:
-    yield
-  finally:
-    path.unlink(missing_ok=True)
 
 
 def require_same_folder(folder: str, run: Run) -> None:

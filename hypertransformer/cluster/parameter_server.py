@@ -46,9 +46,9 @@ def serve(task: Task, folder: str, values: Mapping[str, Any]) -> None:
 def _until_all_have_ended(task: Task, board: Board) -> None:
   """Waits for the messages of those that train."""
   left: set[str] = set()
-  deadline = float('inf')
+  state, since = (False, False), time.monotonic()
   with _noting_signals(task) as noted:
-    while time.monotonic() < deadline:
+    while True:
       try:
         board.require_servers()
       except lost.ERRORS as error:
@@ -57,12 +57,13 @@ def _until_all_have_ended(task: Task, board: Board) -> None:
           raise lost.ServerLost from error
         return
       left = _after(left, board)
-      if CHIEF in left:
-        deadline = min(deadline, time.monotonic() + SECONDS_FOR_WORKERS)
-        if len(left) == task.workers:
-          return
-      elif noted:
-        deadline = min(deadline, time.monotonic() + SECONDS_FOR_CHIEF)
+      if CHIEF in left and len(left) == task.workers:
+        return
+      if state != (CHIEF in left, bool(noted)):
+        state, since = (CHIEF in left, bool(noted)), time.monotonic()
+      waited = time.monotonic() - since
+      if waited > (SECONDS_FOR_WORKERS if CHIEF in left else SECONDS_FOR_CHIEF) and any(state):
+        return
       time.sleep(SECONDS_BETWEEN_LOOKS)
 
 

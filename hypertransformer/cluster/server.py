@@ -31,8 +31,7 @@ def start(task: Task) -> tf.train.Server:
 def _require_free_port(task: Task) -> None:
   """Tries to listen at the port, as the message of TensorFlow does not say why it could not."""
   port = int(task.address.rpartition(':')[2])
-  family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
-  with socket.socket(family) as trial:
+  with socket.socket() as trial:
     trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
       trial.bind(('', port))

@@ -112,7 +112,9 @@ def _train_as_chief(task: Task, setup: Setup, settings: Settings) -> int:
   # was about to hand out.
   waiting = 0 if board.is_new() else task.workers - 1
   token = secrets.token_hex(8)
-  with agreement.marked(run.log_dir, token), _saying_the_end(board, task):
+  agreement.mark(run.log_dir, token)
+  with _saying_the_end(board, task):
+    board.say(board_lib.JOINED, task.name)
     board.write(Run(seed, dict(settings.flag_values), token))
     if step >= run.train_steps:
       logging.info(
@@ -210,7 +212,8 @@ def _train(
         checkpoints.repair_state(run.log_dir, start.resumed)
       else:
         scaffold = tf.train.Scaffold()
-        _, stage = board.wait(board_lib.TRAINING)
+        with signals.end_at_once():
+          _, stage = board.wait(board_lib.TRAINING)
         if stage == board_lib.ENDED:
           return 0
       with signals.not_waiting_for_ever(board.release), lost.asking(board.require_servers):

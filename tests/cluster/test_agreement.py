@@ -21,17 +21,15 @@ def test_the_folder_of_the_chief_is_known_by_its_token(
   ours, other = tmp_path / 'ours', tmp_path / 'other'
   ours.mkdir()
   other.mkdir()
-  with agreement.marked(str(ours), RUN.token):
+  agreement.mark(str(ours), RUN.token)
+  agreement.require_same_folder(str(ours), RUN)
+  for folder in (other, tmp_path / 'missing'):
+    with pytest.raises(InputError, match='is not the folder in which the chief trains'):
+      agreement.require_same_folder(str(folder), RUN)
+  agreement.mark(str(ours), 'that of an earlier chief')
+  with pytest.raises(InputError, match='is not the folder'):
     agreement.require_same_folder(str(ours), RUN)
-    for folder in (other, tmp_path / 'missing'):
-      with pytest.raises(InputError, match='is not the folder in which the chief trains'):
-        agreement.require_same_folder(str(folder), RUN)
-  with (
-    agreement.marked(str(ours), 'that of an earlier chief'),
-    pytest.raises(InputError, match='is not the folder'),
-  ):
-    agreement.require_same_folder(str(ours), RUN)
-  assert list(ours.iterdir()) == []
+  assert [path.name for path in ours.iterdir()] == [agreement.MARK]
 
 
 def test_flags_must_be_those_of_the_chief_but_for_those_of_a_machine() -> None:
