@@ -134,7 +134,9 @@ def test_an_asynchronous_run_goes_on_where_a_signal_has_ended_it(
   cluster.lines.clear()
   cluster.start(values | {'train_steps': last + 30})
   assert set(cluster.wait().values()) == {0}, cluster.output
-  assert f'chief joins at step {last}.' in cluster.output
+  joined = re.search(r'chief joins at step (\d+)', cluster.output)
+  assert joined is not None
+  assert last <= int(joined[1]) <= last + 2, 'the worker may update while the chief saves'
   assert steps(tmp_path)[-1] in (last + 30, last + 31)
 
 
