@@ -20,6 +20,7 @@ setuptools.setup(
   python_requires='>=3.10',
   install_requires=['tensorflow>=2.16', 'numpy>=1.26', 'absl-py', 'tensorboard', 'pillow', 'tqdm'],
   extras_require={
+    'gpu': ['tensorflow[and-cuda]>=2.16'],
     # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say
     # that it needs it.
     'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],

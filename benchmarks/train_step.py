@@ -11,6 +11,7 @@ docs/performance.md, with the command. startup.py measures what comes before the
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from absl import app, flags
 
 from hypertransformer.runtime import sessions
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training import towers
 from hypertransformer.training.setup import setup_from
 
 import op_times  # isort: skip  (beside this file)
@@ -62,14 +64,21 @@ def time_parts(
   return units, cpu / done * 1e3, wall / done * 1e3
 
 
+def device() -> str:
+  """The name of the first GPU, such as 'NVIDIA A100-SXM4-40GB', or 'CPU'."""
+  for gpu in tf.config.list_physical_devices('GPU'):
+    return tf.config.experimental.get_device_details(gpu).get('device_name', gpu.name)
+  return 'CPU'
+
+
 def main(argv: list[str]) -> None:
   """Measures and prints the cost of a training step."""
   del argv
   settings = yardstick.settings()
   sessions.use_kernel_threads(CORES.value or settings.run.kernel_threads)
-  setup = setup_from(settings)
+  setup = dataclasses.replace(setup_from(settings), devices=towers.gpus(settings.run.num_gpus))
   graph = graph_lib.build(setup, seed=1)
-  config = sessions.config(tf.get_default_graph())
+  config = sessions.config(tf.get_default_graph(), settings.run.xla)
   config.inter_op_parallelism_threads = CORES.value
   if TRACE.value:
     config.experimental.executor_type = ''  # the executor for one core cannot be traced
@@ -88,7 +97,7 @@ def main(argv: list[str]) -> None:
           )
         )
       )
-  print(f'tensorflow {tf.__version__}; {units}')
+  print(f'tensorflow {tf.__version__} on {device()}{", XLA" * settings.run.xla}; {units}')
   print(
     f'training step: {units.of(cpu):.2f} units ({cpu:.1f} ms CPU, {wall:.1f} ms wall, '
     f'{STEPS.value} steps)'

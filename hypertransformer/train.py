@@ -6,7 +6,7 @@ The same command resumes a run that was stopped. scripts/ holds the published se
 status is
 
   0  when training is done, or when SIGTERM or Ctrl-C ended it, after it saved a checkpoint
-  1  when the loss became NaN
+  1  when the loss became NaN, or a parameter server of the cluster was lost
   2  for bad input
 """
 
@@ -17,25 +17,56 @@ if __name__ == '__main__':
 
   command.import_tensorflow()
 
+import dataclasses
+import os
 import sys
 
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import program
+from hypertransformer import command, evaluate_model, program
+from hypertransformer.cluster import leaving, parameter_server, roles
+from hypertransformer.errors import require
 from hypertransformer.settings.config import Settings
-from hypertransformer.training import loop
+from hypertransformer.training import distributed, loop, towers
 from hypertransformer.training.setup import setup_from
 
 
 def main(settings: Settings) -> None:
   """Trains the model of these settings, from its newest checkpoint on if there is one.
 
+  The environment variable TF_CONFIG makes this process a task of a cluster (docs/cluster.md).
+
   Raises:
     InputError: the settings, the data or the checkpoints cannot be used.
   """
+  resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+  task = roles.task_from(os.environ.get('TF_CONFIG', ''), resolver)
+  if task is None:
+    require(
+      not settings.run.sync_replicas,
+      'sync_replicas is for a cluster, but the environment variable TF_CONFIG names none: leave '
+      'the flag out, or start with scripts/launch_local.sh (docs/cluster.md).',
+    )
+    _train(settings, None)
+  elif task.type == roles.EVALUATOR:
+    evaluate_model.main(settings)
+  else:
+    with leaving.at_once(), command.exit_on_bad_input():
+      if task.type == roles.PS:
+        parameter_server.serve(task, settings.run.log_dir, settings.flag_values)
+      else:
+        _train(settings, task)
+
+
+def _train(settings: Settings, task: roles.Task | None) -> None:
+  """Trains alone, or as the chief or a worker of a cluster."""
+  setup = dataclasses.replace(setup_from(settings), devices=towers.gpus(settings.run.num_gpus))
   try:
-    loop.train(setup_from(settings), settings)
+    if task is None:
+      loop.train(setup, settings)
+    else:
+      distributed.train(task, setup, settings)
   except tf.train.NanLossDuringTrainingError:
     logging.error(
       'The loss is no longer a number. The last good checkpoint in %s is kept; lower '

@@ -38,6 +38,8 @@ NEVER = [
    'the method takes tensors and configurations, never flags'),
   ('runtime', ('model', 'pictures', 'episodes', 'training', 'evaluation', 'learners', 'original'),
    'sessions and checkpoints serve every room alike'),
+  ('cluster', ('model', 'episodes', 'training', 'evaluation', 'learners', 'original', 'reports'),
+   'tasks find each other without knowing what they compute'),
   ('training', ('converters', 'evaluation', 'learners', 'original', 'reports',
                 'settings.from_flags'),
    'training only trains'),

@@ -72,6 +72,9 @@ def unknown(words: list[str]) -> list[str]:
       missing += [] if (ROOT / 'scripts' / f'{words[1]}.sh').exists() else [words[1]]
     if words[0].endswith('with_flags_of.sh') and (ROOT / words[1]).exists():
       known = FLAGS | flags_of(words[1])
+    if words[0].endswith('launch_local.sh'):
+      source = (ROOT / 'utils' / 'launch_local.py').read_text()
+      known = FLAGS | set(re.findall(r"add_argument\(\s*'--(\w+)'", source))
     if words[0].endswith(('run_tests.sh', 'build_docs.sh', 'setup_venv.sh')):
       return missing
   names = [match[2] for word in words if (match := re.match(r'--(no)?(\w+)', word))]

@@ -1,10 +1,11 @@
 """Compares what this project computes with numbers that were recorded from the original.
 
-  python utils/check_parity.py ../shared/golden/a*.npz
+  python utils/check_parity.py [--xla] ../shared/golden/a*.npz
 
 The files may be cases of the model (aNN.npz), augment.npz, label_shuffle.json and schedule.json, in
 any order. For each file one line is printed: its name, pass or FAIL, and the worst error with what
-is allowed and the entry that has it. Below it are up to three entries that failed.
+is allowed and the entry that has it. Below it are up to three entries that failed. With --xla the
+models run as in a training with --xla.
 
 The exit status is 0 if all files pass; 1 if a file fails or has an entry that was not compared; and
 2 if a file cannot be read.
@@ -34,13 +35,15 @@ def main(paths: list[str]) -> int:
   if '--help' in paths:
     print(__doc__)
     return 0
+  xla = '--xla' in paths
+  paths = [path for path in paths if path != '--xla']
   if not paths:
     print(__doc__, file=sys.stderr)
     return 2
   status = 0
   for path in paths:
     try:
-      results = checks.check(path)
+      results = checks.check(path, xla)
     except errors.InputError as error:
       print(f'{os.path.basename(path)}  FAIL  {error}', flush=True)
       status = max(status, 1 if isinstance(error, model_cases.NotComparable) else 2)

@@ -7,6 +7,7 @@ until the last stage of the pipeline, which makes float32 of one episode at a ti
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,21 +53,64 @@ class Episode:
 
 
 @dataclasses.dataclass(frozen=True)
+class Share:
+  """Which of the episodes of a seed one of several workers takes.
+
+  A batch is what `EpisodeStream.next` takes at a time. Worker w of W takes the batches w, w + W,
+  w + 2 W and so on of those that a single process would take one after another.
+
+  Attributes:
+    worker: w, from 0.
+    workers: W.
+    synchronous: Whether each update takes one batch of every worker, and not of only one of them.
+  """
+
+  worker: int = 0
+  workers: int = 1
+  synchronous: bool = False
+
+  def taken(self, step: int) -> int:
+    """How many batches this worker has taken when so many updates are done by all together.
+
+    Updates that are not synchronous are counted as if the workers had taken turns.
+    """
+    if self.synchronous:
+      return step
+    return (step - self.worker + self.workers - 1) // self.workers
+
+  def number(self, position: int, together: int) -> int:
+    """The number of an episode, from its position among those of this worker.
+
+    Args:
+      position: How many episodes this worker takes before it.
+      together: Episodes of a batch.
+    """
+    batch, within = divmod(position, together)
+    return (batch * self.workers + self.worker) * together + within
+
+
+ALONE = Share()  # of a single process, which takes all episodes
+
+
+@dataclasses.dataclass(frozen=True)
 class EpisodeStream:
   """An endless stream of episodes.
 
   Attributes:
     iterator: The iterator of the tf.data pipeline.
     initializer: The op to run before the first episode is taken, with `first` fed.
-    first: Placeholder, the number of the episode to begin with.
+    first: Placeholder, the number of the episode to begin with. If episodes are shared, only those
+      of this worker are counted.
     together: How many episodes `next` takes. If these are more than one, they are the first axis of
       its tensors.
+    share: Which episodes these are, if several workers share those of a seed.
   """
 
   iterator: tf.data.Iterator
   initializer: tf.Operation
   first: tf.Tensor
   together: int = 1
+  share: Share = ALONE
 
   def next(self) -> Episode:
     """Builds the op that takes the next episode, or the next `together` episodes."""
@@ -79,6 +123,7 @@ def stream(
   image_size: int,
   name: str,
   together: int = 1,
+  share: Share = ALONE,
 ) -> EpisodeStream:
   """Builds a stream of episodes in the current graph.
 
@@ -88,13 +133,18 @@ def stream(
     image_size: S, the side of images in pixels.
     name: Name scope of the ops.
     together: How many episodes are taken at a time, see `EpisodeStream`.
+    share: Which episodes these are, if several workers share those of a seed.
   """
   size = sampler.images_per_episode * int(np.prod(sampler.class_set.arrays.image_shape))
   at_a_time = int(np.clip(LARGE_BYTES // size, 1, AT_A_TIME))
   with tf.name_scope(name):
     first = tf.placeholder(tf.int64, [], 'first')
     dataset = tf.data.Dataset.range(first, LAST_EPISODE, at_a_time)
-    dataset = dataset.map(_as_it_is(lambda index: _chunk(sampler, index, at_a_time)))
+    dataset = dataset.map(
+      _as_it_is(
+        lambda start: _chunk(sampler, start, at_a_time, lambda place: share.number(place, together))
+      )
+    )
     dataset = dataset.unbatch()
     dataset = dataset.map(
       _as_it_is(lambda drawn: _finish(drawn, augment, image_size)), num_parallel_calls=1
@@ -103,7 +153,7 @@ def stream(
       dataset = dataset.batch(together, drop_remainder=True)
     dataset = dataset.prefetch(int(np.clip(LARGE_BYTES // size, 1, PREFETCHED)))
     iterator = tf.data.make_initializable_iterator(dataset.with_options(_options()))
-    return EpisodeStream(iterator, iterator.initializer, first, together)
+    return EpisodeStream(iterator, iterator.initializer, first, together, share)
 
 
 def switchable(streams: list[EpisodeStream]) -> tuple[Episode, tf.Tensor, list[tf.Tensor]]:
@@ -145,12 +195,17 @@ def _options() -> tf.data.Options:
   return options
 
 
-def _chunk(sampler: EpisodeSampler, start: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
-  """Draws and reads `count` episodes, from number `start` on, as tensors [count, ...]."""
+def _chunk(
+  sampler: EpisodeSampler, start: tf.Tensor, count: int, number: Callable[[int], int]
+) -> dict[str, tf.Tensor]:
+  """Draws and reads `count` episodes, from position `start` on, as tensors [count, ...].
+
+  `number` gives the number of an episode from its position in the stream.
+  """
   signature = _signature(sampler, count)
 
   def read(index: int) -> list[np.ndarray]:
-    drawn = [_read(sampler, int(index) + number) for number in range(count)]
+    drawn = [_read(sampler, number(place)) for place in range(int(index), int(index) + count)]
     return [np.stack([one[key] for one in drawn]) for key in signature]
 
   tensors = tf.numpy_function(read, [start], [each.dtype for each in signature.values()])

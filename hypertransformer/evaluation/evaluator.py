@@ -101,7 +101,7 @@ class Evaluator(abc.ABC):
       self._fetches = self._build(episode)
       self.variables = tf.global_variables()
       self._saver = tf.train.Saver(self.variables)
-      self._session = tf.Session(config=sessions.config(tf.get_default_graph()))
+      self._session = tf.Session(config=sessions.config(tf.get_default_graph(), config.xla))
     self._handles = dict(zip(self._streams, self._session.run(handles), strict=True))
 
   @abc.abstractmethod

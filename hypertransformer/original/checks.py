@@ -26,11 +26,12 @@ LEARNING_RATE = 1e-6  # allowed relative error of learning rates
 WARMUP = 1e-6  # allowed absolute error of the weights of warm-up heads
 
 
-def check(path: str) -> list[Comparison]:
+def check(path: str, xla: bool = False) -> list[Comparison]:
   """Compares every entry of a recorded file with what we compute.
 
   Args:
     path: the file, .npz or .json; its content tells which kind it is.
+    xla: whether model cases run with XLA.
 
   Returns:
     A comparison for each entry. An entry that is not known is a failure.
@@ -47,7 +48,7 @@ def check(path: str) -> list[Comparison]:
     return _check_json(path)
   if _is_augmentation(path):
     return [_augmentation(*result) for result in augmentation_cases.check_augment(path)]
-  return model_cases.check_case(path)
+  return model_cases.check_case(path, xla)
 
 
 def _augmentation(key: str, difference: float, allowed: float, passed: bool) -> Comparison:

@@ -116,8 +116,12 @@ def read_case(path: str) -> Case:
   return Case(path, arrays, settings)
 
 
-def check_case(path: str) -> list[Comparison]:
+def check_case(path: str, xla: bool = False) -> list[Comparison]:
   """Builds the model of a case, runs it as training does, and compares everything recorded.
+
+  Args:
+    path: the file of the case.
+    xla: whether XLA compiles clusters of operations (--xla of a training).
 
   Returns:
     A comparison for each output, gradient, list of variables and summary. What we do not compute is
@@ -137,7 +141,7 @@ def check_case(path: str) -> list[Comparison]:
     with_gradient = {
       name: tf.convert_to_tensor(g) for name, g in gradients.items() if g is not None
     }
-    with tf.Session(config=_one_thread(sessions.config(graph))) as session:
+    with tf.Session(config=_one_thread(sessions.config(graph, xla))) as session:
       _load(case, session)
       output_values, gradient_values = session.run([outputs, with_gradient])
     zeros = {v.op.name: np.zeros(v.shape.as_list(), np.float32) for v in variables}

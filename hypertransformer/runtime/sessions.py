@@ -11,7 +11,7 @@ _LOOPS = {'While', 'StatelessWhile', 'Enter'}  # 'Enter' is in loops as TensorFl
 _REFERENCES = {'VariableV2'}  # the variables of TensorFlow 1, if a caller has brought them back
 
 
-def config(graph: tf.Graph) -> tf.ConfigProto:
+def config(graph: tf.Graph, xla: bool = False) -> tf.ConfigProto:
   """The session settings with which a graph runs fastest; docs/performance.md has the numbers.
 
   - The graph is optimised in one pass. TensorFlow's second pass takes as long again and makes no
@@ -26,6 +26,7 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
 
   Args:
     graph: the graph that the session is to run, complete.
+    xla: whether XLA compiles clusters of operations, on GPUs and on CPUs.
   """
   made = tf.ConfigProto(
     intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads()
@@ -33,6 +34,9 @@ def config(graph: tf.Graph) -> tf.ConfigProto:
   optimisation = made.graph_options.rewrite_options
   optimisation.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
   optimisation.remapping = rewriter_config_pb2.RewriterConfig.OFF
+  if xla:
+    made.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
+    made.graph_options.optimizer_options.cpu_global_jit = True
   if (
     cores.available() == 1
     and not _needs_usual_executor(graph)

@@ -19,6 +19,8 @@ WITHOUT_EFFECT_ON_EVALUATION = (
   'continual_loss_terms',
   'episodes_per_step',
   'gradient_norm_clip',
+  'sync_replicas',
+  'num_gpus',
 )
 
 

@@ -174,6 +174,7 @@ class EvalConfig:
     once: whether only the newest checkpoint is evaluated.
     checkpoint: path, without ending, of the only checkpoint to evaluate; '' for all that appear.
     timeout_secs: seconds without a new checkpoint after which the evaluator ends; 0 waits for ever.
+    xla: whether XLA compiles clusters of operations.
 
   Raises:
     InputError: a field is out of range.
@@ -185,6 +186,7 @@ class EvalConfig:
   once: bool = False
   checkpoint: str = ''
   timeout_secs: float = 0.0
+  xla: bool = False
 
   def __post_init__(self) -> None:
     positive(
@@ -214,9 +216,12 @@ class RunConfig:
     episodes_per_step: episodes whose mean loss one update minimises.
     kernel_threads: CPU threads that share one operation; 0 for one per core.
     image_summaries: whether pictures, and histograms of gradients, are written for TensorBoard.
+    sync_replicas: whether the workers of a cluster make each update together.
+    num_gpus: GPUs of this machine that share the episodes of a step; 0 if TensorFlow chooses.
+    xla: whether XLA compiles clusters of operations.
 
   Raises:
-    InputError: a field is out of range, or log_dir is empty.
+    InputError: a field is out of range, two do not go together, or log_dir is empty.
   """
 
   log_dir: str
@@ -227,6 +232,9 @@ class RunConfig:
   episodes_per_step: int = 1
   kernel_threads: int = 1
   image_summaries: bool = True
+  sync_replicas: bool = False
+  num_gpus: int = 0
+  xla: bool = False
 
   def __post_init__(self) -> None:
     positive(
@@ -238,6 +246,12 @@ class RunConfig:
     require(
       0 <= self.kernel_threads <= MOST_THREADS,
       f'kernel_threads is {self.kernel_threads}; it must be 0 (one per core) to {MOST_THREADS}.',
+    )
+    not_negative(self, num_gpus='num_gpus')
+    require(
+      self.episodes_per_step % max(self.num_gpus, 1) == 0,
+      f'episodes_per_step={self.episodes_per_step} cannot be shared by num_gpus={self.num_gpus}: '
+      'make it a multiple, so that each GPU has the same number of episodes.',
     )
     require(
       bool(self.log_dir), 'train_log_dir is empty; give the folder for checkpoints and summaries.'

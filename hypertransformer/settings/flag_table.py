@@ -575,6 +575,26 @@ OWN_FLAGS = (
     'write pictures of test episodes, kernels and attention, and histograms of gradients, for '
     'TensorBoard',
   ),
+  Flag(
+    'sync_replicas',
+    bool,
+    False,
+    'in a cluster (environment variable TF_CONFIG), make one update of the mean gradient of one '
+    'step of every worker; otherwise each worker updates the variables when it is ready',
+  ),
+  Flag(
+    'num_gpus',
+    int,
+    0,
+    'GPUs of this machine that share the --episodes_per_step of each update; 0: TensorFlow places '
+    'the whole step, on the first GPU if there is one',
+  ),
+  Flag(
+    'xla',
+    bool,
+    False,
+    'compile clusters of operations with XLA, in training and evaluation; meant for GPUs',
+  ),
   Flag('eval_once', bool, False, 'evaluate the newest checkpoint and exit'),
   Flag('eval_checkpoint', str, '', 'evaluate this checkpoint (its path without .index) and exit'),
   Flag(

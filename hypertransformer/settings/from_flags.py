@@ -274,6 +274,9 @@ def run_config(v: Values) -> RunConfig:
     episodes_per_step=v['episodes_per_step'],
     kernel_threads=v['kernel_threads'],
     image_summaries=v['image_summaries'],
+    sync_replicas=v['sync_replicas'],
+    num_gpus=v['num_gpus'],
+    xla=v['xla'],
   )
   require(
     run.episodes_per_step == 1 or v['continual_scenario'] == 'none',
@@ -292,4 +295,5 @@ def eval_config(v: Values) -> EvalConfig:
     once=v['eval_once'],
     checkpoint=v['eval_checkpoint'],
     timeout_secs=v['eval_timeout_secs'],
+    xla=v['xla'],
   )

@@ -10,10 +10,11 @@ from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.pipeline import EpisodeStream
 from hypertransformer.model.getter import Row
 from hypertransformer.model.shown import Shown
-from hypertransformer.training import optimizer
+from hypertransformer.training import optimizer, replicas, towers
 from hypertransformer.training.optimizer import Gradients
 from hypertransformer.training.setup import Setup, check
 from hypertransformer.training.step import of_one_episode, of_several_episodes
+from hypertransformer.training.towers import Tower
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class TrainGraph:
     rows: which variables of the CNN are generated and which are trained.
     train_stream: the training episodes. It must be initialised with the number of the first one.
     test_stream: the test episodes, likewise; None in pre-training.
+    sync: the update rule, if several workers make each update together.
   """
 
   step_done: tf.Tensor
@@ -49,6 +51,7 @@ class TrainGraph:
   rows: list[Row]
   train_stream: EpisodeStream
   test_stream: EpisodeStream | None
+  sync: tf.train.SyncReplicasOptimizer | None = None
 
 
 def build(setup: Setup, seed: int) -> TrainGraph:
@@ -70,6 +73,7 @@ def build(setup: Setup, seed: int) -> TrainGraph:
     setup.image_size,
     'train_episodes',
     setup.episodes_per_step,
+    setup.share,
   )
   if setup.loss.pretrain_shared:
     test_stream, episode = None, train_stream.next()
@@ -83,10 +87,21 @@ def build(setup: Setup, seed: int) -> TrainGraph:
     )
     episode = pipeline.either(testing, test_stream, train_stream)
   noise_on = 1.0 - tf.cast(testing, tf.float32)
-  make = of_one_episode if setup.episodes_per_step == 1 else of_several_episodes
-  ours = make(setup, model, episode, global_step, noise_on)
-  gradients = optimizer.gradients_of(ours.loss)
-  train_op, rate = optimizer.update(gradients, setup.optimizer, global_step)
+  parts: list[Tower] = []
+  if setup.devices:
+    parts = towers.build(setup, model, episode, global_step, noise_on)
+    ours = towers.together(parts)
+  else:
+    make = of_one_episode if setup.episodes_per_step == 1 else of_several_episodes
+    ours = make(setup, model, episode, global_step, noise_on)
+  rule, rate = optimizer.make(setup.optimizer, global_step)
+  found = towers.gradients(rule, parts) if parts else optimizer.gradients(rule, ours.loss)
+  sync = None
+  if setup.share.synchronous:
+    sync = replicas.synchronous(rule, setup.share.workers, setup.optimizer)
+    train_op = sync.apply_gradients(found, global_step)
+  else:
+    train_op = optimizer.apply(rule, found, setup.optimizer, global_step)
   with tf.control_dependencies([train_op]):
     step_done = global_step.read_value()
   metrics = {**ours.metrics, 'learning_rate': rate}
@@ -100,8 +115,9 @@ def build(setup: Setup, seed: int) -> TrainGraph:
     tests,
     ours.weights,
     ours.shown,
-    gradients,
+    found,
     ours.rows,
     train_stream,
     test_stream,
+    sync,
   )

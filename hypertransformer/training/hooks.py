@@ -55,7 +55,8 @@ class StreamHook(tf.train.SessionRunHook):
     """Initialises the streams, when the variables have been initialised or restored."""
     del coord
     step = session.run(self._global_step)
-    session.run(self._train.initializer, {self._train.first: step * self._train.together})
+    taken = self._train.share.taken(step)
+    session.run(self._train.initializer, {self._train.first: taken * self._train.together})
     if self._test is not None:
       tests = step // self._steps_per_test
       session.run(self._test.initializer, {self._test.first: tests * self._test.together})
@@ -113,7 +114,7 @@ class ReportHook(tf.train.SessionRunHook):
     self._rate: progress.Rate | None = None
     self._watch = watch
     self._line = line
-    self._step = 0
+    self._seen = 0  # the number of updates done after the last step
 
   def begin(self) -> None:
     """Finds the number of updates done in the graph."""
@@ -122,12 +123,12 @@ class ReportHook(tf.train.SessionRunHook):
   def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
     """Finds out at which step the run starts."""
     del coord
-    self._step = int(session.run(self._global_step))
+    self._seen = int(session.run(self._global_step))
 
   def before_run(self, run_context: tf.train.SessionRunContext) -> tf.train.SessionRunArgs:
     """Asks for the scalars of the step, and for what is watched where that is due."""
     del run_context
-    if self._watch is not None and (self._step + 1) % self._watch.every == 0:
+    if self._watch is not None and (self._seen + 1) % self._watch.every == 0:
       return tf.train.SessionRunArgs({**self._fetches, 'watched': self._watch.step_fetches})
     return tf.train.SessionRunArgs(self._fetches)
 
@@ -136,16 +137,21 @@ class ReportHook(tf.train.SessionRunHook):
   ) -> None:
     """Keeps the scalars of the step, and reports where it is time to."""
     self._records.append(run_values.results['metrics'])
-    self._step = step = int(run_values.results['step'])
+    step = int(run_values.results['step'])
     if self._rate is None:
       self._rate = progress.Rate(step, self._train_steps)
-    if step % self._every == 0 or step == self._train_steps:
+    if self._passed(step, self._every) or step >= self._train_steps:
       self._report(step, run_context.session, run_values.results.get('watched'))
     elif self._line is not None:
       self._line.show(step)
     elif not self._line_records and self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
       # Steps are slow: the first line should not have to wait for the first record.
       self._log(step, self._records)
+    self._seen = step
+
+  def _passed(self, step: int, every: int) -> bool:
+    """Whether a multiple of `every` was reached. Steps of other workers may have come between."""
+    return step // every > self._seen // every
 
   def _report(self, step: int, session: tf.Session, watched: dict[str, Any] | None) -> None:
     """Writes a record for TensorBoard, and a line of progress if one is due.
@@ -158,7 +164,7 @@ class ReportHook(tf.train.SessionRunHook):
     means = _means(self._records)
     self._records = []
     fetches: dict[str, Any] = {'metrics': self._test_metrics}
-    if step % self._histograms_every == 0:
+    if self._passed(step, self._histograms_every):
       if self._histograms is not None:
         fetches['histograms'] = self._histograms
       if self._watch is not None:
@@ -177,7 +183,7 @@ class ReportHook(tf.train.SessionRunHook):
       return
     self._line_records.append(means)
     assert self._rate is not None
-    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step == self._train_steps:
+    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step >= self._train_steps:
       self._log(step, self._line_records)
       self._line_records = []
 

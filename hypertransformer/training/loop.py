@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer import progress
 from hypertransformer.model import getter
 from hypertransformer.progress import TerminalLine
-from hypertransformer.runtime import (
-  checkpoints,
-  folder_lock,
-  machines,
-  run_pages,
-  sessions,
-  summaries,
-)
+from hypertransformer.runtime import checkpoints, folder_lock, run_pages, sessions, summaries
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import RunConfig, Settings
-from hypertransformer.training import classes, hooks, saving
+from hypertransformer.training import classes, hooks, record, saving
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training.episode_watch import EpisodeWatch, rhythm
 from hypertransformer.training.graph import TrainGraph
@@ -72,8 +63,6 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
       run.train_steps,
     )
     return step
-  if start.resumed is not None:
-    classes.warn_of_changes(run.log_dir, setup)
   with hooks.SignalHook() as signals, tf.Graph().as_default():
     tf.set_random_seed(seed % 2**31)
     graph = graph_lib.build(setup, seed)
@@ -85,20 +74,7 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
       seed,
     )
     scaffold = make_scaffold(start)
-    values = {**settings.flag_values, 'seed': seed}
-    noted = {**values, classes.KEY: classes.describe(setup)}
-    saving.write_flags(run.log_dir, noted)
-    machines.note(run.log_dir, step)
-    checkpoints.repair_state(run.log_dir, start.resumed)
-    writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
-    for page in (
-      run_pages.hparams(values, run.log_dir),
-      run_pages.layout(),
-      run_pages.flags_page(values),
-      run_pages.variables_page(getter.table(graph.rows)),
-    ):
-      writer.add_summary(page, step)
-    guard = saving.FolderGuard(run.log_dir, lock, noted)
+    writer, guard = record.begin(graph, setup, settings, seed, start, lock)
     return _run(graph, run, scaffold, signals, guard, writer, step)
 
 
@@ -126,9 +102,9 @@ def _run(
       progress.terminal_line('training', run.train_steps, 'steps', start) as line,
       tf.train.MonitoredTrainingSession(
         checkpoint_dir=run.log_dir,
-        config=sessions.config(tf.get_default_graph()),
+        config=sessions.config(tf.get_default_graph(), run.xla),
         scaffold=scaffold,
-        hooks=_hooks(graph, run, scaffold, signals, guard, writer, line),
+        hooks=session_hooks(graph, run, scaffold, signals, guard, writer, line),
         save_checkpoint_steps=None,
         save_checkpoint_secs=None,
         save_summaries_steps=None,
@@ -154,7 +130,7 @@ def _run(
   return step
 
 
-def _hooks(
+def session_hooks(
   graph: TrainGraph,
   run: RunConfig,
   scaffold: tf.train.Scaffold,

@@ -11,7 +11,6 @@ from hypertransformer.settings.config import OptimizerConfig
 
 MOMENTUM = 0.9
 
-
 # Pairs (gradient, variable). A gradient is None if the loss does not depend on the variable.
 Gradients = list[tuple[tf.Tensor | None, tf.Variable]]
 
@@ -33,30 +32,31 @@ def minimize(
   Returns:
     The op that makes one update, and the learning rate, a scalar.
   """
-  return update(gradients_of(loss, variables), config, global_step)
+  optimizer, rate = make(config, global_step)
+  return apply(optimizer, gradients(optimizer, loss, variables), config, global_step), rate
 
 
-def gradients_of(loss: tf.Tensor, variables: list[tf.Variable] | None = None) -> Gradients:
-  """Builds the gradients of a loss.
+def make(config: OptimizerConfig, step: tf.Tensor) -> tuple[tf.train.Optimizer, tf.Tensor]:
+  """Makes the update rule, and the learning rate at a step, a scalar."""
+  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, step)
+  return _make(config.name, rate), rate
 
-  Args:
-    loss: a scalar.
-    variables: by which it is differentiated; None for all trained variables.
-  """
-  if variables is None:
-    variables = tf.trainable_variables()
+
+def gradients(
+  optimizer: tf.train.Optimizer, loss: tf.Tensor, variables: list[tf.Variable] | None = None
+) -> Gradients:
+  """Builds the gradients of a loss by the variables; None for all trained variables."""
   # Gradients need not wait for each other (no gates). A variable that is still being read copies
   # its value before it changes.
-  return list(zip(tf.gradients(loss, variables), variables, strict=True))
+  gate = tf.train.Optimizer.GATE_NONE
+  return optimizer.compute_gradients(loss, variables, gate_gradients=gate)
 
 
-def update(
-  gradients: Gradients, config: OptimizerConfig, global_step: tf.Tensor
-) -> tuple[tf.Operation, tf.Tensor]:
-  """Builds the update along these gradients; for arguments and results see `minimize`."""
-  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, global_step)
-  clipped = _clip(gradients, config.gradient_norm_clip)
-  return _make(config.name, rate).apply_gradients(clipped, global_step), rate
+def apply(
+  optimizer: tf.train.Optimizer, found: Gradients, config: OptimizerConfig, global_step: tf.Tensor
+) -> tf.Operation:
+  """Builds the update by these gradients, which adds 1 to the number of updates done."""
+  return optimizer.apply_gradients(clip(found, config.gradient_norm_clip), global_step)
 
 
 def by_layer(gradients: Gradients) -> dict[str, tf.Tensor]:
@@ -75,17 +75,17 @@ def by_layer(gradients: Gradients) -> dict[str, tf.Tensor]:
   return {f'gradients/{part}': tf.concat(found, axis=0) for part, found in parts.items()}
 
 
-def _clip(gradients: Gradients, norm: float) -> Gradients:
+def clip(found: Gradients, norm: float) -> Gradients:
   """Scales all gradients down by one factor if they are longer than `norm` together; 0 is no limit.
 
   Args:
-    gradients: those of all variables.
+    found: pairs (gradient, variable). A gradient is None if the loss does not depend on it.
     norm: the largest Euclidean length of all gradients together.
   """
   if norm == 0:
-    return gradients
-  clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in gradients], norm)
-  return [(gradient, variable) for gradient, (_, variable) in zip(clipped, gradients, strict=True)]
+    return found
+  clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in found], norm)
+  return [(gradient, variable) for gradient, (_, variable) in zip(clipped, found, strict=True)]
 
 
 def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:

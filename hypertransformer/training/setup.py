@@ -7,6 +7,7 @@ import dataclasses
 from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes import augmentation, sequences
+from hypertransformer.episodes.pipeline import ALONE, Share
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.model.hypertransformer import HyperTransformer
@@ -33,6 +34,9 @@ class Setup:
     image_size: height and width of the images as the CNN sees them, in pixels.
     continual: how sequences of tasks are learned; None for independent tasks.
     episodes_per_step: the loss of a step is the mean over so many episodes.
+    share: which training episodes these are, if several workers share those of a seed.
+    devices: the devices that share the episodes of a step, such as '/gpu:0'; () if TensorFlow
+      places the whole step.
   """
 
   model: ModelConfig
@@ -46,6 +50,8 @@ class Setup:
   image_size: int
   continual: ContinualConfig | None = None
   episodes_per_step: int = 1
+  share: Share = ALONE
+  devices: tuple[str, ...] = ()
 
   @property
   def image_shape(self) -> tuple[int, int, int]:

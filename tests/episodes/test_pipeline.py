@@ -249,3 +249,34 @@ def test_large_episodes_are_read_one_at_a_time(
   for got, want in zip(take(sampler, 0, 3), expected, strict=True):
     assert_same(got, want)
   assert sizes == [1]
+
+
+def test_workers_share_the_episodes_of_a_single_process(
+  sampler: EpisodeSampler, turned: list[Arrays]
+) -> None:
+  """Worker w of 3 takes the batches w, w + 3, ... of two episodes each, from any of them on."""
+  for worker in range(3):
+    with tf.Graph().as_default():
+      share = pipeline.Share(worker, 3)
+      stream = pipeline.stream(sampler, TURNED, 12, 'shared', together=2, share=share)
+      images = stream.next().support_images
+      with tf.Session() as session:
+        for skipped in (0, 1):
+          session.run(stream.initializer, {stream.first: 2 * skipped})
+          for batch in range(worker + 3 * skipped, 6, 3):
+            for found, expected in zip(session.run(images), turned[2 * batch :], strict=False):
+              np.testing.assert_array_equal(found, expected['support_images'])
+
+
+@pytest.mark.parametrize('workers', [1, 2, 5])
+def test_taken_batches_are_counted_by_turns(workers: int) -> None:
+  """Or, where updates are synchronous, by updates."""
+  shares = [pipeline.Share(worker, workers) for worker in range(workers)]
+  for step in range(12):
+    taken = [share.taken(step) for share in shares]
+    assert sum(taken) == step
+    assert taken == sorted(taken, reverse=True)
+    assert taken[0] - taken[-1] <= 1
+    assert pipeline.Share(workers - 1, workers, synchronous=True).taken(step) == step
+  numbers = sorted(share.number(place, 3) for share in shares for place in range(6))
+  assert numbers == list(range(6 * workers))

@@ -236,3 +236,7 @@ def test_the_line_of_a_failure_names_it(failed):
   line = checks.line('a01.npz', results)
   assert line.startswith('a01.npz  FAIL  worst ')
   assert line.endswith(' allowed at d  (3 entries)')
+
+
+def test_a_case_passes_with_xla(failures):
+  assert failures(checks.check(str(GOLDEN / 'a22.npz'), xla=True)) == {}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.episodes import pipeline
 from hypertransformer.runtime import event_log, summaries
 from hypertransformer.training import hooks
 
@@ -160,6 +161,7 @@ class Stream:
 
   def __init__(self, together: int) -> None:
     self.together = together
+    self.share = pipeline.ALONE
     self.first = tf.placeholder(tf.int64, [])
     self.begun = tf.get_variable(f'begun_{id(self)}', initializer=np.int64(-1))
     self.initializer = tf.assign(self.begun, self.first).op

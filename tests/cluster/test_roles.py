@@ -1,0 +1,98 @@
+"""TF_CONFIG: which task a process is, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.cluster import roles
+from hypertransformer.errors import InputError
+
+CLUSTER = {'chief': ['a:1'], 'worker': ['b:1', 'c:1'], 'ps': ['d:1', '[::1]:2']}
+
+
+def read(monkeypatch: pytest.MonkeyPatch, value: Any) -> roles.Task | None:
+  """Reads the task from a TF_CONFIG, which is a text or is written as JSON."""
+  text = value if isinstance(value, str) else json.dumps(value)
+  monkeypatch.setenv('TF_CONFIG', text)
+  return roles.task_from(text, tf.distribute.cluster_resolver.TFConfigClusterResolver())
+
+
+def task(type_: Any, index: Any, **cluster: Any) -> dict[str, Any]:
+  return {'cluster': cluster or CLUSTER, 'task': {'type': type_, 'index': index}}
+
+
+@pytest.mark.parametrize(
+  ('type_', 'index', 'number', 'name', 'address'),
+  [
+    ('chief', 0, 0, 'chief', 'a:1'),
+    ('worker', 0, 1, 'worker 0', 'b:1'),
+    ('worker', 1, 2, 'worker 1', 'c:1'),
+    ('ps', 1, 2, 'ps 1', '[::1]:2'),
+  ],
+)
+def test_every_task_knows_its_place(
+  monkeypatch: pytest.MonkeyPatch, type_: str, index: int, number: int, name: str, address: str
+) -> None:
+  found = read(monkeypatch, task(type_, index))
+  assert found is not None
+  assert (found.name, found.address, found.device) == (name, address, f'/job:{type_}/task:{index}')
+  assert (found.workers, found.servers) == (3, 2)
+  if type_ != 'ps':
+    assert found.number == number
+
+
+def test_an_evaluator_takes_no_part_in_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Also where a launcher lists it with an address."""
+  for cluster in (CLUSTER, {**CLUSTER, 'evaluator': ['e:1']}):
+    found = read(monkeypatch, task('evaluator', 0, **cluster))
+    assert found is not None
+    assert found.type == 'evaluator'
+  chief = read(monkeypatch, task('chief', 0, **CLUSTER, evaluator=['e:1']))
+  assert chief is not None
+  assert sorted(chief.cluster.jobs) == ['chief', 'ps', 'worker']
+
+
+@pytest.mark.parametrize('value', ['', ' ', '{}', {'environment': 'cloud'}])
+def test_without_a_cluster_a_process_trains_alone(
+  monkeypatch: pytest.MonkeyPatch, value: Any
+) -> None:
+  assert read(monkeypatch, value) is None
+
+
+def test_a_chief_without_others_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+  assert read(monkeypatch, task('chief', 0, chief=['a:1'])) is None
+
+
+@pytest.mark.parametrize(
+  ('value', 'message'),
+  [
+    ('{', 'TF_CONFIG cannot be read'),
+    ('[]', r'TF_CONFIG cannot be read \(it is no object\)'),
+    ('7', 'it is no object'),
+    ({'cluster': 5, 'task': {'type': 'chief', 'index': 0}}, 'TF_CONFIG cannot be read'),
+    ({'cluster': CLUSTER, 'task': 7}, 'TF_CONFIG cannot be read'),
+    ({'cluster': CLUSTER, 'task': {'type': 'ps', 'index': 'x'}}, 'TF_CONFIG cannot be read'),
+    ({'cluster': CLUSTER}, 'does not say which task'),
+    (task('boss', 0), "type of the task is 'boss'; known are chief, worker, ps and evaluator"),
+    (task('worker', 2), 'there is no task 2 of type worker; the cluster has 2'),
+    (task('worker', -1), 'there is no task -1'),
+    ({'cluster': CLUSTER, 'task': {'type': 'ps'}}, 'there is no task None of type ps'),
+    (task('worker', 0, worker=['b:1'], ps=['d:1']), '0 tasks of type chief; it must have one'),
+    (task('chief', 0, chief=['a:1', 'b:1'], ps=['d:1']), '2 tasks of type chief'),
+    (task('chief', 0, chief=['a:1'], worker=['b:1']), 'the cluster has no ps'),
+    (task('chief', 0, chief=['a:1'], master=['b:1']), "tasks of the type 'master'"),
+    (task('chief', 0, chief=['a'], ps=['b:1']), "'a' is no address; expected is host:port"),
+    (task('chief', 0, chief=['a:0'], ps=['b:1']), "'a:0' is no address"),
+    (task('chief', 0, chief=['a:1'], ps=['b:99999']), "'b:99999' is no address"),
+    (task('chief', 0, chief=['a:1'], ps=['a:1']), 'the address a:1 is that of 2 tasks'),
+  ],
+)
+def test_what_is_no_cluster_is_refused(
+  monkeypatch: pytest.MonkeyPatch, value: Any, message: str
+) -> None:
+  with pytest.raises(InputError, match=message):
+    read(monkeypatch, value)
