@@ -33,7 +33,7 @@ def draw(
   shown = [block[:, :MOST_TOKENS, order] for block in attention]
   largest = max(float(block.max()) for block in shown) or 1.0
   tokens, heads = attention[0].shape[1], attention[0].shape[0]
-  in_a_row = min(heads, 4)
+  in_a_row = min(heads, 4, canvas.WIDTH // (len(order) + GAP))  # a pixel a sample at least
   width = canvas.WIDTH // in_a_row - GAP
   rows = []
   for number, block in enumerate(shown, start=1):

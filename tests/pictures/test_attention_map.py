@@ -26,7 +26,9 @@ def test_attention_is_sorted_by_class() -> None:
   assert is_picture(picture)
 
 
-@pytest.mark.parametrize(('heads', 'tokens', 'samples'), [(1, 1, 1), (8, 9, 25), (3, 64, 300)])
+@pytest.mark.parametrize(
+  ('heads', 'tokens', 'samples'), [(1, 1, 1), (8, 9, 25), (8, 9, 100), (3, 64, 300)]
+)
 def test_attention_of_every_size_is_drawn(heads: int, tokens: int, samples: int) -> None:
   attention = [RNG.uniform(size=(heads, tokens, samples)) for _ in range(2)]
   assert is_picture(attention_map.draw(attention, np.arange(samples) % 5))
