@@ -17,11 +17,6 @@ from hypertransformer.errors import InputError
 from hypertransformer.files import writing
 
 
-def path_beside(array: pathlib.Path) -> pathlib.Path:
-  """Returns the path of the class list of the array NAME.npy."""
-  return array.with_name(f'{array.stem}.{class_list.FILE_NAME}')
-
-
 def output_file(text: str, default_name: str, overwrite: bool = False) -> pathlib.Path:
   """Returns the .npy file that --output_path means; see `writing.output_file`.
 
@@ -36,7 +31,7 @@ def output_file(text: str, default_name: str, overwrite: bool = False) -> pathli
 
 def check(array: pathlib.Path, overwrite: bool) -> None:
   """Raises InputError if the class list of the array NAME.npy is there and may not be replaced."""
-  path = path_beside(array)
+  path = class_list.beside(array)
   if path.is_dir() or (path.exists() and not overwrite):
     raise InputError(
       f'{path} exists already, where the class list is to be written; remove it or give '
@@ -56,5 +51,5 @@ def atomic_array(path: pathlib.Path) -> Iterator[tuple[BinaryIO, pathlib.Path]]:
   Raises:
     InputError: the folder or one of the files cannot be written.
   """
-  with writing.atomic_file(path_beside(path)) as listing, writing.atomic_file(path) as array:
+  with writing.atomic_file(class_list.beside(path)) as listing, writing.atomic_file(path) as array:
     yield array, pathlib.Path(listing.name)
