@@ -18,20 +18,22 @@ from hypertransformer.learners import FewShotLearner
 DRAWINGS = pathlib.Path(__file__).resolve().parent / 'data' / 'omniglot_unseen.npz'
 
 
-def accuracy(learner: FewShotLearner, images: np.ndarray, seed: int) -> float:
+def accuracy(learner: FewShotLearner, images: np.ndarray, seed: int, shots: int = 1) -> float:
   """The share of right answers on one task, 0..1.
 
   Args:
     learner: a trained model.
     images: uint8 [classes, samples, height, width, channels], of classes that are new to it.
     seed: which classes and samples are drawn.
+    shots: how many images of each class are learned from; the model should be trained for so many.
   """
   rng = np.random.default_rng(seed)
   task = images[rng.permutation(len(images))[: learner.num_labels]]
   sample = rng.permutation(images.shape[1])
   names = [f'class {number}' for number in range(len(task))]
-  learner.fit(task[:, sample[0]], names)  # one image of each class
-  predicted = learner.predict(np.concatenate(task[:, sample[1:6]]))  # five others of each
+  learner.fit(np.concatenate(task[:, sample[:shots]]), np.repeat(names, shots))
+  others = sample[shots : shots + 5]
+  predicted = learner.predict(np.concatenate(task[:, others]))
   return float(np.mean(predicted == np.repeat(names, 5)))
 
 

@@ -124,7 +124,7 @@ RUNS = [
       f'continual_4_{method}',
       'continual_omniglot_class_incremental',
       60_000,
-      (OF_4, '--num_layerwise_features=4', f'--continual_method={method}', '--seed=1'),
+      (OF_4, '--num_layerwise_features=4', SUPPORT, f'--continual_method={method}', '--seed=1'),
       ('--num_task_evals=1024', *SEQUENCES),
       'each other',
     )
