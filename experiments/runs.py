@@ -130,4 +130,12 @@ RUNS = [
     )
     for method in ('continual_hypertransformer', 'constant_protonet')
   ),
+  Run(
+    'continual_8_mixed_v2',
+    'continual_omniglot_class_incremental',
+    30_000,
+    (SUPPORT, '--mixed_queries', '--seed=1'),
+    ('--num_task_evals=1024', *SEQUENCES),
+    'comes with the package',
+  ),
 ]
