@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import json
 import pathlib
-import runpy
 import shutil
 import subprocess
 import sys
 
-import numpy as np
 from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -28,15 +26,16 @@ from hypertransformer import command
 if __name__ == '__main__':
   command.import_tensorflow()
 
-from hypertransformer.learners import FewShotLearner
 from hypertransformer.learners.pretrained import CARD, FOLDER
+
+import drawings  # isort: skip  (beside this file)
 
 LOG_DIR = flags.DEFINE_string('run_dir', None, 'the folder of the run', required=True)
 NAME = flags.DEFINE_string('name', None, 'of the model', required=True)
 COMMAND = flags.DEFINE_string('command', None, 'that trained it', required=True)
 STEP = flags.DEFINE_integer('step', None, 'of the checkpoint', required=True)
 
-TASKS = 20  # of the stored drawings
+TASKS, SEQUENCES = 20, 5  # of the stored drawings
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
 DATA = 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of shuffle seed 2022'
 
@@ -46,19 +45,13 @@ def evaluated(log_dir: pathlib.Path, step: int) -> dict[str, dict[str, float]]:
   lines = map(json.loads, (log_dir / 'eval' / 'results.jsonl').read_text().splitlines())
   fields = ('accuracy', 'ci95', 'accuracy_disjoint', 'ci95_disjoint', 'num_tasks', 'num_queries')
   found = {
-    line['preset']: {name: line[name] for name in fields} for line in lines if line['step'] == step
+    line['preset']: {name: line.get(name) for name in fields}
+    for line in lines
+    if line['step'] == step
   }
   if not found:
     raise ValueError(f'{log_dir} has no evaluation of step {step}.')
   return found
-
-
-def on_drawings(folder: pathlib.Path) -> float:
-  """The mean accuracy on TASKS tasks of the stored drawings."""
-  example = runpy.run_path(str(ROOT / 'examples/few_shot.py'), run_name='example')
-  images = np.load(example['DRAWINGS'])['images']
-  with FewShotLearner(folder) as learner:
-    return float(np.mean([example['accuracy'](learner, images, seed) for seed in range(TASKS)]))
 
 
 def main(argv: list[str]) -> None:
@@ -76,14 +69,15 @@ def main(argv: list[str]) -> None:
   commit = subprocess.run(
     ['git', 'rev-parse', 'HEAD'], cwd=ROOT, check=True, capture_output=True, text=True
   ).stdout.strip()
+  tasks = SEQUENCES if drawings.learns_sequences(values) else TASKS
   card = {
     'command': COMMAND.value,
     'steps': STEP.value,
     'packaged_at_commit': commit,
     'data': DATA,
     'evaluation': accuracies,
-    'accuracy_on_examples_data': round(on_drawings(target), 4),
-    'tasks_on_examples_data': TASKS,
+    'accuracy_on_examples_data': drawings.accuracies(target, values, tasks),
+    'tasks_on_examples_data': tasks,
   }
   (target / CARD).write_text(json.dumps(card, indent=1) + '\n')
   print(f'wrote {target}')

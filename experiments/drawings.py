@@ -1,0 +1,45 @@
+"""The accuracy of a model on the stored drawings, examples/data: what its card promises."""
+
+from __future__ import annotations
+
+import pathlib
+import runpy
+from typing import Any
+
+import numpy as np
+
+from hypertransformer.learners import ContinualLearner, FewShotLearner
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / 'examples'
+
+
+def learns_sequences(values: dict[str, Any]) -> bool:
+  """Whether a model with these flags learns one task after the other."""
+  return values['continual_scenario'] != 'none'
+
+
+def accuracies(folder: pathlib.Path, values: dict[str, Any], tasks: int) -> list[float]:
+  """The mean accuracy on tasks of the stored drawings, 0..1.
+
+  Args:
+    folder: of the model.
+    values: its flags.
+    tasks: how many tasks, or sequences of tasks.
+
+  Returns:
+    One number; of a model that learns sequences of tasks one after each of their tasks.
+  """
+  sequences = learns_sequences(values)
+  name = 'continual' if sequences else 'few_shot'
+  example = runpy.run_path(str(EXAMPLES / f'{name}.py'), run_name='example')
+  images = np.load(example['DRAWINGS'])['images']
+  found = []
+  if sequences:
+    for seed in range(tasks):
+      with ContinualLearner(folder) as learner:  # a new one: it remembers what it has learned
+        found.append(example['accuracies'](learner, images, seed))
+  else:
+    shots = values['samples_transformer'] // values['num_labels']
+    with FewShotLearner(folder) as few_shot:
+      found = [[example['accuracy'](few_shot, images, seed, shots)] for seed in range(tasks)]
+  return [round(float(mean), 4) for mean in np.mean(found, axis=0)]
