@@ -21,7 +21,7 @@ def config(graph: tf.Graph, xla: bool = False) -> tf.ConfigProto:
   - On a single core, one thread runs the nodes of the graph in an order found beforehand. With
     thousands of small nodes this costs less than the usual executor. Graphs with loops keep the
     usual one, as loops would run several times slower, and so do graphs with variables of
-    TensorFlow 1, which would not run at all.
+    TensorFlow 1 or with clusters of XLA, which would not run at all.
   - A kernel has as many threads as `use_kernel_threads` has set.
 
   Args:
@@ -39,6 +39,7 @@ def config(graph: tf.Graph, xla: bool = False) -> tf.ConfigProto:
     made.graph_options.optimizer_options.cpu_global_jit = True
   if (
     cores.available() == 1
+    and not xla
     and not _needs_usual_executor(graph)
     and not tf.config.list_physical_devices('GPU')
   ):

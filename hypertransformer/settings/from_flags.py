@@ -161,7 +161,7 @@ def loss_config(v: Values) -> LossConfig:
   ):
     require(
       not wanted or v['shared_feature_extractor'] != 'none',
-      f'{name}={v[name]} needs shared features: set --shared_feature_extractor (2-layer .. '
+      f'{name}={v[name]!r} needs shared features: set --shared_feature_extractor (2-layer .. '
       '4-layer).',
     )
   require(

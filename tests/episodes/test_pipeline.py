@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -240,9 +241,11 @@ def test_large_episodes_are_read_one_at_a_time(
   sizes = []
   chunk = pipeline._chunk
 
-  def noting(of: EpisodeSampler, start: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
+  def noting(
+    of: EpisodeSampler, start: tf.Tensor, count: int, number: Callable[[int], int]
+  ) -> dict[str, tf.Tensor]:
     sizes.append(count)
-    return chunk(of, start, count)
+    return chunk(of, start, count, number)
 
   monkeypatch.setattr(pipeline, '_chunk', noting)
   monkeypatch.setattr(pipeline, 'LARGE_BYTES', 1000)

@@ -28,7 +28,8 @@ def test_gradients_are_joined_by_the_part_of_the_model() -> None:
       tf.get_variable(name, initializer=np.float32([1, 2])) for name in (*names, 'model/cnn/q/r')
     )
     loss = tf.reduce_sum(2 * x + y**2) + tf.reduce_sum(z)
-    found = optimizer.by_layer(optimizer.gradients_of(loss, [x, y, z, unused]))
+    rule = tf.train.GradientDescentOptimizer(1.0)
+    found = optimizer.by_layer(optimizer.gradients(rule, loss, [x, y, z, unused]))
     session.run(tf.global_variables_initializer())
     values = session.run(found)
   assert {tag: value.tolist() for tag, value in values.items()} == {

@@ -72,7 +72,7 @@ def script():
 def test_what_is_wrong_with_one_file_does_not_stop_the_others(
   script, monkeypatch, capsys, errors, status, lines
 ):
-  def check(path):
+  def check(path, xla):
     error = errors['ab'.index(path)]
     if error is not None:
       raise error
@@ -87,7 +87,7 @@ def test_without_files_the_usage_is_printed(script, capsys):
   assert script.main([]) == 2
   printed = capsys.readouterr()
   assert printed.out == ''
-  assert 'python utils/check_parity.py ../shared/golden/a*.npz' in printed.err
+  assert 'python utils/check_parity.py [--xla] ../shared/golden/a*.npz' in printed.err
 
 
 @pytest.mark.slow  # starts TensorFlow three times
