@@ -61,6 +61,11 @@ def _variable(name: str, dtype: tf.DType, initial: Any) -> tf.Variable:
     )
 
 
+# A session that is closed, or that nothing refers to any more, would wait for ever for parameter
+# servers that have ended. The process leaves without that (see leaving.py).
+_never_closed: list[tf.Session] = []
+
+
 class Board:
   """Reads and writes what the tasks tell each other."""
 
@@ -88,6 +93,7 @@ class Board:
         mine = queues[task.index]
         self._said = mine.dequeue_many(mine.size())
       self._session = tf.Session(target, config=server.session_config(task, graph))
+    _never_closed.append(self._session)
 
   def _call(self, fetches: Any, feeds: dict[tf.Tensor, Any] | None = None) -> Any:
     """Runs something; raises DeadlineExceededError where a parameter server does not answer.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import secrets
+import threading
 from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
@@ -38,6 +39,7 @@ from hypertransformer.training.start import (
 # The thread that adds up the gradients of a synchronous run waits for workers that have ended, and
 # ends with the session. Nothing else is to be waited for.
 STOP_GRACE_PERIOD_SECS = 1
+SECONDS_TO_SAY = 10.0  # that a task has ended
 
 
 class _StageHook(tf.train.SessionRunHook):
@@ -157,9 +159,21 @@ def _saying_the_end(board: Board, task: Task) -> Iterator[None]:
 
 
 def _say_the_end(board: Board, task: Task) -> None:
-  if task.type == CHIEF:
-    board.write_stage(board_lib.ENDED)
-  board.say(board_lib.LEFT, task.name)
+  """Says that this task has ended, without waiting for ever for an answer.
+
+  A parameter server that has heard it from all ends at once, and TensorFlow may then wait for what
+  it was about to answer. The servers end by themselves too, a little later, if they hear nothing.
+  """
+
+  def say() -> None:
+    with contextlib.suppress(tf.errors.OpError):
+      if task.type == CHIEF:
+        board.write_stage(board_lib.ENDED)
+      board.say(board_lib.LEFT, task.name)
+
+  thread = threading.Thread(target=say, daemon=True)
+  thread.start()
+  thread.join(SECONDS_TO_SAY)
 
 
 def _train_as_worker(task: Task, setup: Setup, settings: Settings) -> int:

@@ -30,6 +30,10 @@ _TEMPORARY = (
 )
 
 
+# The last one is TensorFlow's where the folder of the checkpoint is gone.
+_SAVE_ERRORS = (tf.errors.OpError, OSError, ValueError)
+
+
 def clear_leftovers(folder: str) -> None:
   """Deletes temporary files that a killed training left; only the holder of the lock may do so."""
   for pattern in _TEMPORARY:
@@ -65,12 +69,18 @@ class Saver(tf.train.Saver):
     Raises:
       InputError: it cannot be written.
     """
+    folder = os.path.dirname(save_path)
     try:
-      return super().save(sess, save_path, *args, **kwargs)
-    # TensorFlow raises the last one where the folder of the checkpoint is gone.
-    except (tf.errors.OpError, OSError, ValueError) as error:
+      try:
+        return super().save(sess, save_path, *args, **kwargs)
+      except _SAVE_ERRORS:
+        if os.path.isdir(folder):
+          raise
+        os.makedirs(folder)  # it was deleted since the guard has looked
+        return super().save(sess, save_path, *args, **kwargs)
+    except _SAVE_ERRORS as error:
       raise InputError(
-        f'a checkpoint cannot be written to {os.path.dirname(save_path)} ({_cause(error)}): check '
+        f'a checkpoint cannot be written to {folder} ({_cause(error)}): check '
         'that the folder is writable and the disk has room, then run the same command; it goes on '
         'from the newest checkpoint.'
       ) from error

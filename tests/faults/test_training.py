@@ -124,10 +124,23 @@ def test_the_second_trainer_of_a_folder_is_refused_and_the_first_one_not_disturb
   assert program.run() == 0, program.text()
 
 
+def delete_between_saves(program: Program, process: subprocess.Popen[bytes]) -> None:
+  """Deletes the folder of a run while the process stands still, and not in the middle of a save."""
+  while True:
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(0.05)
+    if not [*program.folder.glob('*.tempstate*'), *program.folder.glob('checkpoint.tmp*')]:
+      break
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.05)
+  shutil.rmtree(program.folder)
+
+
 def test_a_folder_deleted_under_a_training_is_made_anew(program: Program) -> None:
   process = program.start()
   program.wait_for_step(3)
-  shutil.rmtree(program.folder)
+  delete_between_saves(program, process)
+  process.send_signal(signal.SIGCONT)
   program.wait_for(lambda: bool(program.steps()))
   assert (program.folder / 'flags.json').exists()
   process.send_signal(signal.SIGTERM)
@@ -141,8 +154,7 @@ def test_a_training_whose_folder_another_one_took_ends_without_writing_there(
   program.values |= {'steps_between_saves': 100}
   process = program.start()
   program.wait_for_step(1)
-  process.send_signal(signal.SIGSTOP)  # else it would make the folder anew before the other
-  shutil.rmtree(program.folder)
+  delete_between_saves(program, process)  # and it stands still, so that the other comes first
   second = Program('train', {**program.values, 'seed': 2}, tmp_path / 'second')
   second.start()
   second.wait_for(lambda: (second.folder / '.trainer.lock').exists())

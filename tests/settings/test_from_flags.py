@@ -213,7 +213,7 @@ def test_models_that_cannot_be_are_refused(changes, message, values):
       'pretrain_shared_feature=True needs shared features: set --shared_feature',
     ),
     ({'shared_head_weight': 0.5}, 'shared_head_weight=0.5 needs shared features'),
-    ({'restore_shared_features_from': 'x'}, 'restore_shared_features_from=x needs shared features'),
+    ({'restore_shared_features_from': 'x'}, "restore_shared_features_from='x' needs shared"),
     (
       {'weight_variation_regularization': 0.1},
       'weight_variation_regularization=0.1 compares generated with added trained weights: set '
