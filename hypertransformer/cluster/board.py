@@ -146,10 +146,6 @@ class Board:
     """
     self._call(self._release)
 
-  def close(self) -> None:
-    """Closes the session; the variables stay where they are."""
-    self._session.close()
-
 
 def _tokens() -> tf.FIFOQueue:
   """The queue of tokens of tf.train.SyncReplicasOptimizer; it is beside the global step."""
