@@ -7,10 +7,13 @@ The rooms of the package, in the order in which data flows:
   converters/  makes data files, from downloads, folders of images or drawn characters
   episodes/    images by class -> episodes: a support set and a query set, changed at random
   model/       support images -> tokens -> weight blocks -> CNN -> logits of the query images
+  pictures/    arrays of an episode -> pictures for people
   runtime/     what the rooms below stand on: sessions, checkpoints and summaries
+  cluster/     how the processes of a cluster find each other, and end together
   training/    logits -> loss -> update of the variables, again and again
   evaluation/  the accuracy of every checkpoint, over many tasks
   learners/    trained models for other programs: learn from images, then predict labels
+  reports/     what runs have written -> pages and figures
   original/    the original's checkpoints and recorded numbers, converted and compared
 
 The programs that one starts lie beside the rooms: train.py, evaluate_model.py and report.py. The
