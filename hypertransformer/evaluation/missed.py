@@ -54,7 +54,7 @@ def find(log_dir: str, lines: Iterable[Line], seen: Collection[int] = ()) -> Mis
   """
   evaluated = {line['step'] for line in lines}
   there = set(checkpoints.find(log_dir))
-  saved = {*seen, *_noted(log_dir), *there}
+  saved = {*seen, *_noted(log_dir), *there} - {0}  # nobody misses the untrained model
   return Missed(sorted(saved - evaluated - there), len(saved | evaluated))
 
 

@@ -43,8 +43,8 @@ def test_checkpoints_that_are_deleted_before_their_turn_are_counted_at_the_end(b
   assert bench.warnings() == []
   (line,) = [line for line in bench.lines if 'have no result' in line]
   assert line == (
-    '39 of 41 checkpoints have no result: the training deleted them before they were evaluated '
-    '(steps 0, 10, 15, 20, 25, 30, 35, 40, 45, 50, ... 195). It keeps the newest 3. To have all '
+    '38 of 40 checkpoints have no result: the training deleted them before they were evaluated '
+    '(steps 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, ... 195). It keeps the newest 3. To have all '
     'evaluated: save less often (a larger --steps_between_saves), evaluate faster (a smaller '
     '--num_task_evals), or start the evaluator with the training.'
   )
