@@ -91,14 +91,8 @@ def table() -> str:
 def own_flags(folder: pathlib.Path) -> list[str]:
   """What a run of the search changes: its flags, without those that all its runs have."""
   words = json.loads((folder / 'run.json').read_text())['training'].split()[1:]
-  common = (
-    '--data_numpy_dir',
-    '--train_log_dir',
-    '--train_steps',
-    '--seed',
-    '--steps_between_saves',
-  )
-  return [word for word in words if not word.startswith(tuple(f'--{name}=' for name in common))]
+  common = ('data_numpy_dir', 'train_log_dir', 'train_steps', 'seed', 'steps_between_saves')
+  return [word for word in words if word.split('=')[0].removeprefix('--') not in common]
 
 
 def search_table() -> str:
