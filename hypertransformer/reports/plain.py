@@ -10,6 +10,8 @@ from typing import Any
 from hypertransformer.reports.content import Table
 from hypertransformer.reports.figures import Figure
 
+_SOURCE = 'Drawn by `python -m hypertransformer.report`; the whole command is below the figures.'
+
 
 def markdown(
   title: str,
@@ -31,7 +33,7 @@ def markdown(
   if headline:
     parts.append(_text(headline))
   for figure, name in figures:
-    parts += [f'## {figure.title}', f'![{figure.title}]({name})', figure.caption]
+    parts += [f'## {figure.title}', f'![{figure.title}]({name})', figure.caption, _SOURCE]
   parts += ['Made by', f'```\n{command}\n```']
   for table in tables:
     lines = [_line(table.head), '|' + '---|' * len(table.head), *map(_line, table.rows)]
