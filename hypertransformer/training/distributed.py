@@ -20,21 +20,14 @@ from hypertransformer.cluster import board as board_lib
 from hypertransformer.cluster.board import Board, Run
 from hypertransformer.cluster.roles import CHIEF, Task
 from hypertransformer.episodes.pipeline import Share
-from hypertransformer.runtime import checkpoints, folder_lock
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import RunConfig, Settings
-from hypertransformer.training import classes, hooks, loop, record, saving
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training import hooks, loop, record, saving
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
-from hypertransformer.training.start import (
-  Start,
-  choose_seed,
-  find_start,
-  make_folder,
-  make_scaffold,
-)
+from hypertransformer.training.start import Start, choose_seed, find_start, make_scaffold
 
 # The thread that adds up the gradients of a synchronous run waits for workers that have ended, and
 # ends with the session. Nothing else is to be waited for.
@@ -109,12 +102,7 @@ def train(task: Task, setup: Setup, settings: Settings) -> int:
 
 
 def _train_as_chief(task: Task, setup: Setup, settings: Settings) -> int:
-  run = settings.run
-  check(setup, choose_seed(run))
-  classes.warn_of_shared(setup)
-  make_folder(run.log_dir)
-  with folder_lock.hold(run.log_dir, saving.ROLE, saving.ADVICE) as lock:
-    saving.clear_leftovers(run.log_dir)
+  with record.own_folder(setup, settings.run) as lock:
     return _lead(task, setup, settings, lock)
 
 
@@ -123,7 +111,6 @@ def _lead(task: Task, setup: Setup, settings: Settings, lock: FileLock) -> int:
   run = settings.run
   seed = choose_seed(run)
   start = find_start(run, settings.flag_values)
-  step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
   with signals.end_at_once():
     target, board = _join(task)
   # The parameter servers outlive a chief that was killed. Workers may then wait for tokens that it
@@ -134,14 +121,8 @@ def _lead(task: Task, setup: Setup, settings: Settings, lock: FileLock) -> int:
   with _saying_the_end(board, task):
     board.say(board_lib.JOINED, task.name)
     board.write(Run(seed, dict(settings.flag_values), token))
-    if step >= run.train_steps:
-      logging.info(
-        '%s is at step %d already, train_steps is %d: nothing to do.',
-        run.log_dir,
-        step,
-        run.train_steps,
-      )
-      return step
+    if start.is_at_end(run):
+      return start.step
     return _train(task, setup, settings, seed, board, target, start, lock, waiting)
 
 

@@ -8,16 +8,16 @@ from absl import logging
 from hypertransformer import progress
 from hypertransformer.model import getter
 from hypertransformer.progress import TerminalLine
-from hypertransformer.runtime import checkpoints, folder_lock, run_pages, sessions, summaries
+from hypertransformer.runtime import checkpoints, run_pages, sessions, summaries
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import RunConfig, Settings
-from hypertransformer.training import classes, hooks, record, saving
 from hypertransformer.training import graph as graph_lib
+from hypertransformer.training import hooks, record, saving
 from hypertransformer.training.episode_watch import EpisodeWatch, rhythm
 from hypertransformer.training.graph import TrainGraph
-from hypertransformer.training.setup import Setup, check
-from hypertransformer.training.start import choose_seed, find_start, make_folder, make_scaffold
+from hypertransformer.training.setup import Setup
+from hypertransformer.training.start import choose_seed, find_start, make_scaffold
 
 STEPS_PER_SUMMARY = 100
 STEPS_PER_HISTOGRAM = 500
@@ -40,12 +40,7 @@ def train(setup: Setup, settings: Settings) -> int:
     InputError: settings, data or checkpoints do not go together.
     tf.train.NanLossDuringTrainingError: the loss or a variable has become NaN.
   """
-  run = settings.run
-  check(setup, choose_seed(run))
-  classes.warn_of_shared(setup)
-  make_folder(run.log_dir)
-  with folder_lock.hold(run.log_dir, saving.ROLE, saving.ADVICE) as lock:
-    saving.clear_leftovers(run.log_dir)
+  with record.own_folder(setup, settings.run) as lock:
     return _train(setup, settings, lock)
 
 
@@ -54,15 +49,8 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
   run = settings.run
   seed = choose_seed(run)
   start = find_start(run, settings.flag_values)
-  step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
-  if step >= run.train_steps:
-    logging.info(
-      '%s is at step %d already, train_steps is %d: nothing to do.',
-      run.log_dir,
-      step,
-      run.train_steps,
-    )
-    return step
+  if start.is_at_end(run):
+    return start.step
   with hooks.SignalHook() as signals, tf.Graph().as_default():
     tf.set_random_seed(seed % 2**31)
     graph = graph_lib.build(setup, seed)
@@ -75,7 +63,7 @@ def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
     )
     scaffold = make_scaffold(start)
     writer, guard = record.begin(graph, setup, settings, seed, start, lock)
-    return _run(graph, run, scaffold, signals, guard, writer, step)
+    return _run(graph, run, scaffold, signals, guard, writer, start.step)
 
 
 def _count_trained_numbers() -> int:

@@ -1,20 +1,37 @@
-"""What a run writes down about itself when it starts: flags, machine, pages for TensorBoard."""
+"""What a run does with its folder when it starts: keeps others out, and writes down what it is."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, machines, run_pages
+from hypertransformer.runtime import checkpoints, folder_lock, machines, run_pages
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
-from hypertransformer.settings.config import Settings
+from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import classes, saving
 from hypertransformer.training.graph import TrainGraph
-from hypertransformer.training.setup import Setup
-from hypertransformer.training.start import Start
+from hypertransformer.training.setup import Setup, check
+from hypertransformer.training.start import Start, choose_seed, make_folder
+
+
+@contextlib.contextmanager
+def own_folder(setup: Setup, run: RunConfig) -> Iterator[FileLock]:
+  """Checks a setup, and keeps other trainings out of the folder of the run, which it makes.
+
+  Raises:
+    InputError: data, model and sizes do not go together, or the folder cannot be used.
+  """
+  check(setup, choose_seed(run))
+  classes.warn_of_shared(setup)
+  make_folder(run.log_dir)
+  with folder_lock.hold(run.log_dir, saving.ROLE, saving.ADVICE) as lock:
+    saving.clear_leftovers(run.log_dir)
+    yield lock
 
 
 def begin(
@@ -37,13 +54,12 @@ def begin(
     InputError: the folder cannot be written.
   """
   folder = settings.run.log_dir
-  step = 0 if start.resumed is None else checkpoints.global_step(start.resumed)
   values = {**settings.flag_values, 'seed': seed}
   noted = {**values, classes.KEY: classes.describe(setup)}
   if start.resumed is not None:
     classes.warn_of_changes(folder, setup)
   saving.write_flags(folder, noted)
-  machines.note(folder, step)
+  machines.note(folder, start.step)
   checkpoints.repair_state(folder, start.resumed)
   writer = EventWriter(os.path.join(folder, 'train'), tf.get_default_graph())
   for page in (
@@ -52,5 +68,5 @@ def begin(
     run_pages.flags_page(values),
     run_pages.variables_page(getter.table(graph.rows)),
   ):
-    writer.add_summary(page, step)
+    writer.add_summary(page, start.step)
   return writer, saving.FolderGuard(folder, lock, noted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import secrets
 from collections.abc import Callable
@@ -31,6 +32,23 @@ class Start:
 
   resumed: str | None
   shared: str | None
+
+  @functools.cached_property
+  def step(self) -> int:
+    """The number of updates done before; it is read from the checkpoint once."""
+    return 0 if self.resumed is None else checkpoints.global_step(self.resumed)
+
+  def is_at_end(self, run: RunConfig) -> bool:
+    """Whether all updates of the run are done already; then the log says so."""
+    if self.step < run.train_steps:
+      return False
+    logging.info(
+      '%s is at step %d already, train_steps is %d: nothing to do.',
+      run.log_dir,
+      self.step,
+      run.train_steps,
+    )
+    return True
 
 
 def choose_seed(run: RunConfig) -> int:
