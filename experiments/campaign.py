@@ -82,8 +82,12 @@ class Place:
     """Updates done, by the newest checkpoint."""
     return max(checkpoints.find(str(self.logs)), default=0)
 
+  def done(self) -> bool:
+    """Whether the run was evaluated, at as many steps as it is to have now."""
+    return self.record()['evaluated'] and self.step() >= self.steps
+
   def state(self) -> str:
-    if self.record().get('evaluated'):
+    if self.done():
       return 'done'
     return f'{self.step()} of {self.steps} steps'
 
@@ -144,6 +148,7 @@ def make(place: Place) -> None:
     *run.flags,
   ]
   if place.step() < place.steps:
+    record['evaluated'] = False  # True if it was made to fewer steps before
     call(place, record, [f'scripts/{run.script}.sh', *common], 'training.log')
     if place.step() < place.steps:
       raise KeyboardInterrupt  # ended by a signal, with a checkpoint
@@ -182,7 +187,7 @@ def keep(place: Place, record: dict, training: list[str], evaluate: list[str]) -
 def make_all(places: list[Place]) -> None:
   """Makes the runs that are not done yet. Raises InputError where one fails."""
   for place in places:
-    if not place.record().get('evaluated'):
+    if not place.done():
       print(f'{time.strftime("%H:%M:%S")}  {place.run.name}: {place.state()}', flush=True)
       make(place)
 

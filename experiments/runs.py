@@ -30,6 +30,7 @@ SUPPORT = '--feature_normalization=support'
 # The four convolutions are trained, so that the logits layer alone is generated.
 LOGITS_ONLY = '--number_of_trained_cnn_layers=4'
 OF_4 = '--default_num_channels=4'
+OF_16 = ('--default_num_channels=16', '--num_layerwise_features=16')
 SEQUENCES = ('--eval_batch_size=25', '--disjoint_query', '--eval_datasets=test=omniglot:1200-1622')
 
 
@@ -87,6 +88,8 @@ SEARCH = [
 RUNS = [
   *SEARCH,
   *paired('omniglot_1shot_20k', 'omniglot_1shot_v1', 20_000, seeds=(1, 2, 3)),
+  *paired('omniglot_1shot_16_20k', 'omniglot_1shot_v1', 20_000, *OF_16, seeds=(1, 2, 3)),
+  *paired('omniglot_5shot_20k', 'omniglot_5shot_v1', 20_000, seeds=(1, 2, 3)),
   Run('omniglot_1shot_v2', 'omniglot_1shot_v2', 500_000, ('--seed=1',), against='87.2'),
   Run('omniglot_1shot_v1', 'omniglot_1shot_v1', 500_000, ('--seed=1',), against='87.2'),
   Run('omniglot_5shot_v2', 'omniglot_5shot_v2', 200_000, ('--seed=1',), against='94.7'),
@@ -102,22 +105,15 @@ RUNS = [
     'omniglot_1shot_16_v2',
     'omniglot_1shot_v2',
     150_000,
-    ('--default_num_channels=16', '--num_layerwise_features=16', '--seed=1'),
+    (*OF_16, '--seed=1'),
     against='93.7 (one source)',
-  ),
-  Run(
-    '5shot_labelled_v2',
-    'omniglot_5shot_v2',
-    50_000,
-    ('--seed=1',),
-    against='the run with unlabelled samples',
   ),
   Run(
     '5shot_unlabelled_v2',
     'omniglot_5shot_v2',
     50_000,
     ('--samples_transformer=180', '--unlabeled_samples_per_class=4', '--seed=1'),
-    against='the run without',
+    against='omniglot_5shot_v2 at 50,000 steps, which has the same flags and seed but for these',
   ),
   *(
     Run(
