@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.pipeline import EpisodeStream
+from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.model.getter import Row
 from hypertransformer.model.shown import Shown
 from hypertransformer.training import optimizer, replicas, towers
@@ -67,25 +68,12 @@ def build(setup: Setup, seed: int) -> TrainGraph:
   train_sampler, test_sampler, model = check(setup, seed)
   global_step = tf.train.get_or_create_global_step()
   testing = tf.placeholder_with_default(False, [], 'testing')
-  train_stream = pipeline.stream(
-    train_sampler,
-    setup.train_augmentation,
-    setup.image_size,
-    'train_episodes',
-    setup.episodes_per_step,
-    setup.share,
+  train_stream, test_stream = _streams(setup, train_sampler, test_sampler)
+  episode = (
+    train_stream.next()
+    if test_stream is None
+    else pipeline.either(testing, test_stream, train_stream)
   )
-  if setup.loss.pretrain_shared:
-    test_stream, episode = None, train_stream.next()
-  else:
-    test_stream = pipeline.stream(
-      test_sampler,
-      setup.test_augmentation,
-      setup.image_size,
-      'test_episodes',
-      setup.episodes_per_step,
-    )
-    episode = pipeline.either(testing, test_stream, train_stream)
   noise_on = 1.0 - tf.cast(testing, tf.float32)
   parts: list[Tower] = []
   if setup.devices:
@@ -96,12 +84,7 @@ def build(setup: Setup, seed: int) -> TrainGraph:
     ours = make(setup, model, episode, global_step, noise_on)
   rule, rate = optimizer.make(setup.optimizer, global_step)
   found = towers.gradients(rule, parts) if parts else optimizer.gradients(rule, ours.loss)
-  sync = None
-  if setup.share.synchronous:
-    sync = replicas.synchronous(rule, setup.share.workers, setup.optimizer)
-    train_op = sync.apply_gradients(found, global_step)
-  else:
-    train_op = optimizer.apply(rule, found, setup.optimizer, global_step)
+  train_op, sync = _update(setup, rule, found, global_step)
   with tf.control_dependencies([train_op]):
     step_done = global_step.read_value()
   metrics = {**ours.metrics, 'learning_rate': rate}
@@ -121,3 +104,37 @@ def build(setup: Setup, seed: int) -> TrainGraph:
     test_stream,
     sync,
   )
+
+
+def _streams(
+  setup: Setup, train_sampler: EpisodeSampler, test_sampler: EpisodeSampler
+) -> tuple[EpisodeStream, EpisodeStream | None]:
+  """The training episodes and the test episodes, of which there are none in pre-training."""
+  train_stream = pipeline.stream(
+    train_sampler,
+    setup.train_augmentation,
+    setup.image_size,
+    'train_episodes',
+    setup.episodes_per_step,
+    setup.share,
+  )
+  if setup.loss.pretrain_shared:
+    return train_stream, None
+  test_stream = pipeline.stream(
+    test_sampler,
+    setup.test_augmentation,
+    setup.image_size,
+    'test_episodes',
+    setup.episodes_per_step,
+  )
+  return train_stream, test_stream
+
+
+def _update(
+  setup: Setup, rule: tf.train.Optimizer, gradients: Gradients, global_step: tf.Variable
+) -> tuple[tf.Operation, tf.train.SyncReplicasOptimizer | None]:
+  """The operation that makes an update, and its rule if several workers make it together."""
+  if not setup.share.synchronous:
+    return optimizer.apply(rule, gradients, setup.optimizer, global_step), None
+  sync = replicas.synchronous(rule, setup.share.workers, setup.optimizer)
+  return sync.apply_gradients(gradients, global_step), sync
