@@ -20,7 +20,9 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer.evaluation.task_evaluator import Preset, TaskEvaluator
+from hypertransformer.evaluation.evaluator import EvalSetup
+from hypertransformer.evaluation.presets import Preset
+from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training.setup import Setup, setup_from
 
@@ -47,7 +49,15 @@ def main(argv: list[str]) -> None:
   setup, config = setup_from(settings), settings.evaluation
   preset = Preset('test', settings.data.test_dataset, setup.test_set)
   evaluator = TaskEvaluator(
-    setup.model, setup.episodes, setup.test_augmentation, setup.image_size, [preset], config, seed=1
+    EvalSetup(
+      setup.model,
+      setup.episodes,
+      setup.test_augmentation,
+      setup.image_size,
+      [preset],
+      config,
+      seed=1,
+    )
   )
   with tempfile.TemporaryDirectory() as folder:
     evaluator.restore(untrained(setup, folder))

@@ -23,11 +23,12 @@ from types import FrameType
 from absl import logging
 
 from hypertransformer import program
-from hypertransformer.datasets import specs
+from hypertransformer.datasets import identity, specs
+from hypertransformer.datasets.folder import DataFolder, find
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.daemon import Daemon
-from hypertransformer.evaluation.evaluator import Evaluator
-from hypertransformer.evaluation.presets import Preset, presets_from
+from hypertransformer.evaluation.evaluator import EvalSetup, Evaluator
+from hypertransformer.evaluation.presets import Preset, folder_of, presets_from
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.settings.config import Settings
@@ -63,7 +64,7 @@ def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
     InputError: the model cannot be built, or a preset has too few classes or images.
   """
   seed = secrets.randbits(62) if settings.run.seed is None else settings.run.seed
-  arguments = (
+  setup = EvalSetup(
     settings.model,
     settings.episodes,
     settings.test_augmentation,
@@ -71,20 +72,29 @@ def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
     presets,
     settings.evaluation,
     seed,
+    settings.continual,
   )
-  if settings.continual is None:
-    return TaskEvaluator(*arguments)
-  return SequenceEvaluator(*arguments, settings.continual)
+  return TaskEvaluator(setup) if setup.continual is None else SequenceEvaluator(setup)
 
 
-def warn_of_training_classes(presets: list[Preset], data: DataConfig) -> None:
-  """Warns of presets that are not called train but have training classes of the same dataset."""
-  train = specs.parse_dataset(data.train_dataset)
-  for preset in presets:
-    if preset.name == 'train' or preset.class_set.name != train.name:
-      continue
-    of_training = range(data.use_labels) if train.classes is None else train.classes
-    shared = len(set(preset.class_set.classes.tolist()) & set(of_training))
+def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: DataFolder) -> None:
+  """Warns of presets that are not called train but have training classes in them.
+
+  Classes of other datasets count too, if their images are the same. Where the training data are not
+  here as a file, nothing can be said.
+
+  Args:
+    presets: what is evaluated.
+    data: names the training classes.
+    folder: what the presets were opened from.
+  """
+  spec = specs.parse_dataset(data.train_dataset)
+  others = [preset for preset in presets if preset.name != 'train']
+  if not others or find(spec.name, data.folder) is None:
+    return
+  training = folder.open(spec)
+  for preset in others:
+    shared = identity.shared_classes(preset.class_set, training)
     if shared:
       logging.warning(
         '%d of the %d classes of the preset %s (%s) are among those of --train_dataset=%s: its '
@@ -110,8 +120,9 @@ def main(settings: Settings) -> None:
     )
   settings = with_one_batch(settings)
   signal.signal(signal.SIGTERM, _interrupt)
-  presets = presets_from(settings.data)
-  warn_of_training_classes(presets, settings.data)
+  folder = folder_of(settings.data)
+  presets = presets_from(settings.data, folder)
+  warn_of_training_classes(presets, settings.data, folder)
   evaluator = evaluator_from(settings, presets)
   try:
     Daemon(evaluator, presets, settings).run()

@@ -17,6 +17,7 @@ import hypothesis
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from absl import logging
 
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.training import loop
@@ -95,6 +96,14 @@ def make_values(data_folder: pathlib.Path) -> Callable[..., Values]:
     return flags.defaults() | {'data_numpy_dir': str(data_folder)} | MINIMAL | changes
 
   return make
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+  """The texts of the warnings that are logged during the test."""
+  found: list[str] = []
+  monkeypatch.setattr(logging, 'warning', lambda text, *values: found.append(text % values))
+  return found
 
 
 @pytest.fixture(scope='session')

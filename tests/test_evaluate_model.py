@@ -79,6 +79,38 @@ def test_presets_of_classes_that_are_not_there_are_refused(
     presets.presets_from(from_flags.data_config(make_values(eval_datasets=datasets)))
 
 
+@pytest.mark.parametrize(
+  ('training', 'evaluated', 'expected'),
+  [
+    ('tiny:0-9', 'test=tiny:20-29', []),
+    ('tiny:0-9', 'train=tiny:0-9', []),
+    ('tiny:0-9', 'mine=tiny:8-12', ['2 of the 5 classes of the preset mine (tiny:8-12)']),
+    ('tiny:0-9', 'mine=copy:8-12', ['2 of the 5 classes of the preset mine (copy:8-12)']),
+    ('tiny:0-9', 'test=copy:20-29', []),
+    ('elsewhere:0-9', 'mine=tiny:8-12', []),
+  ],
+)
+def test_training_classes_in_a_preset_are_warned_of(
+  data_folder: pathlib.Path,
+  make_values: Callable[..., Any],
+  tmp_path: pathlib.Path,
+  warnings: list[str],
+  training: str,
+  evaluated: str,
+  expected: list[str],
+) -> None:
+  """Also those of a copy under another name; not where the training data are elsewhere."""
+  for name in ('tiny', 'copy'):
+    shutil.copy(data_folder / 'tiny.npy', tmp_path / f'{name}.npy')
+  values = make_values(
+    data_numpy_dir=str(tmp_path), train_dataset=training, eval_datasets=evaluated
+  )
+  data = from_flags.data_config(values)
+  folder = presets.folder_of(data)
+  evaluate_model.warn_of_training_classes(presets.presets_from(data, folder), data, folder)
+  assert [text.split(' are among')[0] for text in warnings] == expected
+
+
 def test_a_run_of_pre_training_is_refused(
   make_values: Callable[..., Any], tmp_path: pathlib.Path
 ) -> None:

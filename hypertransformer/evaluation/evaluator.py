@@ -9,6 +9,7 @@ images of its batch (accuracy is transductive), as in the paper, and the size of
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.model.shown import Shown
 from hypertransformer.pictures import episode_pictures
 from hypertransformer.runtime import sessions, summaries
-from hypertransformer.settings.config import EvalConfig
+from hypertransformer.settings.config import ContinualConfig, EvalConfig
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
 from hypertransformer.settings.model_config import ModelConfig
 
@@ -47,6 +48,32 @@ class Found(Protocol):
     """The measured numbers as a summary for TensorBoard, under tags with the preset's name."""
 
 
+@dataclasses.dataclass(frozen=True)
+class EvalSetup:
+  """What an evaluator is built from.
+
+  Attributes:
+    model: the settings of the model.
+    episodes: how one task is drawn; the number of its query images is that of `config`.
+    augment: the augmentation of the images.
+    image_size: height and width of the images as the CNN sees them, in pixels.
+    presets: what checkpoints can be evaluated on.
+    config: how many tasks or sequences are evaluated, and the number and size of the query batches
+      of a task.
+    seed: makes the episodes: the same seed gives the same ones.
+    continual: the scenario, the method and the length of sequences; None for single tasks.
+  """
+
+  model: ModelConfig
+  episodes: EpisodeConfig
+  augment: AugmentationConfig
+  image_size: int
+  presets: Sequence[Preset]
+  config: EvalConfig
+  seed: int
+  continual: ContinualConfig | None = None
+
+
 class Evaluator(abc.ABC):
   """Evaluates checkpoints of one model on several presets.
 
@@ -58,42 +85,31 @@ class Evaluator(abc.ABC):
   unit = 'tasks'
   _shown: Shown
 
-  def __init__(
-    self,
-    model: ModelConfig,
-    drawn: EpisodeConfig,
-    augment: AugmentationConfig,
-    image_size: int,
-    presets: Sequence[Preset],
-    config: EvalConfig,
-    seed: int,
-  ) -> None:
+  def __init__(self, setup: EvalSetup) -> None:
     """Builds the graph, with an episode stream for each preset, and opens the session.
 
     Args:
-      model: the settings of the model.
-      drawn: how episodes are drawn. Its query_samples are those of one query batch; an episode has
-        config.num_batches of them.
-      augment: the augmentation of the images.
-      image_size: height and width of the images as the CNN sees them, in pixels.
-      presets: what checkpoints can be evaluated on.
-      config: how many episodes are evaluated, and the number of query batches.
-      seed: makes the episodes: the same seed gives the same ones.
+      setup: what checkpoints can be evaluated on, and how.
 
     Raises:
       InputError: data, model and sizes do not go together.
     """
-    self._config = config
+    self._setup = setup
+    self._config = setup.config
+    presets, image_size = setup.presets, setup.image_size
+    drawn = self._drawn()
     samplers = [
-      EpisodeSampler(preset.class_set, drawn, seed, FIRST_STREAM + number, config.num_batches)
+      EpisodeSampler(
+        preset.class_set, drawn, setup.seed, FIRST_STREAM + number, setup.config.num_batches
+      )
       for number, preset in enumerate(presets)
     ]
     for preset in presets:
-      augmentation.check(augment, preset.class_set.arrays.image_shape)
-    self._model = HyperTransformer(model, (image_size, image_size, channels(presets)))
+      augmentation.check(setup.augment, preset.class_set.arrays.image_shape)
+    self._model = HyperTransformer(setup.model, (image_size, image_size, channels(presets)))
     with tf.Graph().as_default():
       streams = [
-        pipeline.stream(sampler, augment, image_size, f'preset_{number}')
+        pipeline.stream(sampler, setup.augment, image_size, f'preset_{number}')
         for number, sampler in enumerate(samplers)
       ]
       self._streams = dict(zip((preset.name for preset in presets), streams, strict=True))
@@ -101,8 +117,15 @@ class Evaluator(abc.ABC):
       self._fetches = self._build(episode)
       self.variables = tf.global_variables()
       self._saver = tf.train.Saver(self.variables)
-      self._session = tf.Session(config=sessions.config(tf.get_default_graph(), config.xla))
+      self._session = tf.Session(config=sessions.config(tf.get_default_graph(), setup.config.xla))
     self._handles = dict(zip(self._streams, self._session.run(handles), strict=True))
+
+  @abc.abstractmethod
+  def _drawn(self) -> EpisodeConfig:
+    """How episodes are drawn; raises InputError if a preset has too few classes for them.
+
+    The query_samples are those of one query batch; an episode has num_batches of them.
+    """
 
   @abc.abstractmethod
   def _build(self, episode: Episode) -> list[tf.Tensor]:

@@ -45,13 +45,22 @@ def channels(presets: Sequence[Preset]) -> int:
   return found.pop()
 
 
-def presets_from(data: DataConfig) -> list[Preset]:
+def folder_of(data: DataConfig) -> DataFolder:
+  """The folder that the settings name, from which nothing is read yet."""
+  return DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
+
+
+def presets_from(data: DataConfig, folder: DataFolder | None = None) -> list[Preset]:
   """Opens the presets of --eval_datasets; if that is empty, the train and the test dataset.
+
+  Args:
+    data: names them.
+    folder: what they are opened from; None for that of the settings.
 
   Raises:
     InputError: the flag cannot be understood, or a dataset is missing or does not fit.
   """
-  folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
+  folder = folder or folder_of(data)
 
   def preset(name: str, spec: DatasetSpec, split: str) -> Preset:
     return Preset(name, str(spec), folder.open(spec, split), _used_split(spec, data, split))

@@ -6,7 +6,6 @@ See docs/spec/continual.md, section 2.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,8 @@ from hypertransformer.model import accuracy, shown
 from hypertransformer.model.continual import learn_sequence
 from hypertransformer.pictures import heat_map
 from hypertransformer.runtime import summaries
-from hypertransformer.settings.config import ContinualConfig, EvalConfig
-from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
-from hypertransformer.settings.model_config import ModelConfig
+from hypertransformer.settings.config import ContinualConfig
+from hypertransformer.settings.data_config import EpisodeConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,45 +84,10 @@ class SequenceEvaluator(Evaluator):
   """Evaluates checkpoints on sequences of tasks.
 
   There are num_task_evals sequences of eval_num_tasks tasks. Each task has one query batch, of
-  eval_batch_size images.
+  eval_batch_size images: its setup has `continual`, and 1 for `config.num_batches`.
   """
 
   unit = 'sequences'
-
-  def __init__(
-    self,
-    model: ModelConfig,
-    episodes: EpisodeConfig,
-    augment: AugmentationConfig,
-    image_size: int,
-    presets: Sequence[Preset],
-    config: EvalConfig,
-    seed: int,
-    continual: ContinualConfig,
-  ) -> None:
-    """Builds the graph and opens its session; see Evaluator.
-
-    Args:
-      model: the settings of the model.
-      episodes: how one task is drawn; the number of its query images is that of `config`.
-      augment: the augmentation of the images.
-      image_size: height and width of the images as the CNN sees them, in pixels.
-      presets: what checkpoints can be evaluated on.
-      config: how many sequences are evaluated; num_batches must be 1.
-      seed: makes the sequences: the same seed gives the same ones.
-      continual: the scenario, the method and the length of the sequences.
-
-    Raises:
-      InputError: data, model and sizes do not go together.
-    """
-    assert config.num_batches == 1
-    self._continual = continual
-    self._num_labels = episodes.num_labels
-    tasks = dataclasses.replace(episodes, query_samples=config.batch_size)
-    for preset in presets:
-      _require_classes(preset, tasks, continual)
-    drawn = sequences.episode_config(tasks, continual, continual.eval_length)
-    super().__init__(model, drawn, augment, image_size, presets, config, seed)
 
   def evaluate(self, preset: str, progress: Progress = silent) -> SequenceScores:
     """Evaluates the restored checkpoint on a preset; see Evaluator.
@@ -141,6 +104,18 @@ class SequenceEvaluator(Evaluator):
     if self._continual.scenario == 'mini_batch':
       stacked = stacked[:, :, 0]
     return SequenceScores(stacked, np.array(disjoint), self._continual)
+
+  @property
+  def _continual(self) -> ContinualConfig:
+    assert self._setup.continual is not None
+    return self._setup.continual
+
+  def _drawn(self) -> EpisodeConfig:
+    assert self._config.num_batches == 1
+    tasks = dataclasses.replace(self._setup.episodes, query_samples=self._config.batch_size)
+    for preset in self._setup.presets:
+      _require_classes(preset, tasks, self._continual)
+    return sequences.episode_config(tasks, self._continual, self._continual.eval_length)
 
   def _build(self, episode: Episode) -> list[tf.Tensor]:
     """Builds the learning of one sequence, and the accuracies on its queries.
@@ -172,7 +147,7 @@ class SequenceEvaluator(Evaluator):
   def _cut(self, episode: Episode) -> TaskSequence:
     """Cuts a large episode into the tasks of a sequence."""
     return sequences.from_episode(
-      episode, self._continual, self._num_labels, self._continual.eval_length
+      episode, self._continual, self._setup.episodes.num_labels, self._continual.eval_length
     )
 
 

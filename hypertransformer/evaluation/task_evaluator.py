@@ -6,7 +6,6 @@ For each task, the CNN is generated once from the support set and then sees all 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,10 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
-from hypertransformer.evaluation.presets import Preset
 from hypertransformer.model import accuracy, shown
 from hypertransformer.model.hypertransformer import Support
 from hypertransformer.runtime import summaries
-from hypertransformer.settings.config import EvalConfig
-from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
-from hypertransformer.settings.model_config import ModelConfig
+from hypertransformer.settings.data_config import EpisodeConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,33 +61,6 @@ class Scores:
 class TaskEvaluator(Evaluator):
   """Evaluates checkpoints on independent tasks."""
 
-  def __init__(
-    self,
-    model: ModelConfig,
-    episodes: EpisodeConfig,
-    augment: AugmentationConfig,
-    image_size: int,
-    presets: Sequence[Preset],
-    config: EvalConfig,
-    seed: int,
-  ) -> None:
-    """Builds the graph and opens its session; see Evaluator.
-
-    Args:
-      model: the settings of the model.
-      episodes: how a task is drawn; the number of its query images is that of `config`.
-      augment: the augmentation of the images.
-      image_size: height and width of the images as the CNN sees them, in pixels.
-      presets: what checkpoints can be evaluated on.
-      config: how many tasks are evaluated, and the number and size of their query batches.
-      seed: makes the tasks: the same seed gives the same ones.
-
-    Raises:
-      InputError: data, model and sizes do not go together.
-    """
-    drawn = dataclasses.replace(episodes, query_samples=config.batch_size)
-    super().__init__(model, drawn, augment, image_size, presets, config, seed)
-
   def evaluate(self, preset: str, progress: Progress = silent) -> Scores:
     """Evaluates the restored checkpoint on a preset; see Evaluator."""
     accuracy, disjoint = [], []
@@ -100,6 +69,9 @@ class TaskEvaluator(Evaluator):
       disjoint.append(hits[~in_support].mean() if not in_support.all() else np.nan)
       progress(len(accuracy), float(np.mean(accuracy)))
     return Scores(np.array(accuracy), np.array(disjoint))
+
+  def _drawn(self) -> EpisodeConfig:
+    return dataclasses.replace(self._setup.episodes, query_samples=self._config.batch_size)
 
   def _build(self, episode: Episode) -> list[tf.Tensor]:
     """Builds the CNN of a task and classifies its query batches.

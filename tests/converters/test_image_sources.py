@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from absl import logging
 
 from hypertransformer.converters import image_sources
 from hypertransformer.converters.image_sources import Split
@@ -16,14 +15,6 @@ from hypertransformer.errors import InputError
 
 # For each split, the images of each class by their paths.
 Found = list[tuple[str, dict[str, list[str]]]]
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The texts of the warnings that are logged during the test."""
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
-  return said
 
 
 def _touch(root: pathlib.Path, *files: str) -> pathlib.Path:

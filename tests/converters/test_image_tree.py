@@ -7,7 +7,6 @@ import pathlib
 import unicodedata
 
 import pytest
-from absl import logging
 
 from hypertransformer.converters import image_sources
 from hypertransformer.converters.image_tree import ImageTree
@@ -15,14 +14,6 @@ from hypertransformer.errors import InputError
 
 COMPOSED = unicodedata.normalize('NFC', 'Käfer')
 DECOMPOSED = unicodedata.normalize('NFD', 'Käfer')
-
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The texts of the warnings that are logged during the test."""
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
-  return said
 
 
 def _touch(root: pathlib.Path, *files: str) -> pathlib.Path:

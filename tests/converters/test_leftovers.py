@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from absl import logging
 
 from hypertransformer.converters import leftovers
 
@@ -97,16 +96,14 @@ def test_a_path_is_passed_over_from_its_first_such_part_on() -> None:
   assert leftovers.passed_in_path('a/b/c.bak') == 'a/b/c.bak'
 
 
-def test_what_is_passed_over_is_told_once_for_each_name(monkeypatch: pytest.MonkeyPatch) -> None:
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
+def test_what_is_passed_over_is_told_once_for_each_name(warnings: list[str]) -> None:
   leftovers.report('x', [])
-  assert said == []
+  assert warnings == []
   leftovers.report('x', ['a/Thumbs.db', 'b/Thumbs.db', 'b/Thumbs.db', 'Icon\r', '@eaDir'])
-  (line,) = said
+  (line,) = warnings
   assert line.startswith('x: hidden files and leftovers of systems')
   assert "'Thumbs.db' (2 times)" in line
   assert "'@eaDir'" in line
   assert len(line.splitlines()) == 1
   leftovers.report('x', [f'.{number}' for number in range(20)])
-  assert said[1].endswith('and 12 other names')
+  assert warnings[1].endswith('and 12 other names')

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from absl import logging
 from small_miniimagenet import (
   EXPECTED,
   RELEASE,
@@ -221,13 +220,11 @@ def test_the_names_of_classes_are_written_beside_the_array(tmp_path: pathlib.Pat
 
 
 def test_a_second_source_beside_the_first_is_told(
-  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+  tmp_path: pathlib.Path, warnings: list[str]
 ) -> None:
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
   write(tmp_path, make_contents())
   write(tmp_path, {'test': make_contents()['test']}, LABELLED)
   convert(tmp_path)
-  assert said[0].endswith(
+  assert warnings[0].endswith(
     'mini-imagenet-cache-test.pkl read, miniImageNet_category_split_test.pickle not'
   )

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from absl import logging
 from PIL import Image
 
 from hypertransformer.converters import omniglot
@@ -107,10 +106,8 @@ def test_drawings_are_converted_in_the_order_of_their_names(
 def test_leftovers_are_passed_over_and_told(
   store: Callable[[pathlib.Path, dict[str, bytes]], None],
   tmp_path: pathlib.Path,
-  monkeypatch: pytest.MonkeyPatch,
+  warnings: list[str],
 ) -> None:
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
   extra = {
     f'images_background/{path}': b'no image'
     for path in (
@@ -121,7 +118,7 @@ def test_leftovers_are_passed_over_and_told(
   }
   store(tmp_path, _files() | extra)
   np.testing.assert_array_equal(omniglot.convert(tmp_path, 28, RELEASE), _expected(28))
-  (line,) = said
+  (line,) = warnings
   for name in ("'@eaDir'", "'#recycle'", "'__MACOSX'", "'._0001_01.png'"):
     assert name in line
   assert "'@eaDir' (" not in line

@@ -8,7 +8,6 @@ import zlib
 
 import numpy as np
 import pytest
-from absl import logging
 from PIL import Image
 
 from hypertransformer.converters import image_folder, image_sources
@@ -17,14 +16,6 @@ from hypertransformer.converters.pixel_scale import Range, Scale, choose
 from hypertransformer.errors import InputError
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
-
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The texts of the warnings that are logged during the test."""
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
-  return said
 
 
 def _convert(

@@ -90,14 +90,6 @@ def file(tmp_path: pathlib.Path) -> ResultFile:
   return ResultFile(tmp_path / 'eval' / 'results.jsonl')
 
 
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The warnings."""
-  lines: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: lines.append(text % args))
-  return lines
-
-
 def test_what_is_appended_is_read(file: ResultFile) -> None:
   assert file.read() == []
   file.append([RESULT])
@@ -107,14 +99,16 @@ def test_what_is_appended_is_read(file: ResultFile) -> None:
   assert file.path.read_text() == f'{RESULT.json()}\n' * 3
 
 
-def test_a_line_that_a_crash_cut_off_costs_nothing_else(file: ResultFile, told: list[str]) -> None:
+def test_a_line_that_a_crash_cut_off_costs_nothing_else(
+  file: ResultFile, warnings: list[str]
+) -> None:
   file.append([RESULT])
   with file.path.open('a') as opened:
     opened.write(RESULT.json()[:40])
   assert len(file.read()) == 1
   file.append([RESULT])
   assert file.read() == [json.loads(RESULT.json())] * 2
-  assert told == [f'{file.path}: 1 lines are no results and are passed over.']
+  assert warnings == [f'{file.path}: 1 lines are no results and are passed over.']
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(
@@ -152,14 +146,16 @@ def test_a_full_disk_leaves_the_file_as_it_was(
     json.dumps({**OLD, 'continual': {**CONTINUAL, 'scenario': None}}).encode(),
   ],
 )  # fmt: skip
-def test_what_is_no_result_is_passed_over(file: ResultFile, told: list[str], line: bytes) -> None:
+def test_what_is_no_result_is_passed_over(
+  file: ResultFile, warnings: list[str], line: bytes
+) -> None:
   file.append([RESULT])
   with file.path.open('ab') as opened:
     opened.write(line + b'\n\n')
   file.append([RESULT])
   assert file.read() == [RESULT.line()] * 2
   assert file.read() == [RESULT.line()] * 2
-  assert told == [f'{file.path}: 1 lines are no results and are passed over.']
+  assert warnings == [f'{file.path}: 1 lines are no results and are passed over.']
 
 
 def test_a_file_that_cannot_be_read_is_an_error(file: ResultFile) -> None:

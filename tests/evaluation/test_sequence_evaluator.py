@@ -18,6 +18,7 @@ from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.episodes.sequences import episode_config
 from hypertransformer.errors import InputError
+from hypertransformer.evaluation.evaluator import EvalSetup
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
@@ -54,14 +55,16 @@ def make_evaluator(
   values: dict[str, Any], model: ModelConfig, presets: list[Preset], continual: ContinualConfig
 ) -> SequenceEvaluator:
   return SequenceEvaluator(
-    model,
-    from_flags.episode_config(values),
-    from_flags.test_augmentation(values),
-    values['image_size'],
-    presets,
-    from_flags.eval_config(values),
-    SEED,
-    continual,
+    EvalSetup(
+      model,
+      from_flags.episode_config(values),
+      from_flags.test_augmentation(values),
+      values['image_size'],
+      presets,
+      from_flags.eval_config(values),
+      SEED,
+      continual,
+    )
   )
 
 

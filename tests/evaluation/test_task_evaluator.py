@@ -15,6 +15,7 @@ from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError
+from hypertransformer.evaluation.evaluator import EvalSetup
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores, TaskEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
@@ -61,13 +62,15 @@ def make_evaluator(
   values: dict[str, Any], presets: list[Preset], seed: int = SEED
 ) -> TaskEvaluator:
   return TaskEvaluator(
-    from_flags.model_config(values),
-    from_flags.episode_config(values),
-    from_flags.test_augmentation(values),
-    values['image_size'],
-    presets,
-    from_flags.eval_config(values),
-    seed,
+    EvalSetup(
+      from_flags.model_config(values),
+      from_flags.episode_config(values),
+      from_flags.test_augmentation(values),
+      values['image_size'],
+      presets,
+      from_flags.eval_config(values),
+      seed,
+    )
   )
 
 

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.datasets.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.evaluator import FIRST_STREAM
+from hypertransformer.evaluation.evaluator import FIRST_STREAM, EvalSetup
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.learners import FewShotLearner
@@ -30,13 +30,15 @@ def test_it_is_as_good_as_the_evaluator_says(
   preset = Preset('all', 'tiny', DataFolder(str(data_folder)).open('tiny:0-29'))
   config = from_flags.eval_config({**values, 'num_task_evals': 12})
   evaluator = TaskEvaluator(
-    from_flags.model_config(values),
-    from_flags.episode_config(values),
-    from_flags.test_augmentation(values),
-    values['image_size'],
-    [preset],
-    config,
-    SEED,
+    EvalSetup(
+      from_flags.model_config(values),
+      from_flags.episode_config(values),
+      from_flags.test_augmentation(values),
+      values['image_size'],
+      [preset],
+      config,
+      SEED,
+    )
   )
   evaluator.restore(learner.checkpoint)
   expected = evaluator.evaluate('all').accuracy

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from absl import logging
 
 import hypertransformer
 from hypertransformer.errors import InputError
@@ -40,14 +39,6 @@ def folder(saved: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
   copy = tmp_path / 'run'
   shutil.copytree(saved, copy)
   return copy
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The warnings that are logged during a test."""
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: said.append(text % args))
-  return said
 
 
 def cut(path: pathlib.Path) -> None:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from absl import logging
 
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import folder_lock
@@ -142,16 +141,14 @@ def test_those_who_wait_have_it_one_after_the_other(tmp_path: pathlib.Path) -> N
 
 
 def test_where_there_are_no_locks_a_warning_says_so(
-  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
   def refuse(descriptor: int, operation: int) -> None:
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-  told: list[str] = []
   monkeypatch.setattr(folder_lock.fcntl, 'flock', refuse)
-  monkeypatch.setattr(logging, 'warning', lambda text, *args: told.append(text % args))
   assert_free(tmp_path)
-  assert told == [
+  assert warnings == [
     f'{tmp_path} cannot be locked (No locks available): see to it that no other trainer works in '
     'this folder.'
   ]

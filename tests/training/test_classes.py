@@ -9,20 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from absl import logging
 
 from hypertransformer.settings import from_flags
 from hypertransformer.training import classes, loop
 from hypertransformer.training.setup import Setup, setup_from
 
 MakeSetup = Callable[..., Setup]
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  found: list[str] = []
-  monkeypatch.setattr(logging, 'warning', lambda text, *values: found.append(text % values))
-  return found
 
 
 @pytest.fixture
