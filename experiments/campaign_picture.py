@@ -27,13 +27,17 @@ ORIGINAL = {
   2: 13.3, 6: 35.4, 10: 64.2, 14: 71.7, 18: 70.4, 22: 74.5, 26: 75.4, 30: 77.7, 35: 78.7, 45: 79.2,
   55: 80.7, 65: 81.2, 75: 82.4, 85: 82.6, 95: 84.6, 105: 83.4, 115: 83.8, 125: 85.5,
 }  # fmt: skip
-PAPER = 87.2
 # Colours that colour-blind people can tell apart (Okabe and Ito).
-KINDS = {
+SEEDS = {  # of the left panel
   'omniglot_1shot_20k_v1': ('#D55E00', 'v1, three seeds'),
   'omniglot_1shot_20k_v2': ('#0072B2', 'v2, three seeds'),
-  'omniglot_1shot_v2': ('#0072B2', 'v2, one run'),
 }
+LONG = {  # of the right panel
+  'omniglot_1shot_16_v2': ('#009E73', 'v2 with 16 channels'),
+  'omniglot_1shot_v2': ('#0072B2', 'v2'),
+  'omniglot_1shot_v1': ('#D55E00', 'v1'),
+}
+PAPER = {'8 channels': 87.2, '16 channels': 93.7}
 
 
 def curve(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
@@ -48,24 +52,23 @@ def curve(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 def main(argv: list[str]) -> None:
   """Draws the picture."""
   del argv
-  figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout='constrained')
-  for kind, (colour, label) in KINDS.items():
-    panel = panels[0 if '20k' in kind else 1]
-    for number, folder in enumerate(sorted(RESULTS.glob(f'{kind}*'))):
-      if (folder.name == kind) == ('20k' in kind):
-        continue
-      steps, accuracy = curve(folder)
-      panel.plot(steps, accuracy, color=colour, label=label if number == 0 else None)
-  for panel, last in zip(panels, (20, 1000), strict=True):
+  figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout='constrained')
+  for kind, (colour, label) in SEEDS.items():
+    for number, folder in enumerate(sorted(RESULTS.glob(f'{kind}_seed*'))):
+      left.plot(*curve(folder), color=colour, label='' if number else label)
+  for name, (colour, label) in LONG.items():
+    right.plot(*curve(RESULTS / name), color=colour, label=label)
+  for panel, last in ((left, 20), (right, 1000)):
     points = {step: value for step, value in ORIGINAL.items() if step <= last}
-    panel.plot(list(points), list(points.values()), 'k--', label='the original, one run')
-    panel.axhline(PAPER, color='0.5', linestyle=':')
+    panel.plot(list(points), list(points.values()), 'k--', label='the original')
     panel.set_xlabel('training steps, thousands')
     panel.spines[['top', 'right']].set_visible(False)
     panel.legend(loc='lower right', frameon=False)
-  panels[0].text(0.3, PAPER + 0.8, 'the paper, at the end of training', fontsize=9, color='0.4')
-  panels[0].set(ylabel='accuracy on test episodes, %', ylim=(0, 95), title='The first 20,000 steps')
-  panels[1].set(title='A longer run')
+  for channels, value in PAPER.items():
+    right.axhline(value, color='0.5', linestyle=':')
+    right.text(1, value + 0.4, f'the paper, {channels}, end of training', fontsize=9, color='0.4')
+  left.set(ylabel='accuracy on test episodes, %', ylim=(0, 90), title='The first 20,000 steps')
+  right.set(ylim=(60, 97), xlim=0, title='Longer runs, one each (the scale differs)')
   figure.savefig(OUTPUT.value, dpi=110)
   print(f'wrote {OUTPUT.value}')
 

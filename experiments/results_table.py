@@ -22,6 +22,8 @@ sys.path.insert(0, str(ROOT))
 from hypertransformer.evaluation.estimates import percent
 from hypertransformer.evaluation.results import ResultFile, newest_by_preset
 
+from runs import RUNS  # isort: skip  (beside this file)
+
 PAGE = ROOT / 'docs/results.md'
 RESULTS = ROOT / 'experiments/results'
 SEARCH = 'search_'  # with this the names of the search's runs begin
@@ -54,6 +56,7 @@ def row(name: str, folders: list[pathlib.Path]) -> str:
   found = [newest(folder) for folder in folders]
   about = [json.loads((folder / 'run.json').read_text()) for folder in folders]
   val, test = ([lines.get(preset) for lines in found] for preset in ('val', 'test'))
+  against = {run.name: run.against for run in RUNS}  # may have been put better since
   steps = next(line['step'] for line in test if line)
   hours = [run['cpu_hours'] for run in about if run['cpu_hours'] is not None]
   cells = [
@@ -63,7 +66,7 @@ def row(name: str, folders: list[pathlib.Path]) -> str:
     cell(test, 'accuracy', 'ci95'),
     cell(test, 'accuracy_disjoint', 'ci95_disjoint'),
     f'{sum(hours):.1f}' if hours else '',
-    about[0]['against'],
+    against.get(folders[0].name, about[0]['against']),
   ]
   return '| ' + ' | '.join(cells) + ' |\n'
 
