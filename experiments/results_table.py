@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from hypertransformer.evaluation.estimates import percent
 from hypertransformer.evaluation.results import ResultFile, newest_by_preset
 
-from runs import RUNS  # isort: skip  (beside this file)
+from runs import CONSTANT, RUNS  # isort: skip  (beside this file)
 
 PAGE = ROOT / 'docs/results.md'
 RESULTS = ROOT / 'experiments/results'
@@ -95,7 +95,11 @@ def own_flags(folder: pathlib.Path) -> list[str]:
   """What a run of the search changes: its flags, without those that all its runs have."""
   words = json.loads((folder / 'run.json').read_text())['training'].split()[1:]
   common = ('data_numpy_dir', 'train_log_dir', 'train_steps', 'seed', 'steps_between_saves')
-  return [word for word in words if word.split('=')[0].removeprefix('--') not in common]
+  return [
+    word
+    for word in words
+    if word != CONSTANT and word.split('=')[0].removeprefix('--') not in common
+  ]
 
 
 def search_table() -> str:

@@ -8,4 +8,4 @@
 # from the first step.
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/miniimagenet_1shot_v1.sh" \
-  --feature_normalization=support "$@"
+  --feature_normalization=support --learning_rate_cooldown=0.25 "$@"

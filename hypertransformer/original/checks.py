@@ -20,6 +20,7 @@ from hypertransformer.datasets import specs
 from hypertransformer.errors import InputError
 from hypertransformer.original import augmentation_cases, model_cases
 from hypertransformer.original.tolerances import BAD_NPZ, Comparison
+from hypertransformer.settings.config import OptimizerConfig
 from hypertransformer.training import losses, optimizer
 
 LEARNING_RATE = 1e-6  # allowed relative error of learning rates
@@ -114,17 +115,14 @@ def _shuffle(key: str, order: list[int]) -> Comparison:
 def _learning_rates(recorded: Mapping[str, Any]) -> list[Comparison]:
   """Compares the recorded learning rates, given by step, with ours for the same settings."""
   steps = list(recorded['values'])
+  config = OptimizerConfig(
+    learning_rate=recorded['lr'],
+    decay_steps=recorded['decay_steps'],
+    decay_rate=recorded['decay_rate'],
+  )
   with tf.Graph().as_default(), tf.Session() as session:
     ours = session.run(
-      [
-        optimizer.learning_rate(
-          recorded['lr'],
-          recorded['decay_steps'],
-          recorded['decay_rate'],
-          tf.constant(int(step), tf.int64),
-        )
-        for step in steps
-      ]
+      [optimizer.learning_rate(config, tf.constant(int(step), tf.int64)) for step in steps]
     )
   return [
     Comparison(

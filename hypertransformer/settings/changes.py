@@ -19,6 +19,7 @@ WITHOUT_EFFECT_ON_EVALUATION = (
   'continual_loss_terms',
   'episodes_per_step',
   'gradient_norm_clip',
+  'learning_rate_cooldown',
   'sync_replicas',
   'num_gpus',
 )

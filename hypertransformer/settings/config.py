@@ -73,13 +73,16 @@ class LossConfig:
 class OptimizerConfig:
   """How gradients change the trained variables (docs/spec/model.md, section 1).
 
-  The learning rate after so many steps is learning_rate * decay_rate ** (step / decay_steps).
+  The learning rate after so many steps is learning_rate * decay_rate ** (step / decay_steps), and
+  in the cooldown, the last steps of a run, so much less as steps are left.
 
   Attributes:
     name: the update rule: 'sgd', 'momentum' or 'adam'.
     learning_rate: the learning rate at step 0.
     decay_steps: steps after which the learning rate has been multiplied by decay_rate once.
     decay_rate: factor of the learning rate; 1 leaves it constant.
+    cooldown: part of train_steps that the cooldown has; 0 for none.
+    train_steps: updates in all.
     gradient_norm_clip: largest L2 norm of the gradient over all variables; a longer gradient is
       scaled down to it. 0 means that there is no limit.
 
@@ -91,6 +94,8 @@ class OptimizerConfig:
   learning_rate: float = 1e-3
   decay_steps: float = 1e4
   decay_rate: float = 1.0
+  cooldown: float = 0.0
+  train_steps: int = 10_000
   gradient_norm_clip: float = 0.0
 
   def __post_init__(self) -> None:
@@ -101,6 +106,7 @@ class OptimizerConfig:
       decay_steps='learning_rate_decay_steps',
       decay_rate='learning_rate_decay_rate',
     )
+    fraction(self, cooldown='learning_rate_cooldown')
     not_negative(self, gradient_norm_clip='gradient_norm_clip')
 
 

@@ -672,6 +672,13 @@ CONTINUAL_FLAGS = (
     'with --add_trainable_weights: weight = trained + this * generated',
   ),
   Flag(
+    'learning_rate_cooldown',
+    float,
+    0.0,
+    'part of --train_steps, at the end of the run, over which the learning rate also falls in a '
+    'straight line to 0; 0: it does not, as in the original; 0.3: over the last 30 %',
+  ),
+  Flag(
     'gradient_norm_clip',
     float,
     0.0,

@@ -186,6 +186,8 @@ def optimizer_config(v: Values) -> OptimizerConfig:
     learning_rate=v['learning_rate'],
     decay_steps=v['learning_rate_decay_steps'],
     decay_rate=v['learning_rate_decay_rate'],
+    cooldown=v['learning_rate_cooldown'],
+    train_steps=v['train_steps'],
     gradient_norm_clip=v['gradient_norm_clip'],
   )
 

@@ -1,10 +1,11 @@
 """The update of the variables: plain SGD as in the original, SGD with momentum, or Adam.
 
-The learning rate decays exponentially.
+The learning rate decays exponentially, and can end in a cooldown.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.settings.config import OptimizerConfig
@@ -38,7 +39,7 @@ def minimize(
 
 def make(config: OptimizerConfig, step: tf.Tensor) -> tuple[tf.train.Optimizer, tf.Tensor]:
   """Makes the update rule, and the learning rate at a step, a scalar."""
-  rate = learning_rate(config.learning_rate, config.decay_steps, config.decay_rate, step)
+  rate = learning_rate(config, step)
   return _make(config.name, rate), rate
 
 
@@ -96,9 +97,18 @@ def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:
   return tf.train.AdamOptimizer(rate)
 
 
-def learning_rate(base: float, decay_steps: float, decay_rate: float, step: tf.Tensor) -> tf.Tensor:
+def learning_rate(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
   """The learning rate at a step: base * decay_rate ** (step / decay_steps).
 
-  It falls at every step, and not only once in decay_steps.
+  It falls at every step, and not only once in decay_steps. In the cooldown it is also
+  multiplied by the part of those steps that is left, so that the last update is a very small one:
+  the noise of single episodes no longer keeps the variables away from the minimum.
   """
-  return tf.train.exponential_decay(base, step, decay_steps, decay_rate)
+  rate = tf.train.exponential_decay(
+    config.learning_rate, step, config.decay_steps, config.decay_rate
+  )
+  if config.cooldown == 0:
+    return rate
+  left = tf.cast(config.train_steps - tf.cast(step, tf.int64), tf.float32)
+  steps = np.float32(config.cooldown * config.train_steps)
+  return rate * tf.clip_by_value(left / steps, 0.0, 1.0)

@@ -218,6 +218,11 @@ REFUSED = [
   (OptimizerConfig, {'name': 'lbfgs'}, "optimizer is 'lbfgs'; known are sgd, momentum, adam."),
   (OptimizerConfig, {'learning_rate': 0.0}, 'learning_rate is 0.0; it must be positive.'),
   (OptimizerConfig, {'decay_steps': 0.0}, 'learning_rate_decay_steps is 0.0; it must be positive.'),
+  (
+    OptimizerConfig,
+    {'cooldown': 1.0},
+    'learning_rate_cooldown is 1.0; it must be at least 0 and below 1.',
+  ),
   (OptimizerConfig, {'decay_rate': 0.0}, 'learning_rate_decay_rate is 0.0; it must be positive.'),
   (
     EpisodeConfig,

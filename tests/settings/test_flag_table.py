@@ -68,6 +68,7 @@ def test_flags_are_unique_and_explained():
     'embedding_units',
     'generated_weight_scale',
     'gradient_norm_clip',
+    'learning_rate_cooldown',
   }
   assert {flag.name for flag in flag_table.OWN_FLAGS} == {
     'feature_normalization',

@@ -121,6 +121,7 @@ def test_every_flag_of_loss_run_and_evaluation_arrives(values):
     learning_rate=0.6,
     learning_rate_decay_steps=7.0,
     learning_rate_decay_rate=0.8,
+    learning_rate_cooldown=0.5,
     gradient_norm_clip=2.0,
     train_log_dir='here',
     train_steps=9,
@@ -140,7 +141,9 @@ def test_every_flag_of_loss_run_and_evaluation_arrives(values):
     eval_timeout_secs=16.0,
   )
   assert from_flags.loss_config(v) == config.LossConfig(0.1, 0.2, 0.3, 40, 0.5, True)
-  assert from_flags.optimizer_config(v) == config.OptimizerConfig('adam', 0.6, 7.0, 0.8, 2.0)
+  assert from_flags.optimizer_config(v) == config.OptimizerConfig(
+    'adam', 0.6, 7.0, 0.8, cooldown=0.5, train_steps=9, gradient_norm_clip=2.0
+  )
   assert from_flags.run_config(v) == config.RunConfig('here', 9, 10, 'there', 11)
   assert from_flags.episode_config(v) == data_config.EpisodeConfig(5, 25, 12, True, 3, True)
   assert from_flags.eval_config(v) == config.EvalConfig(13, 14, 15, True, 'model-9', 16.0)

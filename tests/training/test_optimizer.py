@@ -41,6 +41,14 @@ def test_sgd_makes_the_updates_by_hand(session):
   )
 
 
+def test_the_rate_falls_to_0_in_the_cooldown(session):
+  """It is as without one until 4 of 10 steps are left, and then 4/4, 3/4, 2/4, 1/4 of that."""
+  config = OptimizerConfig('sgd', 0.1, 10.0, 0.5, cooldown=0.4, train_steps=10)
+  rates = train(session, config, 11)[:, 3]
+  parts = np.array([1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0])
+  np.testing.assert_allclose(rates, 0.1 * 0.5 ** (np.arange(12) / 10) * parts, rtol=1e-6)
+
+
 def test_momentum_makes_the_updates_by_hand(session):
   """They are v <- 0.9 v + gradient, x <- x - rate * v. For y, v is 3 and then 5.7."""
   history = train(session, OptimizerConfig('momentum', 0.1), 2)
