@@ -21,7 +21,7 @@ flags=(
   --embedding_dim=16 --num_layers=2 --heads=2 --num_layerwise_features=8
   --shared_feature_extractor=4-layer --shared_features_dim=32
   --shared_feature_extractor_padding=same --feature_normalization=support
-  --learning_rate=0.02
+  --learning_rate=0.05 --learning_rate_cooldown=0.25
   --num_task_evals=200 --num_eval_batches=4 --eval_batch_size=50 "$@"
 )
 echo "Training (Ctrl-C saves a checkpoint; the same command goes on from it)"
