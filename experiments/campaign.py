@@ -118,22 +118,32 @@ def head() -> str:
 
 
 def call(place: Place, record: dict, words: list[str], log: str) -> None:
-  """Runs a script of the run's code, and adds its times to the record. Raises InputError if it
-  fails.
+  """Runs a script of the run's code, and adds its times to the record.
+
+  If this program is interrupted, so is the script, and it is waited for until it has saved what it
+  has.
+
+  Raises:
+    InputError: the script fails.
   """
   code = code_of(record['commit'])
   environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(code)}
   before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
   with (place.logs / log).open('a') as file:
-    done = subprocess.run(
-      ['bash', *words], cwd=code, env=environment, stdout=file, stderr=file, check=False
-    )
-  after = resource.getrusage(resource.RUSAGE_CHILDREN)
-  record['cpu_seconds'] += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-  record['wall_seconds'] += time.monotonic() - start
-  place.write(record)
-  if done.returncode != 0:
-    raise InputError(f'{" ".join(words)} ended with status {done.returncode}: see {file.name}.')
+    script = subprocess.Popen(['bash', *words], cwd=code, env=environment, stdout=file, stderr=file)
+    try:
+      script.wait()
+    except KeyboardInterrupt:
+      script.terminate()
+      script.wait()
+      raise
+    finally:
+      after = resource.getrusage(resource.RUSAGE_CHILDREN)
+      record['cpu_seconds'] += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+      record['wall_seconds'] += time.monotonic() - start
+      place.write(record)
+  if script.returncode != 0:
+    raise InputError(f'{" ".join(words)} ended with status {script.returncode}: see {file.name}.')
 
 
 def make(place: Place) -> None:
