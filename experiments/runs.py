@@ -82,6 +82,13 @@ SEARCH = [
   ),
   *tried('cooldown', '--learning_rate_cooldown=0.25'),
   *tried('rate_004_cooldown', '--learning_rate=0.04', '--learning_rate_cooldown=0.25'),
+  *tried(
+    'real_classes',
+    '--learning_rate=0.04',
+    '--learning_rate_cooldown=0.25',
+    '--shared_head_weight=1.0',
+  ),
+  *tried('warm_up', '--learning_rate=0.04', '--learning_rate_cooldown=0.25', '--warmup_steps=5000'),
   *tried('momentum_0002', '--optimizer=momentum', '--learning_rate=0.002'),
   *tried('momentum_0004', '--optimizer=momentum', '--learning_rate=0.004'),
   *tried('adam_0001', '--optimizer=adam', '--learning_rate=0.001'),
