@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from hypertransformer.settings import flags
+from tests.faults.processes import fill, small_disk
 
 PATIENCE = 120.0  # seconds that a process may take for anything, on a busy machine
 STEPS = (0, 3, 6)  # of the checkpoints of the run `trained`
@@ -199,37 +200,13 @@ def test_results_that_cannot_be_written_are_written_later(logs: pathlib.Path, st
   assert counts(logs) == EACH_ONCE
 
 
-@contextlib.contextmanager
-def small_disk(folder: pathlib.Path, size: str) -> Iterator[None]:
-  """Mounts a small file system in memory at a folder; skips the test where that is refused."""
-  folder.mkdir()
-  done = subprocess.run(
-    ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)],
-    capture_output=True,
-    text=True,
-  )
-  if done.returncode:
-    pytest.skip(f'no file system can be mounted here: {done.stderr}')
-  try:
-    yield
-  finally:
-    subprocess.run(['umount', '--lazy', str(folder)], check=True)
-
-
-def fill(path: pathlib.Path) -> None:
-  """Fills the disk of a path with this file."""
-  with path.open('wb', buffering=0) as file, contextlib.suppress(OSError):
-    while file.write(b'x' * 4096) == 4096:
-      pass
-
-
 @pytest.mark.slow
 def test_a_disk_that_is_full_for_a_while(
   trained: Any, tmp_path: pathlib.Path, start: Start
 ) -> None:
   """Checkpoints cannot be copied then; when there is room again all are evaluated."""
   logs = tmp_path / 'small'
-  with small_disk(logs, '4m'):
+  with small_disk(logs, 4):
     shutil.copytree(trained.folder, logs, dirs_exist_ok=True)
     (logs / 'eval').mkdir()
     fill(logs / 'large')
@@ -251,7 +228,7 @@ def test_a_disk_that_is_full_while_results_are_written(
 ) -> None:
   """The disk fills up while the first checkpoint is evaluated, which takes a moment."""
   logs = tmp_path / 'small'
-  with small_disk(logs, '4m'):
+  with small_disk(logs, 4):
     shutil.copytree(trained.folder, logs, dirs_exist_ok=True)
     evaluator = start(logs, num_task_evals=400)
     evaluator.wait_for(lambda: list((logs / 'eval').glob('.checkpoint-*/*.index')), 'copy')
@@ -272,7 +249,7 @@ def test_a_folder_that_cannot_be_written(
   trained: Any, tmp_path: pathlib.Path, start: Start
 ) -> None:
   logs = tmp_path / 'small'
-  with small_disk(logs, '4m'):
+  with small_disk(logs, 4):
     shutil.copytree(trained.folder, logs, dirs_exist_ok=True)
     (logs / 'eval').mkdir()
     subprocess.run(['mount', '-o', 'remount,ro', str(logs)], check=True)
