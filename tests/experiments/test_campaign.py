@@ -1,0 +1,104 @@
+"""The campaign: which runs are done, what an interruption leaves, and the table of results."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+EXPERIMENTS = pathlib.Path(__file__).resolve().parents[2] / 'experiments'
+
+
+@pytest.fixture(scope='module')
+def campaign() -> Iterator[dict[str, Any]]:
+  """What campaign.py defines; its flags are taken away again afterwards."""
+  before = set(flags.FLAGS)
+  sys.path.insert(0, str(EXPERIMENTS))
+  try:
+    yield runpy.run_path(str(EXPERIMENTS / 'campaign.py'), run_name='campaign')
+  finally:
+    sys.path.remove(str(EXPERIMENTS))
+    for name in set(flags.FLAGS) - before:
+      delattr(flags.FLAGS, name)
+
+
+@pytest.fixture
+def place(campaign: dict[str, Any], tmp_path: pathlib.Path) -> Iterator[Any]:
+  """The place of a run of 20 steps."""
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()
+  with flagsaver.flagsaver(work_dir=str(tmp_path / 'work'), results=str(tmp_path / 'results')):
+    made = campaign['Place'](campaign['Run']('mine', 'omniglot_1shot_v2', 20))
+    made.logs.mkdir(parents=True)
+    yield made
+
+
+def save(place: Any, step: int) -> None:
+  (place.logs / f'model-{step}.index').touch()
+
+
+def test_a_run_is_done_when_it_was_evaluated_at_its_last_step(place: Any) -> None:
+  assert place.state() == '0 of 20 steps'
+  save(place, 20)
+  assert place.state() == '20 of 20 steps', 'it is not evaluated yet'
+  place.write({**place.record(), 'evaluated': True})
+  assert place.state() == 'done'
+
+
+def test_a_run_that_was_done_goes_on_to_more_steps(place: Any) -> None:
+  save(place, 10)
+  place.write({**place.record(), 'evaluated': True})
+  assert place.state() == '10 of 20 steps'
+  with flagsaver.flagsaver(steps=10):
+    assert place.state() == 'done'
+
+
+def test_an_interruption_lets_the_script_save_and_keeps_its_times(
+  campaign: dict[str, Any], place: Any, tmp_path: pathlib.Path
+) -> None:
+  """The script is told by SIGTERM, and the record has the seconds until it has ended."""
+  script = tmp_path / 'script.sh'
+  script.write_text(
+    f'trap "echo saved > {tmp_path}/saved; exit 0" TERM\n'
+    f'touch {tmp_path}/began\nwhile true; do sleep 0.05; done\n'
+  )
+  (tmp_path / 'work/code-abc').mkdir(parents=True)
+
+  def interrupt() -> None:
+    while not (tmp_path / 'began').exists():
+      time.sleep(0.01)
+    time.sleep(0.2)  # until it is waited for
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+  record = {**place.record(), 'commit': 'abc'}
+  threading.Thread(target=interrupt).start()
+  with pytest.raises(KeyboardInterrupt):
+    campaign['call'](place, record, [str(script)], 'training.log')
+  assert (tmp_path / 'saved').read_text() == 'saved\n'
+  assert json.loads(place.record_file.read_text())['wall_seconds'] > 0
+
+
+def test_the_tables_are_those_of_the_results() -> None:
+  """docs/results.md is as results_table.py writes it."""
+  page = EXPERIMENTS.parent / 'docs/results.md'
+  before = page.read_text()
+  program = (
+    'import sys; sys.argv = ["results_table"]; import results_table as r; '
+    'page = r.between(r.PAGE.read_text(), "campaign", r.table()); '
+    'sys.stdout.write(r.between(page, "search", r.search_table()))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', program], cwd=EXPERIMENTS, capture_output=True, text=True, check=True
+  )
+  assert done.stdout == before
