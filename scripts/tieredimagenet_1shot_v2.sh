@@ -5,8 +5,9 @@
 # Usage: ./scripts/tieredimagenet_1shot_v2.sh --data_numpy_dir=./data_numpy_dir \
 #     --train_log_dir=./logs
 #   Evaluator beside it: ./scripts/evaluate.sh tieredimagenet_1shot_v2 with the same flags.
-# The published run (v1) with normalised features: the transformer sees differences between images
-# from the first step.
+# The published run (v1) with normalised features, by which the transformer sees differences between
+# images from the first step, and with a learning rate that falls to 0 over the last quarter of
+# --train_steps.
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/tieredimagenet_1shot_v1.sh" \
   --feature_normalization=support --learning_rate_cooldown=0.25 "$@"

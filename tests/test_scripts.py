@@ -37,7 +37,7 @@ RUNS: dict[str, tuple[str, dict[str, str], str]] = {
 }
 
 # The same with the flags that were found best.
-BEST = {'feature_normalization': 'support'}
+BEST = {'feature_normalization': 'support', 'learning_rate_cooldown': '0.25'}
 RUNS |= {
   name.replace('_v1', '_v2'): (of, changes | BEST, paper)
   for name, (of, changes, paper) in list(RUNS.items())
@@ -369,7 +369,12 @@ def test_the_flags_of_a_continual_run_go_together(
   assert (continual.scenario, continual.prototypical) == (name.split('_', 2)[2], True)
   assert from_flags.model_config(values).embedding_units == 32
   assert from_flags.optimizer_config(values) == config.OptimizerConfig(
-    'sgd', values['learning_rate'], 1e5, 0.95, 10.0
+    'sgd',
+    values['learning_rate'],
+    1e5,
+    0.95,
+    train_steps=values['train_steps'],
+    gradient_norm_clip=10.0,
   )
   tasks = from_flags.episode_config(values)
   assert (tasks.num_labels, tasks.support_samples, tasks.balanced) == (5, 5, True)

@@ -56,6 +56,7 @@ def _of(
 
 ALL = (
   _of('omniglot', 'Omniglot', 20, 1, 8, 0.872),
+  _of('omniglot', 'Omniglot', 20, 1, 16, 0.937),
   _of('omniglot', 'Omniglot', 20, 5, 8, 0.947),
   _of('omniglot', 'Omniglot', 20, 5, 4, 0.820),
   _of('omniglot', 'Omniglot', 20, 5, 4, 0.779, trained=4),
