@@ -130,7 +130,7 @@ def test_the_papers_number_stands_beside_test_classes_of_the_same_task(make_run:
   assert test.paper is not None
   assert test.paper.accuracy == 0.872
   assert val.paper is None
-  assert rows_of(make_run('b', 1, lines, default_num_channels=16))[0].paper is None
+  assert rows_of(make_run('b', 1, lines, default_num_channels=12))[0].paper is None
 
 
 def flags_of_script(name: str) -> dict[str, Any]:
