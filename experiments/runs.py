@@ -127,11 +127,18 @@ RUNS = [
     against='the paper: 93.7 (one source)',
   ),
   Run(
+    '5shot_labelled_v2',
+    'omniglot_5shot_v2',
+    50_000,
+    (CONSTANT, '--seed=1'),
+    against='5shot_unlabelled_v2',
+  ),
+  Run(
     '5shot_unlabelled_v2',
     'omniglot_5shot_v2',
     50_000,
     (CONSTANT, '--samples_transformer=180', '--unlabeled_samples_per_class=4', '--seed=1'),
-    against='omniglot_5shot_v2 at 50,000 steps, which has the same flags and seed but for these',
+    against='5shot_labelled_v2',
   ),
   *(
     Run(
