@@ -130,7 +130,11 @@ def call(place: Place, record: dict, words: list[str], log: str) -> None:
   environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(code)}
   before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
   with (place.logs / log).open('a') as file:
-    script = subprocess.Popen(['bash', *words], cwd=code, env=environment, stdout=file, stderr=file)
+    # In a session of its own, so that Ctrl-C does not reach it too: of two signals the second would
+    # end it before it has saved.
+    script = subprocess.Popen(
+      ['bash', *words], cwd=code, env=environment, stdout=file, stderr=file, start_new_session=True
+    )
     try:
       script.wait()
     except KeyboardInterrupt:
@@ -146,10 +150,18 @@ def call(place: Place, record: dict, words: list[str], log: str) -> None:
     raise InputError(f'{" ".join(words)} ended with status {script.returncode}: see {file.name}.')
 
 
-def make(place: Place) -> None:
-  """Trains as far as is left, evaluates, and keeps the results. Raises InputError."""
+def make(place: Place, commit: str) -> None:
+  """Trains as far as is left, evaluates, and keeps the results.
+
+  Args:
+    place: where the run is.
+    commit: whose code a run uses that begins now.
+
+  Raises:
+    InputError: the training or the evaluation fails.
+  """
   run, record = place.run, place.record()
-  record.setdefault('commit', head())
+  record.setdefault('commit', commit)
   place.write(record)
   common = [
     f'--data_numpy_dir={pathlib.Path(DATA.value).resolve()}',
@@ -159,6 +171,7 @@ def make(place: Place) -> None:
   ]
   if place.step() < place.steps:
     record['evaluated'] = False  # True if it was made to fewer steps before
+    place.write(record)
     call(place, record, [f'scripts/{run.script}.sh', *common], 'training.log')
     if place.step() < place.steps:
       raise KeyboardInterrupt  # ended by a signal, with a checkpoint
@@ -196,10 +209,11 @@ def keep(place: Place, record: dict, training: list[str], evaluate: list[str]) -
 
 def make_all(places: list[Place]) -> None:
   """Makes the runs that are not done yet. Raises InputError where one fails."""
+  commit = head()  # now: the list of runs is that of this commit too
   for place in places:
     if not place.done():
       print(f'{time.strftime("%H:%M:%S")}  {place.run.name}: {place.state()}', flush=True)
-      make(place)
+      make(place, commit)
 
 
 def main(argv: list[str]) -> None:

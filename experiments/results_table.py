@@ -2,8 +2,8 @@
 
   python experiments/results_table.py
 
-Of each run it takes the newest evaluated checkpoint. After runs of several seeds (NAME_seed1,
-...) stands their mean. The search, runs that differ from one in one change, has a table of its own.
+Of each run it takes the newest evaluated checkpoint. Runs of several seeds (NAME_seed1, ...) have
+one row. The search, runs that differ from one in one change, has a table of its own.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ sys.path.insert(0, str(ROOT))
 
 from hypertransformer.evaluation.estimates import percent
 from hypertransformer.evaluation.results import ResultFile, newest_by_preset
+from hypertransformer.settings.flags import defaults
 
-from runs import CONSTANT, RUNS  # isort: skip  (beside this file)
+from runs import RUNS  # isort: skip  (beside this file)
 
 PAGE = ROOT / 'docs/results.md'
 RESULTS = ROOT / 'experiments/results'
+# Flags that say which run it is, and not how it learns.
+RUN = ('data_numpy_dir', 'train_log_dir', 'train_steps', 'seed', 'steps_between_saves')
 SEARCH = 'search_'  # with this the names of the search's runs begin
 HEAD = (
-  '| run | steps | val, % | test, % | test without support images, % | CPU hours | against |\n'
-  '|---|---|---|---|---|---|---|\n'
+  '| run | steps | cooldown | val, % | test, % | test without support images, % | CPU hours '
+  '| against |\n'
+  '|---|---|---|---|---|---|---|---|\n'
 )
 
 
@@ -41,14 +45,26 @@ def newest(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
   return newest_by_preset(ResultFile(folder / 'results.jsonl').read())
 
 
-def cell(lines: list[dict[str, Any] | None], field: str, interval: str) -> str:
-  """An accuracy with its interval over tasks; of several runs their mean, without an interval."""
+def cell(
+  lines: list[dict[str, Any] | None], field: str, interval: str, each_too: bool = False
+) -> str:
+  """An accuracy with its interval over tasks; of several runs their mean, and each too."""
   found = [line for line in lines if line and line.get(field) is not None]
   if not found:
     return ''
   if len(lines) == 1:
     return percent(found[0][field], found[0][interval]).removesuffix(' %')
-  return f'{100 * sum(line[field] for line in found) / len(found):.1f}'
+  if not each_too:
+    return f'{mean(found, field):.1f}'
+  each = ', '.join(f'{100 * line[field]:.1f}' for line in found)
+  widest = max(line[interval] for line in found)
+  return f'{mean(found, field):.1f} ({each}; each +- {100 * widest:.1f})'
+
+
+def cooldown(folder: pathlib.Path) -> str:
+  """The part of the run in which its learning rate fell to 0, in %; '' if there was none."""
+  part = flags_of(folder)['learning_rate_cooldown']
+  return f'{100 * part:.0f} %' if part else ''
 
 
 def row(name: str, folders: list[pathlib.Path]) -> str:
@@ -62,8 +78,9 @@ def row(name: str, folders: list[pathlib.Path]) -> str:
   cells = [
     name,
     f'{steps:,}',
+    cooldown(folders[0]),
     cell(val, 'accuracy', 'ci95'),
-    cell(test, 'accuracy', 'ci95'),
+    cell(test, 'accuracy', 'ci95', each_too=True),
     cell(test, 'accuracy_disjoint', 'ci95_disjoint'),
     f'{sum(hours):.1f}' if hours else '',
     against.get(folders[0].name, about[0]['against']),
@@ -85,26 +102,25 @@ def table() -> str:
   for name, folders in runs().items():
     if name.startswith(SEARCH):
       continue
-    rows += [row(folder.name, [folder]) for folder in folders]
-    if len(folders) > 1:
-      rows.append(row(f'mean of {len(folders)} seeds of {name}', folders))
+    seeds = f'{name}, mean of {len(folders)} seeds'
+    rows.append(row(folders[0].name if len(folders) == 1 else seeds, folders))
   return HEAD + ''.join(rows)
 
 
+def flags_of(folder: pathlib.Path) -> dict[str, Any]:
+  """The flags of a run by name; one that is younger than the run was at its default."""
+  return defaults() | json.loads((folder / 'flags.json').read_text())
+
+
 def own_flags(folder: pathlib.Path) -> list[str]:
-  """What a run of the search changes: its flags, without those that all its runs have."""
-  words = json.loads((folder / 'run.json').read_text())['training'].split()[1:]
-  common = ('data_numpy_dir', 'train_log_dir', 'train_steps', 'seed', 'steps_between_saves')
-  return [
-    word
-    for word in words
-    if word != CONSTANT and word.split('=')[0].removeprefix('--') not in common
-  ]
+  """The flags in which a run of the search differs from the run without a change."""
+  base, own = flags_of(RESULTS / f'{SEARCH}none_seed1'), flags_of(folder)
+  return [f'--{name}={own[name]}' for name in base if base[name] != own[name] and name not in RUN]
 
 
-def mean(lines: list[dict[str, Any]]) -> float:
+def mean(lines: list[dict[str, Any]], field: str = 'accuracy') -> float:
   """The mean accuracy of some lines, in %."""
-  return 100 * sum(line['accuracy'] for line in lines) / len(lines)
+  return 100 * sum(line[field] for line in lines) / len(lines)
 
 
 def search_table() -> str:
@@ -126,7 +142,9 @@ def search_table() -> str:
       f'{mean(test):.1f}',
     ]
     rows.append((mean(val), '| ' + ' | '.join(cells) + ' |\n'))
-  head = '| change | updates | val, % | test, %, seed by seed | test, % |\n|---|---|---|---|---|\n'
+  head = (
+    '| change | updates | val, % | test, %, seed by seed | test, mean |\n|---|---|---|---|---|\n'
+  )
   return head + ''.join(text for _, text in sorted(rows, reverse=True))
 
 

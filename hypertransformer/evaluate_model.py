@@ -24,7 +24,9 @@ from absl import logging
 
 from hypertransformer import program
 from hypertransformer.datasets import identity, specs
+from hypertransformer.datasets.arrays import ClassSet
 from hypertransformer.datasets.folder import DataFolder, find
+from hypertransformer.datasets.specs import DatasetSpec
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import EvalSetup, Evaluator
@@ -80,8 +82,8 @@ def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
 def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: DataFolder) -> None:
   """Warns of presets that are not called train but have training classes in them.
 
-  Classes of other datasets count too, if their images are the same. Where the training data are not
-  here as a file, nothing can be said.
+  In a preset of the same dataset these are the classes with the same numbers. In one of another
+  dataset they are those with the same images, if the training data are here as files.
 
   Args:
     presets: what is evaluated.
@@ -89,12 +91,8 @@ def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: Da
     folder: what the presets were opened from.
   """
   spec = specs.parse_dataset(data.train_dataset)
-  others = [preset for preset in presets if preset.name != 'train']
-  if not others or find(spec.name, data.folder) is None:
-    return
-  training = folder.open(spec)
-  for preset in others:
-    shared = identity.shared_classes(preset.class_set, training)
+  for preset in presets:
+    shared = 0 if preset.name == 'train' else _shared(preset.class_set, spec, data, folder)
     if shared:
       logging.warning(
         '%d of the %d classes of the preset %s (%s) are among those of --train_dataset=%s: its '
@@ -105,6 +103,19 @@ def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: Da
         preset.dataset,
         data.train_dataset,
       )
+
+
+def _shared(classes: ClassSet, training: DatasetSpec, data: DataConfig, folder: DataFolder) -> int:
+  """How many classes are among those of training, as far as can be told; see the caller."""
+  if classes.name == training.name:
+    numbers = range(data.use_labels) if training.classes is None else training.classes
+    return len(set(classes.classes.tolist()) & set(numbers))
+  if find(training.name, data.folder) is None:
+    return 0
+  try:
+    return identity.shared_classes(classes, folder.open(training))
+  except InputError:  # the evaluation does not need them
+    return 0
 
 
 def main(settings: Settings) -> None:

@@ -88,6 +88,7 @@ def test_presets_of_classes_that_are_not_there_are_refused(
     ('tiny:0-9', 'mine=copy:8-12', ['2 of the 5 classes of the preset mine (copy:8-12)']),
     ('tiny:0-9', 'test=copy:20-29', []),
     ('elsewhere:0-9', 'mine=tiny:8-12', []),
+    ('copy:0-99', 'mine=tiny:8-12', []),  # the training classes cannot be opened here
   ],
 )
 def test_training_classes_in_a_preset_are_warned_of(

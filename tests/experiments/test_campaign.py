@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import runpy
 import signal
@@ -23,14 +24,16 @@ EXPERIMENTS = pathlib.Path(__file__).resolve().parents[2] / 'experiments'
 @pytest.fixture(scope='module')
 def campaign() -> Iterator[dict[str, Any]]:
   """What campaign.py defines; its flags are taken away again afterwards."""
-  before = set(flags.FLAGS)
+  names, modules = set(flags.FLAGS), set(sys.modules)
   sys.path.insert(0, str(EXPERIMENTS))
   try:
     yield runpy.run_path(str(EXPERIMENTS / 'campaign.py'), run_name='campaign')
   finally:
     sys.path.remove(str(EXPERIMENTS))
-    for name in set(flags.FLAGS) - before:
+    for name in set(flags.FLAGS) - names:
       delattr(flags.FLAGS, name)
+    for name in {'learning_curve', 'runs'} - modules:
+      sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -67,26 +70,44 @@ def test_a_run_that_was_done_goes_on_to_more_steps(place: Any) -> None:
 def test_an_interruption_lets_the_script_save_and_keeps_its_times(
   campaign: dict[str, Any], place: Any, tmp_path: pathlib.Path
 ) -> None:
-  """The script is told by SIGTERM, and the record has the seconds until it has ended."""
+  """Ctrl-C is meant for the campaign alone, and the script gets one SIGTERM, not two signals."""
+  (tmp_path / 'work/code-abc').mkdir(parents=True)
   script = tmp_path / 'script.sh'
   script.write_text(
-    f'trap "echo saved > {tmp_path}/saved; exit 0" TERM\n'
-    f'touch {tmp_path}/began\nwhile true; do sleep 0.05; done\n'
+    f'cd {tmp_path}\n'
+    'trap "echo INT >> signals" INT\n'
+    'trap "echo TERM >> signals; sleep 0.5; touch saved; exit 0" TERM\n'
+    'touch began\n'
+    'for i in $(seq 1000); do sleep 0.02; done\n'
   )
-  (tmp_path / 'work/code-abc').mkdir(parents=True)
 
   def interrupt() -> None:
-    while not (tmp_path / 'began').exists():
+    deadline = time.monotonic() + 20
+    while not (tmp_path / 'began').exists() and time.monotonic() < deadline:
       time.sleep(0.01)
     time.sleep(0.2)  # until it is waited for
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
 
   record = {**place.record(), 'commit': 'abc'}
-  threading.Thread(target=interrupt).start()
+  threading.Thread(target=interrupt, daemon=True).start()
   with pytest.raises(KeyboardInterrupt):
     campaign['call'](place, record, [str(script)], 'training.log')
-  assert (tmp_path / 'saved').read_text() == 'saved\n'
-  assert json.loads(place.record_file.read_text())['wall_seconds'] > 0
+  assert (tmp_path / 'saved').exists(), 'it was waited for'
+  assert (tmp_path / 'signals').read_text() == 'TERM\n'
+  assert json.loads(place.record_file.read_text())['wall_seconds'] > 0.5
+
+
+def test_ctrl_c_at_a_terminal_does_not_reach_the_script(
+  campaign: dict[str, Any], place: Any, tmp_path: pathlib.Path
+) -> None:
+  """The script has a process group of its own."""
+  (tmp_path / 'work/code-abc').mkdir(parents=True)
+  script = tmp_path / 'script.sh'
+  script.write_text(f'ps -o pgid= -p $$ > {tmp_path}/group\n')
+  campaign['call'](place, {**place.record(), 'commit': 'abc'}, [str(script)], 'training.log')
+  assert int((tmp_path / 'group').read_text()) != os.getpgrp()
 
 
 def test_the_tables_are_those_of_the_results() -> None:
@@ -101,4 +122,4 @@ def test_the_tables_are_those_of_the_results() -> None:
   done = subprocess.run(
     [sys.executable, '-c', program], cwd=EXPERIMENTS, capture_output=True, text=True, check=True
   )
-  assert done.stdout == before
+  assert done.stdout == before, 'run experiments/results_table.py'

@@ -11,7 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import accuracy
-from hypertransformer.settings.config import LossConfig
+from hypertransformer.settings.config import LossConfig, OptimizerConfig
 from hypertransformer.training import losses, optimizer
 
 RECORDED = pathlib.Path(__file__).resolve().parents[3] / 'shared/golden/schedule.json'
@@ -66,7 +66,8 @@ def test_the_numbers_above_are_the_recorded_ones():
 
 
 def test_the_learning_rate_is_that_of_the_original(run):
-  ours = run([optimizer.learning_rate(0.02, 1e5, 0.95, int64(step)) for step in LEARNING_RATES])
+  config = OptimizerConfig(learning_rate=0.02, decay_steps=1e5, decay_rate=0.95)
+  ours = run([optimizer.learning_rate(config, int64(step)) for step in LEARNING_RATES])
   np.testing.assert_allclose(ours, list(LEARNING_RATES.values()), rtol=1e-6)
   np.testing.assert_allclose(
     ours, [0.02 * 0.95 ** (step / 1e5) for step in LEARNING_RATES], rtol=1e-6
@@ -74,7 +75,8 @@ def test_the_learning_rate_is_that_of_the_original(run):
 
 
 def test_the_learning_rate_without_decay_is_constant(run):
-  assert run(optimizer.learning_rate(0.5, 10.0, 1.0, int64(12345))) == 0.5
+  config = OptimizerConfig(learning_rate=0.5, decay_steps=10.0, decay_rate=1.0)
+  assert run(optimizer.learning_rate(config, int64(12345))) == 0.5
 
 
 def test_warmup_weights_are_those_of_the_original(run):
