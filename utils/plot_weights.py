@@ -102,8 +102,9 @@ def _require_both(found: Sequence[generated.Generated]) -> None:
     'one of spatial.',
   )
   require(
-    found[0].layers == found[1].layers,
-    'the checkpoints generate different layers: give two of the same CNN.',
+    found[0].shapes == found[1].shapes,
+    f'the checkpoints generate different layers, {found[0].shapes} and {found[1].shapes}: give two '
+    'of the same CNN.',
   )
 
 

@@ -36,9 +36,9 @@ class Generated:
   episodes: list[Kernels]
 
   @property
-  def layers(self) -> list[str]:
-    """The names of the generated layers, in their order."""
-    return list(self.episodes[0])
+  def shapes(self) -> dict[str, tuple[int, ...]]:
+    """The shapes of the kernels by the names of the generated layers, in their order."""
+    return {layer: kernel.shape for layer, kernel in self.episodes[0].items()}
 
 
 def generate(
@@ -106,7 +106,7 @@ def changes(generated: Generated) -> dict[str, Estimate]:
   pairs = list(zip(generated.episodes[::2], generated.episodes[1::2], strict=False))
   return {
     layer: mean_and_ci95([_change(before[layer], after[layer]) for before, after in pairs])
-    for layer in generated.layers
+    for layer in generated.shapes
   }
 
 

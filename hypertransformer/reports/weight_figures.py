@@ -14,7 +14,8 @@ from hypertransformer.reports.generated import Generated, Kernels
 _GAP = 1  # pixels between kernels
 _SHOWN = 16  # input and output channels of a layer that are shown at most
 _WIDTH = 9.0  # inches
-_LEAST_WIDTH = 16  # weights, so that the name of a layer has room
+_PANELS = 7.5  # inches of it that all panels have together
+_LABEL = 1.0  # inches, the width of the label of a layer
 PAPER = (10, 15)  # %, how much kernels change by arXiv 2201.04182
 
 
@@ -50,8 +51,7 @@ def kernels(rows: Mapping[str, Kernels], title: str) -> Any:
   """
   layers = list(next(iter(rows.values())))
   mosaics = {layer: [mosaic(each[layer]) for each in rows.values()] for layer in layers}
-  widths = [max(found[0].shape[1], _LEAST_WIDTH) for found in mosaics.values()]
-  inch = (_WIDTH - 1.5) / (sum(widths) + 2 * len(layers))  # of one weight
+  widths, inch = _panel_widths([found[0].shape[1] for found in mosaics.values()])
   height = inch * max(found[0].shape[0] for found in mosaics.values())
   with drawing.style():
     drawn = drawing.figure(_WIDTH, 2.1 + (height + 0.25) * len(rows))
@@ -78,6 +78,25 @@ def kernels(rows: Mapping[str, Kernels], title: str) -> Any:
     bar.set_label('weight, divided by the largest of its layer', fontsize=drawing.SMALL)
     bar.set_ticks([-1, 0, 1])
     return drawn
+
+
+def _panel_widths(weights: Sequence[int]) -> tuple[list[float], float]:
+  """Shares the width of the figure among the panels of the layers, each wide enough for its label.
+
+  Args:
+    weights: how many weights each panel shows side by side.
+
+  Returns:
+    The width of each panel in weights, and the side of a weight in inches.
+  """
+  narrow: set[int] = set()  # the panels that are as wide as their labels
+  while True:
+    wide = [count for number, count in enumerate(weights) if number not in narrow]
+    inch = (_PANELS - _LABEL * len(narrow)) / (sum(wide) + 2 * len(weights))
+    more = {number for number, count in enumerate(weights) if count * inch < _LABEL} - narrow
+    if not more or len(narrow | more) == len(weights):
+      return [max(count, _LABEL / inch) for count in weights], inch
+    narrow |= more
 
 
 def _layer_label(layer: str, kernel: np.ndarray) -> str:

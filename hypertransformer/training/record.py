@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
+from absl import logging
 
 from hypertransformer.model import getter
 from hypertransformer.runtime import checkpoints, folder_lock, machines, run_pages
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import classes, saving
 from hypertransformer.training.graph import TrainGraph
@@ -58,6 +60,7 @@ def begin(
   noted = {**values, classes.KEY: classes.describe(setup)}
   if start.resumed is not None:
     classes.warn_of_changes(folder, setup)
+    warn_of_cooldown(settings, start.step)
   saving.write_flags(folder, noted)
   machines.note(folder, start.step)
   checkpoints.repair_state(folder, start.resumed)
@@ -70,3 +73,27 @@ def begin(
   ):
     writer.add_summary(page, start.step)
   return writer, saving.FolderGuard(folder, lock, noted)
+
+
+def warn_of_cooldown(settings: Settings, step: int) -> None:
+  """Warns if a run whose learning rate has been falling towards its end is to have another end.
+
+  Args:
+    settings: those with which it goes on.
+    step: how many updates are done.
+  """
+  folder, steps = settings.run.log_dir, settings.run.train_steps
+  before = flags_file.read_flags(folder) or {}
+  planned = before.get('train_steps', steps)
+  begin = (1 - before.get('learning_rate_cooldown', 0.0)) * planned
+  if step > begin and steps > planned:
+    logging.warning(
+      'The learning rate of the run in %s has been falling since step %d, as it was to end at step '
+      '%d. With train_steps=%d it rises again. For one long run, go on from a checkpoint before '
+      'step %d: copy it, with flags.json, to another --train_log_dir.',
+      folder,
+      begin,
+      planned,
+      steps,
+      begin,
+    )

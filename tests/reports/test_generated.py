@@ -20,7 +20,7 @@ def found(trained: Any, data_folder: pathlib.Path) -> Generated:
 
 def test_the_kernels_of_generated_layers_differ_between_episodes(found: Generated) -> None:
   """Two of the three convolutions of this model are trained: they are not among the kernels."""
-  assert found.layers == ['layer_3', 'layer_4']
+  assert list(found.shapes) == ['layer_3', 'layer_4']
   assert found.allocation == 'output'
   assert [each['layer_3'].shape for each in found.episodes] == [(2, 2, 2, 2)] * 4
   assert [each['layer_4'].shape for each in found.episodes] == [(2, 3)] * 4
@@ -79,6 +79,18 @@ def test_two_allocations_are_drawn_below_each_other(found: Generated) -> None:
   drawn = weight_figures.allocations([other, found])
   labels = [axes.get_ylabel() for axes in drawn.axes if axes.get_ylabel()]
   assert [label.partition(':')[0] for label in labels] == ['spatial', 'output']
+
+
+@pytest.mark.parametrize('channels', [1, 4, 16, 40])
+def test_the_labels_of_layers_stay_within_the_figure_and_apart(channels: int) -> None:
+  backend = pytest.importorskip('matplotlib.backends.backend_agg')
+  shapes = [(3, 3, 1, channels), *[(3, 3, channels, channels)] * 3, (channels, 20)]
+  made = {f'layer_{n}': np.ones(shape, np.float32) for n, shape in enumerate(shapes, start=1)}
+  drawn = weight_figures.kernels({'': made}, 'title')
+  backend.FigureCanvasAgg(drawn).draw()
+  boxes = [axes.title.get_window_extent() for axes in drawn.axes if axes.images]
+  edges = [drawn.bbox.x0, *(edge for box in boxes for edge in (box.x0, box.x1)), drawn.bbox.x1]
+  assert edges == sorted(edges)
 
 
 @pytest.mark.parametrize('ending', ['.png', '.svg'])
