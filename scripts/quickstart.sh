@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # From nothing to a trained HyperTransformer in a few minutes: sets up .venv, makes the built-in
 # dataset `strokes` (handwritten-like characters), trains on 5-way 1-shot tasks, evaluates, and
-# prints accuracy next to chance and a pixel nearest-neighbour baseline. Further flags are passed
-# on, such as --train_steps=20000; run again, it goes on.
+# prints accuracy next to chance and a pixel nearest-neighbour baseline. If it was interrupted, the
+# same command goes on. Further flags are passed on, such as --train_steps=20000 (in a new folder,
+# --train_log_dir=logs/longer, if a shorter run has ended).
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
