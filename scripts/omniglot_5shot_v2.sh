@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Omniglot, 20-way 5-shot, a CNN of 4 x 8 channels.
 # Paper: arXiv 2201.04182, Omniglot 20-way 5-shot: 98.8 % (largest CNN); with 8 channels: 94.7 %.
-# Measured: one run without the cooldown, at 100,000 steps: test 93.7 % (+- 0.1 over 1024 tasks).
+# Measured: one run, --train_steps=133333: test 94.3 % (+- 0.1 over 1024 tasks), an hour on one core.
 # Usage: ./scripts/omniglot_5shot_v2.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
 #   Evaluator beside it: ./scripts/evaluate.sh omniglot_5shot_v2 with the same flags.
 # The published run (v1) with normalised features, by which the transformer sees differences between
