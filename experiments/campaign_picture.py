@@ -9,7 +9,9 @@ of our runs with and without normalised features, and of the original's run (doc
 from __future__ import annotations
 
 import csv
+import json
 import pathlib
+import sys
 
 import matplotlib
 
@@ -19,6 +21,10 @@ import numpy as np
 from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from hypertransformer.reports import published
+
 OUTPUT = flags.DEFINE_string('output', str(ROOT / 'docs/omniglot_1shot.png'), 'the picture')
 RESULTS = ROOT / 'experiments/results'
 WINDOW = 5  # rows of curve.csv, 2,000 steps each
@@ -36,7 +42,6 @@ LONG = {  # of the right panel
   'omniglot_1shot_16_v2': ('#009E73', 'v2 with 16 channels'),
   'omniglot_1shot_v2': ('#0072B2', 'v2'),
 }
-PAPER = {'8 channels': 87.2, '16 channels': 93.7}
 
 
 def curve(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
@@ -57,15 +62,19 @@ def main(argv: list[str]) -> None:
       left.plot(*curve(folder), color=colour, label='' if number else label)
   for name, (colour, label) in LONG.items():
     right.plot(*curve(RESULTS / name), color=colour, label=label)
+    values = json.loads((RESULTS / name / 'flags.json').read_text())
+    paper = published.find(values)
+    assert paper is not None
+    value = 100 * paper.accuracy
+    right.axhline(value, color='0.5', linestyle=':')
+    text = f'the paper, {values["default_num_channels"]} channels, end of training'
+    right.text(60, value + 0.4, text, fontsize=9, color='0.4')
   for panel, last in ((left, 20), (right, 1000)):
     points = {step: value for step, value in ORIGINAL.items() if step <= last}
     panel.plot(list(points), list(points.values()), 'k--', label='the original')
     panel.set_xlabel('training steps, thousands')
     panel.spines[['top', 'right']].set_visible(False)
     panel.legend(loc='lower right', frameon=False)
-  for channels, value in PAPER.items():
-    right.axhline(value, color='0.5', linestyle=':')
-    right.text(60, value + 0.4, f'the paper, {channels}, end of training', fontsize=9, color='0.4')
   left.set(ylabel='accuracy on test episodes, %', ylim=(0, 90), title='The first 20,000 steps')
   right.set(ylim=(60, 97), xlim=0, title='Longer runs, one each (the scale differs)')
   figure.savefig(OUTPUT.value, dpi=110)
