@@ -95,7 +95,6 @@ class Evaluator(abc.ABC):
       InputError: data, model and sizes do not go together.
     """
     self._setup = setup
-    self._config = setup.config
     presets, image_size = setup.presets, setup.image_size
     drawn = self._drawn()
     samplers = [
@@ -180,7 +179,7 @@ class Evaluator(abc.ABC):
     """
     stream = self._streams[preset]
     self._session.run(stream.initializer, {stream.first: 0})
-    for _ in range(self._config.num_episodes if count is None else count):
+    for _ in range(self._setup.config.num_episodes if count is None else count):
       yield self._session.run(
         self._fetches if fetches is None else fetches, {self._handle: self._handles[preset]}
       )

@@ -111,8 +111,8 @@ class SequenceEvaluator(Evaluator):
     return self._setup.continual
 
   def _drawn(self) -> EpisodeConfig:
-    assert self._config.num_batches == 1
-    tasks = dataclasses.replace(self._setup.episodes, query_samples=self._config.batch_size)
+    assert self._setup.config.num_batches == 1
+    tasks = dataclasses.replace(self._setup.episodes, query_samples=self._setup.config.batch_size)
     for preset in self._setup.presets:
       _require_classes(preset, tasks, self._continual)
     return sequences.episode_config(tasks, self._continual, self._continual.eval_length)

@@ -71,7 +71,7 @@ class TaskEvaluator(Evaluator):
     return Scores(np.array(accuracy), np.array(disjoint))
 
   def _drawn(self) -> EpisodeConfig:
-    return dataclasses.replace(self._setup.episodes, query_samples=self._config.batch_size)
+    return dataclasses.replace(self._setup.episodes, query_samples=self._setup.config.batch_size)
 
   def _build(self, episode: Episode) -> list[tf.Tensor]:
     """Builds the CNN of a task and classifies its query batches.
@@ -89,7 +89,7 @@ class TaskEvaluator(Evaluator):
     def classify(images: tf.Tensor) -> tf.Tensor:
       return self._model.classify(images, weights).logits
 
-    batches = self._config.num_batches
+    batches = self._setup.config.num_batches
     images = tf.reshape(episode.query_images, [batches, -1, *episode.query_images.shape[1:]])
     each = tf.map_fn(classify, images, fn_output_signature=tf.float32)
     logits = tf.reshape(each, [-1, each.shape[-1]])
