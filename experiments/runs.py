@@ -104,6 +104,7 @@ RUNS = [
   *paired('omniglot_5shot_20k', 'omniglot_5shot_v1', 20_000, seeds=(1, 2, 3)),
   Run('omniglot_1shot_v2', 'omniglot_1shot_v2', 200_000, ('--seed=1',), against=ONE_SHOT),
   Run('omniglot_1shot_v1', 'omniglot_1shot_v1', 500_000, ('--seed=1',), against=ONE_SHOT),
+  Run('omniglot_1shot_v2_500k', 'omniglot_1shot_v2', 500_000, ('--seed=1',), against=ONE_SHOT),
   Run('omniglot_5shot_v2', 'omniglot_5shot_v2', 200_000, ('--seed=1',), against='the paper: 94.7'),
   Run(
     '5shot_4_all_v2',
