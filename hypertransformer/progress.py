@@ -1,9 +1,9 @@
 """Tells a person how far long work is: its speed, and the time that is left.
 
 `Progress` and `EvaluationLine` report it: the former while data files are made or read, the latter
-while a checkpoint is evaluated. The line of training is in training/hooks.py. Where stderr is a
-terminal, all three are a `TerminalLine`, one line that renews itself. Elsewhere, as in a file, they
-are plain lines, one every few seconds, whose speed a `Rate` measures.
+while a checkpoint is evaluated. The line of training is in training/progress_lines.py. Where stderr
+is a terminal, all three are a `TerminalLine`, one line that renews itself. Elsewhere, as in a file,
+they are plain lines, one every few seconds, whose speed a `Rate` measures.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ Nothing here is an error, because each can be meant: there is a warning, and the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
 
 from hypertransformer.datasets import identity
 from hypertransformer.datasets.arrays import ClassSet
-from hypertransformer.settings import flags_file
 from hypertransformer.training.setup import Setup
 
 KEY = 'classes'  # of flags.json: what `describe` returns
@@ -50,16 +50,17 @@ def warn_of_shared(setup: Setup) -> None:
     )
 
 
-def warn_of_changes(folder: str, setup: Setup) -> None:
+def warn_of_changes(folder: str, before: Mapping[str, Any], setup: Setup) -> None:
   """Warns if a run goes on with other classes than it had before.
 
   Args:
-    folder: the folder of the run. Runs of earlier versions did not note their classes.
+    folder: the folder of the run.
+    before: what its flags.json says. Runs of earlier versions did not note their classes.
     setup: what the run goes on with.
   """
-  before = (flags_file.read_flags(folder) or {}).get(KEY)
+  classes = before.get(KEY)
   for flag, now in describe(setup).items():
-    was = before.get(flag) if isinstance(before, dict) else None
+    was = classes.get(flag) if isinstance(classes, dict) else None
     if not isinstance(was, dict) or identity.same_classes(str(was.get('digest')), now['digest']):
       continue
     logging.warning(

@@ -9,20 +9,19 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import progress
 from hypertransformer.episodes.pipeline import EpisodeStream
-from hypertransformer.progress import TerminalLine
+from hypertransformer.runtime import summaries
 from hypertransformer.runtime.event_log import EventWriter
-from hypertransformer.runtime.summaries import CPU_SECONDS, scalar_summary
 from hypertransformer.training.episode_watch import EpisodeWatch
+from hypertransformer.training.graph import TrainGraph
+from hypertransformer.training.progress_lines import ProgressLines, means_of
 
 
 class StreamHook(tf.train.SessionRunHook):
@@ -63,7 +62,7 @@ class StreamHook(tf.train.SessionRunHook):
 
 
 class ReportHook(tf.train.SessionRunHook):
-  """Writes scalars and histograms for TensorBoard, and logs lines of progress.
+  """Writes scalars and histograms for TensorBoard, and tells a person how far the training is.
 
   A scalar of training is written as its mean over the steps since the last record. The test
   episode, and the histograms of the tensors generated for it, have a session run of their own after
@@ -72,58 +71,39 @@ class ReportHook(tf.train.SessionRunHook):
 
   def __init__(
     self,
-    step_done: tf.Tensor,
-    metrics: Mapping[str, tf.Tensor],
-    testing: tf.Tensor,
-    test_metrics: Mapping[str, tf.Tensor],
-    histograms: tf.Tensor | None,
+    graph: TrainGraph,
     writer: EventWriter,
-    train_steps: int,
+    lines: ProgressLines,
     every: int,
     histograms_every: int,
     watch: EpisodeWatch | None = None,
-    line: TerminalLine | None = None,
   ) -> None:
-    """Keeps what is to be run and written.
+    """Builds the histograms of the generated tensors.
 
     Args:
-      step_done: see TrainGraph, as for the next three.
-      metrics: the scalars of a training step.
-      testing: the placeholder that is fed with True for a test episode.
-      test_metrics: the scalars of a test episode.
-      histograms: a serialised summary [] of the generated tensors; None if nothing is generated.
+      graph: the training graph, which is the default graph.
       writer: writes the summaries.
-      train_steps: the number of updates in all.
+      lines: is told of every step and of every record.
       every: how many steps there are from one record of scalars to the next.
       histograms_every: the same for histograms; a multiple of `every`.
       watch: writes pictures of test episodes and histograms of gradients; None for none of them.
         Its steps are among those of histograms.
-      line: renews itself on a terminal, in place of the lines of the log; None if there is no
-        terminal.
     """
-    self._fetches: dict[str, Any] = {'step': step_done, 'metrics': dict(metrics)}
-    self._testing = testing
-    self._test_metrics = dict(test_metrics)
-    self._histograms = histograms
+    self._fetches: dict[str, Any] = {'step': graph.step_done, 'metrics': graph.metrics}
+    self._graph = graph
+    self._histograms = summaries.histogram_summary(graph.weights)
     self._writer = writer
-    self._train_steps = train_steps
+    self._lines = lines
     self._every = every
     self._histograms_every = histograms_every
-    self._records: list[dict[str, float]] = []
-    self._line_records: list[dict[str, float]] = []
-    self._rate: progress.Rate | None = None
     self._watch = watch
-    self._line = line
+    self._records: list[dict[str, float]] = []  # the scalars of each step since the last record
     self._seen = 0  # the number of updates done after the last step
-
-  def begin(self) -> None:
-    """Finds the number of updates done in the graph."""
-    self._global_step = tf.train.get_global_step()
 
   def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
     """Finds out at which step the run starts."""
     del coord
-    self._seen = int(session.run(self._global_step))
+    self._seen = int(session.run(self._graph.global_step))
 
   def before_run(self, run_context: tf.train.SessionRunContext) -> tf.train.SessionRunArgs:
     """Asks for the scalars of the step, and for what is watched where that is due."""
@@ -138,15 +118,10 @@ class ReportHook(tf.train.SessionRunHook):
     """Keeps the scalars of the step, and reports where it is time to."""
     self._records.append(run_values.results['metrics'])
     step = int(run_values.results['step'])
-    if self._rate is None:
-      self._rate = progress.Rate(step, self._train_steps)
-    if self._passed(step, self._every) or step >= self._train_steps:
+    if self._passed(step, self._every) or step >= self._lines.train_steps:
       self._report(step, run_context.session, run_values.results.get('watched'))
-    elif self._line is not None:
-      self._line.show(step)
-    elif not self._line_records and self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES:
-      # Steps are slow: the first line should not have to wait for the first record.
-      self._log(step, self._records)
+    else:
+      self._lines.step(step, self._records)
     self._seen = step
 
   def _passed(self, step: int, every: int) -> bool:
@@ -154,16 +129,16 @@ class ReportHook(tf.train.SessionRunHook):
     return step // every > self._seen // every
 
   def _report(self, step: int, session: tf.Session, watched: dict[str, Any] | None) -> None:
-    """Writes a record for TensorBoard, and a line of progress if one is due.
+    """Writes a record for TensorBoard, and passes it on to the lines of progress.
 
     Args:
       step: the number of updates done.
       session: runs the test episode.
       watched: what the step was asked for beside its scalars; None if nothing was due.
     """
-    means = _means(self._records)
+    means = means_of(self._records)
     self._records = []
-    fetches: dict[str, Any] = {'metrics': self._test_metrics}
+    fetches: dict[str, Any] = {'metrics': self._graph.test_metrics}
     if self._passed(step, self._histograms_every):
       if self._histograms is not None:
         fetches['histograms'] = self._histograms
@@ -171,57 +146,15 @@ class ReportHook(tf.train.SessionRunHook):
         # Also where it is not due: one more set of fetches would cost more, once, than this.
         fetches['watched'] = self._watch.test_fetches
     # One episode for both: StreamHook relies on one test episode per record.
-    test = session.run(fetches, {self._testing: True})
+    test = session.run(fetches, {self._graph.testing: True})
     means |= {tag: float(value) for tag, value in test['metrics'].items()}
-    self._writer.add_summary(scalar_summary({**means, CPU_SECONDS: time.process_time()}), step)
+    scalars = {**means, summaries.CPU_SECONDS: time.process_time()}
+    self._writer.add_summary(summaries.scalar_summary(scalars), step)
     if 'histograms' in test:
       self._writer.add_summary(test['histograms'], step)
     if self._watch is not None and watched is not None:
       self._watch.write(self._writer, step, watched, test['watched'])
-    if self._line is not None:
-      self._line.show(step, describe(means))
-      return
-    self._line_records.append(means)
-    assert self._rate is not None
-    if self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES or step >= self._train_steps:
-      self._log(step, self._line_records)
-      self._line_records = []
-
-  def _log(self, step: int, records: list[dict[str, float]]) -> None:
-    """Logs a line of progress, with the means of these records."""
-    assert self._rate is not None
-    rate, left = self._rate.mark(step)
-    logging.info(
-      'step %d of %d  %s  %.1f steps/s  %s left',
-      step,
-      self._train_steps,
-      describe(_means(records)),
-      rate,
-      progress.duration(left),
-    )
-
-
-def _means(records: list[dict[str, float]]) -> dict[str, float]:
-  """The mean of each scalar, by tag; all records have the same tags."""
-  return {tag: float(np.mean([record[tag] for record in records])) for tag in records[0]}
-
-
-def describe(means: Mapping[str, float]) -> str:
-  """The loss and the accuracies of a line of progress, as a text.
-
-  Args:
-    means: scalars by TensorBoard tag. Those without a place in the line are left out.
-  """
-  loss = means.get('loss/loss', means.get('loss/shared_head_loss', float('nan')))
-  parts = [f'loss {loss:.3f}']
-  for tag, name in (
-    ('accuracy/accuracy', 'accuracy'),
-    ('accuracy/test_accuracy', 'test'),
-    ('accuracy/shared_head_accuracy', 'real classes'),
-  ):
-    if tag in means:
-      parts.append(f'{name} {100 * means[tag]:.1f} %')
-  return '  '.join(parts)
+    self._lines.record(step, means)
 
 
 class FiniteGuard(tf.train.CheckpointSaverListener):

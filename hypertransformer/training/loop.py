@@ -8,7 +8,7 @@ from absl import logging
 from hypertransformer import progress
 from hypertransformer.model import getter
 from hypertransformer.progress import TerminalLine
-from hypertransformer.runtime import checkpoints, run_pages, sessions, summaries
+from hypertransformer.runtime import checkpoints, run_pages, sessions
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings.config import RunConfig, Settings
@@ -16,6 +16,7 @@ from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, record, saving
 from hypertransformer.training.episode_watch import EpisodeWatch, rhythm
 from hypertransformer.training.graph import TrainGraph
+from hypertransformer.training.progress_lines import ProgressLines
 from hypertransformer.training.setup import Setup
 from hypertransformer.training.start import choose_seed, find_start, make_scaffold
 
@@ -128,7 +129,6 @@ def session_hooks(
   line: TerminalLine | None,
 ) -> list[tf.train.SessionRunHook]:
   """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
-  histograms = summaries.histogram_summary(graph.weights)
   watch = None
   if run.image_summaries:
     watch = EpisodeWatch(graph, rhythm(run.train_steps, STEPS_PER_PICTURE))
@@ -138,17 +138,12 @@ def session_hooks(
     tf.train.NanTensorHook(graph.loss),
     tf.train.StopAtStepHook(last_step=run.train_steps),
     hooks.ReportHook(
-      graph.step_done,
-      graph.metrics,
-      graph.testing,
-      graph.test_metrics,
-      histograms,
+      graph,
       writer,
-      run.train_steps,
+      ProgressLines(run.train_steps, line),
       STEPS_PER_SUMMARY,
       STEPS_PER_HISTOGRAM,
       watch,
-      line,
     ),
     tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
     tf.train.CheckpointSaverHook(

@@ -85,8 +85,21 @@ def clip(found: Gradients, norm: float) -> Gradients:
   """
   if norm == 0:
     return found
+  found = dense(found)
   clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in found], norm)
   return [(gradient, variable) for gradient, (_, variable) in zip(clipped, found, strict=True)]
+
+
+def dense(found: Gradients) -> Gradients:
+  """Adds up the rows of sparse gradients, such as those of an embedding, that are for one row.
+
+  TensorFlow's sparse gradients (tf.IndexedSlices) can have several of them; their length is not
+  that of the gradient.
+  """
+  return [
+    (None if gradient is None else tf.convert_to_tensor(gradient), variable)
+    for gradient, variable in found
+  ]
 
 
 def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:

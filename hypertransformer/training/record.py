@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -59,8 +60,9 @@ def begin(
   values = {**settings.flag_values, 'seed': seed}
   noted = {**values, classes.KEY: classes.describe(setup)}
   if start.resumed is not None:
-    classes.warn_of_changes(folder, setup)
-    warn_of_cooldown(settings, start.step)
+    before = flags_file.read_flags(folder) or {}
+    classes.warn_of_changes(folder, before, setup)
+    warn_of_cooldown(settings.run, before, start.step)
   saving.write_flags(folder, noted)
   machines.note(folder, start.step)
   checkpoints.repair_state(folder, start.resumed)
@@ -75,15 +77,15 @@ def begin(
   return writer, saving.FolderGuard(folder, lock, noted)
 
 
-def warn_of_cooldown(settings: Settings, step: int) -> None:
+def warn_of_cooldown(run: RunConfig, before: Mapping[str, Any], step: int) -> None:
   """Warns if a run whose learning rate has been falling towards its end is to have another end.
 
   Args:
-    settings: those with which it goes on.
+    run: the settings with which it goes on.
+    before: what flags.json says of those it had.
     step: how many updates are done.
   """
-  folder, steps = settings.run.log_dir, settings.run.train_steps
-  before = flags_file.read_flags(folder) or {}
+  steps = run.train_steps
   planned = before.get('train_steps', steps)
   begin = (1 - before.get('learning_rate_cooldown', 0.0)) * planned
   if step > begin and steps > planned:
@@ -91,7 +93,7 @@ def warn_of_cooldown(settings: Settings, step: int) -> None:
       'The learning rate of the run in %s has been falling since step %d, as it was to end at step '
       '%d. With train_steps=%d it rises again. For one long run, go on from a checkpoint before '
       'step %d: copy it, with flags.json, to another --train_log_dir.',
-      folder,
+      run.log_dir,
       begin,
       planned,
       steps,

@@ -46,11 +46,7 @@ class _SyncReplicas(tf.train.SyncReplicasOptimizer):
     Sparse gradients become dense. An accumulator of sparse ones would divide each row by the number
     of workers that have that row, and not by the number of all.
     """
-    dense = [
-      (None if gradient is None else tf.convert_to_tensor(gradient), variable)
-      for gradient, variable in grads_and_vars
-    ]
-    return super().apply_gradients(dense, *args)
+    return super().apply_gradients(optimizer.dense(grads_and_vars), *args)
 
   def get_chief_queue_runner(self) -> tf.train.QueueRunner:
     """The thread of the chief that adds up gradients and hands out tokens."""

@@ -70,6 +70,19 @@ def test_long_gradients_are_scaled_down_together(session, norm, factor):
   np.testing.assert_allclose(history[1, :2], [2 - 0.4 * factor, 5 - 0.3 * factor], rtol=1e-6)
 
 
+def test_rows_of_a_sparse_gradient_are_added_before_its_length_is_measured(session):
+  """The row 1 is looked up three times: its gradient is (3, 3, 3, 3), of length 6."""
+  table = tf.get_variable('table', initializer=np.zeros((5, 4), np.float32))
+  loss = tf.reduce_sum(tf.gather(table, [1, 1, 1]))
+  config = OptimizerConfig('sgd', 1.0, gradient_norm_clip=2.0)
+  train_op, _ = optimizer.minimize(loss, config, tf.train.get_or_create_global_step())
+  session.run(tf.global_variables_initializer())
+  session.run(train_op)
+  expected = np.zeros((5, 4))
+  expected[1] = -1.0
+  np.testing.assert_allclose(session.run(table), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize('name', ['sgd', 'momentum', 'adam'])
 def test_one_session_run_is_one_step(session, name):
   history = train(session, OptimizerConfig(name, 0.1), 3)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from hypertransformer.settings import flags_file, from_flags
+from hypertransformer.settings import from_flags
 from hypertransformer.training import record
 
 
@@ -24,18 +23,15 @@ from hypertransformer.training import record
 )
 def test_another_end_of_a_run_in_its_cooldown_is_warned_of(
   make_values: Callable[..., Any],
-  tmp_path: pathlib.Path,
   warnings: list[str],
   cooldown: float,
   step: int,
   train_steps: int,
   warns: bool,
 ) -> None:
-  values = make_values(
-    train_log_dir=str(tmp_path), train_steps=100, learning_rate_cooldown=cooldown
-  )
-  flags_file.write_flags(str(tmp_path), values)
-  record.warn_of_cooldown(from_flags.settings_from(values | {'train_steps': train_steps}), step)
+  before = make_values(train_steps=100, learning_rate_cooldown=cooldown)
+  now = from_flags.settings_from(before | {'train_steps': train_steps})
+  record.warn_of_cooldown(now.run, before, step)
   assert len(warnings) == warns
   if warns:
     assert 'falling since step 75, as it was to end at step 100' in warnings[0]
