@@ -16,6 +16,7 @@ if __name__ == '__main__':
   command.import_tensorflow()
 
 import dataclasses
+import os
 import secrets
 import signal
 from types import FrameType
@@ -31,8 +32,11 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import EvalSetup, Evaluator
 from hypertransformer.evaluation.presets import Preset, folder_of, presets_from
+from hypertransformer.evaluation.refusals import ADVICE
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
+from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 from hypertransformer.settings.data_config import DataConfig
 
@@ -118,6 +122,28 @@ def _shared(classes: ClassSet, training: DatasetSpec, data: DataConfig, folder: 
     return 0
 
 
+def require_flags_of_run(settings: Settings) -> None:
+  """Looks, before any data are read, whether the run that is evaluated has these flags.
+
+  With others, data and episodes often do not go together either, and an error about them would say
+  nothing of the reason. Later checkpoints are looked at when they come.
+
+  Raises:
+    InputError: there are checkpoints, and flags.json beside them says that their model is another.
+  """
+  path = settings.evaluation.checkpoint
+  if path:
+    prefix = checkpoints.locate(path, '--eval_checkpoint')
+  else:
+    prefix = max(checkpoints.find(settings.run.log_dir).values(), default='')
+  if not prefix:
+    return
+  folder = os.path.dirname(prefix)
+  why = flags_file.why_not_evaluated(folder, settings.flag_values)
+  if why:
+    raise InputError(f'the checkpoints in {folder} cannot be evaluated: {why}. {ADVICE["flags"]}')
+
+
 def main(settings: Settings) -> None:
   """Evaluates checkpoints until the last one is done, or a signal ends it.
 
@@ -129,6 +155,7 @@ def main(settings: Settings) -> None:
       'pretrain_shared_feature trains no CNN: there is nothing to evaluate. Evaluate the run that '
       'starts from it (--restore_shared_features_from).'
     )
+  require_flags_of_run(settings)
   settings = with_one_batch(settings)
   signal.signal(signal.SIGTERM, _interrupt)
   folder = folder_of(settings.data)

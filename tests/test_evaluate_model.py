@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import tensorflow.compat.v1 as tf
 
 from hypertransformer import evaluate_model, report
 from hypertransformer.errors import InputError
@@ -18,7 +19,7 @@ from hypertransformer.evaluation import presets
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags_file, from_flags
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +111,21 @@ def test_training_classes_in_a_preset_are_warned_of(
   folder = presets.folder_of(data)
   evaluate_model.warn_of_training_classes(presets.presets_from(data, folder), data, folder)
   assert [text.split(' are among')[0] for text in warnings] == expected
+
+
+def test_other_flags_are_told_before_data_that_do_not_fit_them(
+  make_values: Callable[..., Any], tmp_path: pathlib.Path
+) -> None:
+  """An episode of so many images cannot be had, but that is not what a person has to mend."""
+  flags_file.write_flags(str(tmp_path), make_values(num_labels=3))
+  wrong = make_values(num_labels=2, samples_cnn=10_000, train_log_dir=str(tmp_path))
+  expected = r'--num_labels was 3, is 2\. Use the flags of the run \(flags\.json there lists them\)'
+  with tf.Graph().as_default(), tf.Session() as session:
+    session.run(tf.get_variable('any', initializer=1.0).initializer)
+    tf.train.Saver().save(session, str(tmp_path / 'model'), 5)
+  for chosen in ({}, {'eval_checkpoint': str(tmp_path / 'model-5')}):
+    with pytest.raises(InputError, match=expected):
+      evaluate_model.main(from_flags.settings_from(wrong | chosen))
 
 
 def test_a_run_of_pre_training_is_refused(

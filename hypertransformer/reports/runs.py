@@ -78,9 +78,10 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
       f'{folder} has neither event files of a training (train/) nor results of an evaluation '
       '(eval/results.jsonl): there is nothing to report yet.'
     )
-  return Run(
-    folder, name, flags.defaults() | found, version, results, recorded, machines.read(str(folder))
-  )
+  values = flags.defaults()
+  # The file also notes what is no flag, such as the classes.
+  values |= {flag: value for flag, value in found.items() if flag in values}
+  return Run(folder, name, values, version, results, recorded, machines.read(str(folder)))
 
 
 def _require_run(folder: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pathlib
 import re
@@ -29,6 +30,16 @@ def test_runs_that_differ_in_the_seed_only_are_one_group(three_runs: list[pathli
   found = groups.group(read_runs([str(folder) for folder in three_runs]))
   assert [(each.name, len(each.runs)) for each in found] == [('base', 2), ('fast <b>&', 1)]
   assert groups.differences(found) == {'learning_rate': [0.001, 0.08]}
+
+
+def test_what_flags_json_notes_beside_the_flags_does_not_part_runs(
+  three_runs: list[pathlib.Path],
+) -> None:
+  """Older versions did not note the classes."""
+  file = three_runs[0] / 'flags.json'
+  file.write_text(json.dumps(json.loads(file.read_text()) | {'classes': {'train_dataset': {}}}))
+  found = groups.group(read_runs([str(folder) for folder in three_runs]))
+  assert [len(each.runs) for each in found] == [2, 1]
 
 
 @pytest.mark.parametrize(
