@@ -1,6 +1,6 @@
 """Compares learning curves of Omniglot 1-shot runs with the original's: a table and a picture.
 
-  python experiments/learning_curve.py --output=docs/omniglot_1shot.png LOG_DIR [LOG_DIR ...]
+  python experiments/learning_curve.py --output=learning_curve.png LOG_DIR [LOG_DIR ...]
 
 Accuracies are means over windows of 4,000 steps. Those of the original are of one run
 (docs/results.md).
@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 matplotlib.use('Agg')
 from matplotlib import pyplot
 
-OUTPUT = flags.DEFINE_string('output', 'docs/omniglot_1shot.png', 'file of the picture')
+OUTPUT = flags.DEFINE_string('output', 'learning_curve.png', 'file of the picture')
 
 WINDOW = 4000  # steps
 # The original's mean accuracy in each window, in %.

@@ -18,6 +18,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
+from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
+
 from hypertransformer import program
 from hypertransformer.reports import drawing, episode_figure, episodes
 from hypertransformer.settings.config import Settings

@@ -27,6 +27,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import app, flags
 
 from hypertransformer import command
+
+if __name__ == '__main__':
+  command.import_tensorflow()
+
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners.pretrained import pretrained_folder, pretrained_names
 from hypertransformer.reports import drawing, generated, weight_figures
