@@ -1,4 +1,4 @@
-"""Learns new characters from one image each, with a model that comes with the package.
+"""Learns new characters from few images each, with a model that comes with the package.
 
   python examples/few_shot.py
   python examples/few_shot.py CHECKPOINT IMAGES.npy     # a model and images of your own
@@ -18,19 +18,19 @@ from hypertransformer.learners import FewShotLearner
 DRAWINGS = pathlib.Path(__file__).resolve().parent / 'data' / 'omniglot_unseen.npz'
 
 
-def accuracy(learner: FewShotLearner, images: np.ndarray, seed: int, shots: int = 1) -> float:
-  """The share of right answers on one task, 0..1.
+def accuracy(learner: FewShotLearner, images: np.ndarray, seed: int) -> float:
+  """The share of right answers on one task, with as many shots as the model was trained for, 0..1.
 
   Args:
     learner: a trained model.
     images: uint8 [classes, samples, height, width, channels], of classes that are new to it.
     seed: which classes and samples are drawn.
-    shots: how many images of each class are learned from; the model should be trained for so many.
   """
   rng = np.random.default_rng(seed)
   task = images[rng.permutation(len(images))[: learner.num_labels]]
   sample = rng.permutation(images.shape[1])
   names = [f'class {number}' for number in range(len(task))]
+  shots = learner.shots  # fewer would do, and be worse
   learner.fit(np.concatenate(task[:, sample[:shots]]), np.repeat(names, shots))
   others = sample[shots : shots + 5]
   predicted = learner.predict(np.concatenate(task[:, others]))
@@ -45,7 +45,7 @@ def main() -> None:
     learner, images = FewShotLearner.pretrained('omniglot_1shot'), np.load(DRAWINGS)['images']
   with learner:
     tasks = [accuracy(learner, images, seed) for seed in range(10)]
-  print(f'{learner.num_labels}-way 1-shot, 10 tasks, accuracy: {np.mean(tasks)}')
+  print(f'{learner.num_labels}-way {learner.shots}-shot, 10 tasks, accuracy: {np.mean(tasks)}')
 
 
 if __name__ == '__main__':

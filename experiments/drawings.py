@@ -39,7 +39,6 @@ def accuracies(folder: pathlib.Path, values: dict[str, Any], tasks: int) -> list
       with ContinualLearner(folder) as learner:  # a new one: it remembers what it has learned
         found.append(example['accuracies'](learner, images, seed))
   else:
-    shots = values['samples_transformer'] // values['num_labels']
     with FewShotLearner(folder) as few_shot:
-      found = [[example['accuracy'](few_shot, images, seed, shots)] for seed in range(tasks)]
+      found = [[example['accuracy'](few_shot, images, seed)] for seed in range(tasks)]
   return [round(float(mean), 4) for mean in np.mean(found, axis=0)]

@@ -1,7 +1,7 @@
 """Reads known datasets by the package tensorflow_datasets (docs/spec/data.md, section 1).
 
 This is what is done when --data_numpy_dir has no file of a dataset that the package knows. The
-package is an extra (`pip install .[tfds]`) and is imported only when such a dataset is read. It
+package is an extra (`pip install '.[tfds]'`) and is imported only when such a dataset is read. It
 downloads what is not yet in its own folder. All images go into memory. The largest dataset, emnist,
 takes 0.6 GB, and twice that while its images are put in order.
 """
@@ -22,7 +22,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.progress import Progress
 
 DEFAULT_SPLIT = 'train'
-INSTALL = 'pip install .[tfds]'
+INSTALL = "pip install '.[tfds]'"
 _PACKAGE = 'tensorflow_datasets'
 _BATCH = 256
 _OMNIGLOT_SIDE = 28

@@ -60,6 +60,16 @@ class Learner:
     return self._trained.model.num_labels
 
   @property
+  def shots(self) -> int:
+    """The labelled support images of each class in the model's training, on average if they vary.
+
+    At least 1. A task may have others; the accuracy is best with about as many, or more.
+    """
+    values = self._trained.values
+    each = values['samples_transformer'] // self.num_labels
+    return max(1, each - values['unlabeled_samples_per_class'])
+
+  @property
   def image_shape(self) -> tuple[int, int, int]:
     """Height, width and channels of the images that the model takes."""
     return self._trained.image_shape
