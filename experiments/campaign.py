@@ -1,7 +1,7 @@
 """Makes the runs of runs.py, one after the other, and keeps what they found:
 
   python experiments/campaign.py --data_numpy_dir=./data_numpy_dir --work_dir=$HOME/campaign
-  python experiments/campaign.py --work_dir=$HOME/campaign --list
+  python experiments/campaign.py --work_dir=$HOME/campaign --list    # what is done, what is left
 
 A run that was interrupted goes on by the same command, with the code that it began with: a copy of
 the commit, outside of the working tree. All is pinned to one core (--core); stop it (Ctrl-C) while
@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import pathlib
 import resource
@@ -89,7 +90,13 @@ class Place:
   def state(self) -> str:
     if self.done():
       return 'done'
-    return f'{self.step()} of {self.steps} steps'
+    kept = self.kept_steps()
+    return f'{self.step()} of {self.steps} steps' + (f'; results of {kept}' if kept else '')
+
+  def kept_steps(self) -> int:
+    """The steps of which there are results, of this machine or another one; 0: of none."""
+    file = self.results / 'run.json'
+    return json.loads(file.read_text())['steps'] if file.exists() else 0
 
 
 def code_of(commit: str) -> pathlib.Path:
@@ -204,7 +211,8 @@ def keep(place: Place, record: dict, training: list[str], evaluate: list[str]) -
     table = csv.writer(file)
     table.writerow(['steps up to', *learning_curve.TITLES.values()])
     for number, means in enumerate(zip(*curves, strict=True), start=1):
-      table.writerow([number * WINDOW, *(f'{mean:.1f}' for mean in means)])
+      if not any(map(math.isnan, means)):  # a run that began with a checkpoint of another one
+        table.writerow([number * WINDOW, *(f'{mean:.1f}' for mean in means)])
 
 
 def make_all(places: list[Place]) -> None:
@@ -232,7 +240,7 @@ def main(argv: list[str]) -> None:
       except KeyboardInterrupt:
         print('Interrupted; the same command goes on from here.')
     for place in places:
-      print(f'{place.run.name:<28} {place.state():<26} held against {place.run.against}')
+      print(f'{place.run.name:<40} {place.state():<40} held against {place.run.against}')
 
 
 if __name__ == '__main__':

@@ -36,7 +36,7 @@ ORIGINAL = {
 # Colours that colour-blind people can tell apart (Okabe and Ito).
 SEEDS = {  # of the left panel
   'omniglot_1shot_20k_v1': ('#D55E00', 'v1, three seeds'),
-  'omniglot_1shot_20k_v2': ('#0072B2', 'the same, normalised features'),
+  'omniglot_1shot_20k_normalised': ('#0072B2', 'the same, normalised features'),
 }
 LONG = {  # of the right panel
   'omniglot_1shot_16_v2': ('#009E73', 'v2 with 16 channels'),

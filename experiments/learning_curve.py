@@ -30,7 +30,7 @@ TITLES = {'accuracy/accuracy': 'training episodes', 'accuracy/test_accuracy': 't
 
 
 def window_means(folder: str, tag: str, window_steps: int = WINDOW) -> np.ndarray:
-  """Returns the mean of an accuracy over each full window of steps, in %.
+  """Returns the mean of an accuracy over each full window of steps, in %; NaN if it has none.
 
   Args:
     folder: the --train_log_dir of a run.
@@ -43,7 +43,8 @@ def window_means(folder: str, tag: str, window_steps: int = WINDOW) -> np.ndarra
   windows = (np.array([event.step for event in scalars]) - 1) // window_steps
   values = np.array([event.value for event in scalars])
   full = int(max(event.step for event in scalars)) // window_steps
-  return np.array([100 * values[windows == window].mean() for window in range(full)])
+  inside = [values[windows == window] for window in range(full)]
+  return np.array([100 * each.mean() if each.size else np.nan for each in inside])
 
 
 def main(argv: list[str]) -> None:

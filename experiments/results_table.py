@@ -3,7 +3,9 @@
   python experiments/results_table.py
 
 Of each run it takes the newest evaluated checkpoint. Runs of several seeds (NAME_seed1, ...) have
-one row. The search, runs that differ from one in one change, has a table of its own.
+one row. The search, runs that differ from one in one change, has a table of its own, and so have
+the checkpoints that were evaluated on the way of long runs (checkpoints.jsonl, lines of the
+evaluator).
 """
 
 from __future__ import annotations
@@ -148,6 +150,19 @@ def search_table() -> str:
   return head + ''.join(text for _, text in sorted(rows, reverse=True))
 
 
+def checkpoints_table() -> str:
+  """Checkpoints on the way of long runs, at which the learning rate had not begun to fall yet."""
+  rows = ['| run | steps | val, % | test, % |\n|---|---|---|---|\n']
+  for file in sorted(RESULTS.glob('*/checkpoints.jsonl')):
+    by_step: dict[int, dict[str, dict[str, Any]]] = {}
+    for line in ResultFile(file).read():
+      by_step.setdefault(line['step'], {})[line['preset']] = line
+    for step, found in sorted(by_step.items()):
+      val, test = (cell([found[preset]], 'accuracy', 'ci95') for preset in ('val', 'test'))
+      rows.append(f'| {file.parent.name} | {step:,} | {val} | {test} |\n')
+  return ''.join(rows)
+
+
 def between(page: str, name: str, content: str) -> str:
   """The page with this content between the marks of `name`; ValueError if it has no such marks."""
   begin, end = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
@@ -155,11 +170,18 @@ def between(page: str, name: str, content: str) -> str:
   return page[:start] + '\n' + content + '\n' + page[stop:]
 
 
+def with_tables(page: str) -> str:
+  """The page with the tables between their marks."""
+  tables = {'campaign': table(), 'checkpoints': checkpoints_table(), 'search': search_table()}
+  for name, content in tables.items():
+    page = between(page, name, content)
+  return page
+
+
 def main(argv: list[str]) -> None:
   """Writes the tables between their marks."""
   del argv
-  page = between(PAGE.read_text(), 'campaign', table())
-  PAGE.write_text(between(page, 'search', search_table()))
+  PAGE.write_text(with_tables(PAGE.read_text()))
   print(f'wrote {PAGE}')
 
 

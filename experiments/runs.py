@@ -41,7 +41,7 @@ def paired(name: str, script: str, steps: int, *flags: str, seeds: tuple[int, ..
   """The same run without and with normalised features, for several seeds, 400 tasks each."""
   return [
     Run(
-      f'{name}_{"v2" if norm else "v1"}_seed{seed}',
+      f'{name}_{"normalised" if norm else "v1"}_seed{seed}',
       script,
       steps,
       (*flags, *norm, f'--seed={seed}', '--steps_between_saves=5000'),
@@ -111,35 +111,35 @@ RUNS = [
     'omniglot_5shot_v2',
     100_000,
     (OF_4, '--seed=1'),
-    against='the paper: 82.0 (one source)',
+    against='the paper: 82.0 (not verified)',
   ),
   Run(
     '5shot_4_logits_v2',
     'omniglot_5shot_v2',
     100_000,
     (OF_4, LOGITS_ONLY, '--seed=1'),
-    against='the paper: 77.9 (one source)',
+    against='the paper: 77.9 (not verified)',
   ),
   Run(
     'omniglot_1shot_16_v2',
     'omniglot_1shot_v2',
     150_000,
     (*OF_16, '--seed=1'),
-    against='the paper: 93.7 (one source)',
+    against='the paper: 93.7 (not verified)',
   ),
   Run(
-    '5shot_labelled_v2',
+    '5shot_labelled',
     'omniglot_5shot_v2',
     50_000,
     (CONSTANT, '--seed=1'),
-    against='5shot_unlabelled_v2',
+    against='5shot_unlabelled',
   ),
   Run(
-    '5shot_unlabelled_v2',
+    '5shot_unlabelled',
     'omniglot_5shot_v2',
     50_000,
     (CONSTANT, '--samples_transformer=180', '--unlabeled_samples_per_class=4', '--seed=1'),
-    against='5shot_labelled_v2',
+    against='5shot_labelled',
   ),
   *(
     Run(
@@ -153,7 +153,7 @@ RUNS = [
     for method in ('continual_hypertransformer', 'constant_protonet')
   ),
   Run(
-    'continual_8_mixed_v2',
+    'continual_8_mixed',
     'continual_omniglot_class_incremental',
     30_000,
     (SUPPORT, '--mixed_queries', '--seed=1'),

@@ -116,8 +116,7 @@ def test_the_tables_are_those_of_the_results() -> None:
   before = page.read_text()
   program = (
     'import sys; sys.argv = ["results_table"]; import results_table as r; '
-    'page = r.between(r.PAGE.read_text(), "campaign", r.table()); '
-    'sys.stdout.write(r.between(page, "search", r.search_table()))'
+    'sys.stdout.write(r.with_tables(r.PAGE.read_text()))'
   )
   done = subprocess.run(
     [sys.executable, '-c', program], cwd=EXPERIMENTS, capture_output=True, text=True, check=True
