@@ -19,22 +19,26 @@ DRAWINGS = pathlib.Path(__file__).resolve().parent / 'data' / 'omniglot_unseen.n
 
 
 def accuracy(learner: FewShotLearner, images: np.ndarray, seed: int) -> float:
-  """The share of right answers on one task, with as many shots as the model was trained for, 0..1.
+  """The share of right answers on one task, 0..1.
+
+  It is learned from as many images of each class as the model was trained for (fewer would do, and
+  be worse), and asked for five others, or for as many as there are.
 
   Args:
     learner: a trained model.
-    images: uint8 [classes, samples, height, width, channels], of classes that are new to it.
+    images: uint8 [classes, samples, height, width, channels], of classes that are new to it, with
+      two samples at least.
     seed: which classes and samples are drawn.
   """
   rng = np.random.default_rng(seed)
   task = images[rng.permutation(len(images))[: learner.num_labels]]
   sample = rng.permutation(images.shape[1])
   names = [f'class {number}' for number in range(len(task))]
-  shots = learner.shots  # fewer would do, and be worse
+  shots = min(learner.shots, len(sample) - 1)
   learner.fit(np.concatenate(task[:, sample[:shots]]), np.repeat(names, shots))
   others = sample[shots : shots + 5]
   predicted = learner.predict(np.concatenate(task[:, others]))
-  return float(np.mean(predicted == np.repeat(names, 5)))
+  return float(np.mean(predicted == np.repeat(names, len(others))))
 
 
 def main() -> None:

@@ -27,7 +27,9 @@ from hypertransformer import command
 if __name__ == '__main__':
   command.import_tensorflow()
 
+from hypertransformer.errors import require
 from hypertransformer.evaluation.results import ResultFile, newest_by_preset
+from hypertransformer.learners import ContinualLearner, FewShotLearner
 from hypertransformer.learners.pretrained import CARD, FOLDER
 
 import drawings  # isort: skip  (beside this file)
@@ -37,6 +39,7 @@ RESULTS = flags.DEFINE_string('results', None, 'what the campaign kept of it', r
 NAME = flags.DEFINE_string('name', None, 'of the model', required=True)
 
 TASKS, SEQUENCES = 20, 5  # of the stored drawings
+INK = 'bright ink on black'
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
 DATA = 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of shuffle seed 2022'
 
@@ -55,15 +58,16 @@ def accuracies(lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
   return found
 
 
-def takes(values: dict[str, Any]) -> dict[str, Any]:
-  """What tasks and images a model with these flags was trained for."""
-  return {
-    'classes': values['num_labels'],
-    'support_images_per_class': values['samples_transformer'] // values['num_labels'],
-    'image_size': values['image_size'],
-    'channels': 1,
-    'ink': 'bright on black',
-  }
+def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
+  """What tasks and images the model in a folder was trained for."""
+  kind = ContinualLearner if drawings.learns_sequences(values) else FewShotLearner
+  with kind(folder) as learner:
+    height, width, channels = learner.image_shape
+    return {
+      'classes': learner.num_labels,
+      'support_images_per_class': learner.shots,
+      'image': f'{height} x {width} x {channels}, {INK}',
+    }
 
 
 def anywhere(command_line: str) -> str:
@@ -82,16 +86,23 @@ def main(argv: list[str]) -> None:
   about = json.loads((results / 'run.json').read_text())
   values = json.loads((results / 'flags.json').read_text()) | PATHS
   lines = newest_by_preset(ResultFile(results / 'results.jsonl').read())
-  step = lines['test']['step']
+  (step,) = {line['step'] for line in lines.values()}
+  files = list(log_dir.glob(f'model-{step}.*'))
+  require(
+    [file.suffix for file in sorted(files)] == ['.data-00000-of-00001', '.index'],
+    f'{log_dir} has no checkpoint model-{step}, of which {results} has the results.',
+  )
+  theirs = json.loads((log_dir / 'flags.json').read_text()) | PATHS
+  require(theirs == values, f'{log_dir} and {results} have other flags: they are of two runs.')
   target.mkdir(parents=True, exist_ok=True)
   for file in target.iterdir():
     file.unlink()
-  for file in log_dir.glob(f'model-{step}.*'):
+  for file in files:
     shutil.copy(file, target)
   (target / 'flags.json').write_text(json.dumps(values, indent=1, sort_keys=True) + '\n')
   tasks = SEQUENCES if drawings.learns_sequences(values) else TASKS
   card = {
-    'takes': takes(values),
+    'takes': takes(target, values),
     'command': anywhere(about['training']),
     'steps': step,
     'trained_at_commit': about['commit'],

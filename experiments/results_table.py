@@ -151,14 +151,17 @@ def search_table() -> str:
 
 
 def checkpoints_table() -> str:
-  """Checkpoints on the way of long runs, at which the learning rate had not begun to fall yet."""
+  """Checkpoints on the way of long runs, before their cooldown if they have one."""
   rows = ['| run | steps | val, % | test, % |\n|---|---|---|---|\n']
   for file in sorted(RESULTS.glob('*/checkpoints.jsonl')):
     by_step: dict[int, dict[str, dict[str, Any]]] = {}
+    flags_found = flags_of(file.parent)
+    begin = (1 - flags_found['learning_rate_cooldown']) * flags_found['train_steps']
     for line in ResultFile(file).read():
-      by_step.setdefault(line['step'], {})[line['preset']] = line
+      if line['step'] <= begin:
+        by_step.setdefault(line['step'], {})[line['preset']] = line
     for step, found in sorted(by_step.items()):
-      val, test = (cell([found[preset]], 'accuracy', 'ci95') for preset in ('val', 'test'))
+      val, test = (cell([found.get(preset)], 'accuracy', 'ci95') for preset in ('val', 'test'))
       rows.append(f'| {file.parent.name} | {step:,} | {val} | {test} |\n')
   return ''.join(rows)
 

@@ -32,7 +32,6 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import EvalSetup, Evaluator
 from hypertransformer.evaluation.presets import Preset, folder_of, presets_from
-from hypertransformer.evaluation.refusals import ADVICE
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.runtime import checkpoints
@@ -132,16 +131,14 @@ def require_flags_of_run(settings: Settings) -> None:
     InputError: there are checkpoints, and flags.json beside them says that their model is another.
   """
   path = settings.evaluation.checkpoint
-  if path:
-    prefix = checkpoints.locate(path, '--eval_checkpoint')
-  else:
-    prefix = max(checkpoints.find(settings.run.log_dir).values(), default='')
-  if not prefix:
-    return
-  folder = os.path.dirname(prefix)
+  folder = path if os.path.isdir(path) else os.path.dirname(path) if path else settings.run.log_dir
   why = flags_file.why_not_evaluated(folder, settings.flag_values)
-  if why:
-    raise InputError(f'the checkpoints in {folder} cannot be evaluated: {why}. {ADVICE["flags"]}')
+  if why and checkpoints.find(folder):
+    flag = 'eval_checkpoint' if path else 'train_log_dir'
+    raise InputError(
+      f'no checkpoint in {folder or "this folder"} can be evaluated: {why}. Use the flags of the '
+      f'run (flags.json there lists them), or another --{flag}.'
+    )
 
 
 def main(settings: Settings) -> None:

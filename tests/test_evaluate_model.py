@@ -119,12 +119,18 @@ def test_other_flags_are_told_before_data_that_do_not_fit_them(
   """An episode of so many images cannot be had, but that is not what a person has to mend."""
   flags_file.write_flags(str(tmp_path), make_values(num_labels=3))
   wrong = make_values(num_labels=2, samples_cnn=10_000, train_log_dir=str(tmp_path))
-  expected = r'--num_labels was 3, is 2\. Use the flags of the run \(flags\.json there lists them\)'
+  told = (
+    r'--num_labels was 3, is 2\. Use the flags of the run \(flags\.json there lists them\), or '
+  )
   with tf.Graph().as_default(), tf.Session() as session:
     session.run(tf.get_variable('any', initializer=1.0).initializer)
     tf.train.Saver().save(session, str(tmp_path / 'model'), 5)
-  for chosen in ({}, {'eval_checkpoint': str(tmp_path / 'model-5')}):
-    with pytest.raises(InputError, match=expected):
+  for chosen, flag in (
+    ({}, 'train_log_dir'),
+    ({'eval_checkpoint': str(tmp_path / 'model-5')}, 'eval_checkpoint'),
+    ({'eval_checkpoint': str(tmp_path)}, 'eval_checkpoint'),
+  ):
+    with pytest.raises(InputError, match=f'{told}another --{flag}'):
       evaluate_model.main(from_flags.settings_from(wrong | chosen))
 
 

@@ -17,7 +17,7 @@ class NotNow(Exception):
   """Says that a checkpoint cannot be evaluated now, but perhaps later: there is no room, say."""
 
 
-ADVICE = {  # what to do, by the kind of a Refused
+_ADVICE = {
   'flags': 'Use the flags of the run (flags.json there lists them), or another --train_log_dir.',
   'version': '',  # the message has its own
   'model': 'Use the flags of the run (flags.json there lists them), or another --train_log_dir.',
@@ -75,5 +75,5 @@ class Refusals:
       return
     raise InputError(
       f'none of the checkpoints in {self._log_dir} can be evaluated ({self._counts.total()} '
-      f'tried): {str(self._last).removesuffix(".")}. {ADVICE[self._last.kind]}'.rstrip()
+      f'tried): {str(self._last).removesuffix(".")}. {_ADVICE[self._last.kind]}'.rstrip()
     )

@@ -273,6 +273,14 @@ def newest(lines: Iterable[Line]) -> dict[tuple[str, Measured], Line]:
   return {(line['preset'], measured.of_line(line)): line for line in by_step}
 
 
+def is_of_elsewhere(line: Line) -> bool:
+  """Whether a result is of a checkpoint outside of the folder of the run.
+
+  Lines of older versions, which had no digests, gave the path of every checkpoint.
+  """
+  return 'checkpoint_sha256' in line and os.path.dirname(line['checkpoint']) != ''
+
+
 def newest_by_preset(lines: Iterable[Line]) -> dict[str, Line]:
   """The result of the newest checkpoint for each preset, of a run that was evaluated in one way.
 

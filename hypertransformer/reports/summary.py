@@ -12,7 +12,7 @@ import numpy as np
 from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.estimates import Z95, Estimate
 from hypertransformer.evaluation.measured import Measured, SequenceKind
-from hypertransformer.evaluation.results import Line
+from hypertransformer.evaluation.results import Line, is_of_elsewhere
 from hypertransformer.reports import published
 from hypertransformer.reports.groups import Group
 from hypertransformer.reports.published import Published
@@ -132,11 +132,12 @@ def chosen_lines(run: Run) -> list[Chosen]:
   For each way in which it was evaluated, that is the checkpoint with the best accuracy on the
   preset 'val'; of equal ones the earliest, as the evaluator keeps it. Without such a preset it is
   the newest one that was evaluated. A later evaluation of the same checkpoint replaces an earlier
-  one.
+  one. Results of checkpoints that lie elsewhere (--eval_checkpoint) are not of the run.
   """
   found = []
-  for way in dict.fromkeys(map(_way, run.results)):
-    lines = [line for line in run.results if _way(line) == way]
+  results = [line for line in run.results if not is_of_elsewhere(line)]
+  for way in dict.fromkeys(map(_way, results)):
+    lines = [line for line in results if _way(line) == way]
     validated = {line['step']: line for line in lines if line['preset'] == VALIDATION}
     if validated:
       newest = validated[max(validated)]

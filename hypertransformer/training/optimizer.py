@@ -79,6 +79,8 @@ def by_layer(gradients: Gradients) -> dict[str, tf.Tensor]:
 def clip(found: Gradients, norm: float) -> Gradients:
   """Scales all gradients down by one factor if they are longer than `norm` together; 0 is no limit.
 
+  With a limit, sparse gradients become dense, so that their length can be measured.
+
   Args:
     found: pairs (gradient, variable). A gradient is None if the loss does not depend on it.
     norm: the largest Euclidean length of all gradients together.

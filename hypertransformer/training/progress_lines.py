@@ -14,7 +14,10 @@ Scalars = Mapping[str, float]  # by TensorBoard tag
 
 
 class ProgressLines:
-  """Logs a line every few seconds, with means since the line before.
+  """Logs a line every few seconds, or keeps a line on a terminal up to date.
+
+  A line has the means of the records since the line before. Where steps are so slow that there is
+  no record for some time, it has those of the steps since the last record.
 
   Attributes:
     train_steps: the number of updates in all.

@@ -18,6 +18,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from hypertransformer.runtime import summaries
+from hypertransformer.runtime.event_log import EventWriter
+
 EXPERIMENTS = pathlib.Path(__file__).resolve().parents[2] / 'experiments'
 
 
@@ -49,6 +52,29 @@ def place(campaign: dict[str, Any], tmp_path: pathlib.Path) -> Iterator[Any]:
 
 def save(place: Any, step: int) -> None:
   (place.logs / f'model-{step}.index').touch()
+
+
+def test_results_of_another_machine_are_told(place: Any) -> None:
+  place.results.mkdir(parents=True)
+  (place.results / 'run.json').write_text('{"steps": 15}')
+  assert place.state() == '0 of 20 steps; results of 15'
+
+
+def test_the_curve_begins_where_the_run_does(campaign: dict[str, Any], place: Any) -> None:
+  """A run can begin with a checkpoint of another one."""
+  (place.logs / 'flags.json').write_text('{}')
+  (place.logs / 'eval').mkdir()
+  (place.logs / 'eval/results.jsonl').write_text('')
+  writer = EventWriter(str(place.logs / 'train'))
+  for step, value in ((2900, 0.25), (3900, 0.75)):
+    scalars = {'accuracy/accuracy': value, 'accuracy/test_accuracy': value / 2}
+    writer.add_summary(summaries.scalar_summary(scalars), step)
+  writer.add_summary(summaries.scalar_summary(dict.fromkeys(scalars, 0.5)), 6000)
+  writer.close()
+  record = {'commit': 'abc', 'cpu_seconds': 0, 'wall_seconds': 0}
+  campaign['keep'](place, record, ['train'], ['evaluate'])
+  rows = (place.results / 'curve.csv').read_text().splitlines()[1:]
+  assert rows == ['4000,50.0,25.0', '6000,50.0,50.0']
 
 
 def test_a_run_is_done_when_it_was_evaluated_at_its_last_step(place: Any) -> None:

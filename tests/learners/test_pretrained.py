@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.learners import ContinualLearner, pretrained_names
+from hypertransformer.learners import ContinualLearner, FewShotLearner, pretrained_names
 from hypertransformer.learners.pretrained import CARD, FOLDER, pretrained_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,8 +45,24 @@ def test_a_card_says_how_the_model_was_made(name: str) -> None:
   assert card['command'].startswith('./scripts/')
   assert (FOLDER / name / f'model-{card["steps"]}.index').exists()
   assert 'MIT' in card['data']
+  assert card['evaluated_by'].startswith('./scripts/evaluate.sh ')
+  words = (card['command'] + ' ' + card['evaluated_by']).split()
+  assert not [word for word in words if '=/' in word or '=~' in word], 'a path of one machine'
   values = json.loads((FOLDER / name / 'flags.json').read_text())
   assert not [value for value in values.values() if str(value).startswith(('/', '~'))]
+
+
+@pytest.mark.parametrize('name', pretrained_names())
+def test_a_card_says_what_the_model_takes(name: str) -> None:
+  card = json.loads((FOLDER / name / CARD).read_text())
+  kind = ContinualLearner if name == 'omniglot_continual' else FewShotLearner
+  with kind.pretrained(name) as learner:
+    height, width, channels = learner.image_shape
+    assert card['takes'] == {
+      'classes': learner.num_labels,
+      'support_images_per_class': learner.shots,
+      'image': f'{height} x {width} x {channels}, bright ink on black',
+    }
 
 
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -53,6 +54,13 @@ def test_what_flags_json_notes_beside_the_flags_does_not_part_runs(
 )
 def test_the_name_of_a_group_is_what_its_runs_have_in_common(names: list[str], common: str) -> None:
   assert groups.common_name(names) == common
+
+
+def test_results_of_a_checkpoint_elsewhere_are_not_of_the_run(make_run: Make) -> None:
+  """Of a model of the package, say, which was evaluated into this folder."""
+  other = dataclasses.replace(result('test', 9000, 0.9), checkpoint='/models/best/model-9000')
+  (row,) = rows_of(make_run('run', 1, [result('test', 1000, 0.5), other]))
+  assert row.steps == [1000]
 
 
 def test_the_best_checkpoint_on_val_counts_and_of_equal_ones_the_earliest(make_run: Make) -> None:

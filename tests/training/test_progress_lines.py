@@ -24,6 +24,25 @@ def test_the_first_line_does_not_wait_for_a_record(
   ]
 
 
+class Shown:
+  """Takes the place of a TerminalLine, and keeps what it is told."""
+
+  def __init__(self) -> None:
+    self.told: list[tuple[int, str | None]] = []
+
+  def show(self, done: int, text: str | None = None) -> None:
+    self.told.append((done, text))
+
+
+def test_a_line_on_a_terminal_takes_the_place_of_the_log(lines: list[str]) -> None:
+  shown = Shown()
+  told = progress_lines.ProgressLines(2, shown)  # type: ignore[arg-type]
+  told.step(1, [{'loss/loss': 3.0}])
+  told.record(2, {'loss/loss': 2.0})
+  assert shown.told == [(1, None), (2, 'loss 2.000')]
+  assert lines == []
+
+
 @pytest.mark.parametrize(
   ('means', 'text'),
   [
