@@ -40,7 +40,9 @@ SEEDS = {  # of the left panel
 }
 LONG = {  # of the right panel
   'omniglot_1shot_16_v2': ('#009E73', 'v2 with 16 channels'),
-  'omniglot_1shot_v2': ('#0072B2', 'v2'),
+  'omniglot_1shot_v2_500k': ('#0072B2', 'v2, to 500,000 steps'),
+  'omniglot_1shot_v2': ('#56B4E9', 'v2, to 200,000 steps'),
+  'omniglot_1shot_v1': ('#D55E00', 'v1'),
 }
 
 
@@ -60,12 +62,16 @@ def main(argv: list[str]) -> None:
   for kind, (colour, label) in SEEDS.items():
     for number, folder in enumerate(sorted(RESULTS.glob(f'{kind}_seed*'))):
       left.plot(*curve(folder), color=colour, label='' if number else label)
+  told = set()  # numbers of the paper that have a line already
   for name, (colour, label) in LONG.items():
     right.plot(*curve(RESULTS / name), color=colour, label=label)
     values = json.loads((RESULTS / name / 'flags.json').read_text())
     paper = published.find(values)
     assert paper is not None
     value = 100 * paper.accuracy
+    if value in told:
+      continue
+    told.add(value)
     right.axhline(value, color='0.5', linestyle=':')
     text = f'the paper, {values["default_num_channels"]} channels, end of training'
     right.text(60, value + 0.4, text, fontsize=9, color='0.4')

@@ -143,13 +143,20 @@ RUNS = [
   ),
   *(
     Run(
-      f'continual_4_{method}',
+      f'continual_4_{method}_seed{seed}',
       'continual_omniglot_class_incremental',
       60_000,
-      (OF_4, '--num_layerwise_features=4', SUPPORT, f'--continual_method={method}', '--seed=1'),
+      (
+        OF_4,
+        '--num_layerwise_features=4',
+        SUPPORT,
+        f'--continual_method={method}',
+        f'--seed={seed}',
+      ),
       ('--num_task_evals=1024', *SEQUENCES),
       'each other',
     )
+    for seed in (1, 2, 3)
     for method in ('continual_hypertransformer', 'constant_protonet')
   ),
   Run(
