@@ -73,8 +73,11 @@ def main(argv: list[str]) -> None:
       continue
     told.add(value)
     right.axhline(value, color='0.5', linestyle=':')
-    text = f'the paper, {values["default_num_channels"]} channels, end of training'
-    right.text(60, value + 0.4, text, fontsize=9, color='0.4')
+    text = f'the paper,\n{values["default_num_channels"]} channels'
+    place = (1.01, value)  # right of the panel
+    right.annotate(
+      text, place, xycoords=('axes fraction', 'data'), va='center', fontsize=9, color='0.4'
+    )
   for panel, last in ((left, 20), (right, 1000)):
     points = {step: value for step, value in ORIGINAL.items() if step <= last}
     panel.plot(list(points), list(points.values()), 'k--', label='the original')
