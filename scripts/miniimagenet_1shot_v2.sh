@@ -2,8 +2,8 @@
 # miniImageNet, 5-way 1-shot, a CNN of 4 x 16 channels.
 # Paper: arXiv 2201.04182, miniImageNet 5-way 1-shot: 55.1 %.
 # Measured: not run yet (see docs/results.md).
-# Usage: ./scripts/miniimagenet_1shot_v2.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs \
-#     --train_steps=200000
+# Usage: ./scripts/miniimagenet_1shot_v2.sh --data_numpy_dir=./data_numpy_dir \
+#     --train_log_dir=./logs --train_steps=200000
 #   Evaluator beside it: ./scripts/evaluate.sh miniimagenet_1shot_v2 with the same flags.
 # The published run (v1) with normalised features, by which the transformer sees differences between
 # images from the first step, and with a learning rate that falls to 0 over the last quarter of

@@ -3,8 +3,8 @@
 # Paper: arXiv 2201.04182, Omniglot 20-way 5-shot: 98.8 % (largest CNN); with 8 channels: 94.7 %.
 # Measured: one run, --train_steps=200000: test 94.6 % (+- 0.1 over 1024 tasks), 1.5 hours on one
 #   core.
-# Usage: ./scripts/omniglot_5shot_v2.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs \
-#     --train_steps=200000
+# Usage: ./scripts/omniglot_5shot_v2.sh --data_numpy_dir=./data_numpy_dir \
+#     --train_log_dir=./logs --train_steps=200000
 #   Evaluator beside it: ./scripts/evaluate.sh omniglot_5shot_v2 with the same flags.
 # The published run (v1) with normalised features, by which the transformer sees differences between
 # images from the first step, and with a learning rate that falls to 0 over the last quarter of
