@@ -12,6 +12,7 @@ from hypertransformer.learners import inputs, trained
 from hypertransformer.learners.engine import Engine
 from hypertransformer.learners.pretrained import pretrained_folder
 from hypertransformer.learners.trained import Trained
+from hypertransformer.settings.facts import facts
 
 Self = TypeVar('Self', bound='Learner')
 
@@ -63,11 +64,9 @@ class Learner:
   def shots(self) -> int:
     """The labelled support images of each class in the model's training, on average if they vary.
 
-    At least 1. A task may have others; the accuracy is best with about as many, or more.
+    A task may have others; the accuracy is best with about as many, or more.
     """
-    values = self._trained.values
-    each = values['samples_transformer'] // self.num_labels
-    return max(1, each - values['unlabeled_samples_per_class'])
+    return facts(self._trained.values).shots
 
   @property
   def image_shape(self) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ class Facts:
     train_steps: the updates that it was to make.
     way: K, the classes of one task.
     support_images: Ns, the support images of one task.
+    shots: the labelled ones of each class; on average, and at least 1, if they vary.
     test_dataset: the name of the dataset of its test tasks.
   """
 
@@ -23,6 +24,7 @@ class Facts:
   train_steps: int
   way: int
   support_images: int
+  shots: int
   test_dataset: str
 
 
@@ -33,5 +35,6 @@ def facts(v: Values) -> Facts:
     v['train_steps'],
     v['num_labels'],
     v['samples_transformer'],
+    max(1, v['samples_transformer'] // v['num_labels'] - v['unlabeled_samples_per_class']),
     str(v['test_dataset']).partition(':')[0],
   )

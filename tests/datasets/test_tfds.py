@@ -60,16 +60,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, str]]:
   [
     (
       'emnist',
-      r'let training and evaluation download it: pip install \.\[tfds\], or put emnist\.npy ',
+      r'let training and evaluation download it: pip install \'\.\[tfds\]\', or put emnist\.npy ',
     ),
     (
       'kmnist',
-      r'let training and evaluation download it: pip install \.\[tfds\], or put kmnist\.npy ',
+      r'let training and evaluation download it: pip install \'\.\[tfds\]\', or put kmnist\.npy ',
     ),
     (
       'omniglot',
       r'make it with python utils/cache_omniglot\.py, or let .* download it: pip install '
-      r'\.\[tfds\]$',
+      r'\'\.\[tfds\]\'$',
     ),
   ],
 )

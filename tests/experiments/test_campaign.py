@@ -117,9 +117,14 @@ def test_an_interruption_lets_the_script_save_and_keeps_its_times(
     signal.pthread_kill(main, signal.SIGINT)
 
   record = {**place.record(), 'commit': 'abc'}
+  # A shell starts programs in the background with the signal ignored.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
   threading.Thread(target=interrupt, daemon=True).start()
-  with pytest.raises(KeyboardInterrupt):
-    campaign['call'](place, record, [str(script)], 'training.log')
+  try:
+    with pytest.raises(KeyboardInterrupt):
+      campaign['call'](place, record, [str(script)], 'training.log')
+  finally:
+    signal.signal(signal.SIGINT, before)
   assert (tmp_path / 'saved').exists(), 'it was waited for'
   assert (tmp_path / 'signals').read_text() == 'TERM\n'
   assert json.loads(place.record_file.read_text())['wall_seconds'] > 0.5
