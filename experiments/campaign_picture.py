@@ -62,21 +62,22 @@ def main(argv: list[str]) -> None:
   for kind, (colour, label) in SEEDS.items():
     for number, folder in enumerate(sorted(RESULTS.glob(f'{kind}_seed*'))):
       left.plot(*curve(folder), color=colour, label='' if number else label)
-  told = set()  # numbers of the paper that have a line already
+  papers = {}  # by channels
   for name, (colour, label) in LONG.items():
     right.plot(*curve(RESULTS / name), color=colour, label=label)
     values = json.loads((RESULTS / name / 'flags.json').read_text())
-    paper = published.find(values)
+    papers[values['default_num_channels']] = published.find(values)
+  for channels, paper in papers.items():
     assert paper is not None
     value = 100 * paper.accuracy
-    if value in told:
-      continue
-    told.add(value)
-    right.axhline(value, color='0.5', linestyle=':')
-    text = f'the paper,\n{values["default_num_channels"]} channels'
-    place = (1.01, value)  # right of the panel
+    right.axhline(value, color='0.5', linestyle=':', zorder=1)  # behind the curves
     right.annotate(
-      text, place, xycoords=('axes fraction', 'data'), va='center', fontsize=9, color='0.4'
+      f'the paper,\n{channels} channels',
+      (1.01, value),  # right of the panel
+      xycoords=('axes fraction', 'data'),
+      va='center',
+      fontsize=9,
+      color='0.4',
     )
   for panel, last in ((left, 20), (right, 1000)):
     points = {step: value for step, value in ORIGINAL.items() if step <= last}

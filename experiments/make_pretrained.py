@@ -42,8 +42,6 @@ TASKS, SEQUENCES = 20, 5  # of the stored drawings
 INK = 'bright ink on black'
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
 DATA = 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of shuffle seed 2022'
-
-
 FIELDS = ('accuracy', 'ci95', 'accuracy_disjoint', 'ci95_disjoint', 'num_tasks', 'num_queries')
 AFTER_EACH_TASK = ('average_accuracy', 'average_accuracy_ci95')  # of sequences
 

@@ -130,11 +130,11 @@ def require_flags_of_run(settings: Settings) -> None:
   Raises:
     InputError: there are checkpoints, and flags.json beside them says that their model is another.
   """
-  path = settings.evaluation.checkpoint
-  folder = path if os.path.isdir(path) else os.path.dirname(path) if path else settings.run.log_dir
+  flag, folder = 'train_log_dir', settings.run.log_dir
+  if path := settings.evaluation.checkpoint:
+    flag, folder = 'eval_checkpoint', path if os.path.isdir(path) else os.path.dirname(path)
   why = flags_file.why_not_evaluated(folder, settings.flag_values)
   if why and checkpoints.find(folder):
-    flag = 'eval_checkpoint' if path else 'train_log_dir'
     raise InputError(
       f'no checkpoint in {folder or "this folder"} can be evaluated: {why}. Use the flags of the '
       f'run (flags.json there lists them), or another --{flag}.'

@@ -55,7 +55,8 @@ def test_a_card_says_how_the_model_was_made(name: str) -> None:
 @pytest.mark.parametrize('name', pretrained_names())
 def test_a_card_says_what_the_model_takes(name: str) -> None:
   card = json.loads((FOLDER / name / CARD).read_text())
-  kind = ContinualLearner if name == 'omniglot_continual' else FewShotLearner
+  values = json.loads((FOLDER / name / 'flags.json').read_text())
+  kind = ContinualLearner if DRAWINGS['learns_sequences'](values) else FewShotLearner
   with kind.pretrained(name) as learner:
     height, width, channels = learner.image_shape
     assert card['takes'] == {
