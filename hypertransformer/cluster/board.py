@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.cluster import server
+from hypertransformer.cluster import lost, server
 from hypertransformer.cluster.roles import PS, Task
 
 # How far the chief is.
@@ -94,6 +94,7 @@ class Board:
         self._said = mine.dequeue_many(mine.size())
       self._session = tf.Session(target, config=server.session_config(task, graph))
     _never_closed.append(self._session)
+    lost.patiently(self.require_servers)
 
   def _call(self, fetches: Any, feeds: dict[tf.Tensor, Any] | None = None) -> Any:
     """Runs something; raises DeadlineExceededError where a parameter server does not answer.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -14,18 +16,22 @@ from absl import logging
 # nothing any more.
 ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 SECONDS_BETWEEN_QUESTIONS = 2.0
+SECONDS_BETWEEN_TRIALS = 1.0
 SECONDS_TO_END = 5.0  # that a step has to fail by itself when a server is lost
 MESSAGE = (
   'A parameter server was lost, and the variables with it. Start all tasks of the cluster again: '
   'the run goes on from its newest checkpoint.'
 )
 
+T = TypeVar('T')
+
 
 class ServerLost(RuntimeError):
   """Says that a parameter server was lost. The run cannot go on without it."""
 
-  def __init__(self) -> None:
-    super().__init__(MESSAGE)
+  def __init__(self, why: BaseException | None = None) -> None:
+    """Keeps the error by which it was seen, whose first line belongs to the message."""
+    super().__init__(MESSAGE if why is None else f'{MESSAGE} TensorFlow: {_first_line(why)}')
 
 
 @contextlib.contextmanager
@@ -34,11 +40,25 @@ def as_server_lost() -> Iterator[None]:
   try:
     yield
   except ERRORS as error:
-    raise ServerLost from error
+    raise ServerLost(error) from error
+
+
+def patiently(call: Callable[[], T]) -> T:
+  """Calls something until TensorFlow raises none of ERRORS, and returns what it returns.
+
+  It is for the start, at which nothing can be lost yet: connections between processes that start at
+  the same time can break, though all of them are there.
+  """
+  while True:
+    try:
+      return call()
+    except ERRORS as error:
+      logging.warning('No answer yet, trying again (TensorFlow: %s)', _first_line(error))
+      time.sleep(SECONDS_BETWEEN_TRIALS)
 
 
 class Once(tf.train.SessionCreator):
-  """Makes a session once.
+  """Makes one session.
 
   A monitored session whose parameter server is lost asks for another one, and would wait for a
   server that nobody starts.
@@ -54,7 +74,11 @@ class Once(tf.train.SessionCreator):
     if self._asked:
       raise ServerLost
     self._asked = True
-    return self._creator.create_session()
+    return patiently(self._creator.create_session)
+
+
+def _first_line(error: BaseException) -> str:
+  return str(error).strip().split('\n', 1)[0]
 
 
 @contextlib.contextmanager
@@ -75,7 +99,7 @@ def asking(question: Callable[[], None]) -> Iterator[None]:
         question()
       except tf.errors.OpError as error:
         if isinstance(error, ERRORS) and not finished.wait(SECONDS_TO_END):
-          logging.error('%s', MESSAGE)
+          logging.error('%s', ServerLost(error))
           os._exit(1)
         return
 

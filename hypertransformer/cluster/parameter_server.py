@@ -54,7 +54,7 @@ def _until_all_have_ended(task: Task, board: Board) -> None:
       except lost.ERRORS as error:
         time.sleep(1.0)  # its message and ours may have been sent at the same moment
         if CHIEF not in _after(left, board):
-          raise lost.ServerLost from error
+          raise lost.ServerLost(error) from error
         return
       left = _after(left, board)
       if CHIEF in left and len(left) == task.workers:

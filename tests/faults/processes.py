@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -91,6 +92,17 @@ class Program:
     for process in self.started:
       process.kill()
       process.wait()
+
+
+@contextlib.contextmanager
+def standing_still(process: subprocess.Popen[bytes]) -> Iterator[None]:
+  """Halts a process during the block, so that it makes and removes no files meanwhile."""
+  process.send_signal(signal.SIGSTOP)
+  os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+  try:
+    yield
+  finally:
+    process.send_signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from hypertransformer.settings import flags
-from tests.faults.processes import fill, small_disk
+from tests.faults.processes import fill, small_disk, standing_still
 
 PATIENCE = 120.0  # seconds that a process may take for anything, on a busy machine
 STEPS = (0, 3, 6)  # of the checkpoints of the run `trained`
@@ -274,7 +274,8 @@ def test_the_folder_of_results_is_deleted(
   else:
     evaluator.wait_for(lambda: list((logs / 'eval').glob('.checkpoint-*/*.index')), 'copy')
     time.sleep(0.5)
-  shutil.rmtree(logs / 'eval')
+  with standing_still(evaluator.process):
+    shutil.rmtree(logs / 'eval')
   for path in trained.folder.glob('model-6.*'):
     shutil.copy2(path, logs)
   evaluator.wait_for(lambda: (6, 'test') in counts(logs), 'results')

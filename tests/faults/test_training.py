@@ -5,6 +5,7 @@ Every test starts real processes.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import random
 import resource
@@ -20,7 +21,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.runtime import checkpoints
-from tests.faults.processes import Program, fill, small_disk
+from tests.faults.processes import Program, fill, small_disk, standing_still
 
 pytestmark = pytest.mark.slow
 
@@ -124,23 +125,23 @@ def test_the_second_trainer_of_a_folder_is_refused_and_the_first_one_not_disturb
   assert program.run() == 0, program.text()
 
 
-def delete_between_saves(program: Program, process: subprocess.Popen[bytes]) -> None:
-  """Deletes the folder of a run while the process stands still, and not in the middle of a save."""
+@contextlib.contextmanager
+def deleted(program: Program, process: subprocess.Popen[bytes]) -> Iterator[None]:
+  """Deletes the folder of a run between two saves; the process stands still during the block."""
   while True:
-    process.send_signal(signal.SIGSTOP)
+    with standing_still(process):
+      if not [*program.folder.glob('*.tempstate*'), *program.folder.glob('checkpoint.tmp*')]:
+        shutil.rmtree(program.folder)
+        yield
+        return
     time.sleep(0.05)
-    if not [*program.folder.glob('*.tempstate*'), *program.folder.glob('checkpoint.tmp*')]:
-      break
-    process.send_signal(signal.SIGCONT)
-    time.sleep(0.05)
-  shutil.rmtree(program.folder)
 
 
 def test_a_folder_deleted_under_a_training_is_made_anew(program: Program) -> None:
   process = program.start()
   program.wait_for_step(3)
-  delete_between_saves(program, process)
-  process.send_signal(signal.SIGCONT)
+  with deleted(program, process):
+    pass
   program.wait_for(lambda: bool(program.steps()))
   assert (program.folder / 'flags.json').exists()
   process.send_signal(signal.SIGTERM)
@@ -154,11 +155,10 @@ def test_a_training_whose_folder_another_one_took_ends_without_writing_there(
   program.values |= {'steps_between_saves': 100}
   process = program.start()
   program.wait_for_step(1)
-  delete_between_saves(program, process)  # and it stands still, so that the other comes first
   second = Program('train', {**program.values, 'seed': 2}, tmp_path / 'second')
-  second.start()
-  second.wait_for(lambda: (second.folder / '.trainer.lock').exists())
-  process.send_signal(signal.SIGCONT)
+  with deleted(program, process):  # and it stands still, so that the other comes first
+    second.start()
+    second.wait_for(lambda: (second.folder / '.trainer.lock').exists())
   assert process.wait(100) == 2
   (error,) = program.errors()
   assert 'was deleted, and another training works there now' in error
@@ -245,7 +245,8 @@ def test_a_deleted_event_file_is_begun_anew(program: Program) -> None:
   events = program.folder / 'train'
   program.wait_for_step(102)  # the first events are written at step 100
   assert any(events.glob('events.*'))
-  shutil.rmtree(events)
+  with standing_still(process):
+    shutil.rmtree(events)
   program.wait_for(lambda: any(events.glob('events.*')))
   process.send_signal(signal.SIGTERM)
   assert process.wait(60) == 0, program.text()
