@@ -106,19 +106,16 @@ RUNS = [
   Run('omniglot_1shot_v1', 'omniglot_1shot_v1', 500_000, ('--seed=1',), against=ONE_SHOT),
   Run('omniglot_1shot_v2_500k', 'omniglot_1shot_v2', 500_000, ('--seed=1',), against=ONE_SHOT),
   Run('omniglot_5shot_v2', 'omniglot_5shot_v2', 200_000, ('--seed=1',), against='the paper: 94.7'),
-  Run(
-    '5shot_4_all_v2',
-    'omniglot_5shot_v2',
-    100_000,
-    (OF_4, '--seed=1'),
-    against='the paper: 82.0 (not verified)',
-  ),
-  Run(
-    '5shot_4_logits_v2',
-    'omniglot_5shot_v2',
-    100_000,
-    (OF_4, LOGITS_ONLY, '--seed=1'),
-    against='the paper: 77.9 (not verified)',
+  *(
+    Run(
+      f'5shot_4_{layers}_v2{"" if seed == 1 else f"_seed{seed}"}',
+      'omniglot_5shot_v2',
+      100_000,
+      (OF_4, *which, f'--seed={seed}'),
+      against=f'the paper: {paper} (not verified)',
+    )
+    for seed in (1, 2, 3)
+    for layers, which, paper in (('all', (), 82.0), ('logits', (LOGITS_ONLY,), 77.9))
   ),
   Run(
     'omniglot_1shot_16_v2',
