@@ -28,6 +28,7 @@ from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.results import ResultFile
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import CONTINUAL_METHODS
+from hypertransformer.settings.facts import facts
 
 matplotlib.use('Agg')
 from matplotlib import pyplot
@@ -100,8 +101,8 @@ class Run:
     if on.known('ways', 'support_images'):
       task = on.task()
     else:
-      shots = self.flags['samples_transformer'] // self.flags['num_labels']
-      task = f'{self.flags["num_labels"]}-way {shots}-shot'
+      known = facts(self.flags)
+      task = f'{known.way}-way {known.shots}-shot'
     trained = self.flags['continual_scenario'].replace('_', '-')
     how = ', mixed queries' if self.flags.get('mixed_queries') else ''
     if self.flags['continual_loss_terms'] == 'last':

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from hypertransformer.evaluation.estimates import percent
 from hypertransformer.evaluation.results import ResultFile, newest_by_preset
+from hypertransformer.settings.facts import facts
 from hypertransformer.settings.flags import defaults
 
 from runs import RUNS  # isort: skip  (beside this file)
@@ -155,10 +156,9 @@ def checkpoints_table() -> str:
   rows = ['| run | steps | val, % | test, % |\n|---|---|---|---|\n']
   for file in sorted(RESULTS.glob('*/checkpoints.jsonl')):
     by_step: dict[int, dict[str, dict[str, Any]]] = {}
-    flags_found = flags_of(file.parent)
-    begin = (1 - flags_found['learning_rate_cooldown']) * flags_found['train_steps']
+    known = facts(flags_of(file.parent))
     for line in ResultFile(file).read():
-      if line['step'] <= begin:
+      if line['step'] <= known.cooldown_from:
         by_step.setdefault(line['step'], {})[line['preset']] = line
     for step, found in sorted(by_step.items()):
       val, test = (cell([found.get(preset)], 'accuracy', 'ci95') for preset in ('val', 'test'))

@@ -117,12 +117,13 @@ class Measured:
     """The kind of the tasks as a text for a person, such as '20-way 1-shot'."""
     if not self.known('ways', 'support_images'):
       return 'number of support images unknown'
-    shots, more = divmod(self.support_images, self.ways)
+    labeled = self.support_images - self.ways * self.unlabeled_per_class
+    shots, more = divmod(labeled, self.ways)
     text = f'{self.ways}-way {shots}-shot'
     if more:
       text = f'{self.ways}-way, {self.support_images} support images'
     if self.unlabeled_per_class:
-      text += f', {self.unlabeled_per_class} per class without label'
+      text += f', {self.unlabeled_per_class} more per class without label'
     return text
 
   def value(self, name: str) -> Any:

@@ -17,6 +17,7 @@ class Facts:
     way: K, the classes of one task.
     support_images: Ns, the support images of one task.
     shots: the labelled ones of each class; on average, and at least 1, if they vary.
+    cooldown_from: the step from which the learning rate falls to 0; train_steps if it does not.
     test_dataset: the name of the dataset of its test tasks.
   """
 
@@ -25,6 +26,7 @@ class Facts:
   way: int
   support_images: int
   shots: int
+  cooldown_from: int
   test_dataset: str
 
 
@@ -36,5 +38,6 @@ def facts(v: Values) -> Facts:
     v['num_labels'],
     v['samples_transformer'],
     max(1, v['samples_transformer'] // v['num_labels'] - v['unlabeled_samples_per_class']),
+    round((1 - v['learning_rate_cooldown']) * v['train_steps']),
     str(v['test_dataset']).partition(':')[0],
   )

@@ -14,8 +14,9 @@ from hypertransformer.model import getter
 from hypertransformer.runtime import checkpoints, folder_lock, machines, run_pages
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.runtime.folder_lock import FileLock
-from hypertransformer.settings import flags_file
+from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import RunConfig, Settings
+from hypertransformer.settings.facts import facts
 from hypertransformer.training import classes, saving
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check
@@ -86,8 +87,8 @@ def warn_of_cooldown(run: RunConfig, before: Mapping[str, Any], step: int) -> No
     step: how many updates are done.
   """
   steps = run.train_steps
-  planned = before.get('train_steps', steps)
-  begin = (1 - before.get('learning_rate_cooldown', 0.0)) * planned
+  known = facts({**flags.defaults(), 'train_steps': steps, **before})
+  planned, begin = known.train_steps, known.cooldown_from
   if step > begin and steps > planned:
     logging.warning(
       'The learning rate of the run in %s has been falling since step %d, as it was to end at step '

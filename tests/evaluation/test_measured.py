@@ -142,7 +142,7 @@ def test_texts_for_a_person() -> None:
   assert on().task() == '5-way 1-shot'
   assert on(samples_transformer=7).task() == '5-way, 7 support images'
   hidden = on(samples_transformer=15, balanced_batches=True, unlabeled_samples_per_class=1)
-  assert hidden.task() == '5-way 3-shot, 1 per class without label'
+  assert hidden.task() == '5-way 2-shot, 1 more per class without label'
   several = [on(), on(seed=1), on(seed=1, eval_batch_size=100)]
   assert measured.differences(several) == [
     'query_images=3200, query_batch_size=200, seed=none, stream=none',

@@ -20,3 +20,9 @@ from hypertransformer.settings.flags import defaults
 )
 def test_shots_are_the_labelled_images_of_a_class(changes: dict[str, Any], shots: int) -> None:
   assert facts(defaults() | {'num_labels': 20} | changes).shots == shots
+
+
+@pytest.mark.parametrize(('part', 'step'), [(0.0, 200), (0.25, 150), (1.0, 0)])
+def test_the_step_from_which_the_learning_rate_falls(part: float, step: int) -> None:
+  values = defaults() | {'train_steps': 200, 'learning_rate_cooldown': part}
+  assert facts(values).cooldown_from == step
