@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -70,7 +71,7 @@ class Board:
   """Reads and writes what the tasks tell each other."""
 
   def __init__(self, task: Task, target: str) -> None:
-    """Opens a session; waits until the parameter servers and the server of the task answer.
+    """Opens a session; waits until the parameter servers answer, to this task and to each other.
 
     Args:
       task: this process.
@@ -88,13 +89,14 @@ class Board:
       queues = [_queue(number) for number in range(task.servers)]
       self._say = [queue.enqueue(self._text) for queue in queues]
       self._sizes = [queue.size() for queue in queues]
+      self._links = [_at(number, self._sizes) for number in range(task.servers)]
       self._release = _tokens().enqueue_many(tf.zeros([task.workers], tf.int64))
       if task.type == PS:
         mine = queues[task.index]
         self._said = mine.dequeue_many(mine.size())
       self._session = tf.Session(target, config=server.session_config(task, graph))
     _never_closed.append(self._session)
-    lost.patiently(self.require_servers)
+    lost.patiently(lambda: self._call(self._links))
 
   def _call(self, fetches: Any, feeds: dict[tf.Tensor, Any] | None = None) -> Any:
     """Runs something; raises DeadlineExceededError where a parameter server does not answer.
@@ -152,6 +154,12 @@ def _tokens() -> tf.FIFOQueue:
   """The queue of tokens of tf.train.SyncReplicasOptimizer; it is beside the global step."""
   with tf.device(FIRST):
     return tf.FIFOQueue(-1, [tf.int64], [[]], shared_name='sync_token_q')
+
+
+def _at(number: int, values: Sequence[tf.Tensor]) -> tf.Tensor:
+  """The values, which a parameter server asks the others for."""
+  with tf.device(f'/job:{PS}/task:{number}'):
+    return tf.stack(values)
 
 
 def _queue(number: int) -> tf.FIFOQueue:

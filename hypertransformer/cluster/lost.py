@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +31,8 @@ class ServerLost(RuntimeError):
   """Says that a parameter server was lost. The run cannot go on without it."""
 
   def __init__(self, why: BaseException | None = None) -> None:
-    """Keeps the error by which it was seen, whose first line belongs to the message."""
-    super().__init__(MESSAGE if why is None else f'{MESSAGE} TensorFlow: {_first_line(why)}')
+    """Keeps the error by which it was seen, whose reason belongs to the message."""
+    super().__init__(MESSAGE if why is None else f'{MESSAGE} TensorFlow: {_reason(why)}')
 
 
 @contextlib.contextmanager
@@ -46,19 +47,19 @@ def as_server_lost() -> Iterator[None]:
 def patiently(call: Callable[[], T]) -> T:
   """Calls something until TensorFlow raises none of ERRORS, and returns what it returns.
 
-  It is for the start, at which nothing can be lost yet: connections between processes that start at
-  the same time can break, though all of them are there.
+  It is for the start, at which nothing can be lost yet. A process that has looked for another one
+  before that was there does not find it for another second, in which TensorFlow gives up.
   """
   while True:
     try:
       return call()
     except ERRORS as error:
-      logging.warning('No answer yet, trying again (TensorFlow: %s)', _first_line(error))
+      logging.info('No answer yet, trying again (TensorFlow: %s)', _reason(error))
       time.sleep(SECONDS_BETWEEN_TRIALS)
 
 
 class Once(tf.train.SessionCreator):
-  """Makes one session.
+  """Makes a session once.
 
   A monitored session whose parameter server is lost asks for another one, and would wait for a
   server that nobody starts.
@@ -74,11 +75,13 @@ class Once(tf.train.SessionCreator):
     if self._asked:
       raise ServerLost
     self._asked = True
-    return patiently(self._creator.create_session)
+    return self._creator.create_session()
 
 
-def _first_line(error: BaseException) -> str:
-  return str(error).strip().split('\n', 1)[0]
+def _reason(error: BaseException) -> str:
+  """The first line of an error of TensorFlow that is more than a heading."""
+  lines = [line for line in str(error).splitlines() if re.search(r'\w.*[^:]$', line)]
+  return lines[0] if lines else type(error).__name__
 
 
 @contextlib.contextmanager

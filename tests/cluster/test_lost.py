@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import pytest
 import tensorflow.compat.v1 as tf
+from absl import logging
 
 from hypertransformer.cluster import lost
 
-
-class Creator(tf.train.SessionCreator):
-  """Raises these errors one after the other, and then makes a session."""
-
-  def __init__(self, *errors: Exception) -> None:
-    self.errors = list(errors)
-
-  def create_session(self) -> tf.Session:
-    if self.errors:
-      raise self.errors.pop(0)
-    return tf.Session(graph=tf.Graph())
+HEADINGS = 'Graph execution error:\n\nFrom /job:ps/replica:0/task:1:\n'
 
 
-def broken(text: str = 'Socket closed\nand more') -> tf.errors.UnavailableError:
-  return tf.errors.UnavailableError(None, None, text)
+def broken(text: str = 'Connection refused\nand more') -> tf.errors.UnavailableError:
+  return tf.errors.UnavailableError(None, None, HEADINGS + text)
 
 
-def test_a_connection_that_breaks_at_the_start_is_made_again(
-  monkeypatch: pytest.MonkeyPatch, warnings: list[str]
-) -> None:
+def test_what_does_not_answer_at_the_start_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+  said: list[str] = []
+  monkeypatch.setattr(logging, 'info', lambda text, *values: said.append(text % values))
   monkeypatch.setattr(lost, 'SECONDS_BETWEEN_TRIALS', 0)
-  aborted = tf.errors.AbortedError(None, None, 'Session is not found')
-  with lost.Once(Creator(broken(), aborted)).create_session() as session:
-    assert session.graph.get_operations() == []
-  assert [text.count('trying again') for text in warnings] == [1, 1]
-  assert 'TensorFlow: Socket closed)' in warnings[0]
+  errors = [broken(), tf.errors.AbortedError(None, None, '')]
+
+  def ask() -> str:
+    if errors:
+      raise errors.pop(0)
+    return 'answer'
+
+  assert lost.patiently(ask) == 'answer'
+  assert said == [
+    'No answer yet, trying again (TensorFlow: Connection refused)',
+    'No answer yet, trying again (TensorFlow: AbortedError)',
+  ]
 
 
 def test_another_error_at_the_start_is_raised() -> None:
-  creator = Creator(tf.errors.NotFoundError(None, None, 'no such checkpoint'))
+  def ask() -> None:
+    raise tf.errors.NotFoundError(None, None, 'no such checkpoint')
+
   with pytest.raises(tf.errors.NotFoundError, match='no such checkpoint'):
-    lost.Once(creator).create_session()
+    lost.patiently(ask)
+
+
+class Creator(tf.train.SessionCreator):
+  def create_session(self) -> tf.Session:
+    return tf.Session(graph=tf.Graph())
 
 
 def test_there_is_no_second_session() -> None:
@@ -49,6 +54,6 @@ def test_there_is_no_second_session() -> None:
 
 
 def test_the_message_says_by_what_the_loss_was_seen() -> None:
-  expected = r'newest checkpoint\. TensorFlow: Socket closed$'
+  expected = r'newest checkpoint\. TensorFlow: Connection refused$'
   with pytest.raises(lost.ServerLost, match=expected), lost.as_server_lost():
     raise broken()

@@ -37,7 +37,8 @@ class Process:
   """
 
   def __init__(self, words: list[str], log: pathlib.Path, limit: int | None) -> None:
-    def set_limit() -> None:
+    def prepare() -> None:
+      signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
       if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
@@ -47,7 +48,7 @@ class Process:
         [sys.executable, '-m', MODULE, *words],
         stdout=file,
         stderr=subprocess.STDOUT,
-        preexec_fn=set_limit,
+        preexec_fn=prepare,
       )
 
   def printed(self) -> str:

@@ -1,0 +1,71 @@
+"""Starts two parameter servers and a chief within a second, several times; see test_board.py.
+
+Prints a line for each time: what the second server answers that needs the first one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import tensorflow.compat.v1 as tf
+
+from hypertransformer.cluster import board, local, server
+from hypertransformer.cluster.roles import Task
+
+TIMES = 6
+# Seconds until each starts. The second server looks for the first one before that is there.
+DELAYS = {'ps 1': 0.0, 'ps 0': 0.2, 'chief 0': 0.3}
+
+
+def task_of(configuration: str) -> Task:
+  """The task of which TF_CONFIG says this."""
+  found = json.loads(configuration)
+  return Task(found['task']['type'], found['task']['index'], tf.train.ClusterSpec(found['cluster']))
+
+
+def ask(task: Task, target: str) -> str:
+  """Asks the second server for something that it must get from the first one."""
+  with tf.Graph().as_default() as graph:
+    with tf.device('/job:ps/task:0'):
+      queue = tf.FIFOQueue(1, [tf.int32], [[]], shared_name='numbers')
+      put, number = queue.enqueue(5), queue.dequeue()
+    with tf.device('/job:ps/task:1'):
+      answer = tf.add(number, 1)
+    session = tf.Session(target, config=server.session_config(task, graph))
+    try:
+      session.run(put)
+      return f'answer {session.run(answer)}'
+    except tf.errors.UnavailableError as error:
+      return f'unavailable: {error}'.replace('\n', ' ')
+
+
+def take_part(task: Task, delay: float) -> None:
+  """Is a process of the cluster."""
+  time.sleep(delay)
+  target = server.start(task).target
+  board.Board(task, target)
+  if task.type == 'chief':
+    print(ask(task, target), flush=True)
+    os._exit(0)
+  time.sleep(60)
+
+
+def main() -> None:
+  tf.disable_eager_execution()
+  for _ in range(TIMES):
+    processes = {}
+    for name, configuration in local.configurations(1, 2, False).items():
+      processes[name] = os.fork()
+      if processes[name] == 0:
+        take_part(task_of(configuration), DELAYS[name])
+    os.waitpid(processes.pop('chief 0'), 0)
+    for process in processes.values():
+      os.kill(process, signal.SIGKILL)
+      os.waitpid(process, 0)
+
+
+if __name__ == '__main__':
+  main()
