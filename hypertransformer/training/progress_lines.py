@@ -45,9 +45,11 @@ class ProgressLines:
     """
     if self._line is not None:
       self._line.show(step)
-    elif self._is_due(step) and not self._records:
+      return
+    clock = self._clock(step)
+    if _is_due(clock) and not self._records:
       # Steps are slow: the first line should not have to wait for the first record.
-      self._log(step, since_record)
+      self._log(step, clock, since_record)
 
   def record(self, step: int, means: Scalars) -> None:
     """Is told of a record, with the means since the last one and what the test episode gave."""
@@ -55,20 +57,20 @@ class ProgressLines:
       self._line.show(step, describe(means))
       return
     self._records.append(means)
-    if self._is_due(step) or step >= self.train_steps:
-      self._log(step, self._records)
+    clock = self._clock(step)
+    if _is_due(clock) or step >= self.train_steps:
+      self._log(step, clock, self._records)
       self._records = []
 
-  def _is_due(self, step: int) -> bool:
-    """Whether the last line is old enough. The first step starts the clock."""
+  def _clock(self, step: int) -> progress.Rate:
+    """The clock of the lines, which the first step starts."""
     if self._rate is None:
       self._rate = progress.Rate(step, self.train_steps)
-    return self._rate.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES
+    return self._rate
 
-  def _log(self, step: int, records: Sequence[Scalars]) -> None:
+  def _log(self, step: int, clock: progress.Rate, records: Sequence[Scalars]) -> None:
     """Logs a line of progress, with the means of these records."""
-    assert self._rate is not None, '_is_due() comes first'
-    rate, left = self._rate.mark(step)
+    rate, left = clock.mark(step)
     logging.info(
       'step %d of %d  %s  %.1f steps/s  %s left',
       step,
@@ -77,6 +79,11 @@ class ProgressLines:
       rate,
       progress.duration(left),
     )
+
+
+def _is_due(clock: progress.Rate) -> bool:
+  """Whether the last line is old enough."""
+  return clock.seconds_since_mark >= progress.SECONDS_BETWEEN_LINES
 
 
 def means_of(records: Sequence[Scalars]) -> dict[str, float]:
