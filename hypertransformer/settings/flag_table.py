@@ -539,6 +539,26 @@ OWN_FLAGS = (
     'update rule of the trained variables; the original has sgd only',
     choices=('sgd', 'momentum', 'adam'),
   ),
+  Flag(
+    'learning_rate_cooldown',
+    float,
+    0.0,
+    'part of --train_steps, at the end of the run, over which the learning rate also falls in a '
+    'straight line to 0; 0: it does not, as in the original; 0.3: over the last 30 %',
+  ),
+  Flag(
+    'gradient_norm_clip',
+    float,
+    0.0,
+    'largest length (L2 norm) of the gradient over all variables; a longer one is scaled down; '
+    '0: no limit',
+  ),
+  _model(
+    'generated_weight_scale',
+    float,
+    1.0,
+    'with --add_trainable_weights: weight = trained + this * generated',
+  ),
   _model(
     'feature_normalization',
     str,
@@ -605,7 +625,7 @@ OWN_FLAGS = (
   ),
 )
 
-# Not in the original either: the Continual HyperTransformer, and what it needs.
+# Not in the original either: the Continual HyperTransformer.
 CONTINUAL_FLAGS = (
   _model(
     'continual_scenario',
@@ -664,26 +684,6 @@ CONTINUAL_FLAGS = (
     0,
     'U: outputs of the CNN if queries are classified by prototypes; 0: '
     f'{continual_flags.DEFAULT_EMBEDDING_UNITS}',
-  ),
-  _model(
-    'generated_weight_scale',
-    float,
-    1.0,
-    'with --add_trainable_weights: weight = trained + this * generated',
-  ),
-  Flag(
-    'learning_rate_cooldown',
-    float,
-    0.0,
-    'part of --train_steps, at the end of the run, over which the learning rate also falls in a '
-    'straight line to 0; 0: it does not, as in the original; 0.3: over the last 30 %',
-  ),
-  Flag(
-    'gradient_norm_clip',
-    float,
-    0.0,
-    'largest length (L2 norm) of the gradient over all variables; a longer one is scaled down; '
-    '0: no limit',
   ),
 )
 

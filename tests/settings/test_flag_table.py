@@ -66,11 +66,11 @@ def test_flags_are_unique_and_explained():
     'continual_loss_terms',
     'mixed_queries',
     'embedding_units',
+  }
+  assert {flag.name for flag in flag_table.OWN_FLAGS} == {
     'generated_weight_scale',
     'gradient_norm_clip',
     'learning_rate_cooldown',
-  }
-  assert {flag.name for flag in flag_table.OWN_FLAGS} == {
     'feature_normalization',
     'seed',
     'optimizer',
