@@ -108,7 +108,7 @@ RUNS = [
   Run('omniglot_5shot_v2', 'omniglot_5shot_v2', 200_000, ('--seed=1',), against='the paper: 94.7'),
   *(
     Run(
-      f'5shot_4_{layers}_v2{"" if seed == 1 else f"_seed{seed}"}',
+      f'5shot_4_{layers}_v2_seed{seed}',
       'omniglot_5shot_v2',
       100_000,
       (OF_4, *which, f'--seed={seed}'),
