@@ -177,7 +177,7 @@ def flags_of_script(name: str) -> dict[str, Any]:
 def test_our_scripts_are_held_against_the_paper(script: str, accuracy: float | None) -> None:
   kinds = {flag.name: flag.kind for flag in flag_table.ALL_FLAGS}
   given = {
-    name: kinds[name](value) if kinds[name] in (int, str) else value
+    name: kinds[name](value) if kinds[name] in (int, float, str) else value
     for name, value in flags_of_script(script).items()
   }
   found = published.find(flags.defaults() | given)
