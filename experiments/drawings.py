@@ -18,6 +18,11 @@ def learns_sequences(values: dict[str, Any]) -> bool:
   return values['continual_scenario'] != 'none'
 
 
+def learner_of(values: dict[str, Any]) -> type[ContinualLearner] | type[FewShotLearner]:
+  """The learner that opens a model with these flags."""
+  return ContinualLearner if learns_sequences(values) else FewShotLearner
+
+
 def accuracies(folder: pathlib.Path, values: dict[str, Any], tasks: int) -> list[float]:
   """The mean accuracy on tasks of the stored drawings, 0..1.
 

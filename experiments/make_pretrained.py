@@ -29,7 +29,6 @@ if __name__ == '__main__':
 
 from hypertransformer.errors import require
 from hypertransformer.evaluation.results import ResultFile, newest_by_preset
-from hypertransformer.learners import ContinualLearner, FewShotLearner
 from hypertransformer.learners.pretrained import CARD, FOLDER
 
 import drawings  # isort: skip  (beside this file)
@@ -58,8 +57,7 @@ def accuracies(lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
   """What tasks and images the model in a folder was trained for."""
-  kind = ContinualLearner if drawings.learns_sequences(values) else FewShotLearner
-  with kind(folder) as learner:
+  with drawings.learner_of(values)(folder) as learner:
     height, width, channels = learner.image_shape
     return {
       'classes': learner.num_labels,

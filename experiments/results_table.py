@@ -156,9 +156,9 @@ def checkpoints_table() -> str:
   rows = ['| run | steps | val, % | test, % |\n|---|---|---|---|\n']
   for file in sorted(RESULTS.glob('*/checkpoints.jsonl')):
     by_step: dict[int, dict[str, dict[str, Any]]] = {}
-    known = facts(flags_of(file.parent))
+    cooldown_from = facts(flags_of(file.parent)).cooldown_from
     for line in ResultFile(file).read():
-      if line['step'] <= known.cooldown_from:
+      if line['step'] <= cooldown_from:
         by_step.setdefault(line['step'], {})[line['preset']] = line
     for step, found in sorted(by_step.items()):
       val, test = (cell([found.get(preset)], 'accuracy', 'ci95') for preset in ('val', 'test'))

@@ -32,6 +32,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import EvalSetup, Evaluator
 from hypertransformer.evaluation.presets import Preset, folder_of, presets_from
+from hypertransformer.evaluation.refusals import advice_on_flags
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.runtime import checkpoints
@@ -136,8 +137,7 @@ def require_flags_of_run(settings: Settings) -> None:
   why = flags_file.why_not_evaluated(folder, settings.flag_values)
   if why and checkpoints.find(folder):
     raise InputError(
-      f'no checkpoint in {folder or "this folder"} can be evaluated: {why}. Use the flags of the '
-      f'run (flags.json there lists them), or another --{flag}.'
+      f'no checkpoint in {folder or "this folder"} can be evaluated: {why}. {advice_on_flags(flag)}'
     )
 
 

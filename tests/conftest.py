@@ -1,4 +1,4 @@
-"""What all tests share: graph mode, a tiny dataset, flag values of a small model, a short run."""
+"""What all tests share: graph mode, data, flag values of a small model, a run, logged lines."""
 
 from __future__ import annotations
 
@@ -104,6 +104,15 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
   found: list[str] = []
   monkeypatch.setattr(logging, 'warning', lambda text, *values: found.append(text % values))
   return found
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+  """The lines that are logged during a test."""
+  said: list[str] = []
+  for level in ('info', 'warning', 'error'):
+    monkeypatch.setattr(logging, level, lambda text, *args: said.append(text % args))
+  return said
 
 
 @pytest.fixture(scope='session')

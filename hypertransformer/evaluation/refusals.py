@@ -17,10 +17,15 @@ class NotNow(Exception):
   """Says that a checkpoint cannot be evaluated now, but perhaps later: there is no room, say."""
 
 
+def advice_on_flags(folder_flag: str) -> str:
+  """What to do where the flags are not those of the run whose folder `folder_flag` gives."""
+  return f'Use the flags of the run (flags.json there lists them), or another --{folder_flag}.'
+
+
 _ADVICE = {
-  'flags': 'Use the flags of the run (flags.json there lists them), or another --train_log_dir.',
+  'flags': advice_on_flags('train_log_dir'),
   'version': '',  # the message has its own
-  'model': 'Use the flags of the run (flags.json there lists them), or another --train_log_dir.',
+  'model': advice_on_flags('train_log_dir'),
   'unreadable': 'Copy them anew, or give another --train_log_dir.',
 }
 

@@ -5,28 +5,20 @@ Prints a line for each time: what the second server answers that needs the first
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.cluster import board, local, server
-from hypertransformer.cluster.roles import Task
+from hypertransformer.cluster import board, local, roles, server
 
 TIMES = 6
 # Seconds until each starts. The second server looks for the first one before that is there.
 DELAYS = {'ps 1': 0.0, 'ps 0': 0.2, 'chief 0': 0.3}
 
 
-def task_of(configuration: str) -> Task:
-  """The task of which TF_CONFIG says this."""
-  found = json.loads(configuration)
-  return Task(found['task']['type'], found['task']['index'], tf.train.ClusterSpec(found['cluster']))
-
-
-def ask(task: Task, target: str) -> str:
+def ask(task: roles.Task, target: str) -> str:
   """Asks the second server for something that it must get from the first one."""
   with tf.Graph().as_default() as graph:
     with tf.device('/job:ps/task:0'):
@@ -42,12 +34,16 @@ def ask(task: Task, target: str) -> str:
       return f'unavailable: {error}'.replace('\n', ' ')
 
 
-def take_part(task: Task, delay: float) -> None:
-  """Is a process of the cluster."""
+def take_part(configuration: str, delay: float) -> None:
+  """Is a process of the cluster, with this TF_CONFIG."""
+  os.environ['TF_CONFIG'] = configuration
+  resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+  task = roles.task_from(configuration, resolver)
+  assert task is not None
   time.sleep(delay)
   target = server.start(task).target
   board.Board(task, target)
-  if task.type == 'chief':
+  if task.type == roles.CHIEF:
     print(ask(task, target), flush=True)
     os._exit(0)
   time.sleep(60)
@@ -60,7 +56,7 @@ def main() -> None:
     for name, configuration in local.configurations(1, 2, False).items():
       processes[name] = os.fork()
       if processes[name] == 0:
-        take_part(task_of(configuration), DELAYS[name])
+        take_part(configuration, DELAYS[name])
     os.waitpid(processes.pop('chief 0'), 0)
     for process in processes.values():
       os.kill(process, signal.SIGKILL)

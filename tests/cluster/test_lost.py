@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import tensorflow.compat.v1 as tf
-from absl import logging
 
 from hypertransformer.cluster import lost
 
@@ -15,9 +14,9 @@ def broken(text: str = 'Connection refused\nand more') -> tf.errors.UnavailableE
   return tf.errors.UnavailableError(None, None, HEADINGS + text)
 
 
-def test_what_does_not_answer_at_the_start_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-  said: list[str] = []
-  monkeypatch.setattr(logging, 'info', lambda text, *values: said.append(text % values))
+def test_what_does_not_answer_at_the_start_is_asked_again(
+  monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> None:
   monkeypatch.setattr(lost, 'SECONDS_BETWEEN_TRIALS', 0)
   errors = [broken(), tf.errors.AbortedError(None, None, '')]
 
@@ -27,7 +26,7 @@ def test_what_does_not_answer_at_the_start_is_asked_again(monkeypatch: pytest.Mo
     return 'answer'
 
   assert lost.patiently(ask) == 'answer'
-  assert said == [
+  assert lines == [
     'No answer yet, trying again (TensorFlow: Connection refused)',
     'No answer yet, trying again (TensorFlow: AbortedError)',
   ]

@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.learners import ContinualLearner, FewShotLearner, pretrained_names
+from hypertransformer.learners import ContinualLearner, pretrained_names
 from hypertransformer.learners.pretrained import CARD, FOLDER, pretrained_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -56,8 +56,7 @@ def test_a_card_says_how_the_model_was_made(name: str) -> None:
 def test_a_card_says_what_the_model_takes(name: str) -> None:
   card = json.loads((FOLDER / name / CARD).read_text())
   values = json.loads((FOLDER / name / 'flags.json').read_text())
-  kind = ContinualLearner if DRAWINGS['learns_sequences'](values) else FewShotLearner
-  with kind.pretrained(name) as learner:
+  with DRAWINGS['learner_of'](values).pretrained(name) as learner:
     height, width, channels = learner.image_shape
     assert card['takes'] == {
       'classes': learner.num_labels,

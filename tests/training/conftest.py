@@ -1,4 +1,4 @@
-"""What the tests of training share: setups, graphs, a copy of a finished run, and logged lines."""
+"""What the tests of training share: setups, graphs, and a copy of a finished run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import tensorflow.compat.v1 as tf
-from absl import logging
 
 from hypertransformer.settings import from_flags
 from hypertransformer.training import graph as graph_lib
@@ -56,12 +55,3 @@ def copied(trained: Any, tmp_path: pathlib.Path) -> dict[str, Any]:
 def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
   """Makes a test fail if a graph is built."""
   monkeypatch.setattr(graph_lib, 'build', lambda *args: pytest.fail('a graph is built'))
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The lines that are logged during a test."""
-  said: list[str] = []
-  for level in ('info', 'warning', 'error'):
-    monkeypatch.setattr(logging, level, lambda text, *args: said.append(text % args))
-  return said
