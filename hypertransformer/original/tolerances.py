@@ -55,6 +55,9 @@ BAD_NPZ = (
   zipfile.BadZipFile,
 )
 EXACT_SCALARS = 1e-5  # of regularisation, shared features and real-class head, relative
+# Of single regularization terms, relative: two builds of the original differ by 1.17e-5 in models
+# with one channel.
+REGULARISATION_TERMS = 2e-5
 WARMUP_ABSOLUTE = 1e-6  # of the weights of warm-up heads
 
 
@@ -118,7 +121,7 @@ def _allowed(key: str, row: Limits) -> float:
     ('out/layer/', 'out/logits', 'out/eval_logits', 'out/test_logits', 'out/head_logits/')
   ):
     return row.scaled
-  return EXACT_SCALARS
+  return REGULARISATION_TERMS if key == 'out/reg_terms' else EXACT_SCALARS
 
 
 def compare(

@@ -22,7 +22,7 @@ KINDS = {
   'out/ce': 1e-5,
   'out/ce_terms': 1e-5,
   'out/reg': 1e-5,
-  'out/reg_terms': 1e-5,
+  'out/reg_terms': 2e-5,
   'out/shared_head_loss': 1e-5,
   'out/shared_features': 1e-5,
   'out/eval_accuracy': 1e-5,
