@@ -21,7 +21,7 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.model.shown import Shown
-from hypertransformer.pictures import episode_pictures
+from hypertransformer.pictures import episode as episode_pictures
 from hypertransformer.runtime import sessions, summaries
 from hypertransformer.settings.config import ContinualConfig, EvalConfig
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
@@ -156,8 +156,8 @@ class Evaluator(abc.ABC):
     first, second = (
       episode_pictures.Record(**{**values, 'accuracies': None}) for values in episodes
     )
-    summary = summaries.image_summary(episode_pictures.draw(first, second.kernels, preset))
-    changes = episode_pictures.changes(first, second.kernels, preset)
+    summary = summaries.image_summary(episode_pictures.pictures(first, second.kernels, preset))
+    changes = episode_pictures.kernel_changes(first, second.kernels, preset)
     summary.MergeFrom(summaries.scalar_summary(changes))
     return summary
 

@@ -21,7 +21,7 @@ from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.model import accuracy, shown
 from hypertransformer.model.continual import learn_sequence
-from hypertransformer.pictures import heat_map
+from hypertransformer.pictures import matrices
 from hypertransformer.runtime import summaries
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.settings.data_config import EpisodeConfig
@@ -70,7 +70,9 @@ class SequenceScores:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
     summary.MergeFrom(summaries.scalar_summary(scalars))
-    picture = heat_map.titled(metrics.matrix, f'{preset}: mean of {len(self.cells)} sequences')
+    picture = matrices.titled_accuracies(
+      metrics.matrix, f'{preset}: mean of {len(self.cells)} sequences'
+    )
     summary.MergeFrom(summaries.image_summary({f'eval_matrix/{preset}': picture}))
     return summary
 

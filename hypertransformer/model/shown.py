@@ -17,7 +17,7 @@ from hypertransformer.model.continual import Outcome
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
 from hypertransformer.settings.config import ContinualConfig
 
-# Tensors by the names of the fields of pictures.episode_pictures.Record.
+# Tensors by the names of the fields of pictures.episode.Record.
 Shown = dict[str, Any]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hypertransformer.pictures import episode_pictures
+from hypertransformer.pictures import episode as episode_pictures
 from hypertransformer.runtime import summaries
 from hypertransformer.runtime.event_log import EventWriter
 from hypertransformer.training import optimizer
@@ -64,7 +64,7 @@ class EpisodeWatch:
       return
     record = episode_pictures.Record(**from_test)
     before: dict[str, np.ndarray] = from_step['kernels']
-    changes = episode_pictures.changes(record, before, TEST_EPISODE)
+    changes = episode_pictures.kernel_changes(record, before, TEST_EPISODE)
     writer.add_summary(summaries.scalar_summary(changes), step)
-    pictures = episode_pictures.draw(record, before, TEST_EPISODE)
+    pictures = episode_pictures.pictures(record, before, TEST_EPISODE)
     writer.add_summary(summaries.image_summary(pictures), step)

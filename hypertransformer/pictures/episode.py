@@ -1,12 +1,15 @@
-"""Draws an episode as a grid: a column for each class, support images above query images."""
+"""Draws an episode as a grid, and all pictures of what a model did with it."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hypertransformer.pictures import canvas
+from hypertransformer.pictures import attention as attention_lib
+from hypertransformer.pictures import canvas, matrices
+from hypertransformer.pictures import kernels as kernels_lib
 
 LEFT = 48  # pixels left of the images, for the names of rows
 IN_A_BAND = 10  # classes side by side; further ones are in a second band below
@@ -25,7 +28,7 @@ class Limits:
   query: int = 4
 
 
-def draw(
+def grid(
   support_images: np.ndarray,
   support_labels: np.ndarray,
   query_images: np.ndarray,
@@ -133,3 +136,81 @@ def _query(query: _Images, place: int, side: int) -> np.ndarray:
   ink = canvas.FRAME if wrong else canvas.GREY
   text = canvas.box(str(said), CAPTION, side + 2 * MARGIN, ink=ink, size=canvas.SMALL)
   return canvas.below(_image(query.images[place], side, wrong), text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """What a model did with an episode.
+
+  Attributes:
+    support_images: [Ns, H, W, C], uint8, or float from -1 to 1.
+    support_labels: int [Ns], from 0; a number that is no query label stands for a hidden one.
+    query_images: [Nq, H, W, C].
+    query_labels: int [Nq].
+    predicted: int [Nq], what the model says of the query images.
+    num_classes: how many classes there are to choose from.
+    kernels: the generated kernel of each layer, by its name: see kernels_lib.draw.
+    attention: the attention of each layer's generator, by its name: see attention_lib.draw.
+    accuracies: of a sequence of tasks, [tasks learned, task asked]: see matrices.accuracies.
+  """
+
+  support_images: np.ndarray
+  support_labels: np.ndarray
+  query_images: np.ndarray
+  query_labels: np.ndarray
+  predicted: np.ndarray
+  num_classes: int
+  kernels: Mapping[str, np.ndarray]
+  attention: Mapping[str, Sequence[np.ndarray]]
+  accuracies: np.ndarray | None = None
+
+
+def pictures(
+  record: Record, kernels_before: Mapping[str, np.ndarray], name: str
+) -> dict[str, np.ndarray]:
+  """Draws all pictures of an episode.
+
+  Args:
+    record: the episode.
+    kernels_before: the kernels of another episode, made by the same model; their differences are
+      drawn. Empty if there is no other episode.
+    name: what the episode is called in tags, such as 'val'.
+
+  Returns:
+    Pictures, uint8 [height, width, 3], by tag.
+  """
+  title = name.replace('_', ' ')
+  table = matrices.confusion_counts(record.query_labels, record.predicted, int(record.num_classes))
+  found = {
+    f'episode/{name}': grid(
+      record.support_images,
+      record.support_labels,
+      record.query_images,
+      record.query_labels,
+      record.predicted,
+      title,
+    ),
+    f'confusion/{name}': matrices.confusion(table, title),
+  }
+  for layer, kernel in record.kernels.items():
+    found[f'kernels/{name}/{layer}'] = kernels_lib.draw(
+      kernel, kernels_before.get(layer), f'{layer}: kernels'
+    )
+  for layer, attention in record.attention.items():
+    found[f'attention/{name}/{layer}'] = attention_lib.draw(
+      attention, record.support_labels, f'{layer}: attention'
+    )
+  if record.accuracies is not None:
+    found[f'accuracy_matrix/{name}'] = matrices.titled_accuracies(record.accuracies, title)
+  return found
+
+
+def kernel_changes(
+  record: Record, kernels_before: Mapping[str, np.ndarray], name: str
+) -> dict[str, float]:
+  """Measures how much the kernels differ from those of another episode, by tag."""
+  return {
+    f'kernel_change/{name}/{layer}': kernels_lib.relative_change(kernel, kernels_before[layer])
+    for layer, kernel in record.kernels.items()
+    if layer in kernels_before
+  }

@@ -8,29 +8,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer.pictures import heat_map
+from hypertransformer.pictures import matrices
 
 MATRIX = np.array([[0.9, np.nan, np.nan], [0.5, 0.8, np.nan], [0.1, 0.3, 0.7]])
 
 
 def drawn(matrix: np.ndarray) -> Image.Image:
-  return Image.fromarray(heat_map.draw(matrix))
+  return Image.fromarray(matrices.accuracies(matrix))
 
 
 def cell(image: Image.Image, row: int, column: int) -> Image.Image:
   left, top = (
-    heat_map.LEFT + column * heat_map.CELL_WIDTH,
-    heat_map.TOP + row * heat_map.CELL_HEIGHT,
+    matrices.LEFT + column * matrices.CELL_WIDTH,
+    matrices.TOP + row * matrices.CELL_HEIGHT,
   )
-  return image.crop((left, top, left + heat_map.CELL_WIDTH - 2, top + heat_map.CELL_HEIGHT - 2))
+  return image.crop((left, top, left + matrices.CELL_WIDTH - 2, top + matrices.CELL_HEIGHT - 2))
 
 
 @pytest.mark.parametrize(('rows', 'columns'), [(1, 1), (3, 3), (20, 20), (4, 1)])
 def test_the_size_is_that_of_all_cells_and_names(rows: int, columns: int) -> None:
   image = drawn(np.full((rows, columns), 0.5))
   assert image.size == (
-    heat_map.LEFT + columns * heat_map.CELL_WIDTH,
-    heat_map.TOP + rows * heat_map.CELL_HEIGHT,
+    matrices.LEFT + columns * matrices.CELL_WIDTH,
+    matrices.TOP + rows * matrices.CELL_HEIGHT,
   )
 
 
@@ -43,20 +43,20 @@ def test_every_accuracy_has_its_colour_and_nan_has_no_cell() -> None:
   }
   for place, corner in corners.items():
     assert corner == (
-      heat_map.GROUND if np.isnan(MATRIX[place]) else heat_map.colour(float(MATRIX[place]))
+      matrices.GROUND if np.isnan(MATRIX[place]) else matrices.colour(float(MATRIX[place]))
     )
   assert len(set(corners.values())) == 7
   assert len(cell(image, 0, 2).getcolors()) == 1
 
 
 def test_a_title_is_above_the_same_picture() -> None:
-  plain, titled = heat_map.draw(MATRIX), heat_map.titled(MATRIX, 'val')
+  plain, titled = matrices.accuracies(MATRIX), matrices.titled_accuracies(MATRIX, 'val')
   np.testing.assert_array_equal(titled[-len(plain) :, : plain.shape[1]], plain)
   assert titled.shape[0] > len(plain)
 
 
 def test_colours_darken_with_accuracy() -> None:
-  brightness = [sum(heat_map.colour(accuracy)) for accuracy in np.linspace(0, 1, 50)]
+  brightness = [sum(matrices.colour(accuracy)) for accuracy in np.linspace(0, 1, 50)]
   assert all(later < earlier for earlier, later in itertools.pairwise(brightness))
 
 

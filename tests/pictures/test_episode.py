@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hypertransformer.pictures import canvas, episode_grid
+from hypertransformer.pictures import canvas
+from hypertransformer.pictures import episode as episode_grid
 
 RNG = np.random.default_rng(3)
 
@@ -41,18 +42,18 @@ def episode(ways: int, shots: int, queries: int, channels: int = 1, side: int = 
 def test_an_episode_is_as_wide_as_any_picture(
   ways: int, shots: int, queries: int, channels: int
 ) -> None:
-  assert is_picture(episode_grid.draw(*episode(ways, shots, queries, channels)))
+  assert is_picture(episode_grid.grid(*episode(ways, shots, queries, channels)))
 
 
 def test_wrong_queries_are_framed_and_no_others() -> None:
   support, labels, query, asked = episode(5, 1, 2)
   said = asked.copy()
-  right = episode_grid.draw(support, labels, query, asked, said)
+  right = episode_grid.grid(support, labels, query, asked, said)
   assert count(right, canvas.FRAME) == 0
   said[3] = 4
-  one = episode_grid.draw(support, labels, query, asked, said)
+  one = episode_grid.grid(support, labels, query, asked, said)
   said[7] = 0
-  two = episode_grid.draw(support, labels, query, asked, said)
+  two = episode_grid.grid(support, labels, query, asked, said)
   side = episode_grid._side(5)
   frame = (side + 2) ** 2 - (side + 2 - 2 * episode_grid.FRAME) ** 2
   assert frame <= count(one, canvas.FRAME) < 2 * frame <= count(two, canvas.FRAME)
@@ -61,7 +62,7 @@ def test_wrong_queries_are_framed_and_no_others() -> None:
 def test_support_is_above_query_in_the_column_of_the_class() -> None:
   support, labels, query, asked = episode(3, 1, 1)
   order = np.array([2, 0, 1])
-  picture = episode_grid.draw(support[order], labels[order], query[order], asked[order])
+  picture = episode_grid.grid(support[order], labels[order], query[order], asked[order])
   side = episode_grid._side(3)
   places = []
   for image in (support[1], query[1], support[2]):
@@ -76,9 +77,9 @@ def test_support_is_above_query_in_the_column_of_the_class() -> None:
 
 def test_unlabelled_support_images_are_drawn_apart() -> None:
   support, labels, query, asked = episode(3, 2, 1)
-  with_label = episode_grid.draw(support, labels, query, asked)
+  with_label = episode_grid.grid(support, labels, query, asked)
   labels[[1, 3, 5]] = 3
-  without = episode_grid.draw(support, labels, query, asked)
+  without = episode_grid.grid(support, labels, query, asked)
   assert without.shape != with_label.shape
   hidden = canvas.fitted(canvas.pixels(support[3]), episode_grid._side(episode_grid.IN_A_BAND))
   assert has(without, hidden)
