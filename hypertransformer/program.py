@@ -15,7 +15,7 @@ from absl import logging
 from hypertransformer import command
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import sessions
-from hypertransformer.settings import flag_table, flags, from_flags, memory
+from hypertransformer.settings import flag_table, flags, from_flags
 from hypertransformer.settings.config import Settings
 
 
@@ -67,6 +67,5 @@ def _main(program: Callable[[Settings], None]) -> None:
   tf.logging.set_verbosity(tf.logging.ERROR)  # warnings would only say that TF1 is deprecated
   tf.disable_eager_execution()
   settings = from_flags.settings_from(flags.values())
-  memory.require_memory(settings)
   sessions.use_kernel_threads(settings.run.kernel_threads)
   program(settings)

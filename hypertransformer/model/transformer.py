@@ -55,7 +55,7 @@ def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Width
   sizes = Widths(
     *(
       _width(size, token_width, config.heads, round_up)
-      for size in (config.key_query_dim, config.value_dim, config.inner_dim)
+      for size in (config.key_query_dim, config.value_dim, max(config.inner_dim, 0.0))
     )
   )
   for flag, size in (('lw_key_query_dim', sizes.key_query), ('lw_value_dim', sizes.value)):

@@ -37,7 +37,7 @@ class LossConfig:
   """What training minimises (docs/spec/model.md, sections 1 and 5).
 
   Attributes:
-    label_smoothing: share of each target that is spread evenly over all classes, 0 <= share < 1.
+    label_smoothing: share of each target that is spread evenly over all classes, 0 to 1.
     l2_weight: weight of the sum of squares of the CNN's kernels.
     variation_weight: weight of sum(generated^2) / sum(trained^2), for tensors of the convolutions
       that are the sum of a generated and a trained part.
@@ -59,7 +59,10 @@ class LossConfig:
   pretrain_shared: bool = False
 
   def __post_init__(self) -> None:
-    fraction(self, label_smoothing='label_smoothing')
+    require(
+      0.0 <= self.label_smoothing <= 1.0,
+      f'label_smoothing is {self.label_smoothing}; it must be in 0..1.',
+    )
     not_negative(
       self,
       l2_weight='l2_reg_weight',
@@ -214,7 +217,8 @@ class RunConfig:
   Attributes:
     log_dir: folder of the checkpoints and summaries.
     train_steps: updates of the variables in all.
-    steps_between_saves: updates between two checkpoints.
+    steps_between_saves: updates between two checkpoints; 0 or less: none but at the start and at
+      the end.
     restore_shared_from: a checkpoint, or the folder of one, from which a new run takes its shared
       features; '' if they start at random.
     seed: number that makes a run repeatable; None for the seed of the run that goes on, or for one
@@ -243,12 +247,7 @@ class RunConfig:
   xla: bool = False
 
   def __post_init__(self) -> None:
-    positive(
-      self,
-      train_steps='train_steps',
-      steps_between_saves='steps_between_saves',
-      episodes_per_step='episodes_per_step',
-    )
+    positive(self, train_steps='train_steps', episodes_per_step='episodes_per_step')
     require(
       0 <= self.kernel_threads <= MOST_THREADS,
       f'kernel_threads is {self.kernel_threads}; it must be 0 (one per core) to {MOST_THREADS}.',

@@ -344,7 +344,7 @@ GENERATOR_FLAGS = (
     float,
     1.0,
     "width of the inner layer of the transformer's feed-forward parts, given in the same way; "
-    '0: no feed-forward parts',
+    '0 or less: no feed-forward parts',
   ),
   _model(
     'transformer_activation',
@@ -492,7 +492,12 @@ RUN_FLAGS = (
     'train_log_dir', str, '/tmp/experiment', 'folder of the checkpoints and summaries of the run'
   ),
   Flag('train_steps', int, 10_000, 'updates of the variables in all, also if the run is resumed'),
-  Flag('steps_between_saves', int, 50_000, 'updates between two checkpoints'),
+  Flag(
+    'steps_between_saves',
+    int,
+    50_000,
+    'updates between two checkpoints; 0 or less: save at the start and at the end only',
+  ),
   Flag('learning_rate', float, 0.001, 'learning rate at step 0'),
   Flag(
     'learning_rate_decay_steps',
@@ -707,6 +712,33 @@ WITHOUT_EFFECT = (
   'value_dim',
   'internal_dim',
 )
+
+# The largest values of flags that set a size: far above any model that can be trained, so that a
+# mistyped one is refused at once.
+LARGEST = {
+  'num_labels': 10_000,
+  'samples_transformer': 1_000_000,
+  'samples_cnn': 1_000_000,
+  'image_size': 10_000,
+  'kernel_size': 1_000,
+  'stride': 1_000,
+  'default_num_channels': 10_000,
+  'embedding_dim': 10_000,
+  'num_layers': 1_000,
+  'heads': 1_000,
+  'lw_key_query_dim': 1e6,
+  'lw_value_dim': 1e6,
+  'lw_inner_dim': 1e6,
+  'shared_features_dim': 10_000,
+  'episodes_per_step': 10_000,
+  'num_gpus': 1_000,
+  'num_task_evals': 10_000_000,
+  'num_eval_batches': 100_000,
+  'eval_batch_size': 1_000_000,
+  'num_tasks': 1_000,
+  'eval_num_tasks': 1_000,
+  'embedding_units': 100_000,
+}
 
 # The flags that are paths.
 PATHS = (

@@ -65,6 +65,9 @@ def _plain(v: Values) -> Values:
       require(math.isfinite(value), f'{flag.name} is {value}; it must be a finite number.')
     elif flag.kind is int and value is not None:
       require(abs(value) < 2**63, f'{flag.name} is {value}; it must be a whole number below 2^63.')
+    if flag.name in flag_table.LARGEST:
+      largest = flag_table.LARGEST[flag.name]
+      require(value <= largest, f'{flag.name} is {value}; it must be at most {largest:g}.')
     elif flag.name in flag_table.PATHS and value:
       require('\0' not in value, f'{flag.name} is {value!r}; no path can have a byte 0 in it.')
       require(
@@ -146,8 +149,9 @@ def continual_config(v: Values) -> ContinualConfig | None:
 def _layerwise(text: str) -> int | None:
   """Reads --num_layerwise_features: a whole number, or None for '', which means the default."""
   require(
-    text == '' or (text.isascii() and text.isdigit()),
-    f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more.',
+    text == '' or (text.isascii() and text.isdigit() and len(text) <= 5),
+    f'num_layerwise_features is {text!r}; it must be empty (default) or a whole number, 0 or more, '
+    'below 100,000.',
   )
   return int(text) if text else None
 

@@ -39,7 +39,7 @@ class TransformerConfig:
     heads: parallel parts of every attention.
     key_query_dim: width of the queries and of the keys.
     value_dim: width of the values.
-    inner_dim: width of the inner layer of the feed-forward parts; 0 if there are no such parts.
+    inner_dim: width of the inner layer of the feed-forward parts; 0 or less if there are none.
     activation: what makes attention weights of the attention's logits: 'softmax' or 'sigmoid'.
     nonlinearity: of the feed-forward parts: 'relu', 'gelu' or 'lrelu' (leaky relu).
     skip_last_nonlinearity: whether the last encoder block has no nonlinearity; without effect if
@@ -70,7 +70,6 @@ class TransformerConfig:
       key_query_dim='lw_key_query_dim',
       value_dim='lw_value_dim',
     )
-    not_negative(self, inner_dim='lw_inner_dim')
     fraction(self, dropout_rate='dropout_rate')
     one_of('transformer_activation', self.activation, ('softmax', 'sigmoid'))
     one_of('transformer_nonlinearity', self.nonlinearity, ('relu', 'gelu', 'lrelu'))

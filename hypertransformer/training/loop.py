@@ -148,7 +148,7 @@ def session_hooks(
     tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
     tf.train.CheckpointSaverHook(
       run.log_dir,
-      save_steps=run.steps_between_saves,
+      save_steps=run.steps_between_saves if run.steps_between_saves > 0 else run.train_steps,
       scaffold=scaffold,
       checkpoint_basename=checkpoints.BASENAME,
       save_graph_def=False,

@@ -41,6 +41,8 @@ def draw(rng, tokens: int, width: int) -> np.ndarray:
     # Widths themselves are never rounded up, and the heads need not divide the inner one.
     ((8.0, 12.9, 10.0), 21, 4, True, (8, 12, 10)),
     ((1.0, 1.0, 0.0), 21, 4, True, (24, 24, 0)),  # no feed-forward part
+    ((1.0, 1.0, -0.5), 21, 4, True, (24, 24, 0)),
+    ((1.0, 1.0, -5.0), 21, 4, True, (24, 24, 0)),
     ((1.0, 1.0, 0.04), 21, 3, False, (21, 21, 0)),
     ((3.0, 3.5, 16.0), 10, 1, True, (30, 3, 16)),  # up to 3 a fraction, above that the width itself
     ((1.0, 1.0, 0.5), 10, 2, False, (10, 10, 5)),  # 2 heads, but an inner width of 5

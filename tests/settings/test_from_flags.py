@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import config, data_config, from_flags, model_config
+from hypertransformer.settings import config, data_config, flag_table, from_flags, model_config
 
 
 def test_the_default_flags_make_the_default_configs(values):
@@ -228,3 +228,52 @@ def test_losses_that_the_model_cannot_have_are_refused(changes, message, values)
   with pytest.raises(InputError) as caught:
     from_flags.loss_config(values(**changes))
   assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize('name', flag_table.LARGEST)
+def test_a_mistyped_size_is_refused_with_its_flag(name, values):
+  with pytest.raises(InputError, match=f'{name} is .*at most'):
+    from_flags.settings_from(values(**{name: 10**9}))
+
+
+@pytest.mark.parametrize('name', ['lw_inner_dim', 'learning_rate', 'eval_timeout_secs'])
+@pytest.mark.parametrize('value', [float('inf'), float('nan'), -float('inf')])
+def test_numbers_must_be_finite(values, name, value):
+  with pytest.raises(InputError, match=f'{name} is .*; it must be a finite number'):
+    from_flags.settings_from(values(**{name: value}))
+
+
+def test_whole_numbers_must_fit_in_63_bits(values):
+  with pytest.raises(InputError, match=r'seed is .*; it must be a whole number below 2.63'):
+    from_flags.settings_from(values(seed=2**63))
+
+
+@pytest.mark.parametrize('threads', [-1, 1025, 2**31 - 1])
+def test_threads_are_bounded(values, threads):
+  with pytest.raises(InputError, match=r'kernel_threads is .*; it must be 0 .* to 1024'):
+    from_flags.settings_from(values(kernel_threads=threads))
+
+
+def test_the_tilde_in_paths_is_the_home_folder(values, monkeypatch):
+  monkeypatch.setenv('HOME', '/home/me')
+  settings = from_flags.settings_from(
+    values(
+      data_numpy_dir='~/data',
+      data_dir='~/tfds',
+      train_log_dir='~/logs',
+      restore_shared_features_from='~/other',
+      shared_feature_extractor='2-layer',
+      eval_checkpoint='~/logs/model-3',
+    )
+  )
+  assert settings.data.folder == '/home/me/data'
+  assert settings.data.tfds_folder == '/home/me/tfds'
+  assert settings.run.log_dir == '/home/me/logs'
+  assert settings.run.restore_shared_from == '/home/me/other'
+  assert settings.evaluation.checkpoint == '/home/me/logs/model-3'
+  assert settings.flag_values['train_log_dir'] == '/home/me/logs'
+
+
+def test_a_byte_0_in_a_path_is_refused(values):
+  with pytest.raises(InputError, match='no path can have a byte 0 in it'):
+    from_flags.settings_from(values(train_log_dir='/tmp/a\0b'))

@@ -46,6 +46,16 @@ def test_checkpoints_at_the_start_at_every_save_and_at_the_end(
     assert read_variables(str(trained.folder / f'model-{step}'))['global_step'] == step
 
 
+@pytest.mark.parametrize('steps', [0, -5])
+def test_steps_between_saves_of_0_saves_at_the_start_and_the_end_only(
+  steps: int, make_values: Callable[..., Any], run_training: RunTraining, tmp_path: pathlib.Path
+) -> None:
+  values = make_values(train_log_dir=str(tmp_path), train_steps=3, steps_between_saves=steps)
+  assert run_training(values) == 3
+  assert run_training(values | {'train_steps': 5}) == 5
+  assert steps_on_disk(tmp_path) == [0, 3, 5]
+
+
 def test_the_same_seed_gives_the_same_bits_also_when_resumed(
   trained: Any,
   make_values: Callable[..., Any],

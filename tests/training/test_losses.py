@@ -105,7 +105,7 @@ def test_warmup_weights_add_up_to_one(run):
   np.testing.assert_allclose(np.sum(weights, axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+@pytest.mark.parametrize('smoothing', [0.0, 0.1, 1.0])
 def test_the_cross_entropy_is_that_by_hand(run, smoothing):
   logits = np.array([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]])
   expected = 0.0
