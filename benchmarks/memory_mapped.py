@@ -34,7 +34,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer.files import writing
+from hypertransformer.data import files
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training.setup import setup_from
 
@@ -67,7 +67,7 @@ def generate(folder: pathlib.Path, size: float) -> int:
   rng = np.random.default_rng(0)
   sizes = rng.integers(SAMPLES // 2, SAMPLES * 3 // 2, classes, endpoint=True)
   total = int(sizes.sum())
-  writing.require_space(folder, total * image_bytes)
+  files.require_space(folder, total * image_bytes)
   folder.mkdir()
   np.save(folder / 'class_sizes.npy', sizes)
   with open(folder / 'images.npy', 'wb') as file:

@@ -37,8 +37,8 @@ from hypertransformer import command
 if __name__ == '__main__':
   command.import_tensorflow()
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
 from hypertransformer.runtime import checkpoints
 
 import learning_curve  # isort: skip  (beside this file)
@@ -76,7 +76,7 @@ class Place:
 
   def write(self, record: dict) -> None:
     self.logs.mkdir(parents=True, exist_ok=True)
-    with writing.atomic_file(self.record_file) as file:
+    with files.atomic_file(self.record_file) as file:
       file.write(json.dumps(record, indent=1).encode())
 
   def step(self) -> int:

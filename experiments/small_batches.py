@@ -22,7 +22,7 @@ from hypertransformer import command
 if __name__ == '__main__':
   command.import_tensorflow()
 
-from hypertransformer.datasets.specs import shuffled_classes
+from hypertransformer.data.specs import shuffled_classes
 from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.learners import FewShotLearner
 

@@ -27,7 +27,7 @@ from hypertransformer import command
 if __name__ == '__main__':
   command.import_tensorflow()
 
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.estimates import mean_and_ci95

@@ -24,10 +24,10 @@ from types import FrameType
 from absl import logging
 
 from hypertransformer import program
-from hypertransformer.datasets import identity, specs
-from hypertransformer.datasets.arrays import ClassSet
-from hypertransformer.datasets.folder import DataFolder, find
-from hypertransformer.datasets.specs import DatasetSpec
+from hypertransformer.data import inspection, specs
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.folder import DataFolder, find
+from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import EvalSetup, Evaluator
@@ -117,7 +117,7 @@ def _shared(classes: ClassSet, training: DatasetSpec, data: DataConfig, folder: 
   if find(training.name, data.folder) is None:
     return 0
   try:
-    return identity.shared_classes(classes, folder.open(training))
+    return inspection.shared_classes(classes, folder.open(training))
   except InputError:  # the evaluation does not need them
     return 0
 

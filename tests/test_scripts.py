@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from absl import flags as absl_flags
 
-from hypertransformer.datasets import specs
+from hypertransformer.data import specs
 from hypertransformer.episodes import sequences
 from hypertransformer.settings import config, flag_table, flags, from_flags
 

@@ -22,7 +22,7 @@ from absl import flags
 
 from hypertransformer import command
 from hypertransformer.converters import class_files, miniimagenet, path_flags
-from hypertransformer.files import npy, writing
+from hypertransformer.data import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('input_path', None, 'Folder with a pickle of each split.', required=True)
@@ -43,7 +43,7 @@ def run(input_path: str, output_path: str, overwrite: bool) -> None:
   path = class_files.output_file(output_path, 'miniimagenet.npy', overwrite)
   miniimagenet.convert(path_flags.given(input_path, 'input_path'), path, miniimagenet.OFFICIAL)
   print(
-    f'{writing.summary(path, npy.header_of(path))} ({miniimagenet.counts(miniimagenet.OFFICIAL)})'
+    f'{files.summary(path, files.header_of(path))} ({miniimagenet.counts(miniimagenet.OFFICIAL)})'
   )
 
 

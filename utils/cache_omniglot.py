@@ -19,8 +19,7 @@ from absl import flags
 
 from hypertransformer import command
 from hypertransformer.converters import class_files, omniglot, path_flags
-from hypertransformer.datasets import class_list
-from hypertransformer.files import writing
+from hypertransformer.data import class_list, files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -50,7 +49,7 @@ def run(input_path: str, output_path: str, image_size: int, overwrite: bool) -> 
   with class_files.atomic_array(path) as (file, listing):
     np.save(file, images, allow_pickle=False)
     class_list.write(listing, omniglot.class_entries(found), [images.shape[1]] * len(images))
-  print(writing.summary(path, images))
+  print(files.summary(path, images))
 
 
 if __name__ == '__main__':

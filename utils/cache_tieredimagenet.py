@@ -23,7 +23,7 @@ from absl import flags
 
 from hypertransformer import command
 from hypertransformer.converters import path_flags, tieredimagenet
-from hypertransformer.files import npy, writing
+from hypertransformer.data import files
 
 NAME = 'tieredimagenet'
 FLAGS = flags.FLAGS
@@ -54,7 +54,7 @@ def run(input_path: str, output_path: str, bgr: bool, overwrite: bool) -> None:
   found = tieredimagenet.convert(
     path_flags.given(input_path, 'input_path'), path, bgr, tieredimagenet.OFFICIAL, overwrite
   )
-  print(f'{writing.summary(path / "images.npy", npy.header_of(path / "images.npy"))} ({found})')
+  print(f'{files.summary(path / "images.npy", files.header_of(path / "images.npy"))} ({found})')
 
 
 if __name__ == '__main__':

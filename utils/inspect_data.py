@@ -15,12 +15,17 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import numpy as np
 from absl import app, flags
+from PIL import Image
 
 from hypertransformer import command
-from hypertransformer.datasets import contact_sheet, inspection
+from hypertransformer.data import files, inspection
+from hypertransformer.data.arrays import ClassArrays
 from hypertransformer.errors import InputError
-from hypertransformer.files import paths
+from hypertransformer.pictures import contact_sheet
+
+_ROWS, _COLUMNS = 12, 10  # of the contact sheet
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -65,14 +70,30 @@ def run(
   Raises:
     InputError: there is no such dataset, it cannot be used, or the sheet cannot be written.
   """
-  path = paths.expanded(sheet)
-  if sheet:
-    contact_sheet.check(path, overwrite)
+  path = files.expanded(sheet)
+  if sheet and path.suffix != '.png':
+    raise InputError(f'--contact_sheet={sheet} does not end in .png; give a name such as sheet.png')
+  if sheet and files.exists(path) and not overwrite:
+    raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
   found = inspection.inspect(name, data_numpy_dir, splits, shuffle_seed)
   print(*inspection.lines(found), sep='\n')
   if sheet:
-    classes = contact_sheet.save(path, found.arrays, seed, found.names, overwrite=overwrite)
+    classes = _draw(path, found.arrays, seed)
     print(f'wrote {path}: classes {", ".join(map(str, classes))}')
+
+
+def _draw(path: pathlib.Path, arrays: ClassArrays, seed: int) -> list[int]:
+  """Draws random samples of random classes, and returns the numbers of these classes."""
+  rng = np.random.default_rng(seed)
+  classes = sorted(rng.permutation(arrays.num_classes)[:_ROWS].tolist())
+  rows = []
+  for cls in classes:
+    samples = rng.permutation(int(arrays.sizes[cls]))[:_COLUMNS]
+    label = f'{cls} {arrays.names[cls]}' if arrays.names else str(cls)
+    rows.append((label, arrays.gather(arrays.rows(cls, samples))))
+  with files.atomic_file(path) as file:
+    Image.fromarray(contact_sheet.draw(rows)).save(file, 'PNG')
+  return classes
 
 
 def main(argv: list[str]) -> None:

@@ -17,7 +17,7 @@ from absl import flags
 
 from hypertransformer import command
 from hypertransformer.converters import path_flags, strokes
-from hypertransformer.files import writing
+from hypertransformer.data import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -40,12 +40,12 @@ def run(
   Raises:
     InputError: that is not possible; nothing is written then.
   """
-  path = writing.output_file(
+  path = files.output_file(
     str(path_flags.given(output_path, 'output_path')), 'strokes.npy', overwrite
   )
   images = strokes.make(classes, samples, image_size, seed)
-  writing.save_array(path, images)
-  print(writing.summary(path, images))
+  files.save_array(path, images)
+  print(files.summary(path, images))
 
 
 if __name__ == '__main__':

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from hypertransformer.converters import path_flags
-from hypertransformer.datasets import class_list
+from hypertransformer.data import class_list, files
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
 
 
 def output_file(text: str, default_name: str, overwrite: bool = False) -> pathlib.Path:
@@ -24,7 +23,7 @@ def output_file(text: str, default_name: str, overwrite: bool = False) -> pathli
     InputError: the path cannot be used, or an older file or list may not be replaced.
   """
   path = path_flags.given(text, 'output_path')
-  array = writing.output_file(str(path), default_name, overwrite)
+  array = files.output_file(str(path), default_name, overwrite)
   check(array, overwrite)
   return array
 
@@ -51,5 +50,5 @@ def atomic_array(path: pathlib.Path) -> Iterator[tuple[BinaryIO, pathlib.Path]]:
   Raises:
     InputError: the folder or one of the files cannot be written.
   """
-  with writing.atomic_file(class_list.beside(path)) as listing, writing.atomic_file(path) as array:
+  with files.atomic_file(class_list.beside(path)) as listing, files.atomic_file(path) as array:
     yield array, pathlib.Path(listing.name)

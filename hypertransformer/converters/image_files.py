@@ -18,8 +18,8 @@ from PIL import Image, UnidentifiedImageError
 
 from hypertransformer.converters import pixel_scale, signatures
 from hypertransformer.converters.pixel_scale import Range, Scale
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import sniff
 
 CROPS = ('squash', 'center')
 _MAX_SIDE = 4096
@@ -139,7 +139,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
       'do; expected an image of fewer: make it smaller or remove it'
     ) from error
   except UnidentifiedImageError as error:
-    sniff.refuse_page_or_empty(pathlib.Path(path), 'an image')
+    files.refuse_page_or_empty(pathlib.Path(path), 'an image')
     signatures.refuse_other_file(pathlib.Path(path), 'an image')
     raise InputError(f'{path} is not an image of a format that Pillow reads') from error
   except Exception as error:  # broken image data can raise any exception at all

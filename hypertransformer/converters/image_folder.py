@@ -29,10 +29,9 @@ from hypertransformer.converters.broken_images import BrokenImages
 from hypertransformer.converters.image_files import Form
 from hypertransformer.converters.image_sources import ImageClass, Split
 from hypertransformer.converters.pixel_scale import Scale
-from hypertransformer.datasets import class_list, specs
-from hypertransformer.datasets.class_list import ClassEntry
+from hypertransformer.data import class_list, files, specs
+from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy, writing
 from hypertransformer.progress import Progress
 
 # How many bytes of images are decoded before they are written.
@@ -102,10 +101,10 @@ def output_path(text: str, overwrite: bool = False) -> pathlib.Path:
     )
   path = path_flags.given(text, 'output_path')
   if path.suffix == '.npy':
-    writing.output_file(str(path), path.name, overwrite)
+    files.output_file(str(path), path.name, overwrite)
     class_files.check(path, overwrite)
   else:
-    writing.check_folder(path, overwrite)
+    files.check_folder(path, overwrite)
     file = path.with_name(f'{path.name}.npy')
     if file.exists():
       raise InputError(
@@ -145,7 +144,7 @@ def convert(
       is written then.
   """
   total = sum(split.num_images for split in splits)
-  writing.require_space(path, total * int(np.prod(form.shape)))
+  files.require_space(path, total * int(np.prod(form.shape)))
   broken = BrokenImages(skip_broken)
   entries = [ClassEntry(split.name, cls.name) for split in splits for cls in split.classes]
   if path.suffix == '.npy':
@@ -156,15 +155,15 @@ def convert(
       sizes = _write_images(file, (len(counts), counts[0]), splits, form, scale, broken)
       _require_equal(sizes, splits)
       file.seek(0)
-      file.write(npy.uint8_header((len(sizes), sizes[0], *form.shape)))
+      file.write(files.uint8_header((len(sizes), sizes[0], *form.shape)))
       class_list.write(listing, entries, sizes)
   else:
     scale = _scale(splits, white_value)
-    with writing.atomic_folder(path, overwrite) as folder:
+    with files.atomic_folder(path, overwrite) as folder:
       with open(folder / 'images.npy', 'wb') as file:
         sizes = _write_images(file, (total,), splits, form, scale, broken)
         file.seek(0)
-        file.write(npy.uint8_header((sum(sizes), *form.shape)))
+        file.write(files.uint8_header((sum(sizes), *form.shape)))
       np.save(folder / 'class_sizes.npy', np.array(sizes, np.int64))
       class_list.write(folder / class_list.FILE_NAME, entries, sizes)
   return Written(path, tuple(sizes), tuple(splits), form, broken.count)
@@ -218,7 +217,7 @@ def _write_images(
   total = sum(len(cls.images) for cls in classes)
   progress = Progress('images', total, 'images')
   done = brightest = 0
-  file.write(npy.uint8_header((*leading, *form.shape)))
+  file.write(files.uint8_header((*leading, *form.shape)))
   for number, tried, images in _decoded(classes, form, scale, broken):
     for image in images:
       file.write(image.tobytes())

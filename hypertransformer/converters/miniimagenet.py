@@ -28,10 +28,9 @@ from absl import logging
 from hypertransformer.converters import class_files, pickled_labels
 from hypertransformer.converters.pickled_labels import described
 from hypertransformer.converters.split_checks import SplitChecks
-from hypertransformer.datasets import class_list
-from hypertransformer.datasets.class_list import ClassEntry
+from hypertransformer.data import class_list, files
+from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy, sniff, writing
 from hypertransformer.progress import Progress
 
 # For each split, the names that its file may have; the first one that is there is read. The files
@@ -98,14 +97,14 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
     InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
       in two files, or the disk has no room. Nothing is written then.
   """
-  sniff.require_folder(folder)
+  files.require_folder(folder)
   paths = [_find(folder, name) for name, _ in release.splits]
   _warn_of_two_sources(folder, paths)
-  writing.require_space(output, math.prod(release.shape))
+  files.require_space(output, math.prod(release.shape))
   checks = SplitChecks()
   entries: list[ClassEntry] = []
   with class_files.atomic_array(output) as (file, listing):
-    file.write(npy.uint8_header(release.shape))
+    file.write(files.uint8_header(release.shape))
     for path, (split, classes) in zip(paths, release.splits, strict=True):
       names = _write_split(file, path, classes, release, checks)
       entries += [ClassEntry(split, name) for name in names]
@@ -124,7 +123,7 @@ def _find(folder: pathlib.Path, split: str) -> pathlib.Path:
   """
   for name in NAMES[split]:
     if (folder / name).exists():
-      sniff.refuse_page_or_empty(folder / name, 'a pickle')
+      files.refuse_page_or_empty(folder / name, 'a pickle')
       return folder / name
   raise InputError(
     f'{folder} holds no file of the {split} split; looked for {" and ".join(NAMES[split])}: '

@@ -19,10 +19,9 @@ from PIL import Image
 
 from hypertransformer.converters import leftovers, signatures
 from hypertransformer.converters.packed_images import PNG_ERRORS, ZIP_ERRORS
-from hypertransformer.datasets import specs
-from hypertransformer.datasets.class_list import ClassEntry
+from hypertransformer.data import files, specs
+from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.files import sniff
 from hypertransformer.progress import Progress
 
 # A drawing of the release takes less than 1 kB. A file that is much larger is something else, or a
@@ -83,7 +82,7 @@ def find(folder: pathlib.Path, release: Release = OFFICIAL) -> list[Found]:
   Raises:
     InputError: as `convert`.
   """
-  sniff.require_folder(folder)
+  files.require_folder(folder)
   return [_open_split(folder, name, count, release.drawings) for name, count in release.splits]
 
 
@@ -164,7 +163,7 @@ def _open_split(folder: pathlib.Path, name: str, count: int, drawings: int) -> F
 
 def _open_zip(path: pathlib.Path) -> tuple[list[str], Reader]:
   """Returns the names of all files in an archive, and the function that reads one of them."""
-  sniff.refuse_page_or_empty(path, 'a zip archive')
+  files.refuse_page_or_empty(path, 'a zip archive')
   try:
     archive = zipfile.ZipFile(path)
   except ZIP_ERRORS as error:
@@ -205,14 +204,14 @@ def _files_in(folder: pathlib.Path) -> Iterator[str]:
   Of folders that are passed over only the path is given, with / at its end.
   """
   seen = set()
-  for above, folders, files in os.walk(folder, followlinks=True):
+  for above, folders, names in os.walk(folder, followlinks=True):
     real = os.path.realpath(above)
     if real in seen:
       raise InputError(f'{above} is a link to a folder that is here already; remove it')
     seen.add(real)
     passed = [name for name in folders if leftovers.is_leftover(name, is_file=False)]
     folders[:] = [name for name in folders if name not in passed]
-    for name in (*files, *(f'{name}/' for name in passed)):
+    for name in (*names, *(f'{name}/' for name in passed)):
       yield pathlib.Path(os.path.relpath(above, folder), name).as_posix() + '/' * name.endswith('/')
 
 
@@ -264,7 +263,7 @@ def drawing_of(png: bytes, what: str, image_size: int, side: int) -> np.ndarray:
   Raises:
     InputError: the file is broken, or is not a grey image of this size.
   """
-  if sniff.is_web_page(png):
+  if files.is_web_page(png):
     raise InputError(f'{what} is a web page, not a PNG image; {_DOWNLOAD}')
   signatures.refuse_other(png[: signatures.HEAD_BYTES], what, 'a PNG image')
   try:

@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 from hypertransformer.converters import signatures
+from hypertransformer.data import files, pickles
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy, pickle_scan, safe_pickle, sniff
 
 # What zipfile and Pillow raise for archives and PNG images that are broken.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
@@ -76,7 +76,7 @@ def open_npz(path: pathlib.Path, images: int, side: int) -> Packed:
   """
   shape = (images, side, side, 3)
   with _member(path) as (stream, size):
-    header = npy.read_header(stream, path)
+    header = files.read_header(stream, path)
     begin = stream.tell()
   if header.dtype != np.uint8 or header.shape != shape or header.fortran_order:
     order = ' in Fortran order' if header.fortran_order else ''
@@ -103,7 +103,7 @@ def _member(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
     InputError: the archive is broken or has no such array. This includes errors in the `with` block
       that come from the archive.
   """
-  sniff.refuse_page_or_empty(path, 'a NumPy .npz file')
+  files.refuse_page_or_empty(path, 'a NumPy .npz file')
   try:
     with zipfile.ZipFile(path) as archive:
       if _MEMBER not in archive.namelist():
@@ -125,7 +125,7 @@ def _npz_blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
   image_bytes = side * side * 3
   step = max(1, _BLOCK_BYTES // image_bytes) * image_bytes
   with _member(path) as (stream, _):
-    npy.read_header(stream, path)
+    files.read_header(stream, path)
     # The stream is read to its end, because the checksum is compared there.
     while data := stream.read(step):
       if len(data) % image_bytes:
@@ -146,7 +146,7 @@ def open_png_pickle(path: pathlib.Path, side: int) -> Packed:
   Raises:
     InputError: the file cannot be read, is empty, or is a web page.
   """
-  sniff.refuse_page_or_empty(path, 'a pickle')
+  files.refuse_page_or_empty(path, 'a pickle')
   signatures.refuse_other_file(path, 'a pickle')
   return Packed(path, lambda: _png_blocks(path, side))
 
@@ -168,7 +168,7 @@ def _png_files(path: pathlib.Path) -> Iterator[bytes]:
   """Yields the PNG files in a pickle, in their order; only one at a time is in memory."""
   with open(path, 'rb') as file:
     try:
-      for item in pickle_scan.scan(file):
+      for item in pickles.scan(file):
         if item.name in _TEXT_OPCODES or item.name in _BYTE_OPCODES:
           file.seek(item.start)
           head = file.read(min(item.length, len(_PNG_START_AS_TEXT)))
@@ -176,8 +176,8 @@ def _png_files(path: pathlib.Path) -> Iterator[bytes]:
           if head.startswith(_PNG_START_AS_TEXT if is_text else _PNG_START):
             yield _rest_of_png(file, head, item.length, is_text)
           elif is_text:
-            safe_pickle.refuse_text(head + file.read(min(item.length, 200) - len(head)))
-    except pickle_scan.RefusedError as error:
+            pickles.refuse_text(head + file.read(min(item.length, 200) - len(head)))
+    except pickles.RefusedError as error:
       raise InputError(f'{path} is refused: {error}') from error
     except (ValueError, IndexError, OSError) as error:
       raise InputError(
@@ -195,7 +195,7 @@ def _rest_of_png(file: BinaryIO, head: bytes, length: int, is_text: bool) -> byt
     is_text: whether its bytes are stored there as text.
   """
   if length > _MAX_PNG_BYTES:
-    raise pickle_scan.RefusedError(f'it holds a PNG image of {length} bytes')
+    raise pickles.RefusedError(f'it holds a PNG image of {length} bytes')
   data = head + file.read(length - len(head))
   return data.decode('utf-8').encode('latin1') if is_text else data
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hypertransformer.converters import class_names, signatures
+from hypertransformer.data import pickles
 from hypertransformer.errors import InputError
-from hypertransformer.files import safe_pickle
 
 
 def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
       other than a dict.
   """
   signatures.refuse_other_file(path, 'a pickle')
-  value = safe_pickle.load(path)
+  value = pickles.load(path)
   if not isinstance(value, dict):
     raise InputError(f'{path} holds a {type(value).__name__}; expected {expected}')
   return {

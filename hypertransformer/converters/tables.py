@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Iterator
 
 from hypertransformer.converters import class_names, signatures
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import sniff
 
 _COLUMNS = ('filename', 'label')
 
@@ -66,7 +66,7 @@ def text(path: pathlib.Path, expected: str) -> str:
   Raises:
     InputError: it cannot be read, is empty, or is no text; the message says `expected`.
   """
-  sniff.refuse_page_or_empty(path, expected)
+  files.refuse_page_or_empty(path, expected)
   signatures.refuse_other_file(path, expected)
   try:
     return path.read_text('utf-8-sig')

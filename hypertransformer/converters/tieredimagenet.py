@@ -29,10 +29,9 @@ from absl import logging
 from hypertransformer.converters import packed_images, pickled_labels
 from hypertransformer.converters.packed_images import Packed
 from hypertransformer.converters.split_checks import SplitChecks
-from hypertransformer.datasets import class_list
-from hypertransformer.datasets.class_list import ClassEntry
+from hypertransformer.data import class_list, files
+from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy, sniff, writing
 from hypertransformer.progress import Progress
 
 LABEL_KEYS = ('labels', 'label_specific')
@@ -121,8 +120,8 @@ def convert(
     InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
       in two splits, or the disk has no room. Nothing is written then.
   """
-  writing.check_folder(output, overwrite)
-  sniff.require_folder(folder)
+  files.check_folder(output, overwrite)
+  files.require_folder(folder)
   plans: list[_Plan] = []
   checks = SplitChecks()
   for split in release.splits:
@@ -132,8 +131,8 @@ def convert(
         checks.add_name(split.name, name)
   total = sum(len(plan.rows) for plan in plans)
   shape = (total, release.side, release.side, 3)
-  writing.require_space(output, math.prod(shape))
-  with writing.atomic_folder(output, overwrite) as beside:
+  files.require_space(output, math.prod(shape))
+  with files.atomic_folder(output, overwrite) as beside:
     sizes = np.concatenate([plan.sizes for plan in plans])
     np.save(beside / 'class_sizes.npy', sizes)
     entries = [ClassEntry(plan.split.name, name) for plan in plans for name in plan.names]
@@ -202,7 +201,7 @@ def _write(file: BinaryIO, plans: list[_Plan], shape: tuple[int, ...], bgr: bool
   This is done by seeking and not through a memory map. A memory map would kill the process if the
   disk became full, and what is written through it would count as memory of the process.
   """
-  file.write(npy.uint8_header(shape))
+  file.write(files.uint8_header(shape))
   begin = file.tell()
   file.truncate(begin + math.prod(shape))
   progress = Progress('tieredimagenet', shape[0], 'images')

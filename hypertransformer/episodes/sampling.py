@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from hypertransformer.datasets.arrays import ClassSet
+from hypertransformer.data.arrays import ClassSet
 from hypertransformer.errors import InputError
 from hypertransformer.settings.data_config import EpisodeConfig
 

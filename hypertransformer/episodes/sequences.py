@@ -10,7 +10,7 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.arrays import ClassSet
+from hypertransformer.data.arrays import ClassSet
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import require

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from hypertransformer.datasets import specs, tfds
-from hypertransformer.datasets.arrays import ClassSet
-from hypertransformer.datasets.folder import DataFolder, find
-from hypertransformer.datasets.specs import DatasetSpec
+from hypertransformer.data import specs, tfds
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.folder import DataFolder, find
+from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.measured import Measured, use_labels
 from hypertransformer.settings.data_config import DataConfig

@@ -12,11 +12,11 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hypertransformer.data import files
 from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.estimates import percent
 from hypertransformer.evaluation.measured import Measured, SequenceKind
 from hypertransformer.evaluation.results import Line, forgetting_text
-from hypertransformer.files import writing
 
 # What the results were measured on, besides the kind of the sequences.
 MEASURED = tuple(field.name for field in dataclasses.fields(Measured) if field.name != 'sequence')
@@ -65,7 +65,7 @@ def write_csv(path: pathlib.Path, lines: Sequence[Line]) -> None:
       [checkpoint, line['step'], preset, *kind, *row, *(on.value(name) for name in MEASURED)]
       for row in _rows(line['continual'])
     )
-  with writing.atomic_file(path) as file:
+  with files.atomic_file(path) as file:
     file.write(text.getvalue().encode())
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import paths
 from hypertransformer.learners import inputs
 from hypertransformer.learners import memory as memory_lib
 from hypertransformer.learners.learner import Learner
@@ -179,7 +179,7 @@ class ContinualLearner(Learner):
         is learned yet.
     """
     self._require_learned()
-    memory_lib.write(self._memory, paths.expanded(path), self._engine.fingerprint())
+    memory_lib.write(self._memory, files.expanded(path), self._engine.fingerprint())
 
   def load(self, path: str | os.PathLike[str]) -> None:
     """Reads what a learner of the same checkpoint has saved, to go on from there.
@@ -194,7 +194,7 @@ class ContinualLearner(Learner):
     """
     model = self._trained.model
     self._memory = memory_lib.read(
-      paths.expanded(path),
+      files.expanded(path),
       self._engine.fingerprint(),
       self._memory,
       (model.num_labels, model.embedding_units or model.num_labels),

@@ -11,8 +11,8 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import paths, sniff, writing
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import Blocks
 
@@ -67,7 +67,7 @@ def write(memory: Memory, path: pathlib.Path, fingerprint: str) -> None:
       )
   text = json.dumps({'version': VERSION, 'fingerprint': fingerprint, 'classes': memory.classes})
   arrays = {f'{BLOCKS}{name}': block for name, block in memory.blocks.items()}
-  with writing.atomic_file(path) as file:
+  with files.atomic_file(path) as file:
     np.savez(
       file,
       allow_pickle=False,
@@ -91,9 +91,9 @@ def read(
   Raises:
     InputError: the file is missing or damaged, or of another model or version.
   """
-  if not paths.exists(path):
+  if not files.exists(path):
     raise InputError(f'there is no file {path}: give the path that was given to save().')
-  sniff.refuse_page_or_empty(path, 'a file of ContinualLearner.save()')
+  files.refuse_page_or_empty(path, 'a file of ContinualLearner.save()')
   try:
     with np.load(path, allow_pickle=False) as file:
       about = json.loads(str(file['about']))

@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import paths
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags_file, from_flags
 from hypertransformer.settings.config import ContinualConfig
@@ -54,7 +54,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
     InputError: checkpoint or flags.json cannot be read, or the checkpoint is not one of a model
       that can classify.
   """
-  prefix = checkpoints.locate(paths.expanded_text(checkpoint), 'checkpoint')
+  prefix = checkpoints.locate(files.expanded_text(checkpoint), 'checkpoint')
   values = flags_file.read_model_flags(os.path.dirname(prefix))
   settings = from_flags.settings_from(values)
   if settings.loss.pretrain_shared:

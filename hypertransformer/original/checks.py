@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets import specs
+from hypertransformer.data import specs
 from hypertransformer.errors import InputError
 from hypertransformer.original import augmentation_cases, model_cases
 from hypertransformer.original.tolerances import BAD_NPZ, Comparison

@@ -11,8 +11,8 @@ import pathlib
 import re
 from typing import Any
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
 
 # Colours of Okabe and Ito, which colour-blind people can tell apart. Each is seen on white and on
 # black; their yellow and black are not among them.
@@ -137,7 +137,7 @@ def save(drawn: Any, path: pathlib.Path, description: str) -> None:
     InputError: the file cannot be written.
   """
   check_output(path)
-  with writing.atomic_file(path) as file:
+  with files.atomic_file(path) as file:
     if path.suffix.lower() == '.svg':
       file.write(svg_file(drawn, description))
     else:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import require

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hypertransformer.datasets.arrays import ClassSet
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import require
 from hypertransformer.evaluation.estimates import Estimate, mean_and_ci95

@@ -6,8 +6,8 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
-from hypertransformer.files import writing
 from hypertransformer.reports import content, drawing, figures, page, plain, summary
 from hypertransformer.reports.groups import Group, group
 from hypertransformer.reports.runs import read_runs
@@ -69,6 +69,6 @@ def _title(groups: Sequence[Group]) -> str:
 
 
 def _put(path: pathlib.Path, text: str | bytes) -> pathlib.Path:
-  with writing.atomic_file(path) as file:
+  with files.atomic_file(path) as file:
     file.write(text if isinstance(text, bytes) else text.encode())
   return path

@@ -10,8 +10,8 @@ from typing import Any
 
 from absl import logging
 
-from hypertransformer.datasets import identity
-from hypertransformer.datasets.arrays import ClassSet
+from hypertransformer.data import inspection
+from hypertransformer.data.arrays import ClassSet
 from hypertransformer.training.setup import Setup
 
 KEY = 'classes'  # of flags.json: what `describe` returns
@@ -31,13 +31,13 @@ def _describe(class_set: ClassSet) -> dict[str, Any]:
   return {
     'classes': len(class_set.classes),
     'images': int(class_set.arrays.sizes[class_set.classes].sum()),
-    'digest': identity.digest(class_set),
+    'digest': inspection.digest(class_set),
   }
 
 
 def warn_of_shared(setup: Setup) -> None:
   """Warns if test classes are training classes too."""
-  shared = identity.shared_classes(setup.test_set, setup.train_set)
+  shared = inspection.shared_classes(setup.test_set, setup.train_set)
   if shared:
     logging.warning(
       '%d of the %d classes of --test_dataset are among the %d of --train_dataset: the accuracy of '
@@ -61,7 +61,7 @@ def warn_of_changes(folder: str, before: Mapping[str, Any], setup: Setup) -> Non
   classes = before.get(KEY)
   for flag, now in describe(setup).items():
     was = classes.get(flag) if isinstance(classes, dict) else None
-    if not isinstance(was, dict) or identity.same_classes(str(was.get('digest')), now['digest']):
+    if not isinstance(was, dict) or inspection.same_classes(str(was.get('digest')), now['digest']):
       continue
     logging.warning(
       '--%s has other classes than the run in %s had: it was %s classes with %s images, and is %d '

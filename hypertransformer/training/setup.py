@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from hypertransformer.datasets.arrays import ClassSet
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes import augmentation, sequences
 from hypertransformer.episodes.pipeline import ALONE, Share
 from hypertransformer.episodes.sampling import EpisodeSampler

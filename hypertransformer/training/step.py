@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.arrays import ClassSet
+from hypertransformer.data.arrays import ClassSet
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.model import accuracy, getter, sample_removal, shown

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from hypertransformer.converters import tieredimagenet
-from hypertransformer.datasets import folder as folder_lib
+from hypertransformer.data import folder as folder_lib
 from hypertransformer.errors import InputError
 
 SIDE = 5

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from hypertransformer.converters import class_files
-from hypertransformer.datasets import class_list
-from hypertransformer.datasets import folder as folder_lib
-from hypertransformer.datasets.class_list import ClassEntry
+from hypertransformer.data import class_list, files
+from hypertransformer.data import folder as folder_lib
+from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 2, 2, 1)
 ENTRIES = [ClassEntry('train', 'a,b'), ClassEntry('test', 'Käfer')]
@@ -37,7 +36,7 @@ def test_both_files_are_written_and_the_array_is_loaded(tmp_path: pathlib.Path) 
 
 def test_a_folder_of_a_dataset_with_lists_may_be_replaced(tmp_path: pathlib.Path) -> None:
   _write(tmp_path / 'x' / 'x.npy')
-  writing.check_folder(tmp_path / 'x', overwrite=True)
+  files.check_folder(tmp_path / 'x', overwrite=True)
 
 
 @pytest.mark.parametrize('stop', [ValueError, KeyboardInterrupt])

@@ -16,7 +16,7 @@ from PIL import Image
 from hypertransformer import progress
 from hypertransformer.converters import image_folder, image_sources
 from hypertransformer.converters.image_files import Form
-from hypertransformer.datasets import folder as folder_lib
+from hypertransformer.data import folder as folder_lib
 from hypertransformer.errors import InputError
 
 SIZES = {'train': {'a': 3, 'b': 1}, 'test': {'c': 2}}

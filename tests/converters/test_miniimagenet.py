@@ -24,8 +24,8 @@ from small_miniimagenet import (
 )
 
 from hypertransformer.converters import miniimagenet
-from hypertransformer.datasets import class_list
-from hypertransformer.datasets import folder as folder_lib
+from hypertransformer.data import class_list
+from hypertransformer.data import folder as folder_lib
 from hypertransformer.errors import InputError
 
 

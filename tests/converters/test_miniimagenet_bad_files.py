@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from small_miniimagenet import CACHE, Content, convert, make_contents, write
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import writing
 
 # A function that spoils what the file of a split holds.
 Change = Callable[[Content], Content]
@@ -146,7 +146,7 @@ def test_a_full_disk_is_noticed_before_writing(
   tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   write(tmp_path, make_contents())
-  monkeypatch.setattr(writing.shutil, 'disk_usage', lambda path: _Usage(5))
+  monkeypatch.setattr(files.shutil, 'disk_usage', lambda path: _Usage(5))
   with pytest.raises(
     InputError, match=r'miniimagenet\.npy needs .* GB, but .* has 0\.00 GB free; make room'
   ):

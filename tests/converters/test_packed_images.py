@@ -27,8 +27,8 @@ from small_tieredimagenet import (
 )
 
 from hypertransformer.converters import packed_images, tieredimagenet
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy
 
 VAL = DATA['val'][0]
 FLIPPED_AT = 800  # within the image data of the archive
@@ -76,7 +76,7 @@ def _member(npy_file: bytes) -> Change:
 
 
 def _npy_file(shape: tuple[int, ...], data: bytes = b'') -> bytes:
-  return npy.uint8_header(shape) + data
+  return files.uint8_header(shape) + data
 
 
 @pytest.mark.parametrize(

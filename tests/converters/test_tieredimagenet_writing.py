@@ -17,8 +17,8 @@ import pytest
 from small_tieredimagenet import RELEASE, check, convert, write
 
 from hypertransformer.converters import tieredimagenet
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.files import npy, writing
 
 
 def test_a_full_disk_is_noticed_before_writing(
@@ -26,7 +26,7 @@ def test_a_full_disk_is_noticed_before_writing(
 ) -> None:
   write(tmp_path)
   real = shutil.disk_usage(tmp_path)
-  monkeypatch.setattr(writing.shutil, 'disk_usage', lambda path: real._replace(free=61 * 75 - 1))
+  monkeypatch.setattr(files.shutil, 'disk_usage', lambda path: real._replace(free=61 * 75 - 1))
   with pytest.raises(
     InputError, match=r'tieredimagenet needs 0\.00 GB, but .* has 0\.00 GB free; make room'
   ):
@@ -53,7 +53,7 @@ def test_a_disk_that_fills_up_meanwhile_is_an_error(
   tiny_disk: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   write(tmp_path)
-  monkeypatch.setattr(writing, 'require_space', lambda path, needed: None)
+  monkeypatch.setattr(files, 'require_space', lambda path, needed: None)
   with pytest.raises(
     InputError, match=r'cannot write .*tieredimagenet: No space left on device; check that'
   ):
@@ -128,7 +128,7 @@ def test_memory_stays_small(shuffled: bool, tmp_path: pathlib.Path) -> None:
     zipfile.ZipFile(tmp_path / 'train_images.npz', 'w', zipfile.ZIP_STORED) as archive,
     archive.open('images.npy', 'w') as member,
   ):
-    member.write(npy.uint8_header((images, 84, 84, 3)))
+    member.write(files.uint8_header((images, 84, 84, 3)))
     for _ in range(images // len(block)):
       member.write(block.tobytes())
   labels = np.repeat(np.arange(24), 600)

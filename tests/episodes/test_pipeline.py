@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig

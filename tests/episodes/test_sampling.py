@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypertransformer.datasets.arrays import ClassArrays, ClassSet
+from hypertransformer.data.arrays import ClassArrays, ClassSet
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.settings.data_config import EpisodeConfig

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.arrays import ClassArrays, ClassSet
+from hypertransformer.data.arrays import ClassArrays, ClassSet
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import EpisodeSampler

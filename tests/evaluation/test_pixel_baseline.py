@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation import pixel_baseline
 from hypertransformer.settings.data_config import EpisodeConfig

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.arrays import ClassSet
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.evaluator import EvalSetup

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.datasets.folder import DataFolder
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.evaluator import FIRST_STREAM, EvalSetup

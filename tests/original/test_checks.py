@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from hypertransformer.datasets import specs
+from hypertransformer.data import specs
 from hypertransformer.errors import InputError
 from hypertransformer.original import augmentation_cases, checks
 from hypertransformer.original.tolerances import Comparison

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer.datasets import folder as folder_lib
+from hypertransformer.data import folder as folder_lib
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'cache_image_folder.py'
 RNG = np.random.default_rng(0)

@@ -1,1 +1,0 @@
-"""Reads files of strangers without danger, and writes files either whole or not at all."""

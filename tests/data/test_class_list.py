@@ -1,0 +1,107 @@
+"""The file classes.csv: what is written is read again, and other files are refused."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypertransformer.data import class_list
+from hypertransformer.data.class_list import ClassEntry
+from hypertransformer.errors import InputError
+
+ENTRIES = [ClassEntry('train', 'a, "b"\n'), ClassEntry('train', 'Ünïcode'), ClassEntry('test', 'c')]
+SIZES = np.array([3, 1, 2])
+
+
+def test_what_is_written_is_read(tmp_path: pathlib.Path) -> None:
+  class_list.write(tmp_path / 'classes.csv', ENTRIES, SIZES)
+  assert class_list.read(tmp_path / 'classes.csv', SIZES) == ENTRIES
+
+
+def test_the_file_is_a_plain_table(tmp_path: pathlib.Path) -> None:
+  class_list.write(tmp_path / 'classes.csv', ENTRIES[1:], [1, 2])
+  text = (tmp_path / 'classes.csv').read_bytes().decode()
+  assert text == 'class,split,name,images\r\n0,train,Ünïcode,1\r\n1,test,c,2\r\n'
+
+
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: pathlib.Path) -> None:
+  class_list.write(tmp_path / 'classes.csv', [ClassEntry('all', 'a\udcff')], [1])
+  (entry,) = class_list.read(tmp_path / 'classes.csv', np.array([1]))
+  assert entry.name == r'a\udcff'
+
+
+@pytest.mark.parametrize('sizes', [[3, 1], [3, 1, 2, 1], [3, 1, 4]])
+def test_a_list_of_another_dataset_is_an_error(sizes: list[int], tmp_path: pathlib.Path) -> None:
+  class_list.write(tmp_path / 'classes.csv', ENTRIES, SIZES)
+  with pytest.raises(
+    InputError, match=rf'classes\.csv does not list the {len(sizes)} classes and their images'
+  ):
+    class_list.read(tmp_path / 'classes.csv', np.array(sizes))
+
+
+@pytest.mark.parametrize('content', [b'\xff\xfe', b'class,"split'])
+def test_a_file_that_is_no_table_is_an_error(content: bytes, tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'classes.csv').write_bytes(content)
+  with pytest.raises(InputError, match=r'classes\.csv cannot be read'):
+    class_list.read(tmp_path / 'classes.csv', SIZES)
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    lambda text: '\ufeff' + text,
+    lambda text: text.replace('\r\n', '\n'),
+    lambda text: text + '\r\n\r\n',
+    lambda text: text.replace('class,split,name', 'class, split ,name '),
+    lambda text: text.replace('1,train', ' 1 ,train').replace(',c,2', ',c, 2'),
+  ],
+)
+def test_what_table_programs_add_is_passed_over(
+  change: Callable[[str], str], tmp_path: pathlib.Path
+) -> None:
+  path = tmp_path / 'classes.csv'
+  entries = [ENTRIES[1], ENTRIES[1], ENTRIES[2]]
+  class_list.write(path, entries, SIZES)
+  path.write_bytes(change(path.read_bytes().decode()).encode())
+  assert class_list.read(path, SIZES) == entries
+
+
+def test_where_the_list_of_a_dataset_is() -> None:
+  assert class_list.beside(pathlib.Path('d/x.npy')) == pathlib.Path('d/x.classes.csv')
+  assert class_list.beside(pathlib.Path('d/x')) == pathlib.Path('d/x/classes.csv')
+
+
+def test_a_folder_is_no_list(tmp_path: pathlib.Path) -> None:
+  with pytest.raises(InputError, match='cannot be read'):
+    class_list.read(tmp_path, SIZES)
+
+
+TEXTS = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), max_size=20)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS, st.integers(1, 10**6)), min_size=1, max_size=20))
+def test_any_names_that_are_written_are_read(
+  tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int]]
+) -> None:
+  path = tmp_path_factory.getbasetemp() / 'any.csv'
+  entries = [ClassEntry(split, name) for split, name, _ in rows]
+  sizes = np.array([size for _, _, size in rows])
+  class_list.write(path, entries, sizes)
+  assert class_list.read(path, sizes) == entries
+
+
+@given(
+  st.one_of(st.binary(max_size=100), st.text('class,split,name,images\r\n"01 ').map(str.encode))
+)
+def test_any_file_is_read_or_refused(
+  tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+  path = tmp_path_factory.getbasetemp() / 'any.csv'
+  path.write_bytes(content)
+  with pytest.raises(InputError, match=r'any\.csv'):
+    class_list.read(path, SIZES)

@@ -1,0 +1,168 @@
+"""Dataset specs, evaluation presets and the published permutation of classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypertransformer.data import specs
+from hypertransformer.data.specs import DatasetSpec
+from hypertransformer.errors import InputError
+
+GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'label_shuffle.json'
+SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'golden' / 'label_shuffle.json'
+
+
+@pytest.mark.parametrize(
+  ('text', 'name', 'classes'),
+  [
+    ('omniglot', 'omniglot', None),
+    ('omniglot:7', 'omniglot', (7,)),
+    ('my-set_2.1:0-2,20,30-31', 'my-set_2.1', (0, 1, 2, 20, 30, 31)),
+    (' x:5-5, 3 ', 'x', (5, 3)),
+  ],
+)
+def test_a_spec_has_a_name_and_class_numbers(
+  text: str, name: str, classes: tuple[int, ...] | None
+) -> None:
+  assert specs.parse_dataset(text) == DatasetSpec(name, classes)
+
+
+@pytest.mark.parametrize(
+  ('text', 'found'),
+  [
+    ('', 'not a dataset name'),
+    (':0-3', 'not a dataset name'),
+    ('../x:0', 'not a dataset name'),
+    ('/etc/x', 'not a dataset name'),
+    ('x:', "'' is not a label"),
+    ('x:1,', "'' is not a label"),
+    ('x:a', "'a' is not a label"),
+    ('x:1--2', "'1--2' is not a label"),
+    ('x:-1', "'-1' is not a label"),
+    ('x:1.5', "'1.5' is not a label"),
+    ('x:0-99999999999', 'is not a label'),
+    ('x:9-3', 'the range 9-3 is reversed; write 3-9'),
+    ('x:0-4,3', 'label 3 is given twice'),
+  ],
+)
+def test_a_malformed_spec_is_an_error(text: str, found: str) -> None:
+  with pytest.raises(InputError, match=found):
+    specs.parse_dataset(text)
+
+
+def test_entries_of_eval_datasets_may_have_commas() -> None:
+  assert specs.parse_eval_datasets('test=name:0-2,20,30-31,val=name:40-41,other:5,6') == [
+    ('test', DatasetSpec('name', (0, 1, 2, 20, 30, 31))),
+    ('val', DatasetSpec('name', (40, 41))),
+    ('other:5,6', DatasetSpec('other', (5, 6))),
+  ]
+
+
+@pytest.mark.parametrize(
+  ('name', 'train', 'val', 'test'),
+  [
+    ('omniglot', (0, 1149), (1150, 1199), (1200, 1622)),
+    ('strokes', (0, 1149), (1150, 1199), (1200, 1622)),
+    ('miniimagenet', (0, 63), (64, 79), (80, 99)),
+    ('tieredimagenet', (0, 350), (351, 447), (448, 607)),
+  ],
+)
+def test_a_known_name_stands_for_its_presets(
+  name: str, train: tuple[int, int], val: tuple[int, int], test: tuple[int, int]
+) -> None:
+  expected = [
+    (preset, DatasetSpec(name, tuple(range(first, last + 1))))
+    for preset, (first, last) in (('train', train), ('val', val), ('test', test))
+  ]
+  assert specs.parse_eval_datasets(name) == expected
+
+
+def test_a_known_name_may_stand_beside_other_entries() -> None:
+  presets = [preset for preset, _ in specs.parse_eval_datasets('omniglot,mine=omniglot:1200-1300')]
+  assert presets == ['train', 'val', 'test', 'mine']
+
+
+@pytest.mark.parametrize(
+  ('text', 'found'),
+  [
+    ('', 'not a dataset name'),
+    ('0-9', 'no presets .* give labels'),
+    ('cats', "'cats' has no presets .* give labels, such as cats:0-9"),
+    ('test=omniglot', 'has no labels'),
+    ('=omniglot:0', 'no preset name'),
+    ('a=x:0,a=y:0', "the preset 'a' is given twice"),
+    ('omniglot,miniimagenet', "the preset 'train' is given twice"),
+    ('a=x:0,3-1', 'the range 3-1 is reversed'),
+    ('a=x:0,5-', "'5-' is not a label"),
+    ('a=x:0,,b=x:1', 'not a dataset name'),
+  ],
+)
+def test_malformed_eval_datasets_are_an_error(text: str, found: str) -> None:
+  with pytest.raises(InputError, match=found):
+    specs.parse_eval_datasets(text)
+
+
+@pytest.mark.parametrize(('num_classes', 'seed'), [(1623, 2022), (100, 7)])
+def test_the_permutation_is_the_published_one(num_classes: int, seed: int) -> None:
+  golden = json.loads(GOLDEN.read_text())[f'seed={seed},classes={num_classes}']
+  shuffled = specs.shuffled_classes(num_classes, seed)
+  assert shuffled[:50] == golden['first']
+  assert hashlib.sha256(','.join(map(str, shuffled)).encode()).hexdigest() == golden['sha256']
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason='the original numbers in ../shared are not here')
+def test_the_permutation_is_all_of_the_published_one() -> None:
+  golden = json.loads(SHARED.read_text())
+  assert specs.shuffled_classes(1623, 2022) == golden['seed=2022,classes=1623']
+  assert specs.shuffled_classes(100, 7) == golden['seed=7,classes=100']
+
+
+def test_the_permutation_leaves_the_global_generator_alone() -> None:
+  state = random.getstate()
+  specs.shuffled_classes(50, 3)
+  assert random.getstate() == state
+
+
+NAMES = st.from_regex(r'[A-Za-z0-9_][A-Za-z0-9_.+-]{0,10}', fullmatch=True)
+CLASSES = st.lists(st.integers(0, 300), min_size=1, max_size=40, unique=True).map(tuple)
+
+
+@given(st.builds(DatasetSpec, NAMES, st.none() | CLASSES))
+def test_any_spec_is_read_as_it_is_written(spec: DatasetSpec) -> None:
+  assert specs.parse_dataset(str(spec)) == spec
+  assert specs.parse_dataset(f'  {spec} ') == spec
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, CLASSES), min_size=1, max_size=5, unique_by=lambda x: x[0]))
+def test_any_list_of_presets_is_read_as_it_is_written(
+  presets: list[tuple[str, str, tuple[int, ...]]],
+) -> None:
+  parsed = [(preset, DatasetSpec(name, classes)) for preset, name, classes in presets]
+  text = ', '.join(f'{preset}={spec}' for preset, spec in parsed)
+  assert specs.parse_eval_datasets(text) == parsed
+
+
+@given(st.one_of(st.text(max_size=30), st.text('ab:=,-0123456789 ', max_size=30)))
+def test_any_text_is_a_spec_or_refused(text: str) -> None:
+  for parse in (specs.parse_dataset, specs.parse_eval_datasets):
+    try:
+      parse(text)
+    except InputError as error:
+      message = str(error)
+    else:
+      message = 'one line'
+    assert len(message.splitlines()) == 1
+
+
+@given(st.integers(1, 2000), st.integers(1, 2**40))
+def test_any_shuffle_is_a_permutation_that_repeats(num_classes: int, seed: int) -> None:
+  order = specs.shuffled_classes(num_classes, seed)
+  assert sorted(order) == list(range(num_classes))
+  assert order == specs.shuffled_classes(num_classes, seed)
