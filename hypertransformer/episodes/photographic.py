@@ -24,41 +24,50 @@ _LAST_EDGE = 1.0 - 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class PhotographicDraw:
-  """Random settings of photographic changes: one draw for a whole batch, or one for each image.
+  """Random settings of the photographic augmentation of n images.
+
+  There is one hue, brightness and contrast for the whole batch, or one for each image.
 
   Attributes:
-    flip: bool [draws], whether to mirror left and right.
-    hue: float32 [draws], how far to turn the hue, as a fraction of a full turn.
-    brightness: float32 [draws], what to add, as a fraction of full brightness.
-    contrast: float32 [draws], the factor of the contrast.
-    boxes: float32 [draws, 4], the crop: y1, x1, y2, x2 as fractions of the image.
+    flip: bool [n], whether to mirror left and right.
+    boxes: float32 [n, 4], the crop: y1, x1, y2, x2 as fractions of the image.
+    hue: float32 [1] or [n], the shift of the hue, as a fraction of a full turn.
+    brightness: float32 [1] or [n], what is added, as a fraction of full brightness.
+    contrast: float32 [1] or [n], the contrast factor.
   """
 
   flip: tf.Tensor
+  boxes: tf.Tensor
   hue: tf.Tensor
   brightness: tf.Tensor
   contrast: tf.Tensor
-  boxes: tf.Tensor
 
 
-def draw_photographic(num_draws: int | tf.Tensor, seed: tf.Tensor) -> PhotographicDraw:
-  """Draws settings, as a pure function of the seed.
+def draw_photographic(
+  num_images: int | tf.Tensor, seed: tf.Tensor, individually: bool
+) -> PhotographicDraw:
+  """Samples settings, as a pure function of the seed.
 
   Args:
-    num_draws: How many settings; 1 for a whole batch.
+    num_images: n, the number of images.
     seed: Integers [2].
+    individually: Whether hue, brightness and contrast are sampled for each image. The flip and the
+      crop always are.
   """
   seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 7)))
 
-  def uniform(low: float, high: float) -> tf.Tensor:
-    return tf.random.stateless_uniform([num_draws], next(seeds), low, high)
+  def uniform(count: int | tf.Tensor, low: float, high: float) -> tf.Tensor:
+    return tf.random.stateless_uniform([count], next(seeds), low, high)
 
+  num_colours = num_images if individually else 1
   return PhotographicDraw(
-    flip=uniform(0.0, 1.0) < 0.5,
-    hue=uniform(-MAX_HUE_SHIFT, MAX_HUE_SHIFT),
-    brightness=uniform(-MAX_BRIGHTNESS_SHIFT, MAX_BRIGHTNESS_SHIFT),
-    contrast=uniform(*CONTRAST_RANGE),
-    boxes=_square_boxes(uniform(*CROP_RANGE), uniform(0.0, 1.0), uniform(0.0, 1.0)),
+    flip=uniform(num_images, 0.0, 1.0) < 0.5,
+    boxes=_square_boxes(
+      uniform(num_images, *CROP_RANGE), uniform(num_images, 0.0, 1.0), uniform(num_images, 0.0, 1.0)
+    ),
+    hue=uniform(num_colours, -MAX_HUE_SHIFT, MAX_HUE_SHIFT),
+    brightness=uniform(num_colours, -MAX_BRIGHTNESS_SHIFT, MAX_BRIGHTNESS_SHIFT),
+    contrast=uniform(num_colours, *CONTRAST_RANGE),
   )
 
 
@@ -107,7 +116,7 @@ def crop(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
 
   Args:
     images: [n, H, W, C].
-    boxes: float32 [n, 4], or [1, 4] for all images: y1, x1, y2, x2 as fractions of the image.
+    boxes: float32 [n, 4]: y1, x1, y2, x2 as fractions of the image.
 
   Returns:
     float32 [n, H, W, C].
@@ -118,7 +127,6 @@ def crop(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
 def crop_to(images: tf.Tensor, boxes: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
   """Does the same as `crop`, but resizes to another (height, width)."""
   count = tf.shape(images)[0]
-  boxes = tf.broadcast_to(boxes, [count, 4])
   return tf.image.crop_and_resize(images, boxes, box_indices=tf.range(count), crop_size=size)
 
 
@@ -134,12 +142,13 @@ def require_channels(channels: int) -> None:
 def augment_photographic(
   images: tf.Tensor, seed: tf.Tensor, individually: bool = False
 ) -> tf.Tensor:
-  """Flips normalised images, changes their colours and crops them, all at random.
+  """Flips, recolours and crops normalised images at random.
 
   Args:
-    images: float32 [n, H, W, C] in [-1, 0.9921875], with C = 3 (RGB) or 1 (grey, no change of hue).
+    images: float32 [n, H, W, C] in [-1, 0.9921875], with C = 3 (RGB) or 1 (grey, no hue shift).
     seed: Integers [2]. The result is a pure function of the images and the seed.
-    individually: Whether each image has settings of its own, and not all the same ones.
+    individually: Whether hue, brightness and contrast are sampled for each image and not once for
+      all of them. The flip and the crop box are sampled for each image in any case.
 
   Returns:
     float32 [n, H, W, C].
@@ -148,32 +157,33 @@ def augment_photographic(
     InputError: There is neither one channel nor three.
   """
   require_channels(images.shape[-1])
-  draw = draw_photographic(tf.shape(images)[0] if individually else 1, seed)
-  colours = to_uint8(images)
-  colours = _change_each(colours, draw) if individually else _change_all(colours, draw)
+  draw = draw_photographic(tf.shape(images)[0], seed, individually)
+  # The TF1 form of `where` selects whole images by a vector of switches.
+  flipped = tf.where(draw.flip, flip_left_right(images), images)
+  colours = to_uint8(tf.ensure_shape(flipped, images.shape))
+  colours = _recolour_each(colours, draw) if individually else _recolour_all(colours, draw)
   return crop(tf.cast(colours, tf.float32) / 128.0 - 1.0, draw.boxes)
 
 
-def _change_all(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
-  """Flips images and changes their colours by the only draw there is."""
-  return _change(images, draw.flip[0], draw.hue[0], draw.brightness[0], draw.contrast[0])
+def _recolour_all(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
+  """Changes the colours of all images by the only settings there are."""
+  return _recolour(images, draw.hue[0], draw.brightness[0], draw.contrast[0])
 
 
-def _change_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
-  """Flips images and changes their colours, each by its own draw.
+def _recolour_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
+  """Changes the colours of each image by its own settings.
 
-  They go one by one, since the functions of tf.image take scalars only.
+  The images are processed one by one, since the functions of tf.image take only scalars.
   """
-  settings = (images, draw.flip, draw.hue, draw.brightness, draw.contrast)
-  changed = tf.map_fn(lambda one: _change(*one), settings, fn_output_signature=tf.uint8)
+  settings = (images, draw.hue, draw.brightness, draw.contrast)
+  changed = tf.map_fn(lambda one: _recolour(*one), settings, fn_output_signature=tf.uint8)
   return tf.ensure_shape(changed, images.shape)
 
 
-def _change(
-  images: tf.Tensor, flip: tf.Tensor, hue: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor
+def _recolour(
+  images: tf.Tensor, hue: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor
 ) -> tf.Tensor:
-  """Flips uint8 images [..., H, W, C] and changes their hue (RGB only), brightness and contrast."""
-  images = tf.cond(flip, lambda: flip_left_right(images), lambda: tf.identity(images))
+  """Changes hue (RGB only), brightness and contrast of uint8 images [..., H, W, C]."""
   if images.shape[-1] == 3:
     images = shift_hue(images, hue)
   images = shift_brightness(images, brightness)
