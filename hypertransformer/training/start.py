@@ -17,7 +17,8 @@ from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import RunConfig
 from hypertransformer.training.saving import Saver
 
-SHARED_FEATURES = 'model/shared_features/'
+# What --restore_shared_features_from restores: the features and, if there is one, their head.
+SHARED = ('model/shared_features/', 'loss/shared_head/')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,16 +116,16 @@ def make_scaffold(start: Start) -> tf.train.Scaffold:
 
 
 def restoring_shared_features(prefix: str) -> Callable[[tf.train.Scaffold, tf.Session], None]:
-  """Makes the function that restores the shared features of another run into a new one.
+  """Make the function that restores shared features and their real-class head into a new run.
 
   Args:
     prefix: the path of the other run's checkpoint, without ending.
 
   Raises:
-    InputError: the checkpoint does not fit the shared features of the current graph.
+    InputError: the checkpoint does not fit these variables of the current graph.
   """
-  variables = [v for v in tf.trainable_variables() if v.op.name.startswith(SHARED_FEATURES)]
+  variables = [v for v in tf.trainable_variables() if v.op.name.startswith(SHARED)]
   checkpoints.require_match(prefix, variables)
   saver = tf.train.Saver(variables)
-  logging.info('A new run starts its shared features from %s', prefix)
+  logging.info('Restoring shared features from %s', prefix)
   return lambda scaffold, session: saver.restore(session, prefix)
