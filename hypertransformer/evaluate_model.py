@@ -73,7 +73,7 @@ def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
   setup = EvalSetup(
     settings.model,
     settings.episodes,
-    settings.test_augmentation,
+    settings.augmentation_of,
     settings.data.image_size,
     presets,
     settings.evaluation,

@@ -52,7 +52,13 @@ class EpisodeSampler:
   """
 
   def __init__(
-    self, class_set: ClassSet, config: EpisodeConfig, seed: int, stream: int, query_batches: int = 1
+    self,
+    class_set: ClassSet,
+    config: EpisodeConfig,
+    seed: int,
+    stream: int,
+    query_batches: int = 1,
+    evaluation: bool = False,
   ) -> None:
     """Makes the sampler of one stream.
 
@@ -63,6 +69,8 @@ class EpisodeSampler:
       stream: Number of the stream, such as one for training and one for testing.
       query_batches: How many batches of config.query_samples query images an episode has; they are
         drawn one by one.
+      evaluation: Whether every query batch of an unbalanced episode is sampled independently of the
+        support set, as the original does in evaluation. In training one batch is cut in two.
 
     Raises:
       InputError: There are too few classes, or a class has too few images, or the seed is negative.
@@ -70,6 +78,7 @@ class EpisodeSampler:
     self.class_set = class_set
     self.config = config
     self.query_batches = query_batches
+    self._evaluation = evaluation
     self._seed = seed, stream
     if seed < 0:
       raise InputError(f'seed is {seed}; it must be 0 or more.')
@@ -106,21 +115,23 @@ class EpisodeSampler:
   def _unbalanced(
     self, rng: np.random.Generator, sizes: np.ndarray
   ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Cuts a batch of Ns + Nq images in two, so that the counts of the classes vary by chance.
+    """Cuts batches of Ns + Nq images in two, so that the counts of the classes vary by chance.
 
-    For each further query batch another Ns + Nq images are drawn, of which the last Nq are used; so
-    it can hold support images. Support and query batches are [n, 2] of (position, sample).
+    The support set is the start of the first batch. In training the query set is the rest of it. In
+    evaluation each query batch is the end of a further batch, so it can contain support images.
+    Support and query batches are [n, 2] of (position, sample).
     """
     config = self.config
     free = np.arange(sizes.max()) < sizes[:, None]
     both = [
       _batch(rng, free, config.support_samples + config.query_samples)
-      for _ in range(self.query_batches)
+      for _ in range(self._evaluation + self.query_batches)
     ]
     support = both[0][: config.support_samples]
+    queries = both[self._evaluation :]
     if config.disjoint_query:
-      both = [batch[~_contained(batch, support)] for batch in both]
-    return support, [batch[-config.query_samples :] for batch in both]
+      queries = [batch[~_contained(batch, support)] for batch in queries]
+    return support, [batch[-config.query_samples :] for batch in queries]
 
   def _numbers(
     self, rng: np.random.Generator, chosen: np.ndarray, support: np.ndarray, query: np.ndarray

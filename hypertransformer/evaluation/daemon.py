@@ -54,7 +54,9 @@ class Daemon:
     self._one = settings.evaluation.once or bool(settings.evaluation.checkpoint)
     self._places = Places(settings.run.log_dir)
     self._measured = {
-      preset.name: measured_on(settings, preset.dataset, preset.split, FIRST_STREAM + number)
+      preset.name: measured_on(
+        settings, preset.dataset, preset.split, FIRST_STREAM + number, preset.name
+      )
       for number, preset in enumerate(presets)
     }
     self._intake = Intake(self._places.eval_dir, settings.flag_values)

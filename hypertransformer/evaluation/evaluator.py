@@ -55,7 +55,7 @@ class EvalSetup:
   Attributes:
     model: the settings of the model.
     episodes: how one task is drawn; the number of its query images is that of `config`.
-    augment: the augmentation of the images.
+    augmentation_of: maps the name of a preset to the augmentation of its images.
     image_size: height and width of the images as the CNN sees them, in pixels.
     presets: what checkpoints can be evaluated on.
     config: how many tasks or sequences are evaluated, and the number and size of the query batches
@@ -66,7 +66,7 @@ class EvalSetup:
 
   model: ModelConfig
   episodes: EpisodeConfig
-  augment: AugmentationConfig
+  augmentation_of: Callable[[str], AugmentationConfig]
   image_size: int
   presets: Sequence[Preset]
   config: EvalConfig
@@ -99,17 +99,23 @@ class Evaluator(abc.ABC):
     drawn = self._drawn()
     samplers = [
       EpisodeSampler(
-        preset.class_set, drawn, setup.seed, FIRST_STREAM + number, setup.config.num_batches
+        preset.class_set,
+        drawn,
+        setup.seed,
+        FIRST_STREAM + number,
+        setup.config.num_batches,
+        evaluation=True,
       )
       for number, preset in enumerate(presets)
     ]
+    augment = {preset.name: setup.augmentation_of(preset.name) for preset in presets}
     for preset in presets:
-      augmentation.check(setup.augment, preset.class_set.arrays.image_shape)
+      augmentation.check(augment[preset.name], preset.class_set.arrays.image_shape)
     self._model = HyperTransformer(setup.model, (image_size, image_size, channels(presets)))
     with tf.Graph().as_default():
       streams = [
-        pipeline.stream(sampler, setup.augment, image_size, f'preset_{number}')
-        for number, sampler in enumerate(samplers)
+        pipeline.stream(sampler, augment[preset.name], image_size, f'preset_{number}')
+        for number, (preset, sampler) in enumerate(zip(presets, samplers, strict=True))
       ]
       self._streams = dict(zip((preset.name for preset in presets), streams, strict=True))
       episode, self._handle, handles = pipeline.switchable(streams)

@@ -170,7 +170,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def measured_on(settings: Settings, dataset: str, split: str, stream: int) -> Measured:
+def measured_on(
+  settings: Settings, dataset: str, split: str, stream: int, preset: str = ''
+) -> Measured:
   """What an evaluator with these settings measures on.
 
   Args:
@@ -178,6 +180,7 @@ def measured_on(settings: Settings, dataset: str, split: str, stream: int) -> Me
     dataset: the spec of the classes.
     split: the split of a dataset of tensorflow_datasets; '' for files.
     stream: the number of the stream from which the preset's episodes are.
+    preset: the name of the preset, on which the augmentation depends.
   """
   config, data, episodes = settings.evaluation, settings.data, settings.episodes
   seed = settings.run.seed
@@ -187,7 +190,7 @@ def measured_on(settings: Settings, dataset: str, split: str, stream: int) -> Me
     use_labels=use_labels(dataset, data),
     shuffle_labels_seed=data.shuffle_labels_seed,
     image_size=data.image_size,
-    augmentation=_changes(settings.test_augmentation),
+    augmentation=_changes(settings.augmentation_of(preset)),
     ways=episodes.num_labels,
     support_images=episodes.support_samples,
     unlabeled_per_class=episodes.unlabeled_per_class,

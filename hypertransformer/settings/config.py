@@ -275,7 +275,7 @@ class Settings:
     optimizer: how gradients change the variables.
     episodes: how the episodes of training are drawn, and those of the test set beside it.
     train_augmentation: how the images of training episodes are changed at random.
-    test_augmentation: the same for test episodes and for the tasks of the evaluator.
+    test_augmentation: the same for test episodes.
     continual: how sequences of tasks are learned; None if tasks are learned one by one.
     data: which images are read.
     run: where the run writes, how long it trains, and where it starts.
@@ -294,3 +294,7 @@ class Settings:
   run: RunConfig
   evaluation: EvalConfig
   flag_values: Mapping[str, Any]
+
+  def augmentation_of(self, preset: str) -> AugmentationConfig:
+    """Return the augmentation of the evaluator's tasks: that of training for the preset `train`."""
+    return self.train_augmentation if preset == 'train' else self.test_augmentation

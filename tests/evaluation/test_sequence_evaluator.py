@@ -58,7 +58,7 @@ def make_evaluator(
     EvalSetup(
       model,
       from_flags.episode_config(values),
-      from_flags.test_augmentation(values),
+      lambda preset: from_flags.test_augmentation(values),
       values['image_size'],
       presets,
       from_flags.eval_config(values),
@@ -210,7 +210,7 @@ def both(
   )
   expected = {}
   for number, preset in enumerate(presets):
-    sampler = EpisodeSampler(preset.class_set, config, SEED, 2 + number)
+    sampler = EpisodeSampler(preset.class_set, config, SEED, 2 + number, evaluation=True)
     expected[preset.name] = [
       scored(hand, cut(preset, sampler.draw(index), scenario == 'mini_batch'), scenario)
       for index in range(SEQUENCES)

@@ -65,7 +65,7 @@ def make_evaluator(
     EvalSetup(
       from_flags.model_config(values),
       from_flags.episode_config(values),
-      from_flags.test_augmentation(values),
+      from_flags.settings_from(values).augmentation_of,
       values['image_size'],
       presets,
       from_flags.eval_config(values),
@@ -112,7 +112,10 @@ def by_hand(
     return [
       [
         task(
-          preset, EpisodeSampler(preset.class_set, config, SEED, 2 + number, BATCHES).draw(index)
+          preset,
+          EpisodeSampler(preset.class_set, config, SEED, 2 + number, BATCHES, evaluation=True).draw(
+            index
+          ),
         )
         for index in range(TASKS)
       ]
@@ -158,6 +161,25 @@ def test_the_presets_are_different_enough_to_find_errors(
   assert accuracy != disjoint
   assert not np.isnan(disjoint).any()
   assert np.isnan(expected_scores(by_hand[2])[1]).all()
+
+
+def test_only_the_preset_train_has_the_augmentation_of_training(
+  values: dict[str, Any], folder: DataFolder, trained: Any
+) -> None:
+  """All images are negatives in training and none in the test, so the comparison is exact."""
+  classes = folder.open('tiny:0-29')
+  scores = {}
+  for training, test in ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)):
+    changed = values | {'negate_probability': training, 'test_negate_probability': test}
+    for name in ('train', 'test'):
+      made = make_evaluator(changed | {'num_task_evals': 20}, [Preset(name, 'tiny', classes)])
+      made.restore(str(trained.folder / 'model-6'))
+      scores[name, training, test] = made.evaluate(name).accuracy.tolist()
+      made.close()
+  plain, negative = scores['test', 0.0, 0.0], scores['test', 1.0, 1.0]
+  assert plain != negative
+  assert scores['test', 1.0, 0.0] == scores['train', 0.0, 0.0] == plain
+  assert scores['train', 1.0, 0.0] == scores['train', 1.0, 1.0] == negative
 
 
 def test_the_same_tasks_at_every_call_and_progress_is_told(evaluator: TaskEvaluator) -> None:
