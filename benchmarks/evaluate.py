@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
     EvalSetup(
       setup.model,
       setup.episodes,
-      setup.test_augmentation,
+      lambda preset: setup.test_augmentation,
       setup.image_size,
       [preset],
       config,
