@@ -29,7 +29,7 @@ if __name__ == '__main__':
 
 from hypertransformer.errors import require
 from hypertransformer.evaluation.results import ResultFile, newest_by_preset
-from hypertransformer.learners.pretrained import CARD, FOLDER
+from hypertransformer.learners.learner import CARD, FOLDER
 
 import drawings  # isort: skip  (beside this file)
 

@@ -31,8 +31,7 @@ from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.estimates import mean_and_ci95
-from hypertransformer.learners import trained
-from hypertransformer.learners.engine import Blocks, Engine
+from hypertransformer.learners.engine import Blocks, Engine, find
 from hypertransformer.settings import from_flags
 from hypertransformer.settings.config import CONTINUAL_METHODS
 from hypertransformer.settings.data_config import EpisodeConfig
@@ -105,7 +104,7 @@ def report(folder: str) -> str:
     InputError: the folder has no checkpoint of a Continual HyperTransformer, or the dataset does
       not fit it.
   """
-  found = trained.find(folder)
+  found = find(folder)
   if found.continual is None or found.continual.method != CONTINUAL_METHODS[0]:
     raise InputError(f'{folder} is not of continual_method={CONTINUAL_METHODS[0]}.')
   engine = Engine(found)

@@ -14,7 +14,7 @@ The rooms of the package, in the order in which data flows:
   evaluation/  the accuracy of every checkpoint, over many tasks
   learners/    trained models for other programs: learn from images, then predict labels
   reports/     what runs have written -> pages and figures
-  original/    the original's checkpoints and recorded numbers, converted and compared
+  checkpoint_conversion/   the original's checkpoints <-> ours
 
 The programs that one starts lie beside the rooms: train.py, evaluate_model.py and report.py. The
 method is described in docs/spec/model.md, data.md and continual.md. "The original" is the code of

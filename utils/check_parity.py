@@ -25,7 +25,7 @@ if __name__ == '__main__':
   command.import_tensorflow()
 
 from hypertransformer import errors
-from hypertransformer.original import checks, model_cases
+from tests.parity import checks, model_cases
 
 SHOWN_FAILURES = 3
 

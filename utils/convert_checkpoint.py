@@ -25,7 +25,7 @@ from hypertransformer import command
 if __name__ == '__main__':
   command.import_tensorflow()
 
-from hypertransformer.original import convert
+from hypertransformer.checkpoint_conversion import convert
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(

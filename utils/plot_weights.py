@@ -32,7 +32,7 @@ if __name__ == '__main__':
   command.import_tensorflow()
 
 from hypertransformer.errors import InputError, require
-from hypertransformer.learners.pretrained import pretrained_folder, pretrained_names
+from hypertransformer.learners.learner import pretrained_folder, pretrained_names
 from hypertransformer.reports import drawing, generated, weight_figures
 
 FLAGS = flags.FLAGS

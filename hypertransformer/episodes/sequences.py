@@ -12,7 +12,6 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.data.arrays import ClassSet
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import require
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.settings.data_config import EpisodeConfig
@@ -100,7 +99,7 @@ def require_classes(
 
 def from_episode(
   episode: Episode, continual: ContinualConfig, num_labels: int, length: int
-) -> TaskSequence:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
   """Cuts an episode into the tasks of a sequence; images keep their order within a task.
 
   An image with the label y belongs to task y // K, where its label is y % K. In mini_batch, the
@@ -111,6 +110,9 @@ def from_episode(
     continual: The scenario.
     num_labels: K, classes of one task.
     length: T, tasks of a sequence.
+
+  Returns:
+    The fields of a TaskSequence: support images and labels, query images and labels.
   """
   labels = episode.support_labels
   if continual.scenario == 'mini_batch':
@@ -121,7 +123,7 @@ def from_episode(
   support = _split(episode.support_images, labels % num_labels, task, length)
   query_task = episode.query_labels // num_labels  # mini_batch: 0
   query = _split(episode.query_images, episode.query_labels % num_labels, query_task, query_sets)
-  return TaskSequence(*support, *query)
+  return *support, *query
 
 
 def _rank_in_class(labels: tf.Tensor, num_labels: int) -> tf.Tensor:

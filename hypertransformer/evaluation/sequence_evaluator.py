@@ -13,14 +13,13 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import sequence_metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores
-from hypertransformer.model import accuracy, shown
-from hypertransformer.model.continual import learn_sequence
+from hypertransformer.model import layers, shown
+from hypertransformer.model.continual import TaskSequence, learn_sequence
 from hypertransformer.pictures import matrices
 from hypertransformer.runtime import summaries
 from hypertransformer.settings.config import ContinualConfig
@@ -130,7 +129,7 @@ class SequenceEvaluator(Evaluator):
     sequence = self._cut(episode)
     outcome = learn_sequence(self._model, sequence, self._continual)
     self._shown = shown.of_sequence(self._model, sequence, outcome, self._continual)
-    hits = accuracy.hits(outcome.logits, outcome.labels)
+    hits = layers.hits(outcome.logits, outcome.labels)
     learned, asked = (max(numbers) + 1 for numbers in zip(*outcome.pairs, strict=True))
     cells = tf.tensor_scatter_nd_update(
       tf.fill([learned, asked], np.float32(np.nan)), outcome.pairs, tf.reduce_mean(hits, axis=1)
@@ -148,8 +147,10 @@ class SequenceEvaluator(Evaluator):
 
   def _cut(self, episode: Episode) -> TaskSequence:
     """Cuts a large episode into the tasks of a sequence."""
-    return sequences.from_episode(
-      episode, self._continual, self._setup.episodes.num_labels, self._continual.eval_length
+    return TaskSequence(
+      *sequences.from_episode(
+        episode, self._continual, self._setup.episodes.num_labels, self._continual.eval_length
+      )
     )
 
 

@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
-from hypertransformer.model import accuracy, shown
+from hypertransformer.model import layers, shown
 from hypertransformer.model.hypertransformer import Support
 from hypertransformer.runtime import summaries
 from hypertransformer.settings.data_config import EpisodeConfig
@@ -96,4 +96,4 @@ class TaskEvaluator(Evaluator):
     self._shown = shown.of_task(
       self._model, support, episode.query_images, episode.query_labels, weights, logits
     )
-    return [accuracy.hits(logits, episode.query_labels), episode.query_in_support]
+    return [layers.hits(logits, episode.query_labels), episode.query_in_support]

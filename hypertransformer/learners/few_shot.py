@@ -9,9 +9,8 @@ import numpy as np
 
 from hypertransformer.errors import InputError
 from hypertransformer.learners import inputs
-from hypertransformer.learners.engine import Blocks
+from hypertransformer.learners.engine import Blocks, Trained
 from hypertransformer.learners.learner import Learner
-from hypertransformer.learners.trained import Trained
 
 
 class FewShotLearner(Learner):

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 
-from hypertransformer.learners import inputs, trained
-from hypertransformer.learners.engine import Engine
-from hypertransformer.learners.pretrained import pretrained_folder
-from hypertransformer.learners.trained import Trained
+from hypertransformer.errors import InputError
+from hypertransformer.learners import inputs
+from hypertransformer.learners.engine import Engine, Trained, find
 from hypertransformer.settings.facts import facts
+
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / 'pretrained'
+CARD = 'card.json'
+
+
+def pretrained_names() -> list[str]:
+  """Names of the models that come with the package, sorted."""
+  return sorted(path.parent.name for path in FOLDER.glob(f'*/{CARD}'))
+
+
+def pretrained_folder(name: str) -> pathlib.Path:
+  """The folder of a model that comes with the package.
+
+  Raises:
+    InputError: There is no model of this name.
+  """
+  names = pretrained_names()
+  if name not in names:
+    raise InputError(
+      f'there is no pretrained model {name!r}; there are: {", ".join(names) or "none"}. For one of '
+      'your own give the path of its checkpoint.'
+    )
+  return FOLDER / name
+
 
 Self = TypeVar('Self', bound='Learner')
 
@@ -30,7 +54,7 @@ class Learner:
     Raises:
       InputError: the checkpoint cannot be read or used.
     """
-    found = trained.find(checkpoint)
+    found = find(checkpoint)
     self._require_kind(found)
     self._trained = found
     self._engine = Engine(found)

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.model import layers
 from hypertransformer.model.blocks import BlockLayout, Shape
-from hypertransformer.model.noise import Noise, dropout
+from hypertransformer.model.layers import Noise, dropout
 from hypertransformer.settings.model_config import ModelConfig
 
 LEAKY_SLOPE = 0.01

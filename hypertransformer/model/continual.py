@@ -11,25 +11,24 @@ H is the HyperTransformer (hypertransformer.py), whose weight tokens carry theta
 are kept and never computed again. Section 6 of the specification lists what the paper says and what
 we chose. The specification counts tasks from 1, the code counts them from 0.
 
-Short sequences are unrolled in the graph; longer ones are a loop in it (loops.py), so that the
+Short sequences are unrolled in the graph; longer ones are a loop in it, so that the
 graph does not grow with T.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import require
-from hypertransformer.model import loops, prototypes
 from hypertransformer.model.blocks import Blocks
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
-from hypertransformer.model.noise import Noise
-from hypertransformer.model.sequence_queries import pair_outputs, pair_scores
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.config import ContinualConfig
 
 
@@ -95,7 +94,7 @@ def learn_task(
     The weights theta_t, and the mean output [K, outputs] of each class.
   """
   weights = model.generate(support, noise, before)
-  return weights, prototypes.class_means(
+  return weights, class_means(
     model.support_outputs(weights), support.labels, model.config.num_labels
   )
 
@@ -104,7 +103,7 @@ def embed_task(model: HyperTransformer, support: Support) -> tuple[CnnWeights, t
   """Does what `learn_task` does for the constant ProtoNet, whose CNN is trained, not generated."""
   weights = model.with_blocks({})
   classified = model.classify(support.images, weights)
-  means = prototypes.class_means(classified.logits, support.labels, model.config.num_labels)
+  means = class_means(classified.logits, support.labels, model.config.num_labels)
   return dataclasses.replace(weights, rows=classified.rows), means
 
 
@@ -178,7 +177,7 @@ def _learn_continually(
 
   start = _no_weights(model), tf.zeros([num_labels, *model.plans[-1].output_shape])
   tasks = sequence.support_images, sequence.support_labels, tf.range(length)
-  weights, kept = loops.scan(step, tasks, start)
+  weights, kept = scan(step, tasks, start)
   return _Memory(weights, _never_recomputed(kept), rows)
 
 
@@ -218,7 +217,7 @@ def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise 
     rows.extend(weights.rows)
     return model.used_blocks(weights)
 
-  weights = loops.scan(step, tf.range(length), _no_weights(model))
+  weights = scan(step, tf.range(length), _no_weights(model))
   return _Memory(weights, _made_anew(model, weights, sequence), rows)
 
 
@@ -234,7 +233,7 @@ def _made_anew(model: HyperTransformer, weights: Blocks, sequence: TaskSequence)
     tf.gather(sequence.support_labels, asked)
     + num_labels * np.arange(len(asked), dtype=np.int32)[:, None]
   )
-  means = prototypes.class_means(
+  means = class_means(
     tf.reshape(outputs, [-1, outputs.shape[-1]]), tf.reshape(labels, [-1]), len(asked) * num_labels
   )
   return tf.scatter_nd(
@@ -279,7 +278,7 @@ def _learn_prototypes_only(
     rows.extend(weights.rows)
     return found
 
-  kept = loops.map_each(means, (sequence.support_images, sequence.support_labels))
+  kept = map_each(means, (sequence.support_images, sequence.support_labels))
   return _Memory({}, _never_recomputed(kept), rows)
 
 
@@ -295,3 +294,256 @@ def _no_weights(model: HyperTransformer) -> Blocks:
 def _never_recomputed(kept: tf.Tensor) -> tf.Tensor:
   """Repeats prototypes [T, K, U] to [T, T, K, U]: they are the same after every later task."""
   return tf.tile(kept[None], [kept.shape[0], 1, 1, 1])
+
+
+def pair_outputs(
+  model: HyperTransformer,
+  weights: Blocks,
+  images: tf.Tensor,
+  after: np.ndarray,
+  asked: np.ndarray,
+  noise: Noise | None,
+  mixed: bool = False,
+) -> tf.Tensor:
+  """Runs the CNN for each pair (t, tau).
+
+  Batch norm takes its statistics from a batch. A batch holds the images of one task, or with
+  `mixed` the same number of images of all tasks that are asked after the same task.
+
+  Args:
+    model: The HyperTransformer.
+    weights: Weight blocks after each task, [T, B, b], by layer name; empty for a trained CNN.
+    images: float32 [T, n, H, W, C].
+    after: Integers [P], the t of each pair.
+    asked: Integers [P], the tau of each pair.
+    noise: Random numbers of a training step; None in evaluation.
+    mixed: Whether batches hold the images of several tasks.
+
+  Returns:
+    [P, n, outputs], for the images of each pair in their own order.
+  """
+  size = images.shape[1]
+  own = asked[:, None] * size + np.arange(size)  # images of task asked[p], counted through
+  weights_of = {name: tf.gather(blocks, after) for name, blocks in weights.items()}
+  if mixed:
+    batches, places = mixed_batches(after, own)
+    outputs = _classify(model, weights_of, images, batches, noise)
+    return tf.gather(tf.reshape(outputs, [-1, outputs.shape[-1]]), places)
+  if not weights:  # the same CNN on the same batches after every task: each runs once
+    each = np.arange(images.shape[0] * size).reshape(-1, size)
+    return tf.gather(_classify(model, {}, images, each, noise), asked)
+  return _classify(model, weights_of, images, own, noise)
+
+
+def mixed_batches(after: np.ndarray, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Deals the images of pairs with the same t out to mixed batches of the same size.
+
+  There are as many mixed batches as pairs. Each holds images of every task that is asked after t,
+  as equally many as possible; n must be at least the number of these tasks.
+
+  Args:
+    after: Integers [P], the t of each pair.
+    batches: Integers [P, n], the numbers of the images of each pair.
+
+  Returns:
+    Two arrays of integers [P, n]. The first holds the numbers of the images in the mixed batches.
+    The second says for each image of `batches` where it is in the first, whose entries are counted
+    row after row.
+  """
+  size = batches.shape[1]
+  mixed, places = np.empty_like(batches), np.empty_like(batches)
+  for t in np.unique(after):
+    passes = np.flatnonzero(after == t)
+    task, number = np.divmod(np.arange(len(passes) * size), size)
+    order = np.lexsort((task, number, number % len(passes)))
+    mixed[passes] = batches[passes].reshape(-1)[order].reshape(-1, size)
+    place = np.empty_like(order)
+    place[order] = (passes[:, None] * size + np.arange(size)).reshape(-1)
+    places[passes] = place.reshape(-1, size)
+  return mixed, places
+
+
+def _classify(
+  model: HyperTransformer,
+  weights: Blocks,
+  images: tf.Tensor,
+  batches: np.ndarray,
+  noise: Noise | None,
+) -> tf.Tensor:
+  """Runs the CNN with the weights of each pair on its own batch of images.
+
+  Args:
+    model: The HyperTransformer.
+    weights: Weight blocks of each pair, [P, B, b], by layer name.
+    images: float32 [T, n, H, W, C].
+    batches: Integers [P, n], the images of each batch. Images are counted through all tasks.
+    noise: Random numbers of a training step; None in evaluation.
+
+  Returns:
+    [P, n, outputs].
+  """
+  flat = tf.reshape(images, [-1, *images.shape[2:]])
+
+  def classify_batch(part: tuple[Blocks, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    blocks, batch, number = part
+    own_noise = None if noise is None else noise.fold(number)
+    return model.classify(tf.gather(flat, batch), model.with_blocks(blocks), own_noise).logits
+
+  return map_each(classify_batch, (weights, tf.constant(batches), tf.range(len(batches))))
+
+
+def pair_scores(
+  outputs: tf.Tensor,
+  prototypes_after: tf.Tensor,
+  after: np.ndarray,
+  asked: np.ndarray,
+  scenario: str,
+) -> tf.Tensor:
+  """Compares the outputs for each pair with the prototypes that the scenario lets take part.
+
+  Args:
+    outputs: [P, Nq, U].
+    prototypes_after: [T, T, K, U]. Entry [t, tau] holds the prototypes of task tau as they are
+      after task t.
+    after: Integers [P], the t of each pair.
+    asked: Integers [P], the tau of each pair.
+    scenario: task_incremental, class_incremental or mini_batch.
+
+  Returns:
+    Scores [P, Nq, C], with C = T * K classes in class_incremental and K in the other scenarios.
+  """
+  length, _, num_labels, units = prototypes_after.shape.as_list()
+  if scenario == 'task_incremental':
+    return prototype_scores(outputs, tf.gather_nd(prototypes_after, np.stack([after, asked], 1)))
+  if scenario == 'mini_batch':
+    return prototype_scores(outputs, tf.gather(running_means(prototypes_after), after))
+  together = tf.gather(tf.reshape(prototypes_after, [length, length * num_labels, units]), after)
+  return known_scores(outputs, together, (after + 1) * num_labels)
+
+
+# Score of a class that is not known yet. Finite, so that 0 times it is 0 in a cross-entropy.
+UNKNOWN = -1e9
+
+
+def class_means(embeddings: tf.Tensor, labels: tf.Tensor, num_labels: int) -> tf.Tensor:
+  """Computes the mean embedding of each class; 0 for a class without samples.
+
+  Args:
+    embeddings: [n, U].
+    labels: Integers [n], from 0 to num_labels - 1.
+    num_labels: How many classes there are.
+
+  Returns:
+    [num_labels, U].
+  """
+  return tf.math.unsorted_segment_mean(embeddings, labels, num_labels)
+
+
+def prototype_scores(embeddings: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
+  """Computes minus the squared distance of each embedding to each prototype.
+
+  Args:
+    embeddings: [P, n, U].
+    prototypes: [P, C, U].
+
+  Returns:
+    [P, n, C].
+  """
+  products = tf.matmul(embeddings, prototypes, transpose_b=True)
+  lengths = (
+    tf.reduce_sum(tf.square(embeddings), -1)[:, :, None]
+    + tf.reduce_sum(tf.square(prototypes), -1)[:, None]
+  )
+  return 2.0 * products - lengths
+
+
+def known_scores(embeddings: tf.Tensor, prototypes: tf.Tensor, num_known: tf.Tensor) -> tf.Tensor:
+  """Does the same as `prototype_scores`, but classes that are not known yet get the score UNKNOWN.
+
+  Args:
+    embeddings: [P, n, U].
+    prototypes: [P, C, U].
+    num_known: Integers [P]: for pair p, the classes num_known[p] and above are not known.
+
+  Returns:
+    [P, n, C].
+  """
+  mask = tf.sequence_mask(num_known, prototypes.shape[1])
+  return tf.where_v2(mask[:, None], prototype_scores(embeddings, prototypes), UNKNOWN)
+
+
+def running_means(prototypes: tf.Tensor) -> tf.Tensor:
+  """Averages the prototypes of a class over the pieces of a support set that have been seen.
+
+  Args:
+    prototypes: [T, T, K, U]. Entry [t, tau] is of piece tau, as it is after piece t.
+
+  Returns:
+    [T, K, U]. Entry t is the mean over the pieces tau <= t.
+  """
+  length = prototypes.shape[0]
+  weights = (
+    tf.linalg.band_part(tf.ones([length, length]), -1, 0) / tf.range(1.0, length + 1.0)[:, None]
+  )
+  return tf.einsum('ts,tsku->tku', weights, prototypes)
+
+
+# Up to how many steps are unrolled: sequences of 5 tasks have 15 pairs (t, tau).
+UNROLLED_SCAN, UNROLLED_MAP = 5, 15
+
+
+def scan(step: Callable[[Any, Any], Any], elements: Any, start: Any) -> Any:
+  """Computes states one from the other, as tf.scan does: each is `step(state before, element)`.
+
+  Args:
+    step: The function.
+    elements: A structure of tensors whose first axis counts the steps.
+    start: The state before the first step, any structure of tensors.
+
+  Returns:
+    A structure like `start`: the states after each step, stacked.
+  """
+  count = _count(elements)
+  if count > UNROLLED_SCAN:
+    return tf.scan(step, elements, start)
+  states = [start]
+  for number in range(count):
+    states.append(step(states[-1], _at(elements, number)))
+  return tf.nest.map_structure(lambda *each: tf.stack(each), *states[1:])
+
+
+def map_each(function: Callable[[Any], tf.Tensor], elements: Any) -> tf.Tensor:
+  """Applies a function to each element and stacks the results, float32, as tf.map_fn does."""
+  count = _count(elements)
+  if count > UNROLLED_MAP:
+    return tf.map_fn(function, elements, fn_output_signature=tf.float32)
+  return tf.stack([function(_at(elements, number)) for number in range(count)])
+
+
+def _count(elements: Any) -> int:
+  """How many elements there are."""
+  return int(tf.nest.flatten(elements)[0].shape[0])
+
+
+def _at(elements: Any, number: int) -> Any:
+  """The element of this number, in the same structure."""
+  return tf.nest.map_structure(lambda x: x[number], elements)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSequence:
+  """A sequence of T tasks, or in mini_batch T pieces of one support set and one query set.
+
+  Labels are those within a task, 0 to K - 1.
+
+  Attributes:
+    support_images: float32 [T, Ns, S, S, C].
+    support_labels: int32 [T, Ns].
+    query_images: float32 [T, Nq, S, S, C]; in mini_batch [1, Nq, S, S, C].
+    query_labels: int32 [T, Nq]; in mini_batch [1, Nq].
+  """
+
+  support_images: tf.Tensor
+  support_labels: tf.Tensor
+  query_images: tf.Tensor
+  query_labels: tf.Tensor

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.model import layers
 from hypertransformer.model.blocks import Shape
-from hypertransformer.model.noise import Noise, dropout
+from hypertransformer.model.layers import Noise, dropout
 from hypertransformer.settings.model_config import FeatureConfig
 
 NORMALIZATION_EPSILON = 1e-8  # added to the variance

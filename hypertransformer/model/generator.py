@@ -9,9 +9,9 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model import tokens, transformer
+from hypertransformer.model import transformer
 from hypertransformer.model.blocks import BlockLayout
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.model.transformer import Heads
 from hypertransformer.settings.model_config import ModelConfig
 
@@ -43,10 +43,8 @@ def generate_blocks(
       weight tokens look at samples. The first B rows are those of the weight tokens, the last Ns
       columns those of the samples.
   """
-  label_table = tokens.label_embeddings(
-    config.support_classes or config.num_labels, config.embedding_dim
-  )
-  weight_tokens = tokens.weight_embeddings(layout.num_blocks, config.embedding_dim)
+  label_table = label_embeddings(config.support_classes or config.num_labels, config.embedding_dim)
+  weight_tokens = weight_embeddings(layout.num_blocks, config.embedding_dim)
   if previous is not None:
     weight_tokens = tf.concat([weight_tokens, previous], axis=-1)
   widths = token_widths(config, features.shape[-1], layout.block_size)
@@ -55,7 +53,7 @@ def generate_blocks(
     output = generate(
       label_table, weight_tokens, widths, features, labels, mask, config, noise, looks
     )
-  return tokens.decode_blocks(output, layout.num_blocks, config.embedding_dim, layout.block_size)
+  return decode_blocks(output, layout.num_blocks, config.embedding_dim, layout.block_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +114,8 @@ def _joint(
   """Sends one sequence of B weight tokens and Ns sample tokens through the transformer."""
   sequence = tf.concat(
     [
-      tokens.pad_to(weight_tokens, widths.weight),
-      tokens.encode_samples(labels, features, label_table, widths.sample),
+      pad_to(weight_tokens, widths.weight),
+      encode_samples(labels, features, label_table, widths.sample),
     ],
     axis=0,
   )
@@ -153,9 +151,87 @@ def _separate(
 ) -> tf.Tensor:
   """Sends sample tokens through the encoder and weight tokens through the decoder, with no mask."""
   del mask
-  samples = tokens.encode_samples(labels, features, label_table, widths.sample)
+  samples = encode_samples(labels, features, label_table, widths.sample)
   encoded = transformer.encoder(samples, widths.sample_sizes, config.transformer, noise=noise)
-  weight_tokens = tokens.pad_to(weight_tokens, widths.weight)
+  weight_tokens = pad_to(weight_tokens, widths.weight)
   return transformer.decoder(
     weight_tokens, encoded, widths.weight_sizes, config.transformer, noise=noise, looks=looks
   )
+
+
+def label_embeddings(num_labels: int, size: int) -> tf.Variable:
+  """Makes the table of label embeddings [K + 1, E] from N(0, 1); row K means "no label"."""
+  return tf.get_variable(
+    'label_embeddings', [num_labels + 1, size], initializer=tf.random_normal_initializer()
+  )
+
+
+def weight_embeddings(num_blocks: int, size: int) -> tf.Variable:
+  """Makes the table of weight embeddings [B, E] from N(0, 1); row i asks for weight block i."""
+  return tf.get_variable(
+    'weight_embeddings', [num_blocks, size], initializer=tf.random_normal_initializer()
+  )
+
+
+def pad_to(x: tf.Tensor, width: int) -> tf.Tensor:
+  """Puts zeros behind the columns of x [n, m], so that it becomes [n, width]."""
+  return tf.pad(x, [[0, 0], [0, width - x.shape[-1]]])
+
+
+def encode_samples(
+  labels: tf.Tensor, features: tf.Tensor, embeddings: tf.Tensor, width: int
+) -> tf.Tensor:
+  """Makes the tokens of support samples: [label embedding | features | zeros].
+
+  Args:
+    labels: Integers [Ns], from 0 to K.
+    features: [Ns, F].
+    embeddings: The table of label embeddings, [K + 1, E].
+    width: How wide the tokens are, at least E + F.
+
+  Returns:
+    [Ns, width].
+  """
+  own = tf.gather(tf.convert_to_tensor(embeddings), labels)
+  return pad_to(tf.concat([own, features], axis=-1), width)
+
+
+def decode_blocks(
+  tokens: tf.Tensor, num_blocks: int, embedding_dim: int, block_size: int
+) -> tf.Tensor:
+  """Reads the weight blocks off the transformer's output: the columns behind the embedding.
+
+  Args:
+    tokens: The output, [at least B, D]; the first B tokens are those of the weight blocks.
+    num_blocks: B.
+    embedding_dim: E.
+    block_size: b.
+
+  Returns:
+    [B, b].
+  """
+  # Unlike the tokens' shape, that of a slice is known when the graph is built.
+  return tf.slice(tokens, [0, embedding_dim], [num_blocks, block_size])
+
+
+def removal_mask(labels: tf.Tensor, config: ModelConfig, noise: Noise) -> tf.Tensor | None:
+  """Draws which support samples the generators must ignore in a training step.
+
+  Two probabilities are drawn for the step, one for samples with a label and one for samples
+  without: each is uniform between 0 and the largest value that the settings allow. Then each sample
+  is hidden with the probability of its kind.
+
+  Args:
+    labels: Integers [Ns]; K means "no label".
+    config: The model's settings.
+    noise: Random numbers of the step.
+
+  Returns:
+    float32 [Ns], 1 for a hidden sample; None if the settings never hide any.
+  """
+  if config.max_prob_remove_labeled == 0 and config.max_prob_remove_unlabeled == 0:
+    return None
+  limits = tf.constant([config.max_prob_remove_labeled, config.max_prob_remove_unlabeled])
+  q = noise.if_on(limits * noise.uniform([2]))
+  unlabeled = tf.cast(tf.equal(labels, config.num_labels), tf.int32)
+  return tf.cast(noise.uniform(tf.shape(labels)) < tf.gather(q, unlabeled), tf.float32)

@@ -22,7 +22,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.model import cnn, features, generator
 from hypertransformer.model.blocks import Shape
 from hypertransformer.model.getter import LayerGetter, LayerWeights, Row
-from hypertransformer.model.noise import Noise, dropout
+from hypertransformer.model.layers import Noise, dropout
 from hypertransformer.model.transformer import Heads
 from hypertransformer.settings.model_config import ModelConfig
 

@@ -6,7 +6,8 @@ Kernels start Glorot-uniform and biases at 0 (docs/spec/model.md, section 3, "In
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -165,3 +166,77 @@ def _scale_and_offset(width: int) -> tuple[tf.Tensor, tf.Tensor]:
   gamma = tf.get_variable('gamma', [width], initializer=tf.ones_initializer())
   beta = tf.get_variable('beta', [width], initializer=tf.zeros_initializer())
   return gamma, beta
+
+
+class Noise:
+  """The random numbers of one training step, all derived from the seed of the episode.
+
+  Each call draws from a stream of its own. A step is thus a pure function of the variables and the
+  episode. Layers take None in place of a Noise in evaluation: then nothing is dropped.
+  """
+
+  def __init__(self, seed: tf.Tensor, on: float | tf.Tensor = 1.0) -> None:
+    """Makes the random numbers of a step.
+
+    Args:
+      seed: Integers [2].
+      on: 1, or 0 to drop nothing; a number or a scalar tensor, so that it can be switched in the
+        graph.
+    """
+    self._seed = tf.cast(seed, tf.int64)
+    self._on = on
+    self._streams = 0
+
+  def if_on(self, value: Any) -> Any:
+    """Returns a number or tensor as it is if the noise is on, and 0 if it is off."""
+    return value * self._on
+
+  def fold(self, number: int | tf.Tensor) -> Noise:
+    """Returns the noise of a part of the step, such as one task of a sequence.
+
+    Args:
+      number: Number of the part, an integer or an integer tensor [].
+    """
+    # Folding in makes `number` the second half of the seed, to which `uniform` adds the number of
+    # the stream. The second folding mixes it in: no draw of a part is then a draw of another.
+    part = tf.random.experimental.stateless_fold_in(self._seed, number)
+    return Noise(tf.random.experimental.stateless_fold_in(part, 0), self._on)
+
+  def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
+    """Draws float32 numbers of this shape, uniform in [0, 1), from the next stream."""
+    self._streams += 1
+    return tf.random.stateless_uniform(
+      shape, self._seed + tf.constant([0, self._streams], tf.int64)
+    )
+
+
+def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
+  """Sets each entry of x to 0 with the probability `rate`, and divides the rest by 1 - rate.
+
+  Nothing is dropped if `noise` is None or off.
+  """
+  if noise is None or rate == 0.0:
+    return x
+  rate = noise.if_on(rate)
+  keep = noise.uniform(tf.shape(x)) >= rate
+  return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))
+
+
+def hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+  """Says for every image whether its largest logit is that of its label.
+
+  Args:
+    logits: float32 [..., K].
+    labels: Integers [...], from 0 to K - 1.
+
+  Returns:
+    float32 [...], 1 for a correct answer and 0 for a wrong one.
+  """
+  return tf.cast(
+    tf.equal(tf.argmax(logits, -1, output_type=tf.int32), tf.cast(labels, tf.int32)), tf.float32
+  )
+
+
+def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+  """Computes the fraction of correct answers, 0 to 1, for logits [n, K] and labels [n]."""
+  return tf.reduce_mean(hits(logits, labels))

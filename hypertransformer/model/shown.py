@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import TaskSequence
-from hypertransformer.model import accuracy
-from hypertransformer.model.continual import Outcome
+from hypertransformer.model import layers
+from hypertransformer.model.continual import Outcome, TaskSequence
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
 from hypertransformer.settings.config import ContinualConfig
 
@@ -76,7 +75,7 @@ def of_sequence(
   # In task_incremental answers and labels are numbers within a task.
   task = own[asked] if config.scenario == 'task_incremental' else 0
   predicted = tf.argmax(tf.gather(outcome.logits, last), -1, output_type=tf.int32) + task
-  hits = accuracy.hits(outcome.logits, outcome.labels)
+  hits = layers.hits(outcome.logits, outcome.labels)
   cells = [length, max(tau for _, tau in outcome.pairs) + 1]
   return {
     'support_images': _flat(sequence.support_images),

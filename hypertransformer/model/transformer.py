@@ -6,15 +6,17 @@ there is no batch axis.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
-from hypertransformer.model import block_vectors, layers
-from hypertransformer.model.noise import Noise, dropout
+from hypertransformer.model import layers
+from hypertransformer.model.layers import Noise, dropout
 from hypertransformer.settings.model_config import LARGEST_FRACTION, TransformerConfig
 
 # The attention weights [n, m] of each head: how much each of n tokens looks at each of m others.
@@ -195,7 +197,7 @@ def _feed_forward_part(
 def _vector_widths(names: Sequence[str], token_width: int, sizes: Widths) -> dict[str, int]:
   """How many numbers each vector of a block has: those of its layer's output, by default D."""
   if sizes.inner == 0:
-    names = block_vectors.without_feed_forward(names)
+    names = without_feed_forward(names)
   inner = {
     'self_attention/query_key_value/bias': 2 * sizes.key_query + sizes.value,
     'cross_attention/query/bias': sizes.key_query,
@@ -239,9 +241,7 @@ def encoder(
   """
   for number in range(1, config.num_layers + 1):
     skip = skip_last and number == config.num_layers
-    with block_vectors.together(
-      f'encoder_{number}', _vector_widths(block_vectors.ENCODER, int(x.shape[-1]), sizes)
-    ):
+    with together(f'encoder_{number}', _vector_widths(ENCODER, int(x.shape[-1]), sizes)):
       attended = attention(x, x, sizes, config, 'self_attention', mask, looks)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       x = _feed_forward_part(
@@ -279,12 +279,74 @@ def decoder(
     Tokens [n, D].
   """
   for number in range(1, config.num_layers + 1):
-    with block_vectors.together(
-      f'decoder_{number}', _vector_widths(block_vectors.DECODER, int(x.shape[-1]), sizes)
-    ):
+    with together(f'decoder_{number}', _vector_widths(DECODER, int(x.shape[-1]), sizes)):
       attended = attention(x, x, sizes, config, 'self_attention', self_mask)
       x = _add_and_norm(x, attended, 'self_attention_norm', config, noise)
       attended = attention(x, encoded, sizes, config, 'cross_attention', cross_mask, looks)
       x = _add_and_norm(x, attended, 'cross_attention_norm', config, noise)
       x = _feed_forward_part(x, sizes, tf.nn.relu, config, noise)
   return x
+
+
+# The vectors of a block, by their names within its scope, in the order in which they are stored.
+ENCODER = (
+  'self_attention/query_key_value/bias',
+  'self_attention/output/bias',
+  'self_attention_norm/gamma',
+  'self_attention_norm/beta',
+  'feed_forward/inner/bias',
+  'feed_forward/outer/bias',
+  'feed_forward_norm/gamma',
+  'feed_forward_norm/beta',
+)
+DECODER = (
+  *ENCODER[:4],
+  'cross_attention/query/bias',
+  'cross_attention/key_value/bias',
+  'cross_attention/output/bias',
+  'cross_attention_norm/gamma',
+  'cross_attention_norm/beta',
+  *ENCODER[4:],
+)
+
+
+def without_feed_forward(names: Sequence[str]) -> tuple[str, ...]:
+  """Leaves out of ENCODER or DECODER what a block without a feed-forward part does not have."""
+  return tuple(name for name in names if not name.startswith('feed_forward'))
+
+
+@contextlib.contextmanager
+def together(name: str, widths: Mapping[str, int]) -> Iterator[None]:
+  """Opens the variable scope of a transformer block, whose vectors are parts of one variable.
+
+  Inside the scope, tf.get_variable gives a slice of the variable `vectors` for each name in
+  `widths`, once. Every other variable is made as usual.
+
+  Args:
+    name: Name of the scope.
+    widths: How many numbers each vector has, by its name within the scope, in the order in which
+      the vectors are stored. A vector whose name ends in "/gamma" starts at 1, every other one at
+      0.
+
+  Raises:
+    ValueError: A vector is asked for with another width, or one of them is never asked for.
+  """
+  start: list[np.ndarray] = [
+    np.full(width, part.endswith('/gamma'), np.float32) for part, width in widths.items()
+  ]
+  with tf.variable_scope(name) as scope:
+    variable = tf.get_variable('vectors', initializer=np.concatenate(start))
+    parts = dict(zip(widths, tf.split(variable, list(widths.values())), strict=True))
+    own = f'{scope.name}/'
+
+    def part(getter: Any, name: str, *args: Any, **kwargs: Any) -> tf.Tensor:
+      found = parts.pop(name.removeprefix(own), None)
+      if found is None:
+        return getter(name, *args, **kwargs)
+      found.shape.assert_is_compatible_with(kwargs['shape'])
+      return found
+
+    with tf.variable_scope(scope, custom_getter=part, auxiliary_name_scope=False):
+      yield
+    if parts:
+      raise ValueError(f'{scope.name}: nothing asked for {", ".join(parts)}.')

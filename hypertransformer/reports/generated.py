@@ -13,7 +13,7 @@ from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import require
 from hypertransformer.evaluation.estimates import Estimate, mean_and_ci95
-from hypertransformer.learners import trained
+from hypertransformer.learners import engine
 from hypertransformer.learners.few_shot import FewShotLearner
 from hypertransformer.settings import from_flags
 from hypertransformer.settings.config import Settings
@@ -57,7 +57,7 @@ def generate(
   Raises:
     InputError: the checkpoint or the dataset cannot be used, or nothing is generated.
   """
-  settings = from_flags.settings_from(trained.find(checkpoint).values)
+  settings = from_flags.settings_from(engine.find(checkpoint).values)
   data = DataFolder(data_folder, settings.data.shuffle_labels_seed, settings.data.use_labels)
   sampler = _sampler(data.open(dataset or settings.data.test_dataset), settings, seed)
   with FewShotLearner(checkpoint) as learner:

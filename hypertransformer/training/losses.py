@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import layers
-from hypertransformer.model.accuracy import accuracy
+from hypertransformer.model.layers import accuracy
 from hypertransformer.settings.config import LossConfig
 
 

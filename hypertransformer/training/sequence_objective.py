@@ -11,11 +11,10 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import TaskSequence
-from hypertransformer.model import accuracy, continual, prototypes
-from hypertransformer.model.continual import Outcome
+from hypertransformer.model import continual, layers
+from hypertransformer.model.continual import Outcome, TaskSequence
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.config import ContinualConfig, LossConfig
 from hypertransformer.training import losses
 
@@ -60,10 +59,8 @@ def build(
   outcome = continual.learn_sequence(
     model, sequence, config, noise, last_only=config.loss_terms == 'last'
   )
-  ce = losses.cross_entropy(
-    outcome.logits, outcome.labels, loss.label_smoothing, prototypes.UNKNOWN
-  )
-  hits = tf.reduce_mean(accuracy.hits(outcome.logits, outcome.labels), axis=1)
+  ce = losses.cross_entropy(outcome.logits, outcome.labels, loss.label_smoothing, continual.UNKNOWN)
+  hits = tf.reduce_mean(layers.hits(outcome.logits, outcome.labels), axis=1)
   first, last = outcome.pairs[0][0], outcome.pairs[-1][0]  # the first and the last t, from 0
   means = tf.math.unsorted_segment_mean(
     hits, np.array([t - first for t, _ in outcome.pairs]), last + 1 - first

@@ -9,10 +9,11 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.data.arrays import ClassSet
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.model import accuracy, getter, sample_removal, shown
+from hypertransformer.model import generator, getter, layers, shown
+from hypertransformer.model.continual import TaskSequence
 from hypertransformer.model.getter import Row
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.model.shown import Shown
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.training import losses, sequence_objective, task_objective
@@ -98,7 +99,9 @@ def _of_episode(
 def _of_sequence(
   setup: Setup, config: ContinualConfig, model: HyperTransformer, episode: Episode, noise: Noise
 ) -> Step:
-  sequence = sequences.from_episode(episode, config, setup.model.num_labels, config.train_length)
+  sequence = TaskSequence(
+    *sequences.from_episode(episode, config, setup.model.num_labels, config.train_length)
+  )
   ours = sequence_objective.build(model, sequence, config, setup.loss, noise)
   return Step(
     ours.loss,
@@ -123,7 +126,7 @@ def _objective(
     return task_objective.build_pretraining(
       model, episode.support_images, episode.support_classes, classes, setup.loss, noise
     )
-  mask = sample_removal.removal_mask(episode.support_labels, setup.model, noise)
+  mask = generator.removal_mask(episode.support_labels, setup.model, noise)
   support = Support(episode.support_images, episode.support_labels, mask)
   # The real-class head exists wherever there are shared features, as in the original's checkpoints.
   head = (episode.support_classes, classes) if setup.model.features.has_shared else None
@@ -142,7 +145,7 @@ def _metrics(setup: Setup, ours: Objective, episode: Episode) -> dict[str, tf.Te
     if ours.regularization is not None:
       metrics['loss/loss/regularization'] = ours.regularization
     metrics['loss/loss/ce'] = ours.ce
-    metrics['accuracy/accuracy'] = accuracy.accuracy(ours.classified.logits, episode.query_labels)
+    metrics['accuracy/accuracy'] = layers.accuracy(ours.classified.logits, episode.query_labels)
     metrics['loss/loss'] = ours.loss
     metrics |= _head_metrics(ours, episode)
   if ours.shared_head is not None and losses.needs_shared_head(setup.loss):
@@ -161,7 +164,7 @@ def _head_metrics(ours: Objective, episode: Episode) -> dict[str, tf.Tensor]:
     return {}
   names = [f'head-{number}' for number in range(1, len(ours.classified.head_logits) + 1)]
   metrics = {
-    f'accuracy/{name}': accuracy.accuracy(logits, episode.query_labels)
+    f'accuracy/{name}': layers.accuracy(logits, episode.query_labels)
     for name, logits in zip(names, ours.classified.head_logits, strict=True)
   }
   return metrics | {

@@ -16,7 +16,7 @@ from hypertransformer.model.hypertransformer import (
   HyperTransformer,
   Support,
 )
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import losses, regularization
 

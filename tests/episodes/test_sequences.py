@@ -37,8 +37,7 @@ def cut(
     episode = Episode(
       images[0], tf.constant(support), unused, images[1], tf.constant(query), unused, unused, unused
     )
-    sequence = sequences.from_episode(episode, continual, K, length)
-    parts = [getattr(sequence, field.name) for field in dataclasses.fields(sequence)]
+    parts = sequences.from_episode(episode, continual, K, length)
     assert all(part.shape.is_fully_defined() for part in parts)
     return session.run(parts)
 

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import TaskSequence
-from hypertransformer.model.continual import learn_sequence
+from hypertransformer.model.continual import UNKNOWN, TaskSequence, learn_sequence
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.model.prototypes import UNKNOWN
 from hypertransformer.settings import from_flags
 from hypertransformer.settings.config import CONTINUAL_SCENARIOS
 

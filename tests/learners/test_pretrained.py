@@ -11,7 +11,7 @@ import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.learners import ContinualLearner, pretrained_names
-from hypertransformer.learners.pretrained import CARD, FOLDER, pretrained_folder
+from hypertransformer.learners.learner import CARD, FOLDER, pretrained_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRAWINGS = runpy.run_path(str(ROOT / 'experiments/drawings.py'), run_name='drawings')

@@ -24,8 +24,8 @@ from numpy_layers import Arrays, ByHand
 from numpy_model import HandModel
 from small_models import Built, built
 
-from hypertransformer.model import loops
-from hypertransformer.original import block_vectors
+from hypertransformer.checkpoint_conversion import joins
+from hypertransformer.model import continual
 
 
 def quick_session() -> tf.Session:
@@ -57,7 +57,7 @@ class Lab:
     Returns:
       The values by name.
     """
-    shapes = block_vectors.separate(
+    shapes = joins.separate_vectors(
       {v.op.name: np.zeros(v.shape.as_list()) for v in tf.global_variables()}
     )
     values = {name: _values(name, like.shape, by_suffix) for name, like in shapes.items()}
@@ -66,7 +66,7 @@ class Lab:
 
   def load(self, values: Arrays) -> None:
     """Sets variables, by names like those of `fill`, as initial values; this needs no new ops."""
-    values = block_vectors.join(values)
+    values = joins.join_vectors(values)
     variables = [v for v in tf.global_variables() if v.op.name in values]
     assert len(variables) == len(values)
     self.run(
@@ -121,6 +121,6 @@ def build(rng: np.random.Generator) -> Callable[..., Built]:
 @pytest.fixture(params=[0, 9], ids=['loop', 'unrolled'])
 def unrolled_up_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
   """Both ways of going through the tasks of a sequence: a loop in the graph, or unrolled."""
-  monkeypatch.setattr(loops, 'UNROLLED_SCAN', request.param)
-  monkeypatch.setattr(loops, 'UNROLLED_MAP', request.param)
+  monkeypatch.setattr(continual, 'UNROLLED_SCAN', request.param)
+  monkeypatch.setattr(continual, 'UNROLLED_MAP', request.param)
   return request.param

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.model import continual
+from hypertransformer.model.continual import TaskSequence
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS, ContinualConfig
 from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig

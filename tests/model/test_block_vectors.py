@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model import block_vectors
+from hypertransformer.model import transformer
 
 
 def test_vectors_are_parts_of_one_variable(lab):
-  with block_vectors.together('block', {'a/bias': 2, 'norm/gamma': 3}):
+  with transformer.together('block', {'a/bias': 2, 'norm/gamma': 3}):
     with tf.variable_scope('norm'):
       gamma = tf.get_variable('gamma', [3])
     with tf.variable_scope('a'):
@@ -30,7 +30,7 @@ def test_vectors_are_parts_of_one_variable(lab):
 def test_a_scope_opened_again_has_the_same_variable(lab):
   with tf.variable_scope('outer', reuse=tf.AUTO_REUSE):
     for _ in range(2):
-      with block_vectors.together('block', {'bias': 2}):
+      with transformer.together('block', {'bias': 2}):
         bias = tf.get_variable('bias', [2])
   (variable,) = tf.global_variables()
   lab.run(variable.assign([5.0, 6.0]))
@@ -38,17 +38,15 @@ def test_a_scope_opened_again_has_the_same_variable(lab):
 
 
 def test_a_vector_of_another_width_or_left_over_is_refused():
-  with pytest.raises(ValueError, match='incompatible'), block_vectors.together('one', {'bias': 2}):
+  with pytest.raises(ValueError, match='incompatible'), transformer.together('one', {'bias': 2}):
     tf.get_variable('bias', [3])
   with (
     pytest.raises(ValueError, match='two: nothing asked for norm/beta'),
-    block_vectors.together('two', {'norm/beta': 2}),
+    transformer.together('two', {'norm/beta': 2}),
   ):
     pass
 
 
 def test_names_of_decoder_blocks_are_those_of_encoder_blocks_with_the_cross_attention_s():
-  assert [name for name in block_vectors.DECODER if 'cross' not in name] == list(
-    block_vectors.ENCODER
-  )
-  assert len(set(block_vectors.DECODER)) == len(block_vectors.DECODER) == 13
+  assert [name for name in transformer.DECODER if 'cross' not in name] == list(transformer.ENCODER)
+  assert len(set(transformer.DECODER)) == len(transformer.DECODER) == 13

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.errors import InputError
 from hypertransformer.model import cnn
 from hypertransformer.model.cnn import LayerPlan
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.model_config import ModelConfig
 
 

@@ -23,8 +23,8 @@ from small_sequences import (
   variable_names,
 )
 
-from hypertransformer.episodes.sequence import TaskSequence
-from hypertransformer.model import loops
+from hypertransformer.model import continual
+from hypertransformer.model.continual import TaskSequence
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.settings.config import CONTINUAL_METHODS
 from hypertransformer.settings.model_config import FeatureConfig
@@ -100,8 +100,8 @@ def unrolled(model: HyperTransformer, sequence: TaskSequence, scenario: str) -> 
   ids=['class', 'task, added', 'pieces, separate', 'class, all added'],
 )
 def test_loss_and_gradients_are_those_of_an_unrolled_loop(lab, scenario, settings, monkeypatch):
-  monkeypatch.setattr(loops, 'UNROLLED_SCAN', 0)
-  monkeypatch.setattr(loops, 'UNROLLED_MAP', 0)
+  monkeypatch.setattr(continual, 'UNROLLED_SCAN', 0)
+  monkeypatch.setattr(continual, 'UNROLLED_MAP', 0)
   model, sequence = model_of(**settings), constant(draw(3, scenario == PIECES))
   outcome = learn(model, sequence, scenario)
   losses = [cross_entropy(outcome.logits, outcome.labels), unrolled(model, sequence, scenario)]

@@ -21,7 +21,7 @@ from small_sequences import (
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual
 from hypertransformer.model.hypertransformer import Support
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 
 
 def test_the_merged_one_is_a_hypertransformer_of_all_support_sets(lab):

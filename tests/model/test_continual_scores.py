@@ -23,7 +23,7 @@ from small_sequences import (
   model_of,
 )
 
-from hypertransformer.model.prototypes import UNKNOWN
+from hypertransformer.model.continual import UNKNOWN
 from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS
 
 

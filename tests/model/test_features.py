@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.errors import InputError
 from hypertransformer.model import features
 from hypertransformer.model.features import LocalConvolution
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.model_config import FeatureConfig
 
 

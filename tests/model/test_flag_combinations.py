@@ -16,11 +16,11 @@ import pytest
 import tensorflow.compat.v1 as tf
 from allpairspy import AllPairs
 
+from hypertransformer.checkpoint_conversion import names
 from hypertransformer.errors import InputError
-from hypertransformer.model import sample_removal
+from hypertransformer.model import generator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.model.noise import Noise
-from hypertransformer.original import names
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.model_config import CNN_NAMES
 from hypertransformer.training import optimizer, task_objective
@@ -148,7 +148,7 @@ def test_the_combination_works(lab, hand_model, episode, chosen):
   if loss.pretrain_shared:
     ours = task_objective.build_pretraining(model, images, classes, real, loss, noise)
   else:
-    mask = sample_removal.removal_mask(labels, model.config, noise)
+    mask = generator.removal_mask(labels, model.config, noise)
     ours = task_objective.build(
       model,
       Support(images, labels, mask),

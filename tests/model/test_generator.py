@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.errors import InputError
 from hypertransformer.model import generator
 from hypertransformer.model.blocks import BlockLayout
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.model.transformer import Widths
 from hypertransformer.settings.model_config import ModelConfig, TransformerConfig
 

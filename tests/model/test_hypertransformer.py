@@ -8,9 +8,9 @@ import tensorflow.compat.v1 as tf
 from small_models import LABELS, POOLING, SIDE, K, config, trained_names
 
 from hypertransformer.errors import InputError
-from hypertransformer.model import accuracy
+from hypertransformer.model import layers
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.model_config import FeatureConfig, TransformerConfig
 from hypertransformer.training import losses
 
@@ -106,7 +106,7 @@ def test_a_generator_of_zeros_guesses(lab, with_heads):
   """
   outputs = [with_heads.classified.logits, *with_heads.classified.head_logits]
   labels = tf.constant([0, 1, 2, 0])
-  measured = [(losses.cross_entropy(x, labels), accuracy.accuracy(x, labels)) for x in outputs]
+  measured = [(losses.cross_entropy(x, labels), layers.accuracy(x, labels)) for x in outputs]
   lab.fill(**{'feed_forward_norm/gamma': 0.0, 'feed_forward_norm/beta': 0.0})
   for x, (loss, right) in zip(lab.run(outputs), lab.run(measured), strict=True):
     assert not x.any()

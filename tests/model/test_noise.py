@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model.noise import Noise, dropout
+from hypertransformer.model.layers import Noise, dropout
 
 
 def test_dropout_is_off_without_noise_or_rate():

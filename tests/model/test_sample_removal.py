@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model import sample_removal
-from hypertransformer.model.noise import Noise
+from hypertransformer.model import generator
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.model_config import ModelConfig
 
 STEPS, SAMPLES = 1500, 40
@@ -21,7 +21,7 @@ def masks(lab, labeled: float, unlabeled: float) -> np.ndarray:
   config = ModelConfig(
     num_labels=3, max_prob_remove_labeled=labeled, max_prob_remove_unlabeled=unlabeled
   )
-  mask = sample_removal.removal_mask(tf.constant(LABELS), config, Noise(seed))
+  mask = generator.removal_mask(tf.constant(LABELS), config, Noise(seed))
   step = lab.session.make_callable(mask, [seed])
   return np.stack([step([9, number]) for number in range(STEPS)])
 
@@ -29,13 +29,12 @@ def masks(lab, labeled: float, unlabeled: float) -> np.ndarray:
 def test_nothing_is_hidden_where_the_noise_is_off(lab):
   config = ModelConfig(num_labels=3, max_prob_remove_labeled=1.0, max_prob_remove_unlabeled=1.0)
   noise = Noise(tf.constant([1, 2]), on=tf.constant(0.0))
-  assert not lab.run(sample_removal.removal_mask(tf.constant(LABELS), config, noise)).any()
+  assert not lab.run(generator.removal_mask(tf.constant(LABELS), config, noise)).any()
 
 
 def test_no_mask_where_nothing_is_removed():
   assert (
-    sample_removal.removal_mask(tf.constant([0, 1]), ModelConfig(), Noise(tf.constant([1, 2])))
-    is None
+    generator.removal_mask(tf.constant([0, 1]), ModelConfig(), Noise(tf.constant([1, 2]))) is None
   )
 
 
@@ -67,7 +66,7 @@ def test_the_mask_follows_from_the_seed(lab):
   config = ModelConfig(num_labels=3, max_prob_remove_labeled=0.9)
   one, same, other = lab.run(
     [
-      sample_removal.removal_mask(tf.constant(LABELS), config, Noise(tf.constant(seed)))
+      generator.removal_mask(tf.constant(LABELS), config, Noise(tf.constant(seed)))
       for seed in ([1, 2], [1, 2], [1, 3])
     ]
   )

@@ -23,9 +23,9 @@ from small_sequences import (
   model_of,
 )
 
-from hypertransformer.episodes.sequence import TaskSequence
-from hypertransformer.model import continual, sequence_queries
-from hypertransformer.model.noise import Noise
+from hypertransformer.model import continual
+from hypertransformer.model.continual import TaskSequence
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS, ContinualConfig
 
 
@@ -47,7 +47,7 @@ def test_mixed_batches_have_images_of_every_task():
   after = np.array([0, 1, 1, 2, 2, 2])
   of = np.array([0, 0, 1, 0, 1, 2])
   batches = of[:, None] * 10 + np.arange(10)
-  mixed, places = sequence_queries.mixed_batches(after, batches)
+  mixed, places = continual.mixed_batches(after, batches)
   np.testing.assert_array_equal(mixed.reshape(-1)[places], batches)
   for t in range(3):
     assert sorted(mixed[after == t].reshape(-1)) == list(range((t + 1) * 10))

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 from hypertransformer.model import transformer
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.model.transformer import Widths
 from hypertransformer.settings.model_config import TransformerConfig
 

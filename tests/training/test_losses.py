@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model import accuracy
+from hypertransformer.model import layers
 from hypertransformer.settings.config import LossConfig, OptimizerConfig
 from hypertransformer.training import losses, optimizer
 
@@ -132,7 +132,7 @@ def test_unknown_classes_have_no_part_in_the_cross_entropy(run):
     ]
   )
   assert ours == pytest.approx(np.mean(parts), rel=1e-6)
-  assert run(accuracy.hits(logits, labels)).tolist() == [[0, 0], [1, 0]]
+  assert run(layers.hits(logits, labels)).tolist() == [[0, 0], [1, 0]]
 
 
 def test_cross_entropy_of_equal_logits_is_log_k(run):
@@ -145,7 +145,7 @@ def test_cross_entropy_of_equal_logits_is_log_k(run):
 def test_accuracy_is_the_mean_of_hits(run, dtype):
   logits = tf.constant([[0.0, 1.0], [3.0, 2.0], [-1.0, -2.0], [0.0, 5.0]])
   labels = tf.constant([1, 1, 0, 1], dtype)
-  each, mean = run((accuracy.hits(logits, labels), accuracy.accuracy(logits, labels)))
+  each, mean = run((layers.hits(logits, labels), layers.accuracy(logits, labels)))
   assert each.tolist() == [1, 0, 1, 1]
   assert mean == 0.75
 

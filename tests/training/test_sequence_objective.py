@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes.sequence import TaskSequence
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual as model_continual
-from hypertransformer.model import loops
-from hypertransformer.model.continual import Outcome
+from hypertransformer.model.continual import Outcome, TaskSequence
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import from_flags
@@ -198,8 +196,8 @@ def test_a_run_in_two_parts_is_the_same_to_the_bit(
   monkeypatch: pytest.MonkeyPatch,
 ) -> None:
   """There is dropout, whose noise differs from task to task, and loops in the graph."""
-  monkeypatch.setattr(loops, 'UNROLLED_SCAN', 0)
-  monkeypatch.setattr(loops, 'UNROLLED_MAP', 0)
+  monkeypatch.setattr(model_continual, 'UNROLLED_SCAN', 0)
+  monkeypatch.setattr(model_continual, 'UNROLLED_MAP', 0)
   values = make_values(
     continual_scenario=CLASS,
     continual_method=method,

@@ -15,7 +15,7 @@ from hypertransformer.model.hypertransformer import (
   HyperTransformer,
   Support,
 )
-from hypertransformer.model.noise import Noise
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.training import task_objective

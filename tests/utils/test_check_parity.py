@@ -1,4 +1,4 @@
-"""utils/check_parity.py as a command; the comparisons are tested in tests/original."""
+"""utils/check_parity.py as a command; the comparisons are tested in tests/parity."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.original import model_cases
-from hypertransformer.original.tolerances import Comparison
+from tests.parity import model_cases
+from tests.parity.tolerances import Comparison
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = REPO / 'utils/check_parity.py'

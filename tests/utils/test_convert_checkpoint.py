@@ -1,4 +1,4 @@
-"""utils/convert_checkpoint.py as a command; the conversion is tested in tests/original."""
+"""utils/convert_checkpoint.py as a command; tests/checkpoint_conversion tests the conversion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from hypertransformer.original import convert
+from hypertransformer.checkpoint_conversion import convert
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'utils' / 'convert_checkpoint.py'
 

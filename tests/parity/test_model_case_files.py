@@ -9,7 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
-from hypertransformer.original import model_cases
+from tests.parity import model_cases
 
 SMALL = pathlib.Path(__file__).parents[1] / 'golden/a22.npz'
 KERNEL = 'model/shared_features/layer_2/kernel'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.original import augmentation_cases
+from tests.parity import augmentation_cases
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SMALL = REPO / 'tests/golden/augment_gray28.npz'

@@ -10,8 +10,8 @@ import pytest
 
 from hypertransformer.data import specs
 from hypertransformer.errors import InputError
-from hypertransformer.original import augmentation_cases, checks
-from hypertransformer.original.tolerances import Comparison
+from tests.parity import augmentation_cases, checks
+from tests.parity.tolerances import Comparison
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN, SHARED = REPO / 'tests/golden', REPO.parent / 'shared/golden'

@@ -22,14 +22,15 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
-from hypertransformer.model import accuracy
+from hypertransformer.checkpoint_conversion import names
+from hypertransformer.model import layers
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.original import names, tolerances
-from hypertransformer.original.tolerances import Comparison
 from hypertransformer.runtime import sessions
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import regularization, task_objective
+from tests.parity import tolerances
+from tests.parity.tolerances import Comparison
 
 Arrays = Mapping[str, np.ndarray]  # arrays by their key in the file, or by the name of a variable
 # The inputs that a file may have, without the in/ of their keys. The test_* ones are of the test
@@ -266,7 +267,7 @@ def _evaluation_outputs(
 ) -> dict[str, tf.Tensor]:
   """Builds the path of evaluation: the CNN is generated and run again, with the same variables."""
   logits = model.classify(images, model.generate(support)).logits
-  return {'out/eval_logits': logits, 'out/eval_accuracy': accuracy.accuracy(logits, labels)}
+  return {'out/eval_logits': logits, 'out/eval_accuracy': layers.accuracy(logits, labels)}
 
 
 def _with_original_loss(
@@ -291,7 +292,7 @@ def _with_original_loss(
     weights = model.generate(test_support)
     classified = model.classify(case.input('test_query_images'), weights)
     outputs['out/test_logits'] = classified.logits
-    outputs['test_accuracy'] = accuracy.accuracy(classified.logits, case.input('test_query_labels'))
+    outputs['test_accuracy'] = layers.accuracy(classified.logits, case.input('test_query_labels'))
     variation.append(
       regularization.variation_terms(weights.rows + classified.rows, config.variation_weight)
     )

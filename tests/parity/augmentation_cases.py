@@ -18,8 +18,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation, image_ops, photographic
 from hypertransformer.errors import InputError
-from hypertransformer.original.tolerances import BAD_NPZ
 from hypertransformer.settings import data_config
+from tests.parity.tolerances import BAD_NPZ
 
 # Of one output: (its key, largest absolute difference, allowed difference, whether it passed)
 Result = tuple[str, float, float, bool]

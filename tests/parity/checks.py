@@ -18,10 +18,10 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.data import specs
 from hypertransformer.errors import InputError
-from hypertransformer.original import augmentation_cases, model_cases
-from hypertransformer.original.tolerances import BAD_NPZ, Comparison
 from hypertransformer.settings.config import OptimizerConfig
 from hypertransformer.training import losses, optimizer
+from tests.parity import augmentation_cases, model_cases
+from tests.parity.tolerances import BAD_NPZ, Comparison
 
 LEARNING_RATE = 1e-6  # allowed relative error of learning rates
 WARMUP = 1e-6  # allowed absolute error of the weights of warm-up heads

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from hypertransformer import errors
-from hypertransformer.original import names
+from hypertransformer.checkpoint_conversion import names
 from hypertransformer.runtime.checkpoints import READ_ERRORS
 from hypertransformer.settings.flags_file import read_flags
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from hypertransformer.original import tolerances
-from hypertransformer.original.tolerances import LIMITS, Comparison
+from tests.parity import tolerances
+from tests.parity.tolerances import LIMITS, Comparison
 
 SMALL, A01, A02, A03 = LIMITS
 KINDS = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hypertransformer import errors
-from hypertransformer.original import names
+from hypertransformer.checkpoint_conversion import names
 
 BUILDER = 'model/cnn_builder/builder_layer_'
 

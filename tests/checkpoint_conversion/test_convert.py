@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from hypertransformer import errors
-from hypertransformer.original import convert
+from hypertransformer.checkpoint_conversion import convert
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'golden'
 NEEDS_SHARED = pytest.mark.skipif(not SHARED.is_dir(), reason='no ../shared/golden')

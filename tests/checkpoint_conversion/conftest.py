@@ -6,21 +6,13 @@ import gzip
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from hypertransformer.original.tolerances import Comparison
-
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 Variables = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope='session')
-def failures() -> Callable[[Iterable[Comparison]], dict[str, str]]:
-  """failures(results): the key and the note of each comparison that does not pass."""
-  return lambda results: {result.key: result.note for result in results if not result.passed}
 
 
 @pytest.fixture(scope='session')

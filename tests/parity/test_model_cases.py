@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from hypertransformer.original import model_cases
+from tests.parity import model_cases
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SHARED = REPO.parent / 'shared/golden'

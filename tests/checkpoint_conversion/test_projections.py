@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypertransformer import errors
-from hypertransformer.original import names
+from hypertransformer.checkpoint_conversion import names
 
 SCOPE = 'model/cnn_builder/builder_layer_3_generator/transformer/transformer/'
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
+from hypertransformer.checkpoint_conversion import joins
 from hypertransformer.model import transformer
-from hypertransformer.original import block_vectors
 from hypertransformer.settings.model_config import TransformerConfig
 
 SCOPE = 'model/generator_2/transformer/'
@@ -55,7 +55,7 @@ BLOCKS = {
 @pytest.mark.parametrize('stack', ['encoder', 'decoder'])
 def test_separate_is_the_reverse_of_join(stack: str) -> None:
   apart = {**BLOCKS[stack], 'global_step': np.array(3)}
-  together = block_vectors.join(apart)
+  together = joins.join_vectors(apart)
   vectors = f'{SCOPE}{stack}_1/vectors'
   assert set(together) == {
     name for name in apart if not name.endswith(('bias', 'gamma', 'beta'))
@@ -63,11 +63,11 @@ def test_separate_is_the_reverse_of_join(stack: str) -> None:
   assert together[vectors].size == sum(
     value.size for name, value in apart.items() if value.ndim == 1
   )
-  assert block_vectors.is_together(vectors)
-  again = block_vectors.separate(together)
+  assert joins.is_together(vectors)
+  again = joins.separate_vectors(together)
   assert again.keys() == apart.keys()
   assert all(np.array_equal(again[name], apart[name]) for name in apart)
-  assert block_vectors.join(together).keys() == together.keys()
+  assert joins.join_vectors(together).keys() == together.keys()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_separate_is_the_reverse_of_join(stack: str) -> None:
   ],
 )
 def test_other_variables_do_not_hold_vectors(name: str) -> None:
-  assert not block_vectors.is_together(name)
+  assert not joins.is_together(name)
 
 
 @pytest.mark.parametrize('stack', ['encoder', 'decoder'])
@@ -99,13 +99,13 @@ def test_the_model_has_its_vectors_under_these_names(stack: str) -> None:
     )
     variables = {v.op.name: v for v in tf.global_variables()}
     session.run(tf.global_variables_initializer())
-    values = block_vectors.separate(session.run(variables))
+    values = joins.separate_vectors(session.run(variables))
     for name, value in values.items():
       if value.ndim == 1:
         np.testing.assert_array_equal(value, float(name.endswith('gamma')), err_msg=name)
     values[f'{stack}_1/feed_forward_norm/gamma'] = np.zeros(5, np.float32)
     values[f'{stack}_1/feed_forward_norm/beta'] = np.arange(5, dtype=np.float32)
-    for name, value in block_vectors.join(values).items():
+    for name, value in joins.join_vectors(values).items():
       variables[name].load(value, session)
     np.testing.assert_array_equal(session.run(y), np.tile(np.arange(5, dtype=np.float32), [4, 1]))
 
@@ -116,18 +116,18 @@ def test_a_missing_vector_is_named() -> None:
   with pytest.raises(
     errors.InputError, match=f'{SCOPE}encoder_1: there is no feed_forward_norm/gamma'
   ):
-    block_vectors.join(variables)
+    joins.join_vectors(variables)
 
 
 def test_vectors_cannot_be_split_without_fitting_kernels() -> None:
-  together = block_vectors.join(BLOCKS['encoder'])
+  together = joins.join_vectors(BLOCKS['encoder'])
   kernel = f'{SCOPE}encoder_1/feed_forward/inner/kernel'
   with pytest.raises(
     errors.InputError, match=r'encoder_1/vectors has shape \(51,\), but .* make it \(52,\)'
   ):
-    block_vectors.separate({**together, kernel: np.zeros([3, 8], np.float32)})
+    joins.separate_vectors({**together, kernel: np.zeros([3, 8], np.float32)})
   del together[kernel]
   with pytest.raises(
     errors.InputError, match=f'encoder_1/vectors cannot be split: there is no {kernel}'
   ):
-    block_vectors.separate(together)
+    joins.separate_vectors(together)

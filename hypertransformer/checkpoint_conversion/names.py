@@ -11,7 +11,7 @@ all that is needed: no model is built. They differ in five ways:
 - The original numbers its layer norms over the whole graph, in the order in which they are built.
   Our names say which norm of a block it is (LAYER_NORMS).
 - Biases, scales and offsets of a transformer block are separate variables in the original, and
-  parts of one variable here (block_vectors.py). An export splits them first, and an import joins
+  parts of one variable here (joins.py). An export splits them first, and an import joins
   them last; in between each has a name of its own. Older checkpoints of ours have variables of
   these names, so that they can be exported too.
 
@@ -28,15 +28,15 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from hypertransformer import errors
-from hypertransformer.original import block_vectors, templates
-from hypertransformer.original.projections import Joined, join, split
+from hypertransformer.checkpoint_conversion import joins
+from hypertransformer.checkpoint_conversion.joins import WORDS, Joined, Template, pair_of
 
 Variables = Mapping[str, np.ndarray]  # the value of each variable by its name
 IMPORT, EXPORT = 'import', 'export'  # from the original to us, and from us to the original
 
 # In the pairs below our name comes first. {l} is a CNN layer, {n} a transformer block, {i} a
 # convolution or a warm-up head, {row} a label or a weight block. The values of all other fields
-# ({part}, {pass}, ...) are in templates.py.
+# ({part}, {pass}, ...) are in py.
 _OURS = 'model/generator_{l}/'
 _THEIRS = 'model/cnn_builder/builder_layer_{l}_generator/'
 _SETUP = 'model/cnn_builder/layer_{l}_generator_setup/'
@@ -46,46 +46,44 @@ _STACK = _THEIRS + 'transformer/transformer/'
 _NORM = 'model/cnn_builder{builder}/builder_layer_{l}_generator/transformer/'
 
 FEED_FORWARD = {
-  'encoder': templates.pair(
+  'encoder': pair_of(
     _OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
     _STACK + 'encoder/layer_{n}/fc/{dense}/{part}',
   ),
-  'decoder': templates.pair(
+  'decoder': pair_of(
     _OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
     _STACK + 'decoder/layer_{n}/fc/{dense}/{part}',
   ),
 }
 RENAMED = (
   *FEED_FORWARD.values(),
-  templates.pair('global_step'),
-  templates.pair('model/shared_features/layer_{i}/{part}'),
-  templates.pair('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
-  templates.pair(
-    _OURS + 'features/layer_{i}/{part}', _THEIRS + 'feature_extractor/layer_{i}/{part}'
-  ),
-  templates.pair(
+  pair_of('global_step'),
+  pair_of('model/shared_features/layer_{i}/{part}'),
+  pair_of('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
+  pair_of(_OURS + 'features/layer_{i}/{part}', _THEIRS + 'feature_extractor/layer_{i}/{part}'),
+  pair_of(
     _OURS + 'transformer/encoder_{n}/self_attention/output/{part}',
     _STACK + 'encoder/layer_{n}/attention/fc/{part}',
   ),
-  templates.pair(
+  pair_of(
     _OURS + 'transformer/decoder_{n}/{attention}/output/{part}',
     _STACK + 'decoder/layer_{n}/{attention}/fc/{part}',
   ),
-  templates.pair(
+  pair_of(
     _OURS + 'transformer/decoder_{n}/cross_attention/query/{part}',
     _STACK + 'decoder/layer_{n}/attention_2/q/{part}',
   ),
-  templates.pair('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
-  templates.pair(
+  pair_of('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
+  pair_of(
     'model/{pass}/layer_{l}/batch_norm/{affine}',
     'model/cnn/layer_{l}/batch_normalization/{affine}{pass}',
   ),
-  templates.pair('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
-  templates.pair('model/{pass}/head_{i}/logits/{part}', 'model/cnn/head_layer_{i}/fc/{part}{pass}'),
+  pair_of('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
+  pair_of('model/{pass}/head_{i}/logits/{part}', 'model/cnn/head_layer_{i}/fc/{part}{pass}'),
 )
 JOINED = (
   Joined(
-    templates.pair(
+    pair_of(
       _OURS + 'transformer/encoder_{n}/self_attention/query_key_value/{part}',
       _STACK + 'encoder/layer_{n}/attention/{projection}/{part}',
     ),
@@ -93,7 +91,7 @@ JOINED = (
     ('query', 'key', 'value'),
   ),
   Joined(
-    templates.pair(
+    pair_of(
       _OURS + 'transformer/decoder_{n}/self_attention/query_key_value/{part}',
       _STACK + 'decoder/layer_{n}/attention_1/{projection}/{part}',
     ),
@@ -101,7 +99,7 @@ JOINED = (
     ('query', 'key', 'value'),
   ),
   Joined(
-    templates.pair(
+    pair_of(
       _OURS + 'transformer/decoder_{n}/cross_attention/key_value/{part}',
       _STACK + 'decoder/layer_{n}/attention_2/{key_or_value}/{part}',
     ),
@@ -110,27 +108,27 @@ JOINED = (
   ),
 )
 TABLES = (
-  templates.pair(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
-  templates.pair(_OURS + 'weight_embeddings', _SETUP + 'weight_embeddings/weight_{row}'),
+  pair_of(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
+  pair_of(_OURS + 'weight_embeddings', _SETUP + 'weight_embeddings/weight_{row}'),
 )
 # In the order in which the original builds them: encoder blocks before decoder blocks.
 LAYER_NORMS = (
   (
     'encoder',
-    templates.pair(
+    pair_of(
       _OURS + 'transformer/encoder_{n}/{encoder_norm}/{affine}',
       _NORM + 'layer_{n}/layer_{n}/layer_normalization{count}/{affine}',
     ),
   ),
   (
     'decoder',
-    templates.pair(
+    pair_of(
       _OURS + 'transformer/decoder_{n}/{decoder_norm}/{affine}',
       _NORM + 'layer_{n}_1/layer_{n}/layer_normalization{count}/{affine}',
     ),
   ),
 )
-MOVING_AVERAGE = templates.Template(
+MOVING_AVERAGE = Template(
   'model/cnn/layer_{l}/batch_normalization/{average}{pass}', of_original=True
 )
 
@@ -154,7 +152,7 @@ def import_variables(variables: Variables) -> dict[str, np.ndarray]:
     InputError: a name is not known; the variables are ours already; or rows of a table, layer
       norms, projections or vectors of a block are missing. The message names the variables.
   """
-  return block_vectors.join(import_apart(variables))
+  return joins.join_vectors(import_apart(variables))
 
 
 def import_apart(variables: Variables) -> dict[str, np.ndarray]:
@@ -166,7 +164,7 @@ def import_apart(variables: Variables) -> dict[str, np.ndarray]:
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, IMPORT)}
   result = {**_import_renamed(kept), **_import_tables(kept), **_import_layer_norms(kept)}
   for joined in JOINED:
-    result |= join(kept, joined)
+    result |= joins.join_projections(kept, joined)
   return result
 
 
@@ -186,7 +184,7 @@ def export_variables(variables: Variables, separate_query: bool = False) -> dict
   """
   _check_names(variables, EXPORT)
   _check_heads(variables)
-  variables = block_vectors.separate(variables)
+  variables = joins.separate_vectors(variables)
   kept = {name: value for name, value in variables.items() if not dropped_kind(name, EXPORT)}
   result = {
     **_export_renamed(kept),
@@ -195,7 +193,7 @@ def export_variables(variables: Variables, separate_query: bool = False) -> dict
     **_moving_averages(kept, separate_query),
   }
   for joined in JOINED:
-    result |= split(kept, joined)
+    result |= joins.split_projections(kept, joined)
   return result
 
 
@@ -312,11 +310,7 @@ def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
 
 def _places(stack: str, feed_forward: bool) -> list[str]:
   """Returns the norms of a block in their order; the last one belongs to a feed-forward part."""
-  return [
-    place
-    for place in templates.WORDS[f'{stack}_norm']
-    if feed_forward or place != 'feed_forward_norm'
-  ]
+  return [place for place in WORDS[f'{stack}_norm'] if feed_forward or place != 'feed_forward_norm']
 
 
 def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tuple[str, str]]]:
@@ -345,7 +339,7 @@ def _check_blocks(
   """
   for layer, order, number in sorted({block[:3] for block in norms}):
     stack, block = LAYER_NORMS[order][0], (str(layer), str(number))
-    for affine in templates.WORDS['affine']:
+    for affine in WORDS['affine']:
       found = norms[layer, order, number, affine]
       _check_norms(found, _places(stack, block in whole[stack]), stack, *block, affine)
 
@@ -414,7 +408,7 @@ def _is_known(name: str, direction: str) -> bool:
   """Whether a variable of this name can be given to a conversion in this direction."""
   if dropped_kind(name, direction):
     return True
-  if direction == EXPORT and (_GENERATED_HEAD.fullmatch(name) or block_vectors.is_together(name)):
+  if direction == EXPORT and (_GENERATED_HEAD.fullmatch(name) or joins.is_together(name)):
     return True
   pairs = (
     *RENAMED,

@@ -1,0 +1,1 @@
+"""Compares this package with numbers recorded from the original (docs/parity.md)."""
