@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes import image_ops
 from hypertransformer.data import files
+from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
