@@ -24,8 +24,7 @@ from absl import app, flags
 
 from hypertransformer import command
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import measured
-from hypertransformer.evaluation.results import ResultFile
+from hypertransformer.evaluation import measured, results
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import CONTINUAL_METHODS
 from hypertransformer.settings.facts import facts
@@ -142,7 +141,7 @@ def read(folder: str) -> list[Run]:
     InputError: the run is not continual, or has not been evaluated.
   """
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
-  lines = [line for line in ResultFile(path).read() if 'continual' in line]
+  lines = [line for line in results.read(path) if 'continual' in line]
   last = {measured.of_line(line): line for line in lines}
   values = flags_file.read_flags(folder)
   if not last or values is None:

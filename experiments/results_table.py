@@ -21,8 +21,9 @@ from absl import app
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hypertransformer.evaluation.estimates import percent
-from hypertransformer.evaluation.results import ResultFile, newest_by_preset
+from hypertransformer.evaluation import results
+from hypertransformer.evaluation.metrics import percent
+from hypertransformer.evaluation.results import newest_by_preset
 from hypertransformer.settings.facts import facts
 from hypertransformer.settings.flags import defaults
 
@@ -45,7 +46,7 @@ def newest(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
 
   Raises InputError if a preset was evaluated in several ways.
   """
-  return newest_by_preset(ResultFile(folder / 'results.jsonl').read())
+  return newest_by_preset(results.read(folder / 'results.jsonl'))
 
 
 def cell(
@@ -157,7 +158,7 @@ def checkpoints_table() -> str:
   for file in sorted(RESULTS.glob('*/checkpoints.jsonl')):
     by_step: dict[int, dict[str, dict[str, Any]]] = {}
     cooldown_from = facts(flags_of(file.parent)).cooldown_from
-    for line in ResultFile(file).read():
+    for line in results.read(file):
       if line['step'] <= cooldown_from:
         by_step.setdefault(line['step'], {})[line['preset']] = line
     for step, found in sorted(by_step.items()):

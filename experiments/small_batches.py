@@ -23,7 +23,7 @@ if __name__ == '__main__':
   command.import_tensorflow()
 
 from hypertransformer.data.specs import shuffled_classes
-from hypertransformer.evaluation.estimates import mean_and_ci95
+from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.learners import FewShotLearner
 
 DATA = flags.DEFINE_string('data', './data_numpy_dir/omniglot.npy', 'the images')

@@ -30,7 +30,7 @@ if __name__ == '__main__':
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.estimates import mean_and_ci95
+from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.learners.engine import Blocks, Engine, find
 from hypertransformer.settings import from_flags
 from hypertransformer.settings.config import CONTINUAL_METHODS

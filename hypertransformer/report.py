@@ -25,11 +25,11 @@ from hypertransformer import program
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import measured, missed, pixel_baseline, sequence_table
-from hypertransformer.evaluation.estimates import mean_and_ci95, percent
-from hypertransformer.evaluation.measured import Measured
+from hypertransformer.evaluation.measured import Measured, ResultFile, newest
+from hypertransformer.evaluation.metrics import mean_and_ci95, percent
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import OpenClasses, presets_from
-from hypertransformer.evaluation.results import Line, ResultFile, newest
+from hypertransformer.evaluation.results import Line
 from hypertransformer.reports import writing
 from hypertransformer.settings.config import Settings
 

@@ -17,12 +17,11 @@ from hypertransformer.evaluation import missed, snapshots
 from hypertransformer.evaluation.done import Done
 from hypertransformer.evaluation.evaluator import FIRST_STREAM, Evaluator
 from hypertransformer.evaluation.intake import AGAIN, Checkpoint, Intake
-from hypertransformer.evaluation.measured import measured_on
+from hypertransformer.evaluation.measured import Result, measured_on
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.recorder import SECONDS_BETWEEN_TRIES, VALIDATION, Recorder
 from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
-from hypertransformer.evaluation.results import Result
 from hypertransformer.runtime import checkpoints, folder_lock, run_pages
 from hypertransformer.runtime.folder_lock import FileLock
 from hypertransformer.settings import flags_file

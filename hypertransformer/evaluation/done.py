@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from absl import logging
 
 from hypertransformer.evaluation import measured
-from hypertransformer.evaluation.measured import Measured
+from hypertransformer.evaluation.measured import Measured, ResultFile
 from hypertransformer.evaluation.places import Places
-from hypertransformer.evaluation.results import Line, ResultFile
+from hypertransformer.evaluation.results import Line
 from hypertransformer.settings import flags, flags_file
 
 

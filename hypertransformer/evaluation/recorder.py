@@ -17,9 +17,9 @@ from absl import logging
 
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import measured, sequence_table, snapshots
-from hypertransformer.evaluation.measured import Measured
+from hypertransformer.evaluation.measured import Measured, Result, ResultFile
 from hypertransformer.evaluation.places import Places
-from hypertransformer.evaluation.results import Line, Result, ResultFile
+from hypertransformer.evaluation.results import Line
 from hypertransformer.runtime import checkpoints, folder_lock
 from hypertransformer.runtime.event_log import EventLog
 

@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import sequence_metrics
+from hypertransformer.evaluation import metrics
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores
@@ -44,33 +44,33 @@ class SequenceScores:
 
   def fields(self) -> dict[str, Any]:
     """The measured fields of a results.Result; accuracy is the average after the last task."""
-    metrics = sequence_metrics.measure(self.cells)
+    found = metrics.measure(self.cells)
     continual = {
       'scenario': self.continual.scenario,
       'method': self.continual.method,
       'mixed_queries': self.continual.mixed_queries,
-      'num_tasks': len(metrics.average),
-      **metrics.json(),
+      'num_tasks': len(found.average),
+      **found.json(),
     }
     return {**self._last().fields(), 'continual': continual}
 
   def summary(self, preset: str) -> tf.Summary:
     """A summary for TensorBoard: scalars, and the matrix of accuracies as a picture."""
-    metrics = sequence_metrics.measure(self.cells)
+    found = metrics.measure(self.cells)
     scalars = {
       f'eval_average_accuracy/{preset}/after_task_{number}': float(mean)
-      for number, mean in enumerate(metrics.average, 1)
+      for number, mean in enumerate(found.average, 1)
     }
     for name, estimate in (
-      ('forgetting', metrics.forgetting),
-      ('backward_transfer', metrics.backward_transfer),
+      ('forgetting', found.forgetting),
+      ('backward_transfer', found.backward_transfer),
     ):
       if estimate is not None:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
     summary.MergeFrom(summaries.scalar_summary(scalars))
     picture = matrices.titled_accuracies(
-      metrics.matrix, f'{preset}: mean of {len(self.cells)} sequences'
+      found.matrix, f'{preset}: mean of {len(self.cells)} sequences'
     )
     summary.MergeFrom(summaries.image_summary({f'eval_matrix/{preset}': picture}))
     return summary

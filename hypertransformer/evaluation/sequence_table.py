@@ -14,9 +14,9 @@ from typing import Any
 
 from hypertransformer.data import files
 from hypertransformer.evaluation import measured
-from hypertransformer.evaluation.estimates import percent
-from hypertransformer.evaluation.measured import Measured, SequenceKind
-from hypertransformer.evaluation.results import Line, forgetting_text
+from hypertransformer.evaluation.measured import Measured, SequenceKind, forgetting_text
+from hypertransformer.evaluation.metrics import percent
+from hypertransformer.evaluation.results import Line
 
 # What the results were measured on, besides the kind of the sequences.
 MEASURED = tuple(field.name for field in dataclasses.fields(Measured) if field.name != 'sequence')

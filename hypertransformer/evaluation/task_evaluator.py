@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes.pipeline import Episode
-from hypertransformer.evaluation.estimates import mean_and_ci95
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.model import layers, shown
 from hypertransformer.model.hypertransformer import Support

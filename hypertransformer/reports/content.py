@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from hypertransformer.evaluation.estimates import Estimate
+from hypertransformer.evaluation.metrics import Estimate
 from hypertransformer.reports import groups as groups_lib
 from hypertransformer.reports import published, summary
 from hypertransformer.reports.groups import Group

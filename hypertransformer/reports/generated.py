@@ -12,7 +12,7 @@ from hypertransformer.data.arrays import ClassSet
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import require
-from hypertransformer.evaluation.estimates import Estimate, mean_and_ci95
+from hypertransformer.evaluation.metrics import Estimate, mean_and_ci95
 from hypertransformer.learners import engine
 from hypertransformer.learners.few_shot import FewShotLearner
 from hypertransformer.settings import from_flags

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypertransformer.errors import InputError, require
+from hypertransformer.evaluation.measured import ResultFile
 from hypertransformer.evaluation.places import Places
-from hypertransformer.evaluation.results import Line, ResultFile
+from hypertransformer.evaluation.results import Line
 from hypertransformer.reports import events, kept
 from hypertransformer.reports.events import Recorded
 from hypertransformer.runtime import machines

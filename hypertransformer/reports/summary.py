@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hypertransformer.evaluation import measured
-from hypertransformer.evaluation.estimates import Z95, Estimate
 from hypertransformer.evaluation.measured import Measured, SequenceKind
+from hypertransformer.evaluation.metrics import Z95, Estimate
 from hypertransformer.evaluation.results import Line, is_of_elsewhere
 from hypertransformer.reports import published
 from hypertransformer.reports.groups import Group

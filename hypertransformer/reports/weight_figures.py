@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hypertransformer.evaluation.estimates import Estimate
+from hypertransformer.evaluation.metrics import Estimate
 from hypertransformer.reports import drawing
 from hypertransformer.reports.generated import Generated, Kernels
 

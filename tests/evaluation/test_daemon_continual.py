@@ -18,7 +18,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from PIL import Image
 
-from hypertransformer.evaluation.results import ResultFile
+from hypertransformer.evaluation.measured import ResultFile
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
 from hypertransformer.settings import flags
 from hypertransformer.settings.config import ContinualConfig

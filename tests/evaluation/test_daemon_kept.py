@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import snapshots
-from hypertransformer.evaluation.results import ResultFile
+from hypertransformer.evaluation.measured import ResultFile
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hypertransformer.evaluation.estimates import mean_and_ci95
+from hypertransformer.evaluation.metrics import mean_and_ci95
 
 
 def test_mean_and_interval_of_four_numbers_are_those_by_hand() -> None:

@@ -10,7 +10,6 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any
 
 import hypothesis
 import pytest
@@ -18,8 +17,8 @@ from absl import logging
 from hypothesis import strategies
 
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import measured, results
-from hypertransformer.evaluation.results import Result, ResultFile
+from hypertransformer.evaluation import measured
+from hypertransformer.evaluation.measured import Result, ResultFile
 from hypertransformer.settings import flags, from_flags
 
 SETTINGS = from_flags.settings_from(
@@ -190,43 +189,3 @@ def test_whatever_bytes_there_are_results_are_kept(before: bytes, between: bytes
       assert file.read() == [RESULT.line()] * 2
     finally:
       path.unlink()
-
-
-@hypothesis.settings(deadline=None, max_examples=300)
-@hypothesis.given(data=strategies.data())
-def test_a_line_with_any_values_is_read_by_all_or_by_none(data: Any) -> None:
-  """A line that is taken for a result can be told apart, grouped and printed."""
-  line = {**OLD, 'measured': ON.json(), 'continual': dict(CONTINUAL)}
-  place = data.draw(strategies.sampled_from([line, line['measured'], line['continual']]))
-  place[data.draw(strategies.sampled_from(sorted(place)))] = data.draw(JSON)
-  text = json.dumps(line).encode()
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(logging, 'warning', lambda *args: None)
-    patch.setattr(pathlib.Path, 'read_bytes', lambda path: text)
-    read = ResultFile(pathlib.Path('results.jsonl')).read()
-  for on in [key[1] for key in results.newest(read)]:
-    assert on.task()
-    assert measured.differences([on, ON])[0] is not None
-    assert json.loads(json.dumps(on.json())) == on.json()
-
-
-# Which result is the newest.
-
-
-def test_the_newest_result_of_all_that_was_measured_on() -> None:
-  five_shot = dataclasses.replace(ON, support_images=160)
-  lines = [
-    dataclasses.replace(RESULT, step=step, measured=on, seconds=seconds).line()
-    for step, on, seconds in (
-      (30, ON, 1.0), (20, ON, 2.0), (20, five_shot, 3.0), (30, ON, 4.0), (10, five_shot, 5.0),
-    )
-  ]  # fmt: skip
-  found = results.newest([*lines, OLD])
-  assert {key: line['seconds'] for key, line in found.items()} == {
-    ('val', ON): 4.0,
-    ('val', five_shot): 3.0,
-    ('val', measured.of_line(OLD)): 12.5,
-  }
-  with pytest.raises(InputError, match=r"'val' has results of several evaluations \("):
-    results.newest_by_preset(lines)
-  assert results.newest_by_preset(lines[:2])['val']['step'] == 30

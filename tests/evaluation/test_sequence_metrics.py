@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from hypertransformer.evaluation import sequence_metrics
+from hypertransformer.evaluation import metrics
 
 NAN = math.nan
 
@@ -35,7 +35,7 @@ def plain(numbers: list[float]) -> tuple[float, float]:
 def test_all_metrics_are_those_of_plain_loops(tasks: int) -> None:
   cells = random_cells(40, tasks)
   a = cells.tolist()
-  found = sequence_metrics.measure(cells)
+  found = metrics.measure(cells)
   means: list[list[float]] = [[NAN] * tasks for _ in range(tasks)]
   for t in range(tasks):
     for tau in range(tasks):
@@ -64,7 +64,7 @@ def test_all_metrics_are_those_of_plain_loops(tasks: int) -> None:
 
 def test_forgetting_is_what_one_reads_off_the_table() -> None:
   """The best earlier mean of each column minus the last one."""
-  found = sequence_metrics.measure(random_cells(200, 4))
+  found = metrics.measure(random_cells(200, 4))
   assert found.forgetting is not None
   columns = [found.matrix[tau:, tau] for tau in range(3)]
   assert found.forgetting[0] == pytest.approx(
@@ -76,7 +76,7 @@ def test_metrics_of_two_sequences_are_those_by_hand() -> None:
   """The mean accuracies are .5, .9, .6 on task 1: .3 is forgotten; on task 2 .8, .7: .1 is."""
   one = [[0.4, NAN, NAN], [1.0, 0.8, NAN], [0.6, 0.7, 0.9]]
   other = [[0.6, NAN, NAN], [0.8, 0.8, NAN], [0.6, 0.7, 0.7]]
-  found = sequence_metrics.measure(np.array([one, other]))
+  found = metrics.measure(np.array([one, other]))
   assert found.forgetting is not None
   assert found.backward_transfer is not None
   assert found.forgetting[0] == pytest.approx((0.3 + 0.1) / 2)
@@ -90,7 +90,7 @@ def test_noise_is_not_forgetting() -> None:
   """Nothing changes with time here; maxima in single sequences would find 0.07 forgotten."""
   cells = np.random.default_rng(1).binomial(15, 0.7, (600, 5, 5)) / 15
   cells[:, np.triu_indices(5, 1)[0], np.triu_indices(5, 1)[1]] = NAN
-  found = sequence_metrics.measure(cells)
+  found = metrics.measure(cells)
   assert found.forgetting is not None
   assert abs(found.forgetting[0]) < 0.02
   per_sequence = np.nanmax(cells[:, :-1, :-1], axis=1) - cells[:, -1, :-1]
@@ -99,7 +99,7 @@ def test_noise_is_not_forgetting() -> None:
 
 def test_with_pieces_of_one_task_nothing_is_forgotten() -> None:
   cells = np.array([[0.2, 0.4, 0.6], [0.4, 0.8, 0.6]])
-  found = sequence_metrics.measure(cells)
+  found = metrics.measure(cells)
   assert found.matrix.shape == (3, 1)
   assert found.matrix[:, 0].tolist() == pytest.approx([0.3, 0.6, 0.6])
   assert found.average.tolist() == found.matrix[:, 0].tolist()
@@ -111,7 +111,7 @@ def test_with_pieces_of_one_task_nothing_is_forgotten() -> None:
 
 
 def test_a_single_task_and_sequence_have_no_forgetting_and_no_interval() -> None:
-  found = sequence_metrics.measure(np.array([[[0.5]]]))
+  found = metrics.measure(np.array([[[0.5]]]))
   assert (found.matrix.tolist(), found.average.tolist()) == ([[0.5]], [0.5])
   assert math.isnan(found.average_ci95[0])
   assert found.forgetting is None

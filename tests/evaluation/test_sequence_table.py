@@ -13,8 +13,7 @@ import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import sequence_table
-from hypertransformer.evaluation.measured import measured_on
-from hypertransformer.evaluation.results import Result
+from hypertransformer.evaluation.measured import Result, measured_on
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
 from hypertransformer.settings import flags, from_flags
 from hypertransformer.settings.config import ContinualConfig

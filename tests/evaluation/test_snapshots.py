@@ -14,7 +14,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.evaluation import measured, snapshots
-from hypertransformer.evaluation.results import Line, Result
+from hypertransformer.evaluation.measured import Result
+from hypertransformer.evaluation.results import Line
 from hypertransformer.runtime.folder_lock import FileLock, NoLocks
 from hypertransformer.settings import flags, from_flags
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.evaluation.measured import Measured, SequenceKind
-from hypertransformer.evaluation.results import Result, ResultFile
+from hypertransformer.evaluation.measured import Measured, Result, ResultFile, SequenceKind
 from hypertransformer.runtime.summaries import scalar_summary
 from hypertransformer.settings import flags, flags_file
 
