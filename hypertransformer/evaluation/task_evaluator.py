@@ -13,6 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
+from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.model import layers, shown
 from hypertransformer.model.hypertransformer import Support
 from hypertransformer.runtime import summaries
