@@ -18,9 +18,9 @@ sys.path.insert(0, str(ROOT))
 
 # The package comes before TensorFlow, whose kernels it chooses. Keras is left out, as in all our
 # programs.
-from hypertransformer import command  # isort: skip
+from hypertransformer import cli  # isort: skip
 
-command.import_tensorflow()
+cli.import_tensorflow()
 from hypertransformer.settings import flags
 
 from hypertransformer.settings import from_flags  # isort: skip

@@ -32,10 +32,10 @@ from absl import app, flags
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from hypertransformer.data import files
 from hypertransformer.errors import InputError
@@ -228,7 +228,7 @@ def main(argv: list[str]) -> None:
   """Makes the runs, or lists them."""
   del argv
   signal.signal(signal.SIGTERM, signal.default_int_handler)
-  with command.exit_on_bad_input():
+  with cli.exit_on_bad_input():
     unknown = set(ONLY.value) - {run.name for run in RUNS}
     if unknown:
       raise InputError(f'--only: there is no run {", ".join(sorted(unknown))} in runs.py.')

@@ -22,7 +22,7 @@ import matplotlib
 import numpy as np
 from absl import app, flags
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import measured, results
 from hypertransformer.settings import flags_file
@@ -294,7 +294,7 @@ def main(folders: list[str]) -> None:
 
 
 def _main(argv: list[str]) -> None:
-  with command.exit_on_bad_input():
+  with cli.exit_on_bad_input():
     if len(argv) < 2:
       raise InputError('no folder is given; give those of evaluated runs.')
     main(argv[1:])

@@ -22,10 +22,10 @@ from absl import app, flags
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from hypertransformer.errors import require
 from hypertransformer.evaluation.results import newest_by_preset, read

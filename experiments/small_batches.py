@@ -17,10 +17,10 @@ from absl import app, flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from hypertransformer.data.specs import shuffled_classes
 from hypertransformer.evaluation.metrics import mean_and_ci95

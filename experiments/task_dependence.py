@@ -22,10 +22,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import app, flags
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
@@ -143,7 +143,7 @@ def report(folder: str) -> str:
 
 def main(argv: list[str]) -> None:
   """Prints a line for each folder after the name of the program."""
-  with command.exit_on_bad_input():
+  with cli.exit_on_bad_input():
     for folder in argv[1:]:
       print(report(folder), flush=True)
 

@@ -1,7 +1,5 @@
 """The one exception for bad input: a file, a flag or a checkpoint that cannot be used."""
 
-from hypertransformer import errors
-
 
 class InputError(ValueError):
   """Says that something the user gave cannot be used.
@@ -14,4 +12,4 @@ class InputError(ValueError):
 def require(condition: bool, message: str) -> None:
   """Raises an InputError with this message unless the condition holds."""
   if not condition:
-    raise errors.InputError(message)
+    raise InputError(message)

@@ -11,9 +11,9 @@ checkpoint of step --train_steps. --eval_datasets, --eval_once, --eval_checkpoin
 from __future__ import annotations
 
 if __name__ == '__main__':
-  from hypertransformer import command
+  from hypertransformer import cli
 
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ from types import FrameType
 
 from absl import logging
 
-from hypertransformer import program
+from hypertransformer import cli
 from hypertransformer.data import inspection, specs
 from hypertransformer.data.arrays import ClassSet
 from hypertransformer.data.folder import DataFolder, find
@@ -174,4 +174,4 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == '__main__':
-  program.run(main)
+  cli.run_settings(main)

@@ -13,15 +13,15 @@ image the label of the support image whose pixels are nearest.
 from __future__ import annotations
 
 if __name__ == '__main__':
-  from hypertransformer import command
+  from hypertransformer import cli
 
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from collections.abc import Sequence
 
 from absl import flags, logging
 
-from hypertransformer import program
+from hypertransformer import cli
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import measured, missed, pixel_baseline, sequence_table
@@ -149,7 +149,9 @@ def run() -> None:
       )
     main(settings)
 
-  program.run_or(main_of_flags, lambda folders: of_folders(folders, output.value, form.value or ''))
+  cli.run_settings_or(
+    main_of_flags, lambda folders: of_folders(folders, output.value, form.value or '')
+  )
 
 
 if __name__ == '__main__':

@@ -13,9 +13,9 @@ status is
 from __future__ import annotations
 
 if __name__ == '__main__':
-  from hypertransformer import command
+  from hypertransformer import cli
 
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ import sys
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import command, evaluate_model, program
+from hypertransformer import cli, evaluate_model
 from hypertransformer.cluster import leaving, parameter_server, roles
 from hypertransformer.errors import require
 from hypertransformer.settings.config import Settings
@@ -52,7 +52,7 @@ def main(settings: Settings) -> None:
   elif task.type == roles.EVALUATOR:
     evaluate_model.main(settings)
   else:
-    with leaving.at_once(), command.exit_on_bad_input():
+    with leaving.at_once(), cli.exit_on_bad_input():
       if task.type == roles.PS:
         parameter_server.serve(task, settings.run.log_dir, settings.flag_values)
       else:
@@ -77,4 +77,4 @@ def _train(settings: Settings, task: roles.Task | None) -> None:
 
 
 if __name__ == '__main__':
-  program.run(main)
+  cli.run_settings(main)

@@ -52,7 +52,7 @@ NEVER = [
    'reports read what runs have written'),
 ]  # fmt: skip
 # Entry points alone may read FLAGS.
-READS_FLAGS = {'settings.flags', 'program', 'command', 'report'}
+READS_FLAGS = {'settings.flags', 'cli', 'report'}
 
 
 def module_of(path: pathlib.Path) -> str:

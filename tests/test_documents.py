@@ -43,7 +43,7 @@ def flags_of(program: str) -> set[str]:
 
 def takes_run_flags(program: str) -> bool:
   """Whether a command takes the flags of a run besides its own."""
-  return program.startswith('benchmarks/') or 'program.run(' in (ROOT / program).read_text()
+  return program.startswith('benchmarks/') or 'cli.run_settings(' in (ROOT / program).read_text()
 
 
 def unknown(words: list[str]) -> list[str]:

@@ -40,7 +40,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.converters import image_files, image_folder, image_sources, path_flags
 from hypertransformer.converters.image_sources import Split
 from hypertransformer.errors import InputError
@@ -141,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  command.run(main)
+  cli.run(main)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.converters import class_files, miniimagenet, path_flags
 from hypertransformer.data import files
 
@@ -48,4 +48,4 @@ def run(input_path: str, output_path: str, overwrite: bool) -> None:
 
 
 if __name__ == '__main__':
-  command.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.overwrite))
+  cli.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.overwrite))

@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import flags
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.converters import class_files, omniglot, path_flags
 from hypertransformer.data import class_list, files
 
@@ -53,4 +53,4 @@ def run(input_path: str, output_path: str, image_size: int, overwrite: bool) -> 
 
 
 if __name__ == '__main__':
-  command.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.image_size, FLAGS.overwrite))
+  cli.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.image_size, FLAGS.overwrite))

@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.converters import path_flags, tieredimagenet
 from hypertransformer.data import files
 
@@ -58,4 +58,4 @@ def run(input_path: str, output_path: str, bgr: bool, overwrite: bool) -> None:
 
 
 if __name__ == '__main__':
-  command.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.bgr, FLAGS.overwrite))
+  cli.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.bgr, FLAGS.overwrite))

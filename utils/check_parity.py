@@ -19,10 +19,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from hypertransformer import errors
 from tests.parity import checks, model_cases

@@ -20,10 +20,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from hypertransformer.checkpoint_conversion import convert
 
@@ -62,6 +62,6 @@ def run(direction: str, source: str, target: str, overwrite: bool) -> None:
 
 
 if __name__ == '__main__':
-  command.run(
+  cli.run(
     lambda: run(FLAGS.direction, FLAGS.input_checkpoint, FLAGS.output_checkpoint, FLAGS.overwrite)
   )

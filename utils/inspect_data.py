@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.data import files, inspection
 from hypertransformer.data.arrays import ClassArrays
 from hypertransformer.errors import InputError
@@ -98,7 +98,7 @@ def _draw(path: pathlib.Path, arrays: ClassArrays, seed: int) -> list[int]:
 
 def main(argv: list[str]) -> None:
   """Reads the flags and the name of the dataset; bad input ends in one line and exit status 2."""
-  with command.exit_on_bad_input():
+  with cli.exit_on_bad_input():
     if len(argv) != 2:
       raise InputError(
         f'{len(argv) - 1} names are given; expected one dataset: inspect_data.py NAME'

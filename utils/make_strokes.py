@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.converters import path_flags, strokes
 from hypertransformer.data import files
 
@@ -49,7 +49,7 @@ def run(
 
 
 if __name__ == '__main__':
-  command.run(
+  cli.run(
     lambda: run(
       FLAGS.output_path, FLAGS.seed, FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.overwrite
     )

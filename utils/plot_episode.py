@@ -18,12 +18,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
-from hypertransformer import program
+from hypertransformer import cli
 from hypertransformer.reports import drawing, episode_figure, episodes
 from hypertransformer.settings.config import Settings
 
@@ -50,4 +50,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == '__main__':
-  program.run(main)
+  cli.run_settings(main)

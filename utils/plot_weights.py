@@ -26,10 +26,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import app, flags
 
-from hypertransformer import command
+from hypertransformer import cli
 
 if __name__ == '__main__':
-  command.import_tensorflow()
+  cli.import_tensorflow()
 
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners.learner import pretrained_folder, pretrained_names
@@ -114,7 +114,7 @@ def _require_both(found: Sequence[generated.Generated]) -> None:
 
 def main(argv: list[str]) -> None:
   """Reads the flags and the checkpoints; bad input ends in one line and exit status 2."""
-  with command.exit_on_bad_input():
+  with cli.exit_on_bad_input():
     if len(argv) < 2:
       raise InputError('no checkpoint is given: plot_weights.py CHECKPOINT --output=weights.png')
     output = pathlib.Path(FLAGS.output)

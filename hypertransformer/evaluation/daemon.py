@@ -22,8 +22,8 @@ from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.recorder import SECONDS_BETWEEN_TRIES, VALIDATION, Recorder
 from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
-from hypertransformer.runtime import checkpoints, folder_lock, run_pages
-from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.runtime import checkpoints, run_folder, tensorboard
+from hypertransformer.runtime.run_folder import FileLock
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 
@@ -88,7 +88,7 @@ class Daemon:
       'It evaluates all checkpoints; end it first, or evaluate a single one beside it with '
       '--eval_once or --eval_checkpoint.'
     )
-    with folder_lock.hold(self._places.eval_dir, 'evaluator', advice) as lock:
+    with run_folder.hold(self._places.eval_dir, 'evaluator', advice) as lock:
       self._start()
       try:
         self._poll(lock)
@@ -124,7 +124,7 @@ class Daemon:
     self._done = Done(self._places, self._settings.flag_values)
     # The training's own flags, if they are known: so both are one run in TensorBoard's table.
     values = flags_file.read_flags(self._places.log_dir) or self._settings.flag_values
-    self._recorder.add(run_pages.hparams(values, self._places.log_dir), 0)
+    self._recorder.add(tensorboard.hparams(values, self._places.log_dir), 0)
     if VALIDATION not in self._measured:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
 

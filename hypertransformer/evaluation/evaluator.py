@@ -22,7 +22,7 @@ from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.model.shown import Shown
 from hypertransformer.pictures import episode as episode_pictures
-from hypertransformer.runtime import sessions, summaries
+from hypertransformer.runtime import sessions, tensorboard
 from hypertransformer.settings.config import ContinualConfig, EvalConfig
 from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
 from hypertransformer.settings.model_config import ModelConfig
@@ -162,9 +162,9 @@ class Evaluator(abc.ABC):
     first, second = (
       episode_pictures.Record(**{**values, 'accuracies': None}) for values in episodes
     )
-    summary = summaries.image_summary(episode_pictures.pictures(first, second.kernels, preset))
+    summary = tensorboard.image_summary(episode_pictures.pictures(first, second.kernels, preset))
     changes = episode_pictures.kernel_changes(first, second.kernels, preset)
-    summary.MergeFrom(summaries.scalar_summary(changes))
+    summary.MergeFrom(tensorboard.scalar_summary(changes))
     return summary
 
   def restore(self, prefix: str) -> None:

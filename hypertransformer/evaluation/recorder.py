@@ -20,8 +20,8 @@ from hypertransformer.evaluation import measured, sequence_table, snapshots
 from hypertransformer.evaluation.measured import Measured, Result, ResultFile
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.results import Line
-from hypertransformer.runtime import checkpoints, folder_lock
-from hypertransformer.runtime.event_log import EventLog
+from hypertransformer.runtime import checkpoints, run_folder
+from hypertransformer.runtime.tensorboard import EventLog
 
 SECONDS_BETWEEN_TRIES = 10.0  # of what could not be written or copied
 VALIDATION = 'val'  # the preset that chooses the best checkpoint
@@ -143,7 +143,7 @@ class Recorder:
         return
 
   def _in_turn(self) -> contextlib.AbstractContextManager[None]:
-    return folder_lock.in_turn(self._places.eval_dir / '.results.lock')
+    return run_folder.in_turn(self._places.eval_dir / '.results.lock')
 
   def _keep_from_run(self, line: Line) -> bool:
     """Keeps the best checkpoint from the folder of the run; returns whether it is there."""

@@ -21,7 +21,7 @@ from hypertransformer.evaluation.task_evaluator import Scores
 from hypertransformer.model import layers, shown
 from hypertransformer.model.continual import TaskSequence, learn_sequence
 from hypertransformer.pictures import matrices
-from hypertransformer.runtime import summaries
+from hypertransformer.runtime import tensorboard
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.settings.data_config import EpisodeConfig
 
@@ -68,11 +68,11 @@ class SequenceScores:
       if estimate is not None:
         scalars[f'eval_{name}/{preset}'] = estimate[0]
     summary = self._last().summary(preset)
-    summary.MergeFrom(summaries.scalar_summary(scalars))
+    summary.MergeFrom(tensorboard.scalar_summary(scalars))
     picture = matrices.titled_accuracies(
       found.matrix, f'{preset}: mean of {len(self.cells)} sequences'
     )
-    summary.MergeFrom(summaries.image_summary({f'eval_matrix/{preset}': picture}))
+    summary.MergeFrom(tensorboard.image_summary({f'eval_matrix/{preset}': picture}))
     return summary
 
   def _last(self) -> Scores:

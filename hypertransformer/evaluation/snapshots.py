@@ -24,8 +24,8 @@ from absl import logging
 from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.measured import Measured
 from hypertransformer.evaluation.results import Line
-from hypertransformer.runtime import folder_lock
-from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.runtime import run_folder
+from hypertransformer.runtime.run_folder import FileLock
 from hypertransformer.settings.flags_file import FLAGS_FILE
 
 BEST_FILE = 'best.json'
@@ -54,7 +54,7 @@ def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
   aside = folder / f'{_COPY}{secrets.token_hex(4)}'
   lock = FileLock(aside.with_name(aside.name + _LOCK))
   try:
-    with contextlib.suppress(folder_lock.NoLocks):
+    with contextlib.suppress(run_folder.NoLocks):
       lock.acquire(wait=True)  # before there is anything that another one could remove
     aside.mkdir()
     for path in sources:

@@ -16,7 +16,7 @@ from hypertransformer.evaluation.evaluator import Evaluator, Progress, silent
 from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.model import layers, shown
 from hypertransformer.model.hypertransformer import Support
-from hypertransformer.runtime import summaries
+from hypertransformer.runtime import tensorboard
 from hypertransformer.settings.data_config import EpisodeConfig
 
 
@@ -53,7 +53,7 @@ class Scores:
       'accuracy': f'eval_accuracy/{preset}',
       'accuracy_disjoint': f'eval_accuracy_disjoint/{preset}',
     }
-    return summaries.scalar_summary(
+    return tensorboard.scalar_summary(
       {tag: fields[key] for key, tag in tags.items() if fields[key] is not None}
     )
 

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hypertransformer.runtime.summaries import CPU_SECONDS
+from hypertransformer.runtime.tensorboard import CPU_SECONDS
 
 STEPS_PER_SECOND = 'global_step/sec'
 # Tags of the accuracies of which a report has curves, and what they are of.

@@ -18,7 +18,7 @@ from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.results import Line
 from hypertransformer.reports import events, kept
 from hypertransformer.reports.events import Recorded
-from hypertransformer.runtime import machines
+from hypertransformer.runtime import run_folder
 from hypertransformer.settings import flags, flags_file, older_runs
 from hypertransformer.settings.facts import Facts, facts
 
@@ -82,7 +82,7 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
   values = flags.defaults()
   # The file also notes what is no flag, such as the classes.
   values |= {flag: value for flag, value in found.items() if flag in values}
-  return Run(folder, name, values, version, results, recorded, machines.read(str(folder)))
+  return Run(folder, name, values, version, results, recorded, run_folder.machines(str(folder)))
 
 
 def _require_run(folder: pathlib.Path) -> None:

@@ -20,8 +20,8 @@ from hypertransformer.cluster import board as board_lib
 from hypertransformer.cluster.board import Board, Run
 from hypertransformer.cluster.roles import CHIEF, Task
 from hypertransformer.episodes.pipeline import Share
-from hypertransformer.runtime.event_log import EventWriter
-from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, loop, record, saving

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from hypertransformer.pictures import episode as episode_pictures
-from hypertransformer.runtime import summaries
-from hypertransformer.runtime.event_log import EventWriter
+from hypertransformer.runtime import tensorboard
+from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.training import optimizer
 from hypertransformer.training.graph import TrainGraph
 
@@ -43,7 +43,7 @@ class EpisodeWatch:
     """
     self.every = every
     self.step_fetches: dict[str, Any] = {
-      'gradients': summaries.histogram_summary(optimizer.by_layer(graph.gradients)),
+      'gradients': tensorboard.histogram_summary(optimizer.by_layer(graph.gradients)),
       'kernels': graph.shown.get('kernels', {}),
     }
     self.test_fetches = graph.shown if graph.test_stream is not None else {}
@@ -65,6 +65,6 @@ class EpisodeWatch:
     record = episode_pictures.Record(**from_test)
     before: dict[str, np.ndarray] = from_step['kernels']
     changes = episode_pictures.kernel_changes(record, before, TEST_EPISODE)
-    writer.add_summary(summaries.scalar_summary(changes), step)
+    writer.add_summary(tensorboard.scalar_summary(changes), step)
     pictures = episode_pictures.pictures(record, before, TEST_EPISODE)
-    writer.add_summary(summaries.image_summary(pictures), step)
+    writer.add_summary(tensorboard.image_summary(pictures), step)

@@ -17,8 +17,8 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.episodes.pipeline import EpisodeStream
-from hypertransformer.runtime import summaries
-from hypertransformer.runtime.event_log import EventWriter
+from hypertransformer.runtime import tensorboard
+from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.training.episode_watch import EpisodeWatch
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.progress_lines import ProgressLines, means_of
@@ -91,7 +91,7 @@ class ReportHook(tf.train.SessionRunHook):
     """
     self._fetches: dict[str, Any] = {'step': graph.step_done, 'metrics': graph.metrics}
     self._graph = graph
-    self._histograms = summaries.histogram_summary(graph.weights)
+    self._histograms = tensorboard.histogram_summary(graph.weights)
     self._writer = writer
     self._lines = lines
     self._every = every
@@ -148,8 +148,8 @@ class ReportHook(tf.train.SessionRunHook):
     # One episode for both: StreamHook relies on one test episode per record.
     test = session.run(fetches, {self._graph.testing: True})
     means |= {tag: float(value) for tag, value in test['metrics'].items()}
-    scalars = {**means, summaries.CPU_SECONDS: time.process_time()}
-    self._writer.add_summary(summaries.scalar_summary(scalars), step)
+    scalars = {**means, tensorboard.CPU_SECONDS: time.process_time()}
+    self._writer.add_summary(tensorboard.scalar_summary(scalars), step)
     if 'histograms' in test:
       self._writer.add_summary(test['histograms'], step)
     if self._watch is not None and watched is not None:

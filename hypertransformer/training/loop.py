@@ -8,9 +8,9 @@ from absl import logging
 from hypertransformer import progress
 from hypertransformer.model import getter
 from hypertransformer.progress import TerminalLine
-from hypertransformer.runtime import checkpoints, run_pages, sessions
-from hypertransformer.runtime.event_log import EventWriter
-from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.runtime import checkpoints, sessions, tensorboard
+from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, record, saving
@@ -104,9 +104,9 @@ def _run(
       while not session.should_stop():
         step = int(session.run(graph.step_done))
     if step >= run.train_steps:
-      writer.add_summary(run_pages.ended(well=True), step)
+      writer.add_summary(tensorboard.ended(well=True), step)
   except tf.train.NanLossDuringTrainingError:
-    writer.add_summary(run_pages.ended(well=False), step)
+    writer.add_summary(tensorboard.ended(well=False), step)
     raise
   finally:
     writer.close()

@@ -11,9 +11,9 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.model import getter
-from hypertransformer.runtime import checkpoints, folder_lock, machines, run_pages
-from hypertransformer.runtime.event_log import EventWriter
-from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.runtime import checkpoints, run_folder, tensorboard
+from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.settings.facts import facts
@@ -33,7 +33,7 @@ def own_folder(setup: Setup, run: RunConfig) -> Iterator[FileLock]:
   check(setup, choose_seed(run))
   classes.warn_of_shared(setup)
   make_folder(run.log_dir)
-  with folder_lock.hold(run.log_dir, saving.ROLE, saving.ADVICE) as lock:
+  with run_folder.hold(run.log_dir, saving.ROLE, saving.ADVICE) as lock:
     saving.clear_leftovers(run.log_dir)
     yield lock
 
@@ -65,14 +65,14 @@ def begin(
     classes.warn_of_changes(folder, before, setup)
     warn_of_cooldown(settings.run, before, start.step)
   saving.write_flags(folder, noted)
-  machines.note(folder, start.step)
+  run_folder.note_machine(folder, start.step)
   checkpoints.repair_state(folder, start.resumed)
   writer = EventWriter(os.path.join(folder, 'train'), tf.get_default_graph())
   for page in (
-    run_pages.hparams(values, folder),
-    run_pages.layout(),
-    run_pages.flags_page(values),
-    run_pages.variables_page(getter.table(graph.rows)),
+    tensorboard.hparams(values, folder),
+    tensorboard.layout(),
+    tensorboard.flags_page(values),
+    tensorboard.variables_page(getter.table(graph.rows)),
   ):
     writer.add_summary(page, start.step)
   return writer, saving.FolderGuard(folder, lock, noted)

@@ -16,7 +16,7 @@ from absl import logging
 
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
-from hypertransformer.runtime.folder_lock import FileLock, NoLocks
+from hypertransformer.runtime.run_folder import FileLock, NoLocks
 from hypertransformer.settings import flags, flags_file
 
 ROLE = 'trainer'

@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.evaluation import measured, snapshots
 from hypertransformer.evaluation.measured import Result
 from hypertransformer.evaluation.results import Line
-from hypertransformer.runtime.folder_lock import FileLock, NoLocks
+from hypertransformer.runtime.run_folder import FileLock, NoLocks
 from hypertransformer.settings import flags, from_flags
 
 

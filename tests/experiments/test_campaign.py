@@ -18,8 +18,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from hypertransformer.runtime import summaries
-from hypertransformer.runtime.event_log import EventWriter
+from hypertransformer.runtime import tensorboard
+from hypertransformer.runtime.tensorboard import EventWriter
 
 EXPERIMENTS = pathlib.Path(__file__).resolve().parents[2] / 'experiments'
 
@@ -68,8 +68,8 @@ def test_the_curve_begins_where_the_run_does(campaign: dict[str, Any], place: An
   writer = EventWriter(str(place.logs / 'train'))
   for step, value in ((2900, 0.25), (3900, 0.75)):
     scalars = {'accuracy/accuracy': value, 'accuracy/test_accuracy': value / 2}
-    writer.add_summary(summaries.scalar_summary(scalars), step)
-  writer.add_summary(summaries.scalar_summary(dict.fromkeys(scalars, 0.5)), 6000)
+    writer.add_summary(tensorboard.scalar_summary(scalars), step)
+  writer.add_summary(tensorboard.scalar_summary(dict.fromkeys(scalars, 0.5)), 6000)
   writer.close()
   record = {'commit': 'abc', 'cpu_seconds': 0, 'wall_seconds': 0}
   campaign['keep'](place, record, ['train'], ['evaluate'])

@@ -10,7 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.evaluation.measured import Measured, Result, ResultFile, SequenceKind
-from hypertransformer.runtime.summaries import scalar_summary
+from hypertransformer.runtime.tensorboard import scalar_summary
 from hypertransformer.settings import flags, flags_file
 
 # The flags of scripts/omniglot_1shot_v1.sh on which the paper's number depends.

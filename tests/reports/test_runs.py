@@ -10,7 +10,7 @@ import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.reports import runs
-from hypertransformer.runtime import machines
+from hypertransformer.runtime import run_folder
 
 from .conftest import result
 
@@ -21,11 +21,11 @@ SAVED = pathlib.Path(__file__).parents[1] / 'golden' / 'log_folder_862113c' / 'r
 
 def test_a_run_is_read(make_run: Make) -> None:
   folder = make_run('a', 7, [result('test', 2000, 0.7)])
-  machines.note(str(folder), 0)
+  run_folder.note_machine(str(folder), 0)
   (found,) = runs.read_runs([str(folder)])
   assert (found.name, found.facts.seed, found.facts.way) == ('a', 7, 20)
   assert [line['accuracy'] for line in found.results] == [0.7]
-  assert found.machines == [machines.describe()]
+  assert found.machines == [run_folder.describe_machine()]
   assert found.version != ''
 
 

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from hypertransformer.runtime import run_pages
+from hypertransformer.runtime import tensorboard
 from hypertransformer.settings import flags
 
 
@@ -21,7 +21,7 @@ def text_of(summary: tf.Summary) -> str:
 
 def test_hyperparameters_are_the_flags_that_make_a_model_better_or_worse() -> None:
   values = flags.defaults() | {'seed': 7, 'balanced_batches': True, 'train_dataset': 'omniglot:0-9'}
-  (value,) = run_pages.hparams(values | {'hypertransformer_version': '9'}, '/logs/mine').value
+  (value,) = tensorboard.hparams(values | {'hypertransformer_version': '9'}, '/logs/mine').value
   assert value.metadata.plugin_data.plugin_name == 'hparams'
   data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
   info = data.session_start_info
@@ -35,20 +35,20 @@ def test_hyperparameters_are_the_flags_that_make_a_model_better_or_worse() -> No
 
 
 def test_a_flag_without_a_value_is_left_out() -> None:
-  (value,) = run_pages.hparams(flags.defaults(), 'logs').value
+  (value,) = tensorboard.hparams(flags.defaults(), 'logs').value
   data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
   assert 'seed' not in data.session_start_info.hparams
 
 
 @pytest.mark.parametrize('well', [True, False])
 def test_the_end_says_how_the_run_has_ended(well: bool) -> None:
-  (value,) = run_pages.ended(well).value
+  (value,) = tensorboard.ended(well).value
   data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
   assert data.session_end_info.status == (1 if well else 2), 'success, failure'
 
 
 def test_the_page_of_flags_has_all_of_them_once() -> None:
-  text = text_of(run_pages.flags_page(flags.defaults() | {'heads': 3, 'eval_datasets': 'a|b=x'}))
+  text = text_of(tensorboard.flags_page(flags.defaults() | {'heads': 3, 'eval_datasets': 'a|b=x'}))
   rows = re.findall(r'^\| (\w+) \|', text, re.MULTILINE)
   names = [name for name in rows if name != 'flag']
   assert sorted(names) == sorted(flags.defaults())
@@ -59,12 +59,12 @@ def test_the_page_of_flags_has_all_of_them_once() -> None:
 
 
 def test_the_page_of_variables_is_the_table_as_code() -> None:
-  text = text_of(run_pages.variables_page('layer  variable\nlayer_1  conv/kernel'))
+  text = text_of(tensorboard.variables_page('layer  variable\nlayer_1  conv/kernel'))
   assert '\n    layer  variable\n    layer_1  conv/kernel' in text
 
 
 def test_one_chart_has_the_accuracies_of_training_and_evaluator() -> None:
-  (value,) = run_pages.layout().value
+  (value,) = tensorboard.layout().value
   layout = layout_pb2.Layout.FromString(value.tensor.string_val[0])
   charts = {chart.title: chart.multiline.tag for chart in layout.category[0].chart}
   tags = ['accuracy/accuracy', 'accuracy/test_accuracy']

@@ -7,12 +7,12 @@ import io
 import numpy as np
 from PIL import Image
 
-from hypertransformer.runtime import summaries
+from hypertransformer.runtime import tensorboard
 
 
 def test_an_image_summary_is_the_picture_as_png() -> None:
   picture = np.random.default_rng(0).integers(0, 255, (7, 9, 3)).astype(np.uint8)
-  summary = summaries.image_summary({'a/b': picture, 'c': 255 - picture})
+  summary = tensorboard.image_summary({'a/b': picture, 'c': 255 - picture})
   assert [value.tag for value in summary.value] == ['a/b', 'c']
   image = summary.value[0].image
   assert (image.height, image.width) == (7, 9)

@@ -16,7 +16,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import pipeline
-from hypertransformer.runtime import event_log, summaries
+from hypertransformer.runtime import tensorboard
 from hypertransformer.training import hooks, progress_lines
 
 
@@ -66,9 +66,9 @@ def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], step
 
 def report(
   counter: Counter, folder: pathlib.Path, train_steps: int, every: int, histograms_every: int
-) -> tuple[hooks.ReportHook, event_log.EventWriter]:
+) -> tuple[hooks.ReportHook, tensorboard.EventWriter]:
   """A ReportHook on the counter, and the writer that it uses."""
-  writer = event_log.EventWriter(str(folder))
+  writer = tensorboard.EventWriter(str(folder))
   graph: Any = types.SimpleNamespace(
     step_done=counter.step_done,
     global_step=counter.step,
@@ -128,12 +128,12 @@ def test_a_line_of_progress_is_logged_every_10_seconds_and_at_the_end(
 
 
 def test_a_scalar_summary_has_exactly_these_tags() -> None:
-  summary = summaries.scalar_summary({'a/b': 0.5, 'c': 2.0})
+  summary = tensorboard.scalar_summary({'a/b': 0.5, 'c': 2.0})
   assert [(value.tag, value.simple_value) for value in summary.value] == [('a/b', 0.5), ('c', 2.0)]
 
 
 def test_there_is_no_histogram_summary_of_nothing() -> None:
-  assert summaries.histogram_summary({}) is None
+  assert tensorboard.histogram_summary({}) is None
 
 
 class Stream:

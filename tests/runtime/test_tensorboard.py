@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.runtime.event_log import EventLog
-from hypertransformer.runtime.summaries import scalar_summary
+from hypertransformer.runtime.tensorboard import EventLog, scalar_summary
 
 
 def add(log: EventLog, step: int) -> None:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.runtime import folder_lock
-from hypertransformer.runtime.folder_lock import FileLock
+from hypertransformer.runtime import run_folder
+from hypertransformer.runtime.run_folder import FileLock
 
 HOLDER = """
 import sys
-from hypertransformer.runtime import folder_lock
-with folder_lock.hold(sys.argv[1], sys.argv[2], ''):
+from hypertransformer.runtime import run_folder
+with run_folder.hold(sys.argv[1], sys.argv[2], ''):
   print('held', flush=True)
   sys.stdin.read()
 """
@@ -50,7 +50,7 @@ def hold_elsewhere() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def assert_free(folder: pathlib.Path, role: str = 'trainer') -> None:
-  with folder_lock.hold(folder, role, ''):
+  with run_folder.hold(folder, role, ''):
     pass
 
 
@@ -60,7 +60,7 @@ def test_the_second_is_refused_and_told_who_the_first_is(
   first = hold_elsewhere(tmp_path)
   with (
     pytest.raises(InputError) as caught,
-    folder_lock.hold(tmp_path, 'trainer', 'Wait until it has ended.'),
+    run_folder.hold(tmp_path, 'trainer', 'Wait until it has ended.'),
   ):
     pass
   assert str(caught.value) == (
@@ -92,7 +92,7 @@ def test_a_process_of_another_role_is_let_in(
 
 def test_the_lock_is_free_after_an_error_and_no_file_stays(tmp_path: pathlib.Path) -> None:
   def fail() -> None:
-    with folder_lock.hold(tmp_path, 'trainer', ''):
+    with run_folder.hold(tmp_path, 'trainer', ''):
       assert [path.name for path in tmp_path.iterdir()] == ['.trainer.lock']
       raise KeyError
 
@@ -103,14 +103,14 @@ def test_the_lock_is_free_after_an_error_and_no_file_stays(tmp_path: pathlib.Pat
 
 
 def test_one_process_cannot_hold_it_twice(tmp_path: pathlib.Path) -> None:
-  with folder_lock.hold(tmp_path, 'trainer', ''):
+  with run_folder.hold(tmp_path, 'trainer', ''):
     assert not FileLock(tmp_path / '.trainer.lock').acquire()
 
 
 def test_a_deleted_lock_is_taken_anew(
   tmp_path: pathlib.Path, hold_elsewhere: Callable[..., subprocess.Popen[str]]
 ) -> None:
-  with folder_lock.hold(tmp_path, 'trainer', '') as lock:
+  with run_folder.hold(tmp_path, 'trainer', '') as lock:
     lock.path.unlink()
     assert lock.acquire()
     assert not FileLock(lock.path).acquire()
@@ -125,7 +125,7 @@ def test_those_who_wait_have_it_one_after_the_other(tmp_path: pathlib.Path) -> N
   """Each adds 1 to a number in a file 50 times; without the lock, additions were lost."""
   work = (
     'import pathlib, sys\n'
-    'from hypertransformer.runtime.folder_lock import FileLock\n'
+    'from hypertransformer.runtime.run_folder import FileLock\n'
     'folder = pathlib.Path(sys.argv[1])\n'
     'for _ in range(50):\n'
     '  lock = FileLock(folder / "lock")\n'
@@ -146,7 +146,7 @@ def test_where_there_are_no_locks_a_warning_says_so(
   def refuse(descriptor: int, operation: int) -> None:
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-  monkeypatch.setattr(folder_lock.fcntl, 'flock', refuse)
+  monkeypatch.setattr(run_folder.fcntl, 'flock', refuse)
   assert_free(tmp_path)
   assert warnings == [
     f'{tmp_path} cannot be locked (No locks available): see to it that no other trainer works in '
@@ -158,7 +158,7 @@ def test_where_there_are_no_locks_a_warning_says_so(
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: pathlib.Path) -> None:
   with (
     pytest.raises(InputError, match=r'/missing/\.trainer\.lock cannot be written: No such file'),
-    folder_lock.hold(tmp_path / 'missing', 'trainer', ''),
+    run_folder.hold(tmp_path / 'missing', 'trainer', ''),
   ):
     pass
 
@@ -168,7 +168,7 @@ def test_it_holds_on_a_full_disk(tmp_path: pathlib.Path, monkeypatch: pytest.Mon
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
   monkeypatch.setattr(os, 'pwrite', full)
-  with folder_lock.hold(tmp_path, 'trainer', ''):
+  with run_folder.hold(tmp_path, 'trainer', ''):
     other = FileLock(tmp_path / '.trainer.lock')
     assert not other.acquire()
     assert other.holder() == 'another process'

@@ -1,19 +1,18 @@
-"""Keeps a second process out of a folder in which the first one still works.
-
-The lock is one of the operating system (flock), on a small file in the folder: it is free again as
-soon as its process has ended, however that came. The file holds the number of the process and the
-name of its machine, for messages. TensorFlow is not imported here.
-"""
+"""The directory of a run: one process per role, and the machines that trained it."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
+import platform
+import re
 import socket
 from collections.abc import Iterator
 
+import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.errors import InputError
@@ -187,3 +186,64 @@ def in_turn(path: pathlib.Path) -> Iterator[None]:
     yield
   finally:
     lock.release()
+
+
+MACHINES_FILE = 'machines.jsonl'
+
+
+def describe_machine() -> str:
+  """Describes this machine in one line: processor, cores, memory, GPUs, TensorFlow, Python."""
+  usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+  parts = [
+    f'{_processor()}, {usable} of {os.cpu_count()} cores',
+    _memory(),
+    *map(_gpu, tf.config.list_physical_devices('GPU')),
+    f'TensorFlow {tf.__version__}, Python {platform.python_version()}',
+  ]
+  return ', '.join(filter(None, parts))
+
+
+def note_machine(folder: str, step: int) -> None:
+  """Adds a line to machines.jsonl of a run: from which step on this machine trains it."""
+  with open(os.path.join(folder, MACHINES_FILE), 'a') as file:
+    file.write(json.dumps({'from_step': step, 'machine': describe_machine()}) + '\n')
+
+
+def machines(folder: str) -> list[str]:
+  """The different machines that have trained the run in a folder, in order; [] if unknown.
+
+  A line that a crash has cut off is left out.
+  """
+  path = pathlib.Path(folder, MACHINES_FILE)
+  if not path.exists():
+    return []
+  found = []
+  for line in path.read_text(errors='replace').splitlines():
+    try:
+      found.append(str(json.loads(line)['machine']))
+    except (ValueError, KeyError, TypeError):
+      continue
+  return list(dict.fromkeys(found))
+
+
+def _processor() -> str:
+  """The name of the processor, as far as the system tells it."""
+  try:
+    match = re.search(r'^model name\s*:\s*(.+)$', pathlib.Path('/proc/cpuinfo').read_text(), re.M)
+  except OSError:
+    match = None
+  return match[1].strip() if match else platform.processor() or platform.machine()
+
+
+def _gpu(device: tf.config.PhysicalDevice) -> str:
+  """The name of a GPU, as far as its driver tells it."""
+  return tf.config.experimental.get_device_details(device).get('device_name', device.name)
+
+
+def _memory() -> str:
+  """The memory of the machine; '' where the system does not tell it."""
+  try:
+    size = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  except (AttributeError, ValueError, OSError):
+    return ''
+  return f'{size / 2**30:.0f} GiB'

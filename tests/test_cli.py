@@ -10,14 +10,14 @@ import sys
 import pytest
 from absl import app
 
-from hypertransformer import command
+from hypertransformer import cli
 from hypertransformer.errors import InputError
 
 
 def end(monkeypatch: pytest.MonkeyPatch, program, argv: list[str]) -> None:
   """Runs the program as absl would, with argv after its flags are parsed."""
   monkeypatch.setattr(app, 'run', lambda main: main(['name', *argv]))
-  command.run(program)
+  cli.run(program)
 
 
 def refuse() -> None:
@@ -28,7 +28,7 @@ def refuse() -> None:
   ('argv', 'message'),
   [
     ([], 'error: x is 3; expected 4.\n'),
-    (['a', 'b'], 'error: arguments that are no flags: a b; flags look like --name=value.\n'),
+    (['a', 'b'], 'error: unexpected positional arguments: a b. Flags look like --name=value.\n'),
   ],
 )
 def test_bad_input_is_one_message_and_status_2(monkeypatch, capsys, argv, message):
@@ -58,7 +58,7 @@ def test_keras_is_left_out_unless_the_user_wants_it(monkeypatch, before, has_tf_
   if before is not None:
     monkeypatch.setenv('TF_USE_LEGACY_KERAS', before)
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: object() if has_tf_keras else None)
-  command.leave_out_keras()
+  cli.leave_out_keras()
   assert os.environ.get('TF_USE_LEGACY_KERAS') == after
 
 
@@ -84,41 +84,6 @@ def test_programs_do_not_load_keras_but_who_imports_them_may_use_it(program, run
     [sys.executable, '-c', script], check=True, capture_output=True, text=True, env=environment
   )
   assert printed.stdout.split()[-1] == str(loaded)
-
-
-LOG = (
-  'WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n'
-  'I0000 00:00:1795697989.027375    5837 port.cc:153] oneDNN custom operations are on.\n'
-  'To enable the following: AVX2\n'
-  '2026-11-26 12:00:00.123456: W external/local_xla/driver.cc:1] a warning\n'
-  'E0000 00:00:1795697989.027375    5837 driver.cc:2] an error\n'
-)
-
-
-@pytest.mark.parametrize(
-  ('level', 'kept'), [(1, ['a warning', 'an error']), (2, ['an error']), (3, [])]
-)
-def test_lines_of_tensorflow_are_left_out_below_the_level(capfd, level, kept):
-  with command._filtered_stderr(level):
-    os.write(2, LOG.encode())
-  lines = capfd.readouterr().err.splitlines()
-  assert [line.split('] ')[-1] for line in lines] == kept
-
-
-def test_what_is_no_line_of_tensorflow_is_shown(capfd):
-  with command._filtered_stderr(3):
-    os.write(2, b'the library libfoo.so is missing\n')
-  assert capfd.readouterr().err == 'the library libfoo.so is missing\n'
-
-
-def test_a_crash_while_stderr_is_held_shows_where_it_was():
-  script = (
-    'import os\nfrom hypertransformer import command\n'
-    'with command._filtered_stderr(3):\n  os.abort()\n'
-  )
-  done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=False)
-  assert done.returncode < 0
-  assert 'Fatal Python error: Aborted' in done.stderr
 
 
 @pytest.mark.parametrize('program', ['train', 'evaluate_model', 'report'])

@@ -1,0 +1,172 @@
+"""Starts and ends every program: imports, flags, bad input and exit status.
+
+TensorFlow is imported only on demand because some programs do without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import app, flags, logging
+
+from hypertransformer.errors import InputError
+from hypertransformer.settings.config import Settings
+
+# TensorFlow's own variable. 0 shows all its log lines, 3 none; errors that matter are exceptions.
+_LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
+
+
+def import_tensorflow() -> None:
+  """Import TensorFlow for a program: without Keras and without its log lines.
+
+  TensorFlow prints some lines during its import whatever TF_CPP_MIN_LOG_LEVEL says. If the user has
+  not set this variable, they are discarded here.
+  """
+  leave_out_keras()
+  shows = _LOG_LEVEL in os.environ
+  os.environ.setdefault(_LOG_LEVEL, '3')
+  with contextlib.nullcontext() if shows else _discarded_stderr():
+    importlib.import_module('tensorflow')
+
+
+@contextlib.contextmanager
+def _discarded_stderr() -> Iterator[None]:
+  """Discard what native code writes to stderr; Python's errors are raised as ever."""
+  try:
+    saved = os.dup(2)
+  except OSError:  # stderr is closed: nothing can be written to it
+    yield
+    return
+  with open(os.devnull, 'w') as null:
+    os.dup2(null.fileno(), 2)
+  try:
+    yield
+  finally:
+    os.dup2(saved, 2)
+    os.close(saved)
+
+
+def leave_out_keras() -> None:
+  """Keep TensorFlow from importing Keras, if called before TensorFlow itself is imported.
+
+  Keras costs 0.8 s of CPU and 48 MB at the start, and nothing here uses it. Only programs call
+  this. A library must not, because its user may want tf.keras.
+
+  When TensorFlow is asked for the legacy Keras, it looks for the package tf_keras and continues
+  without Keras if that is not installed. TF_USE_LEGACY_KERAS is left as it is if it is set.
+  """
+  if importlib.util.find_spec('tf_keras') is None:
+    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+
+
+@contextlib.contextmanager
+def exit_on_bad_input() -> Iterator[None]:
+  """Turn an InputError of the block into one line on stderr and exit status 2.
+
+  Characters that stdout cannot show are written as escapes. If nobody reads stdout any more, as in
+  `... | head`, the process ends silently.
+  """
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')
+  try:
+    yield
+    sys.stdout.flush()
+  except InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+  except BrokenPipeError:
+    # Python would try once more to write what is left, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+
+
+def run(program: Callable[[], None]) -> None:
+  """Parse the command line, which may hold flags only, and run the program.
+
+  Bad input ends the process with one line on stderr and exit status 2.
+  """
+
+  def without_arguments(arguments: Sequence[str]) -> None:
+    if arguments:
+      raise InputError(
+        f'unexpected positional arguments: {" ".join(arguments)}. Flags look like --name=value.'
+      )
+    program()
+
+  run_with_arguments(without_arguments)
+
+
+def run_with_arguments(program: Callable[[Sequence[str]], None]) -> None:
+  """Do the same for a program that takes positional arguments."""
+
+  def main(argv: Sequence[str]) -> None:
+    logging.set_verbosity(logging.INFO)
+    with exit_on_bad_input():
+      program(argv[1:])
+
+  app.run(main)
+
+
+def run_settings(program: Callable[[Settings], None]) -> None:
+  """Define and parse the flags of a run, and call the program with the settings they make."""
+  _define_flags()
+  run(lambda: program(_settings()))
+
+
+def run_settings_or(
+  program: Callable[[Settings], None], other: Callable[[Sequence[str]], None]
+) -> None:
+  """Do the same, unless there are positional arguments.
+
+  Args:
+    program: is called with the settings if there are no positional arguments.
+    other: is called with the positional arguments. Flags of a run cannot be given with them.
+  """
+  from hypertransformer.settings import flag_table
+
+  _define_flags()
+
+  def start(arguments: Sequence[str]) -> None:
+    if not arguments:
+      return program(_settings())
+    given = [f'--{flag.name}' for flag in flag_table.ALL_FLAGS if flags.FLAGS[flag.name].present]
+    if given:
+      raise InputError(
+        f'{" ".join(arguments)} and {", ".join(given)} are given. Give either directories of runs '
+        'or the flags of one run (as --name=value).'
+      )
+    return other(arguments)
+
+  run_with_arguments(start)
+
+
+def _define_flags() -> None:
+  """Define the flags of a run, as those of this program."""
+  from hypertransformer.settings import flag_table
+  from hypertransformer.settings import flags as run_flags
+
+  run_flags.define()
+  for flag in flag_table.ALL_FLAGS:  # --help lists only flags that are key flags of the program
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
+
+
+def _settings() -> Settings:
+  """Set up TensorFlow, and return the settings that the flags make."""
+  import tensorflow.compat.v1 as tf
+
+  from hypertransformer.runtime import sessions
+  from hypertransformer.settings import flags as run_flags
+  from hypertransformer.settings import from_flags
+
+  tf.get_logger().propagate = False  # TensorFlow's own handler prints its messages already
+  tf.logging.set_verbosity(tf.logging.ERROR)  # warnings would only say that TF1 is deprecated
+  tf.disable_eager_execution()
+  settings = from_flags.settings_from(run_flags.values())
+  sessions.use_kernel_threads(settings.run.kernel_threads)
+  return settings
