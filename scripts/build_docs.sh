@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the pages of docs/ into site/ (open site/index.html); a broken link is an error.
-# Sets up .venv.
-# Further arguments go to mkdocs, such as --site-dir=FOLDER.
+# Sets up .venv and builds the pages of docs/ into site/ (open site/index.html). A broken link is an
+# error. Further arguments go to mkdocs, such as --site-dir=DIRECTORY, but not --quiet: it hides the
+# warnings that --strict counts.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -8,6 +8,6 @@ bash scripts/setup_venv.sh dev
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-bash scripts/build_docs.sh --quiet
+bash scripts/build_docs.sh
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2} PYTHONPATH="$root"
 .venv/bin/python -m pytest -n 2 --dist worksteal "$@"
