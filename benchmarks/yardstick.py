@@ -21,12 +21,10 @@ sys.path.insert(0, str(ROOT))
 from hypertransformer import cli  # isort: skip
 
 cli.import_tensorflow()
-from hypertransformer.settings import flags
-
-from hypertransformer.settings import from_flags  # isort: skip
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.runtime import sessions
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import Settings
 
 
@@ -48,7 +46,7 @@ def begin(arguments: list[str]) -> list[str]:
 
 def settings(**changes: Any) -> Settings:
   """Makes the settings of the command line; `changes` are flags by name that override it."""
-  return from_flags.settings_from(flags.values() | changes)
+  return flags.settings_from(flags.values() | changes)
 
 
 def recipe(name: str) -> list[str]:

@@ -27,7 +27,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation import measured, results
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import CONTINUAL_METHODS
-from hypertransformer.settings.facts import facts
+from hypertransformer.settings.flags_file import facts
 
 matplotlib.use('Agg')
 from matplotlib import pyplot

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 from hypertransformer.evaluation import results
 from hypertransformer.evaluation.metrics import percent
 from hypertransformer.evaluation.results import newest_by_preset
-from hypertransformer.settings.facts import facts
 from hypertransformer.settings.flags import defaults
+from hypertransformer.settings.flags_file import facts
 
 from runs import RUNS  # isort: skip  (beside this file)
 

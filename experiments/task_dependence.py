@@ -32,9 +32,7 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.learners.engine import Blocks, Engine, find
-from hypertransformer.settings import from_flags
-from hypertransformer.settings.config import CONTINUAL_METHODS
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import CONTINUAL_METHODS, EpisodeConfig
 
 FOLDER = flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'folder with the dataset')
 DATASET = flags.DEFINE_string(
@@ -108,7 +106,7 @@ def report(folder: str) -> str:
   if found.continual is None or found.continual.method != CONTINUAL_METHODS[0]:
     raise InputError(f'{folder} is not of continual_method={CONTINUAL_METHODS[0]}.')
   engine = Engine(found)
-  settings = from_flags.settings_from(found.values)
+  settings = flags.settings_from(found.values)
   config = EpisodeConfig(
     num_labels=settings.model.num_labels,
     support_samples=settings.episodes.support_samples,

@@ -32,4 +32,4 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 # convolutions take.
 os.environ.setdefault('TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE', 'false')
 
-__version__ = '0.2.0.dev0'
+__version__ = '0.3.0'

@@ -128,14 +128,14 @@ def run_settings_or(
     program: is called with the settings if there are no positional arguments.
     other: is called with the positional arguments. Flags of a run cannot be given with them.
   """
-  from hypertransformer.settings import flag_table
+  from hypertransformer.settings import flags as run_flags
 
   _define_flags()
 
   def start(arguments: Sequence[str]) -> None:
     if not arguments:
       return program(_settings())
-    given = [f'--{flag.name}' for flag in flag_table.ALL_FLAGS if flags.FLAGS[flag.name].present]
+    given = [f'--{flag.name}' for flag in run_flags.ALL_FLAGS if flags.FLAGS[flag.name].present]
     if given:
       raise InputError(
         f'{" ".join(arguments)} and {", ".join(given)} are given. Give either directories of runs '
@@ -148,11 +148,10 @@ def run_settings_or(
 
 def _define_flags() -> None:
   """Define the flags of a run, as those of this program."""
-  from hypertransformer.settings import flag_table
   from hypertransformer.settings import flags as run_flags
 
   run_flags.define()
-  for flag in flag_table.ALL_FLAGS:  # --help lists only flags that are key flags of the program
+  for flag in run_flags.ALL_FLAGS:  # --help lists only flags that are key flags of the program
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
 
 
@@ -162,11 +161,10 @@ def _settings() -> Settings:
 
   from hypertransformer.runtime import sessions
   from hypertransformer.settings import flags as run_flags
-  from hypertransformer.settings import from_flags
 
   tf.get_logger().propagate = False  # TensorFlow's own handler prints its messages already
   tf.logging.set_verbosity(tf.logging.ERROR)  # warnings would only say that TF1 is deprecated
   tf.disable_eager_execution()
-  settings = from_flags.settings_from(run_flags.values())
+  settings = run_flags.settings_from(run_flags.values())
   sessions.use_kernel_threads(settings.run.kernel_threads)
   return settings

@@ -37,8 +37,7 @@ from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags_file
-from hypertransformer.settings.config import Settings
-from hypertransformer.settings.data_config import DataConfig
+from hypertransformer.settings.config import DataConfig, Settings
 
 
 def with_one_batch(settings: Settings) -> Settings:

@@ -19,7 +19,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training import loop
 from hypertransformer.training.setup import setup_from
 
@@ -120,7 +120,7 @@ def run_training() -> Callable[[Values], int]:
   """run_training(values): trains in this process and returns the last step."""
 
   def run(values: Values) -> int:
-    settings = from_flags.settings_from(values)
+    settings = flags.settings_from(values)
     return loop.train(setup_from(settings), settings)
 
   return run

@@ -32,7 +32,7 @@ NEVER = [
                 'training', 'evaluation', 'learners', 'checkpoint_conversion'),
    'a picture is drawn from arrays alone'),
   ('model', ('data', 'converters', 'episodes', 'runtime', 'training', 'evaluation', 'learners',
-             'checkpoint_conversion', 'settings.flags', 'settings.from_flags'),
+             'checkpoint_conversion', 'settings.flags'),
    'the method takes tensors and configurations, never flags'),
   ('runtime', ('model', 'pictures', 'episodes', 'training', 'evaluation', 'learners',
                'checkpoint_conversion'),
@@ -40,11 +40,9 @@ NEVER = [
   ('cluster', ('model', 'episodes', 'training', 'evaluation', 'learners', 'checkpoint_conversion',
                'reports'),
    'tasks find each other without knowing what they compute'),
-  ('training', ('converters', 'evaluation', 'learners', 'checkpoint_conversion', 'reports',
-                'settings.from_flags'),
+  ('training', ('converters', 'evaluation', 'learners', 'checkpoint_conversion', 'reports'),
    'training only trains'),
-  ('evaluation', ('converters', 'training', 'learners', 'checkpoint_conversion', 'reports',
-                  'settings.from_flags'),
+  ('evaluation', ('converters', 'training', 'learners', 'checkpoint_conversion', 'reports'),
    'the evaluator runs beside a training, not in it'),
   ('learners', ('converters', 'training', 'evaluation', 'checkpoint_conversion', 'reports'),
    'a trained model is used without what trained it'),
@@ -161,9 +159,9 @@ def test_only_entry_points_read_flags() -> None:
 
 def test_flags_are_asked_for_by_name_in_one_room_only() -> None:
   """Below the settings nobody writes values['a_flag']."""
-  from hypertransformer.settings import flag_table
+  from hypertransformer.settings import flags
 
-  names = {flag.name for flag in flag_table.ALL_FLAGS}
+  names = {flag.name for flag in flags.ALL_FLAGS}
   found = []
   for module, path in sources().items():
     if is_in(module, 'settings'):
@@ -193,7 +191,7 @@ def test_settings_are_imported_without_tensorflow() -> None:
   """In a process of its own: the imports above are read from the sources only."""
   code = (
     'import sys\n'
-    'from hypertransformer.settings import changes, flags_file, from_flags\n'
+    'from hypertransformer.settings import flags, flags_file\n'
     'sys.exit("tensorflow" in sys.modules)'
   )
   done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer.settings import flag_table
+from hypertransformer.settings import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
-FLAGS = {flag.name for flag in flag_table.ALL_FLAGS}
+FLAGS = {flag.name for flag in flags.ALL_FLAGS}
 # Of absl and of bash's built-ins; programs that are not ours.
 OTHERS = {'cp', 'tensorboard', 'pip', '.', 'git', 'taskset', 'export', 'cd', 'mkdir', 'ls', 'unzip'}
 README = (ROOT / 'README.md').read_text()

@@ -19,7 +19,7 @@ from hypertransformer.evaluation import presets
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
-from hypertransformer.settings import flags_file, from_flags
+from hypertransformer.settings import flags, flags_file
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def described(presets: list[Preset]) -> list[tuple[str, str, list[int]]]:
 
 def test_presets_are_the_train_and_test_dataset_by_default(make_values: Callable[..., Any]) -> None:
   values = make_values(train_dataset='tiny', use_labels=4)
-  assert described(presets.presets_from(from_flags.data_config(values))) == [
+  assert described(presets.presets_from(flags.settings_from(values).data)) == [
     ('train', 'tiny', [0, 1, 2, 3]),
     ('test', 'tiny:20-29', list(range(20, 30))),
   ]
@@ -44,7 +44,7 @@ def test_presets_are_the_train_and_test_dataset_by_default(make_values: Callable
 
 def test_presets_with_names_of_their_own(make_values: Callable[..., Any]) -> None:
   values = make_values(eval_datasets='test=tiny:20-29,mine=tiny:1,3,5-6')
-  assert described(presets.presets_from(from_flags.data_config(values))) == [
+  assert described(presets.presets_from(flags.settings_from(values).data)) == [
     ('test', 'tiny:20-29', list(range(20, 30))),
     ('mine', 'tiny:1,3,5-6', [1, 3, 5, 6]),
   ]
@@ -54,9 +54,9 @@ def test_presets_share_one_copy_of_the_data_with_its_classes_shuffled(
   make_values: Callable[..., Any],
 ) -> None:
   first, second = presets.presets_from(
-    from_flags.data_config(
+    flags.settings_from(
       make_values(eval_datasets='a=tiny:0-4,b=tiny:5-9', shuffle_labels_seed=3)
-    )
+    ).data
   )
   assert first.class_set.arrays is second.class_set.arrays
   assert first.class_set.arrays.starts.tolist() != sorted(first.class_set.arrays.starts.tolist())
@@ -77,7 +77,7 @@ def test_presets_of_classes_that_are_not_there_are_refused(
   make_values: Callable[..., Any], datasets: str, message: str
 ) -> None:
   with pytest.raises(InputError, match=message):
-    presets.presets_from(from_flags.data_config(make_values(eval_datasets=datasets)))
+    presets.presets_from(flags.settings_from(make_values(eval_datasets=datasets)).data)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_training_classes_in_a_preset_are_warned_of(
   values = make_values(
     data_numpy_dir=str(tmp_path), train_dataset=training, eval_datasets=evaluated
   )
-  data = from_flags.data_config(values)
+  data = flags.settings_from(values).data
   folder = presets.folder_of(data)
   evaluate_model.warn_of_training_classes(presets.presets_from(data, folder), data, folder)
   assert [text.split(' are among')[0] for text in warnings] == expected
@@ -131,7 +131,7 @@ def test_other_flags_are_told_before_data_that_do_not_fit_them(
     ({'eval_checkpoint': str(tmp_path)}, 'eval_checkpoint'),
   ):
     with pytest.raises(InputError, match=f'{told}another --{flag}'):
-      evaluate_model.main(from_flags.settings_from(wrong | chosen))
+      evaluate_model.main(flags.settings_from(wrong | chosen))
 
 
 def test_a_run_of_pre_training_is_refused(
@@ -143,7 +143,7 @@ def test_a_run_of_pre_training_is_refused(
     r'Evaluate the run that starts from it \(--restore_shared_features_from\)',
   ):
     evaluate_model.main(
-      from_flags.settings_from(
+      flags.settings_from(
         make_values(
           pretrain_shared_feature=True,
           shared_feature_extractor='2-layer',
@@ -161,7 +161,7 @@ def test_the_flags_of_a_training_evaluate_its_checkpoints(
   folder = tmp_path / 'logs'
   shutil.copytree(trained.folder, folder)
   values = trained.values | {'train_log_dir': str(folder), 'eval_datasets': 'test=tiny:20-29'}
-  evaluate_model.main(from_flags.settings_from(values))
+  evaluate_model.main(flags.settings_from(values))
   lines = [
     json.loads(line) for line in (folder / 'eval' / 'results.jsonl').read_text().splitlines()
   ]
@@ -177,7 +177,7 @@ def test_the_flags_of_a_training_evaluate_its_checkpoints(
     )
     assert 0.0 <= line['accuracy'] <= 1.0
     assert line['accuracy'] * 4 * 18 == pytest.approx(round(line['accuracy'] * 4 * 18), abs=1e-4)
-  evaluate_model.main(from_flags.settings_from(values))
+  evaluate_model.main(flags.settings_from(values))
   assert len((folder / 'eval' / 'results.jsonl').read_text().splitlines()) == 3
 
 
@@ -198,13 +198,13 @@ def test_the_report_has_a_row_for_all_that_was_measured_on(
     {'eval_datasets': 'test=tiny:20-24'},
     {'eval_datasets': 'gone=tiny:25-29'},
   ):
-    evaluate_model.main(from_flags.settings_from(values | changes))
+    evaluate_model.main(flags.settings_from(values | changes))
   path = folder / 'eval' / 'results.jsonl'
   lines = [json.loads(line) for line in path.read_text().splitlines()]
   old = {key: value for key, value in lines[0].items() if key != 'measured'}
   path.write_text(path.read_text() + json.dumps(old | {'num_tasks': 9}) + '\n')
   capsys.readouterr()
-  report.main(from_flags.settings_from(values | {'eval_batch_size': 3}))
+  report.main(flags.settings_from(values | {'eval_batch_size': 3}))
   rows = [row for row in capsys.readouterr().out.splitlines() if ' 6 ' in row]
   shown = [(row.split()[0], row.partition('  tiny:')[2]) for row in rows]
   unknown = rows.pop(3)
@@ -248,7 +248,7 @@ def test_the_flags_of_a_continual_training_evaluate_its_checkpoints(
   prints what was found.
   """
   assert run_training(continual_values) == 2
-  evaluate_model.main(from_flags.settings_from(continual_values))
+  evaluate_model.main(flags.settings_from(continual_values))
   folder = pathlib.Path(continual_values['train_log_dir'])
   lines = [
     json.loads(line) for line in (folder / 'eval' / 'results.jsonl').read_text().splitlines()
@@ -269,10 +269,10 @@ def test_the_flags_of_a_continual_training_evaluate_its_checkpoints(
     assert line['accuracy'] == pytest.approx(sum(found['matrix'][2]) / 3)
   assert len((folder / 'eval' / 'continual.csv').read_text().splitlines()) == 1 + 6 * (6 + 3 + 2)
   assert json.loads((folder / 'best' / 'best.json').read_text())['continual'] is not None
-  evaluate_model.main(from_flags.settings_from(continual_values))
+  evaluate_model.main(flags.settings_from(continual_values))
   assert len((folder / 'eval' / 'results.jsonl').read_text().splitlines()) == 6
   capsys.readouterr()
-  report.main(from_flags.settings_from(continual_values))
+  report.main(flags.settings_from(continual_values))
   printed = capsys.readouterr().out
   assert (
     'val, step 2: continual_hypertransformer, class_incremental, 3-way, 6 support images per task; '
@@ -295,7 +295,7 @@ def test_a_task_of_a_sequence_has_one_query_batch(
   monkeypatch.setattr(evaluate_model.logging, 'info', lambda text, *args: told.append(text % args))
 
   def batches(**changes: Any) -> int:
-    settings = from_flags.settings_from(continual_values | changes)
+    settings = flags.settings_from(continual_values | changes)
     return evaluate_model.with_one_batch(settings).evaluation.num_batches
 
   assert batches(num_eval_batches=16) == 1
@@ -316,7 +316,7 @@ def test_a_preset_with_too_few_classes_for_a_sequence_is_refused(
     match=r"preset 'val' \(tiny:20-29\): dataset 'tiny' is used with 10 classes, but a "
     r'sequence of eval_num_tasks=4 tasks of num_labels=3 classes needs 12',
   ):
-    evaluate_model.main(from_flags.settings_from(continual_values | {'eval_num_tasks': 4}))
+    evaluate_model.main(flags.settings_from(continual_values | {'eval_num_tasks': 4}))
   assert not pathlib.Path(continual_values['train_log_dir']).exists()
 
 
@@ -335,7 +335,7 @@ def test_a_signal_ends_it_without_an_error(
   make_values: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stand_in: list[str], number: int
 ) -> None:
   monkeypatch.setattr(Daemon, 'run', lambda self: os.kill(os.getpid(), number))
-  evaluate_model.main(from_flags.settings_from(make_values()))
+  evaluate_model.main(flags.settings_from(make_values()))
   assert stand_in == ['closed']
 
 
@@ -349,5 +349,5 @@ def test_it_runs_up_to_the_last_step_of_the_training(
     lambda self, evaluator, presets, settings: told.append(settings.run.train_steps),
   )
   monkeypatch.setattr(Daemon, 'run', lambda self: None)
-  evaluate_model.main(from_flags.settings_from(make_values(train_steps=77)))
+  evaluate_model.main(flags.settings_from(make_values(train_steps=77)))
   assert told == [77]

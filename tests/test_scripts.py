@@ -16,7 +16,7 @@ from absl import flags as absl_flags
 
 from hypertransformer.data import specs
 from hypertransformer.episodes import sequences
-from hypertransformer.settings import config, flag_table, flags, from_flags
+from hypertransformer.settings import config, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPES = pathlib.Path(__file__).parent / 'golden' / 'recipes.json'
@@ -140,7 +140,7 @@ def test_a_run_has_exactly_the_published_flags(
 @pytest.mark.parametrize('name', RUNS)
 def test_the_flags_are_ours(name: str) -> None:
   """Every one exists, and its value can be read as its kind."""
-  known = {flag.name: flag for flag in flag_table.ALL_FLAGS}
+  known = {flag.name: flag for flag in flags.ALL_FLAGS}
   for flag, value in recipe(name).items():
     if known[flag].kind is bool:
       assert value in ('true', 'false')
@@ -364,11 +364,11 @@ def test_the_flags_of_a_continual_run_go_together(
   flags.define(holder)
   holder(['program', *given, f'--continual_method={method}'])
   values = flags.values(holder)
-  continual = from_flags.continual_config(values)
+  continual = flags.settings_from(values).continual
   assert continual is not None
   assert (continual.scenario, continual.prototypical) == (name.split('_', 2)[2], True)
-  assert from_flags.model_config(values).embedding_units == 32
-  assert from_flags.optimizer_config(values) == config.OptimizerConfig(
+  assert flags.settings_from(values).model.embedding_units == 32
+  assert flags.settings_from(values).optimizer == config.OptimizerConfig(
     'sgd',
     values['learning_rate'],
     1e5,
@@ -376,7 +376,7 @@ def test_the_flags_of_a_continual_run_go_together(
     train_steps=values['train_steps'],
     gradient_norm_clip=10.0,
   )
-  tasks = from_flags.episode_config(values)
+  tasks = flags.settings_from(values).episodes
   assert (tasks.num_labels, tasks.support_samples, tasks.balanced) == (5, 5, True)
   needed = sequences.episode_config(tasks, continual, continual.eval_length).num_labels
   assert needed == (5 if continual.scenario == 'mini_batch' else 25)

@@ -18,7 +18,7 @@ import pytest
 from hypertransformer import train
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training.setup import setup_from
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def test_flag_values_become_a_setup(make_values: Callable[..., Any], tiny: np.ndarray) -> None:
   setup = setup_from(
-    from_flags.settings_from(
+    flags.settings_from(
       make_values(
         learning_rate=0.25,
         negate_probability=0.5,
@@ -56,7 +56,7 @@ def test_flag_values_become_a_setup(make_values: Callable[..., Any], tiny: np.nd
 
 
 def test_one_dataset_is_read_once_for_training_and_test(make_values: Callable[..., Any]) -> None:
-  setup = setup_from(from_flags.settings_from(make_values()))
+  setup = setup_from(flags.settings_from(make_values()))
   assert setup.train_set.arrays is setup.test_set.arrays
 
 
@@ -65,11 +65,9 @@ def test_main_refuses_before_anything_is_written(
 ) -> None:
   logs = tmp_path / 'logs'
   with pytest.raises(InputError, match='num_labels is 1; an episode needs at least 2 classes'):
-    train.main(from_flags.settings_from(make_values(num_labels=1, train_log_dir=str(logs))))
+    train.main(flags.settings_from(make_values(num_labels=1, train_log_dir=str(logs))))
   with pytest.raises(InputError, match='needs num_labels=3'):
-    train.main(
-      from_flags.settings_from(make_values(train_dataset='tiny:3,7', train_log_dir=str(logs)))
-    )
+    train.main(flags.settings_from(make_values(train_dataset='tiny:3,7', train_log_dir=str(logs))))
   assert not logs.exists()
 
 

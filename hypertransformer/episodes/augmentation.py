@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import image_ops, photographic
 from hypertransformer.episodes.image_ops import normalise
-from hypertransformer.settings.data_config import AugmentationConfig
+from hypertransformer.settings.config import AugmentationConfig
 
 MAX_ROLL = 0.3  # fraction of the image size
 

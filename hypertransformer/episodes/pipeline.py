@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation
 from hypertransformer.episodes.sampling import EpisodeSampler
-from hypertransformer.settings.data_config import AugmentationConfig
+from hypertransformer.settings.config import AugmentationConfig
 
 # Keeps AutoGraph away: there is no Python control flow on tensors to rewrite, and the search for it
 # takes seconds.

@@ -11,7 +11,7 @@ import numpy as np
 
 from hypertransformer.data.arrays import ClassSet
 from hypertransformer.errors import InputError
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import EpisodeConfig
 
 LARGEST_SEED = 2**31
 

@@ -13,8 +13,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.data.arrays import ClassSet
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import require
-from hypertransformer.settings.config import ContinualConfig
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 
 
 def episode_config(

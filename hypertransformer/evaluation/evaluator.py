@@ -23,8 +23,12 @@ from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.model.shown import Shown
 from hypertransformer.pictures import episode as episode_pictures
 from hypertransformer.runtime import sessions, tensorboard
-from hypertransformer.settings.config import ContinualConfig, EvalConfig
-from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
+from hypertransformer.settings.config import (
+  AugmentationConfig,
+  ContinualConfig,
+  EpisodeConfig,
+  EvalConfig,
+)
 from hypertransformer.settings.model_config import ModelConfig
 
 FIRST_STREAM = 2  # streams 0 and 1 of a seed are those of training

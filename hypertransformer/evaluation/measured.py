@@ -19,8 +19,13 @@ from absl import logging
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.metrics import percent
 from hypertransformer.evaluation.results import Line
-from hypertransformer.settings.config import ContinualConfig, Settings
-from hypertransformer.settings.data_config import AugmentationConfig, DataConfig, EpisodeConfig
+from hypertransformer.settings.config import (
+  AugmentationConfig,
+  ContinualConfig,
+  DataConfig,
+  EpisodeConfig,
+  Settings,
+)
 
 UNKNOWN = 'unknown'  # the value of what an older version did not write down
 KNOWN_TO_ALL_VERSIONS = ('dataset', 'tasks', 'query_images', 'sequence')

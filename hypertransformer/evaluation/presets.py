@@ -11,7 +11,7 @@ from hypertransformer.data.folder import DataFolder, find
 from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation.measured import Measured, use_labels
-from hypertransformer.settings.data_config import DataConfig
+from hypertransformer.settings.config import DataConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,7 @@ from typing import Any
 from absl import logging
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings.config import Settings
-from hypertransformer.settings.data_config import AugmentationConfig
+from hypertransformer.settings.config import AugmentationConfig, Settings
 
 Line = dict[str, Any]
 

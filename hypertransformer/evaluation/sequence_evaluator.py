@@ -22,8 +22,7 @@ from hypertransformer.model import layers, shown
 from hypertransformer.model.continual import TaskSequence, learn_sequence
 from hypertransformer.pictures import matrices
 from hypertransformer.runtime import tensorboard
-from hypertransformer.settings.config import ContinualConfig
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 
 
 @dataclasses.dataclass(frozen=True)

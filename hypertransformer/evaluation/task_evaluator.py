@@ -17,7 +17,7 @@ from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.model import layers, shown
 from hypertransformer.model.hypertransformer import Support
 from hypertransformer.runtime import tensorboard
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import EpisodeConfig
 
 
 @dataclasses.dataclass(frozen=True)

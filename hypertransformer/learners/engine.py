@@ -19,7 +19,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import continual
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
-from hypertransformer.settings import changes, flags_file, from_flags
+from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.settings.model_config import ModelConfig
 
@@ -64,7 +64,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
   """
   prefix = checkpoints.locate(files.expanded_text(checkpoint), 'checkpoint')
   values = flags_file.read_model_flags(os.path.dirname(prefix))
-  settings = from_flags.settings_from(values)
+  settings = flags.settings_from(values)
   if settings.loss.pretrain_shared:
     raise InputError(
       f'checkpoint {prefix} holds pre-trained shared features only (--pretrain_shared_feature): '
@@ -203,7 +203,7 @@ class Engine:
 
     What one model has learned means nothing to another, and this tells them apart.
     """
-    values = changes.changed_model_flags(self._trained.values)
+    values = flags_file.changed_model_flags(self._trained.values)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     graph = self._open()
     variables = self._run(graph, {variable.op.name: variable for variable in graph.variables}, {})

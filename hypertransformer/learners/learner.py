@@ -12,7 +12,7 @@ import numpy as np
 from hypertransformer.errors import InputError
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import Engine, Trained, find
-from hypertransformer.settings.facts import facts
+from hypertransformer.settings.flags_file import facts
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / 'pretrained'
 CARD = 'card.json'

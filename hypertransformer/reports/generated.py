@@ -15,7 +15,7 @@ from hypertransformer.errors import require
 from hypertransformer.evaluation.metrics import Estimate, mean_and_ci95
 from hypertransformer.learners import engine
 from hypertransformer.learners.few_shot import FewShotLearner
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import Settings
 
 KERNEL = 'kernel'  # the end of a kernel's name
@@ -57,7 +57,7 @@ def generate(
   Raises:
     InputError: the checkpoint or the dataset cannot be used, or nothing is generated.
   """
-  settings = from_flags.settings_from(engine.find(checkpoint).values)
+  settings = flags.settings_from(engine.find(checkpoint).values)
   data = DataFolder(data_folder, settings.data.shuffle_labels_seed, settings.data.use_labels)
   sampler = _sampler(data.open(dataset or settings.data.test_dataset), settings, seed)
   with FewShotLearner(checkpoint) as learner:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypertransformer.reports.runs import Run
-from hypertransformer.settings import flag_table
+from hypertransformer.settings import flags
 
 # Flags of which a run's numbers do not depend, besides those that have no effect at all.
 WITHOUT_INFLUENCE = {
@@ -24,9 +24,9 @@ WITHOUT_INFLUENCE = {
   'eval_once',
   'eval_checkpoint',
   'eval_timeout_secs',
-  *flag_table.WITHOUT_EFFECT,
+  *flags.WITHOUT_EFFECT,
 }
-_DEFAULTS = {flag.name: flag.default for flag in flag_table.ALL_FLAGS}
+_DEFAULTS = {flag.name: flag.default for flag in flags.ALL_FLAGS}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from hypertransformer.settings.facts import facts
+from hypertransformer.settings.flags_file import facts
 
 CITATION = 'arXiv 2201.04182'
 

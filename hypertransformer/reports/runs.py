@@ -19,8 +19,8 @@ from hypertransformer.evaluation.results import Line
 from hypertransformer.reports import events, kept
 from hypertransformer.reports.events import Recorded
 from hypertransformer.runtime import run_folder
-from hypertransformer.settings import flags, flags_file, older_runs
-from hypertransformer.settings.facts import Facts, facts
+from hypertransformer.settings import flags, flags_file
+from hypertransformer.settings.flags_file import Facts, facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
   """Reads the run in a folder; see `read_runs`."""
   _require_run(folder)
   found = flags_file.read_flags(str(folder)) or {}
-  version = str(found.pop(older_runs.VERSION, ''))
+  version = str(found.pop(flags_file.VERSION, ''))
   places = Places(str(folder))
   results = ResultFile(places.results).read() or ResultFile(folder / places.results.name).read()
   recorded = kept.fill_in(folder, events.read(folder / 'train'))

@@ -22,7 +22,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams_summary
 from tensorboard.plugins.text import summary as text_summary
 
-from hypertransformer.settings import flag_table, flags
+from hypertransformer.settings import flags
 
 # Tag: CPU seconds of the process since its start. A process that resumes a run begins at zero.
 CPU_SECONDS = 'cpu_seconds'
@@ -77,8 +77,8 @@ _NO_HPARAMS = {
   'eval_once',
   'eval_checkpoint',
   'eval_timeout_secs',
-  *(flag.name for flag in flag_table.EVALUATION_FLAGS),
-  *flag_table.WITHOUT_EFFECT,
+  *(flag.name for flag in flags.EVALUATION_FLAGS),
+  *flags.WITHOUT_EFFECT,
 }
 
 # Charts by their titles, and the tags of their lines as regular expressions.

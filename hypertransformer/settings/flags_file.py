@@ -5,16 +5,18 @@ It is written, read, and compared with the flags of today.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
 from typing import Any
 
-from hypertransformer import errors
+from hypertransformer import __version__, errors
 from hypertransformer.errors import InputError
-from hypertransformer.settings import changes, flag_table, flags, older_runs
+from hypertransformer.settings import flags, rules
 
 FLAGS_FILE = 'flags.json'
+VERSION = 'hypertransformer_version'  # its key in the file
 
 
 def read_flags(folder: str) -> dict[str, Any] | None:
@@ -48,16 +50,21 @@ def write_flags(folder: str, values: flags.Values) -> None:
   path = pathlib.Path(folder) / FLAGS_FILE
   aside = path.with_suffix('.json.part')
   try:
-    aside.write_text(json.dumps(older_runs.stamped(values), indent=1, sort_keys=True) + '\n')
+    aside.write_text(json.dumps(stamped(values), indent=1, sort_keys=True) + '\n')
     os.replace(aside, path)
   except OSError:
     aside.unlink(missing_ok=True)
     raise
 
 
+def stamped(values: flags.Values) -> dict[str, Any]:
+  """Returns the content of a flags.json: flag values by name, and the version of this package."""
+  return {**values, VERSION: __version__}
+
+
 def write_evaluation_flags(folder: str, values: flags.Values) -> None:
   """Writes the flags on which the numbers of an evaluation depend to flags.json of its folder."""
-  write_flags(folder, changes.evaluation_flags(values))
+  write_flags(folder, evaluation_flags(values))
 
 
 def same_evaluation_flags(folder: str, values: flags.Values) -> bool:
@@ -69,10 +76,10 @@ def same_evaluation_flags(folder: str, values: flags.Values) -> bool:
   before = read_flags(folder)
   if before is None:
     return False
-  before.pop(older_runs.VERSION, None)
+  before.pop(VERSION, None)
   # A flag that is younger than the folder was at its default.
-  known = {**changes.evaluation_flags(flags.defaults()), **before}
-  return known == changes.evaluation_flags(values)
+  known = {**evaluation_flags(flags.defaults()), **before}
+  return known == evaluation_flags(values)
 
 
 def seed_of(folder: str) -> int | None:
@@ -86,10 +93,9 @@ def require_same_model(folder: str, values: flags.Values) -> None:
   A folder without flags.json passes.
 
   Raises:
-    InputError: the run was started with flags that make another model, or by a version of this
-      package that made another model of the same flags.
+    InputError: the run was started with flags that make another model.
   """
-  changed = _model_changes(folder, values, training=True)
+  changed = _model_changes(folder, values)
   if changed:
     raise errors.InputError(
       f'the run in {folder} has another model: {"; ".join(changed)}. Use its flags '
@@ -104,24 +110,19 @@ def why_not_evaluated(folder: str, values: flags.Values) -> str:
     The reason; '' if they can be evaluated, or if there is no flags.json to tell.
 
   Raises:
-    InputError: flags.json cannot be read, or the run was made by a version of this package that
-      made another model of the same flags.
+    InputError: flags.json cannot be read.
   """
-  changed = _model_changes(folder, values, training=False)
+  changed = _model_changes(folder, values)
   return f'its run has other flags: {"; ".join(changed)}' if changed else ''
 
 
-def _model_changes(folder: str, values: flags.Values, training: bool) -> list[str]:
+def _model_changes(folder: str, values: flags.Values) -> list[str]:
   """Lists the changes since the run in the folder that make another model.
 
-  There are none without flags.json. Raises InputError for a run of an older version that is another
-  model now, or, if it is to be trained further, has another loss.
+  There are none without flags.json.
   """
   old = read_flags(folder)
-  if old is None:
-    return []
-  older_runs.require_today(folder, {**flags.defaults(), **old}, training)
-  return changes.model_flag_changes(old, values)
+  return [] if old is None else model_flag_changes(old, values)
 
 
 def read_model_flags(folder: str) -> dict[str, Any]:
@@ -130,8 +131,7 @@ def read_model_flags(folder: str) -> dict[str, Any]:
   Flags that did not exist yet when flags.json was written have their defaults.
 
   Raises:
-    InputError: flags.json is missing or damaged, or the run was made by a version of this package
-      that made another model of the same flags.
+    InputError: flags.json is missing or damaged.
   """
   path = os.path.join(folder, FLAGS_FILE)
   found = read_flags(folder)
@@ -142,7 +142,7 @@ def read_model_flags(folder: str) -> dict[str, Any]:
     )
   wrong = [
     flag.name
-    for flag in flag_table.ALL_FLAGS
+    for flag in flags.ALL_FLAGS
     if flag.name in found and not _fits(flag, found[flag.name])
   ]
   if wrong:
@@ -150,15 +150,126 @@ def read_model_flags(folder: str) -> dict[str, Any]:
       f'{path}: {wrong[0]} is {found[wrong[0]]!r}, which is no value of that flag: copy the file '
       'anew from the training folder.'
     )
-  values = flags.defaults() | found
-  older_runs.require_today(folder, values, training=False)
-  return values
+  return flags.defaults() | found
 
 
-def _fits(flag: flag_table.Flag, value: Any) -> bool:
+def _fits(flag: flags.Flag, value: Any) -> bool:
   """Whether the flag can have this value, by its type and its allowed values."""
   if value is None:
     return flag.default is None
   if flag.choices and value not in flag.choices:
     return False
   return type(value) is flag.kind or (flag.kind is float and type(value) is int)
+
+
+# Flags that do not change what an evaluation finds, besides those of the run and of its loss.
+WITHOUT_EFFECT_ON_EVALUATION = (
+  'data_dir',
+  'data_numpy_dir',
+  'eval_once',
+  'eval_checkpoint',
+  'eval_timeout_secs',
+  'image_summaries',
+  'num_tasks',
+  'continual_loss_terms',
+  'episodes_per_step',
+  'gradient_norm_clip',
+  'learning_rate_cooldown',
+  'sync_replicas',
+  'num_gpus',
+)
+
+
+def model_flag_changes(old: flags.Values, new: flags.Values) -> list[str]:
+  """Lists the changes of flags that make another model.
+
+  Args:
+    old: flag values by name, of the run so far; flags that it did not know yet may be missing.
+    new: flag values by name, as they are now.
+
+  Returns:
+    For each such flag '--name was A, is B'; empty if the model is the same.
+  """
+  # A flag that is younger than the run was at its default.
+  old, new = {**flags.defaults(), **old}, {**flags.defaults(), **new}
+  before, now = _effective(old), _effective(new)
+  changes = [
+    f'--{flag.name} was {old[flag.name]!r}, is {new[flag.name]!r}'
+    for flag in flags.ALL_FLAGS
+    if flag.model and old[flag.name] != new[flag.name] and before[flag.name] != now[flag.name]
+  ]
+  return changes or rules.support_classes_changes(old, new)
+
+
+def changed_model_flags(values: flags.Values) -> dict[str, Any]:
+  """Returns the flags, by name, that shape the model and differ from their defaults.
+
+  People recognise by them which model it is.
+  """
+  unchanged = flags.defaults()
+  return {
+    flag.name: values[flag.name]
+    for flag in flags.ALL_FLAGS
+    if flag.model and values[flag.name] != unchanged[flag.name]
+  }
+
+
+def evaluation_flags(values: flags.Values) -> dict[str, Any]:
+  """Returns the flags, by name, on which the numbers of an evaluation depend."""
+  irrelevant = {flag.name for flag in (*flags.RUN_FLAGS, *flags.LOSS_FLAGS) if not flag.model}
+  irrelevant |= set(WITHOUT_EFFECT_ON_EVALUATION)
+  return {name: value for name, value in values.items() if name not in irrelevant}
+
+
+def _effective(v: flags.Values) -> dict[str, Any]:
+  """Returns the flag values as far as the model depends on them.
+
+  Of --warmup_steps only whether there are any: the model then has warm-up heads. Of the scenario
+  only whether there is one: a model trained in one scenario can be evaluated in another.
+  """
+  warmup, continual = v['warmup_steps'] > 0, v['continual_scenario'] != 'none'
+  return {
+    **v,
+    'warmup_steps': warmup,
+    'warmup_heads': warmup and v['warmup_heads'],
+    'continual_scenario': continual,
+    'continual_method': continual and v['continual_method'],
+    'continual_loss': continual and v['continual_loss'],
+    'embedding_units': rules.embedding_units(v),
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+  """A few flags of a run, by what they mean.
+
+  Attributes:
+    seed: the seed of the training; None if it was not written down.
+    train_steps: the updates that it was to make.
+    way: K, the classes of one task.
+    support_images: Ns, the support images of one task.
+    shots: the labelled ones of each class; on average, and at least 1, if they vary.
+    cooldown_from: the step from which the learning rate falls to 0; train_steps if it does not.
+    test_dataset: the name of the dataset of its test tasks.
+  """
+
+  seed: int | None
+  train_steps: int
+  way: int
+  support_images: int
+  shots: int
+  cooldown_from: int
+  test_dataset: str
+
+
+def facts(v: flags.Values) -> Facts:
+  """Picks the facts out of all flag values of a run."""
+  return Facts(
+    v['seed'],
+    v['train_steps'],
+    v['num_labels'],
+    v['samples_transformer'],
+    max(1, v['samples_transformer'] // v['num_labels'] - v['unlabeled_samples_per_class']),
+    round((1 - v['learning_rate_cooldown']) * v['train_steps']),
+    str(v['test_dataset']).partition(':')[0],
+  )

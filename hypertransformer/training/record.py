@@ -16,7 +16,7 @@ from hypertransformer.runtime.run_folder import FileLock
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import RunConfig, Settings
-from hypertransformer.settings.facts import facts
+from hypertransformer.settings.flags_file import facts
 from hypertransformer.training import classes, saving
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, check

@@ -11,8 +11,14 @@ from hypertransformer.episodes.pipeline import ALONE, Share
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.settings.config import ContinualConfig, LossConfig, OptimizerConfig, Settings
-from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
+from hypertransformer.settings.config import (
+  AugmentationConfig,
+  ContinualConfig,
+  EpisodeConfig,
+  LossConfig,
+  OptimizerConfig,
+  Settings,
+)
 from hypertransformer.settings.model_config import ModelConfig
 
 TRAIN_STREAM, TEST_STREAM = 0, 1  # the numbers of the episode streams of a seed

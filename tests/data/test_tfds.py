@@ -23,7 +23,7 @@ from hypertransformer.data.folder import DataFolder
 from hypertransformer.data.layouts import FlatImages
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import presets
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training.setup import setup_from
 
 RNG = np.random.default_rng(3)
@@ -133,13 +133,13 @@ def test_flags_say_the_folder_and_the_split(
   values = make_values(
     data_dir='there', test_split='test', train_dataset='kmnist:0-5', test_dataset='kmnist:6-9'
   )
-  setup = setup_from(from_flags.settings_from(values))
+  setup = setup_from(flags.settings_from(values))
   assert [setup.train_set.arrays.images[0, 0, 0, 0], setup.test_set.arrays.images[0, 0, 0, 0]] == [
     1,
     2,
   ]
-  presets.presets_from(from_flags.data_config(values))
-  presets.presets_from(from_flags.data_config(values | {'eval_datasets': 'val=kmnist:6-9'}))
+  presets.presets_from(flags.settings_from(values).data)
+  presets.presets_from(flags.settings_from(values | {'eval_datasets': 'val=kmnist:6-9'}).data)
   assert [split for *_, split in asked] == ['train', 'test', 'train', 'test', 'test']
   assert {data_dir for _, data_dir, _ in asked} == {'there'}
 

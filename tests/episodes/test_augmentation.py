@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation
 from hypertransformer.errors import InputError
-from hypertransformer.settings.data_config import AugmentationConfig
+from hypertransformer.settings.config import AugmentationConfig
 
 PROBABILITIES = [
   field.name

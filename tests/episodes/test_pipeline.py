@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
-from hypertransformer.settings.data_config import AugmentationConfig, EpisodeConfig
+from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig
 
 CONFIG = EpisodeConfig(
   num_labels=3, support_samples=7, query_samples=10, balanced=True, unlabeled_per_class=1

@@ -16,7 +16,7 @@ import pytest
 from hypertransformer.data.arrays import ClassArrays, ClassSet
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import EpisodeConfig
 
 SIZES = np.array([8, 9, 7, 8, 10, 12, 8, 9, 8, 8])
 CLASSES = np.array([1, 3, 4, 5, 7, 8])  # in use: not all, not the first

@@ -13,8 +13,7 @@ from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.settings.config import ContinualConfig
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 
 K, SHOTS, QUERIES = 2, 3, 4
 TASK = EpisodeConfig(K, K * SHOTS, K * QUERIES, balanced=True)

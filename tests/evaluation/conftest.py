@@ -22,7 +22,7 @@ from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.evaluator import Found
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import EvalConfig
 
 OFFSETS = np.array([-0.25, 0.0, 0.0, 0.25])  # each task's accuracy minus the mean accuracy
@@ -106,7 +106,7 @@ class Bench:
     chosen = [Preset(name, f'tiny:{name}', None) for name in presets]  # type: ignore[arg-type]
     config = {'num_episodes': 4, 'num_batches': 2, 'batch_size': 50, 'timeout_secs': 0.1} | config
     values = values or flags.defaults()
-    settings = from_flags.settings_from(
+    settings = flags.settings_from(
       values | {'train_log_dir': str(self.folder), 'train_steps': train_steps}
     )
     settings = dataclasses.replace(settings, evaluation=EvalConfig(**config), flag_values=values)

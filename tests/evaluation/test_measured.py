@@ -10,13 +10,13 @@ import pytest
 
 from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.measured import UNKNOWN, Measured, SequenceKind
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 
 SETTINGS = {'train_log_dir': 'logs', 'num_labels': 5, 'samples_transformer': 5}
 
 
 def on(dataset: str = 'tiny:0-9', split: str = '', stream: int = 2, **values: Any) -> Measured:
-  settings = from_flags.settings_from(flags.defaults() | SETTINGS | values)
+  settings = flags.settings_from(flags.defaults() | SETTINGS | values)
   return measured.measured_on(settings, dataset, split, stream)
 
 
@@ -157,6 +157,6 @@ def test_texts_for_a_person() -> None:
 
 def test_the_episodes_are_those_that_were_drawn() -> None:
   values = SETTINGS | {'samples_transformer': 15, 'balanced_batches': True, 'disjoint_query': True}
-  wanted = from_flags.episode_config(flags.defaults() | values)
+  wanted = flags.settings_from(flags.defaults() | values).episodes
   found = on(**values, eval_batch_size=50).episodes()
   assert found == dataclasses.replace(wanted, query_samples=50)

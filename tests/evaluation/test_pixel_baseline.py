@@ -10,7 +10,7 @@ import pytest
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation import pixel_baseline
-from hypertransformer.settings.data_config import EpisodeConfig
+from hypertransformer.settings.config import EpisodeConfig
 
 TASKS = 6
 

@@ -19,9 +19,9 @@ from hypothesis import strategies
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.measured import Result, ResultFile
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 
-SETTINGS = from_flags.settings_from(
+SETTINGS = flags.settings_from(
   flags.defaults() | {'train_log_dir': 'logs', 'num_task_evals': 400, 'eval_batch_size': 100}
 )
 ON = measured.measured_on(SETTINGS, 'tiny:0-9', '', 2)

@@ -22,7 +22,7 @@ from hypertransformer.evaluation.evaluator import EvalSetup
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import ContinualConfig
 from hypertransformer.settings.model_config import ModelConfig
 
@@ -47,7 +47,7 @@ def values(make_values: Callable[..., Any]) -> dict[str, Any]:
 def model(values: dict[str, Any]) -> ModelConfig:
   # No dead units: two prototypes that are the same would be a tie, for rounding to decide.
   return dataclasses.replace(
-    from_flags.model_config(values), embedding_units=4, cnn_activation='lrelu'
+    flags.settings_from(values).model, embedding_units=4, cnn_activation='lrelu'
   )
 
 
@@ -57,11 +57,11 @@ def make_evaluator(
   return SequenceEvaluator(
     EvalSetup(
       model,
-      from_flags.episode_config(values),
-      lambda preset: from_flags.test_augmentation(values),
+      flags.settings_from(values).episodes,
+      lambda preset: flags.settings_from(values).test_augmentation,
       values['image_size'],
       presets,
-      from_flags.eval_config(values),
+      flags.settings_from(values).evaluation,
       SEED,
       continual,
     )
@@ -206,7 +206,9 @@ def both(
   evaluator = make_evaluator(values, model, presets, continual)
   evaluator.restore(hand.save(tmp_path_factory.mktemp('checkpoint')))
   config = episode_config(
-    dataclasses.replace(from_flags.episode_config(values), query_samples=QUERIES), continual, TASKS
+    dataclasses.replace(flags.settings_from(values).episodes, query_samples=QUERIES),
+    continual,
+    TASKS,
   )
   expected = {}
   for number, preset in enumerate(presets):

@@ -15,7 +15,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation import sequence_table
 from hypertransformer.evaluation.measured import Result, measured_on
 from hypertransformer.evaluation.sequence_evaluator import SequenceScores
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import ContinualConfig
 
 VALUES = flags.defaults() | {
@@ -52,9 +52,7 @@ def line(
   found: SequenceScores, step: int = 10, preset: str = 'val, "ö"/x', **values: Any
 ) -> dict[str, Any]:
   """A result as it is read from results.jsonl."""
-  settings = dataclasses.replace(
-    from_flags.settings_from(VALUES | values), continual=found.continual
-  )
+  settings = dataclasses.replace(flags.settings_from(VALUES | values), continual=found.continual)
   on = measured_on(settings, 'tiny:0-9', '', 2)
   result = Result(f'model-{step}', 'ab', step, preset, on, seconds=1.5, **found.fields())
   return json.loads(result.json(), parse_constant=lambda text: pytest.fail(text))
@@ -170,7 +168,7 @@ def test_pieces_have_no_forgetting_and_a_single_sequence_has_no_intervals(
 
 
 def test_without_continual_results_there_is_no_file(tmp_path: pathlib.Path) -> None:
-  on = measured_on(from_flags.settings_from(VALUES), 'tiny:0-9', '', 2)
+  on = measured_on(flags.settings_from(VALUES), 'tiny:0-9', '', 2)
   ordinary = Result('model-10', 'ab', 10, 'val', on, 0.5, 0.1, 10, None, None, 1.5)
   sequence_table.write_csv(tmp_path / 'continual.csv', [ordinary.line()])
   sequence_table.write_csv(tmp_path / 'continual.csv', [])

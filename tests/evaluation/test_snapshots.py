@@ -17,7 +17,7 @@ from hypertransformer.evaluation import measured, snapshots
 from hypertransformer.evaluation.measured import Result
 from hypertransformer.evaluation.results import Line
 from hypertransformer.runtime.run_folder import FileLock, NoLocks
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 
 
 def make(folder: pathlib.Path, step: int, content: str = '') -> str:
@@ -79,7 +79,7 @@ def test_a_snapshot_of_an_incomplete_checkpoint_fails(
 
 def on(dataset: str = 'tiny:0-9', **values: Any) -> measured.Measured:
   values = flags.defaults() | {'train_log_dir': 'logs'} | values
-  return measured.measured_on(from_flags.settings_from(values), dataset, '', 2)
+  return measured.measured_on(flags.settings_from(values), dataset, '', 2)
 
 
 def result(step: int, accuracy: float, of: measured.Measured | None = None) -> Line:

@@ -19,7 +19,7 @@ from hypertransformer.evaluation.evaluator import EvalSetup
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import Scores, TaskEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 
 TASKS, BATCHES, BATCH = 5, 4, 6
 SEED = 11
@@ -63,12 +63,12 @@ def make_evaluator(
 ) -> TaskEvaluator:
   return TaskEvaluator(
     EvalSetup(
-      from_flags.model_config(values),
-      from_flags.episode_config(values),
-      from_flags.settings_from(values).augmentation_of,
+      flags.settings_from(values).model,
+      flags.settings_from(values).episodes,
+      flags.settings_from(values).augmentation_of,
       values['image_size'],
       presets,
-      from_flags.eval_config(values),
+      flags.settings_from(values).evaluation,
       seed,
     )
   )
@@ -88,9 +88,9 @@ def by_hand(
   values: dict[str, Any], presets: list[Preset], trained: Any
 ) -> list[list[tuple[Draw, np.ndarray]]]:
   """The draw of each task of each preset, and its logits [BATCHES, BATCH, K], batch by batch."""
-  config = dataclasses.replace(from_flags.episode_config(values), query_samples=BATCH)
+  config = dataclasses.replace(flags.settings_from(values).episodes, query_samples=BATCH)
   with tf.Graph().as_default(), tf.Session() as session:
-    model = HyperTransformer(from_flags.model_config(values), (12, 12, 1))
+    model = HyperTransformer(flags.settings_from(values).model, (12, 12, 1))
     support = tf.placeholder(tf.float32, [6, 12, 12, 1])
     labels = tf.placeholder(tf.int32, [6])
     query = tf.placeholder(tf.float32, [BATCH, 12, 12, 1])
@@ -236,7 +236,7 @@ def test_trained_variables_of_the_query_pass_are_restored(
   }
   evaluator = make_evaluator(settings, presets)
   with tf.Graph().as_default(), tf.Session() as session:
-    model = HyperTransformer(from_flags.model_config(settings), (12, 12, 1))
+    model = HyperTransformer(flags.settings_from(settings).model, (12, 12, 1))
     support = Support(tf.zeros([6, 12, 12, 1]), tf.zeros([6], tf.int32))
     model.classify(tf.zeros([BATCH, 12, 12, 1]), model.generate(support))
     expected = {v.op.name: v.shape.as_list() for v in tf.global_variables()}

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.model.continual import UNKNOWN, TaskSequence, learn_sequence
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import CONTINUAL_SCENARIOS
 
 TASK, CLASS, PIECES = CONTINUAL_SCENARIOS
@@ -23,7 +23,7 @@ def in_the_graph(run: Any, tasks: list[Any]) -> Any:
   Returns:
     Pairs, logits, weights and prototypes of the outcome.
   """
-  config = from_flags.continual_config(run.values)
+  config = flags.settings_from(run.values).continual
   assert config is not None
 
   def stack(field: str) -> tf.Tensor:
@@ -37,7 +37,7 @@ def in_the_graph(run: Any, tasks: list[Any]) -> Any:
   with tf.Graph().as_default(), tf.Session() as session:
     sequence = TaskSequence(*map(stack, ('support', 'labels', 'queries', 'answers')))
     outcome = learn_sequence(
-      HyperTransformer(from_flags.model_config(run.values), (12, 12, 1)), sequence, config
+      HyperTransformer(flags.settings_from(run.values).model, (12, 12, 1)), sequence, config
     )
     tf.train.Saver().restore(session, tf.train.latest_checkpoint(str(run.folder)))
     kept = [] if outcome.prototypes is None else outcome.prototypes
@@ -66,7 +66,7 @@ def test_it_is_learn_sequence_one_step_at_a_time(
         np.testing.assert_array_equal(predicted, expected.argmax(axis=1))
         answers.append(predicted)
     if weights:
-      model = HyperTransformer(from_flags.model_config(run.values), (12, 12, 1))
+      model = HyperTransformer(flags.settings_from(run.values).model, (12, 12, 1))
       layout = next(plan.layout for plan in model.plans if plan.name == 'layer_3')
       block = learner.weights()['layer_3/conv/kernel'].reshape(-1, layout.num_blocks).T  # type: ignore[union-attr]
       np.testing.assert_allclose(block, weights['layer_3'][t], rtol=1e-5, atol=1e-6)

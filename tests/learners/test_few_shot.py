@@ -16,7 +16,7 @@ from hypertransformer.evaluation.evaluator import FIRST_STREAM, EvalSetup
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.learners import FewShotLearner
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 
 SEED = 7
 IMAGES = np.zeros((6, 12, 12, 1), np.uint8) + np.arange(6, dtype=np.uint8)[:, None, None, None]
@@ -28,12 +28,12 @@ def test_it_is_as_good_as_the_evaluator_says(
   """Support sets and query batches are the evaluator's; accuracies are equal to the last image."""
   values = few_shot_run.values
   preset = Preset('all', 'tiny', DataFolder(str(data_folder)).open('tiny:0-29'))
-  config = from_flags.eval_config({**values, 'num_task_evals': 12})
+  config = flags.settings_from({**values, 'num_task_evals': 12}).evaluation
   evaluator = TaskEvaluator(
     EvalSetup(
-      from_flags.model_config(values),
-      from_flags.episode_config(values),
-      from_flags.test_augmentation(values),
+      flags.settings_from(values).model,
+      flags.settings_from(values).episodes,
+      flags.settings_from(values).test_augmentation,
       values['image_size'],
       [preset],
       config,
@@ -45,7 +45,7 @@ def test_it_is_as_good_as_the_evaluator_says(
   evaluator.close()
   sampler = EpisodeSampler(
     preset.class_set,
-    from_flags.episode_config({**values, 'samples_cnn': config.batch_size}),
+    flags.settings_from({**values, 'samples_cnn': config.batch_size}).episodes,
     SEED,
     FIRST_STREAM,
     config.num_batches,

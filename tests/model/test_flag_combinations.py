@@ -21,7 +21,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import generator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.model_config import CNN_NAMES
 from hypertransformer.training import optimizer, task_objective
 
@@ -82,7 +82,7 @@ def values_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def model_of(values: Mapping[str, Any]) -> HyperTransformer:
   side = values['image_size']
-  return HyperTransformer(from_flags.model_config(values), (side, side, 1))
+  return HyperTransformer(flags.settings_from(values).model, (side, side, 1))
 
 
 def can_be(row: list[Any]) -> bool:
@@ -90,7 +90,7 @@ def can_be(row: list[Any]) -> bool:
   firsts = {name: choices[0] for name, choices in CHOICES.items()}
   values = values_of(firsts | dict(zip(CHOICES, row, strict=False)))
   try:
-    from_flags.loss_config(values)
+    flags.settings_from(values)
     model_of(values)
   except InputError:
     return False
@@ -137,7 +137,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_the_combination_works(lab, hand_model, episode, chosen):
   values = values_of(chosen)
   print(shown(chosen))
-  model, loss = model_of(values), from_flags.loss_config(values)
+  model, loss = model_of(values), flags.settings_from(values).loss
   images, query = tf.constant(episode['support']), tf.constant(episode['query'])
   labels, classes = (
     tf.constant(episode['labels'], tf.int32),
@@ -160,7 +160,7 @@ def test_the_combination_works(lab, hand_model, episode, chosen):
       (classes, real) if model.config.features.has_shared else None,
     )
     by_numpy(lab, hand_model, model, episode)
-  update, _ = optimizer.minimize(ours.loss, from_flags.optimizer_config(values), step)
+  update, _ = optimizer.minimize(ours.loss, flags.settings_from(values).optimizer, step)
   lab.run(tf.global_variables_initializer())
   before = trained(lab)
   loss_value, _ = lab.run((ours.loss, update))

@@ -18,7 +18,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation, image_ops, photographic
 from hypertransformer.errors import InputError
-from hypertransformer.settings import data_config
+from hypertransformer.settings import config
 from tests.parity.tolerances import BAD_NPZ
 
 # Of one output: (its key, largest absolute difference, allowed difference, whether it passed)
@@ -196,10 +196,10 @@ def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
   )
 
 
-def _config(params: Params) -> data_config.AugmentationConfig:
+def _config(params: Params) -> config.AugmentationConfig:
   """Makes our configuration of the recorded one, which has the original's names."""
   names = {'rotate_by_90': 'random_rotate_by_90'}
-  return data_config.AugmentationConfig(
+  return config.AugmentationConfig(
     **{names.get(name, name): value for name, value in params.items()}
   )
 

@@ -26,7 +26,7 @@ from hypertransformer.checkpoint_conversion import names
 from hypertransformer.model import layers
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import sessions
-from hypertransformer.settings import flags, from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import regularization, task_objective
 from tests.parity import tolerances
@@ -193,14 +193,14 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     What we compute, by the key of the recorded output, and the total loss as the original has it.
   """
   values = case.values
-  config = from_flags.model_config(values)
+  config = flags.settings_from(values).model
   images = case.input('support_images')
   if images is None:
     raise NotComparable(f'{case.path} has no in/support_images.')
   model = HyperTransformer(config, tuple(images.shape.as_list()[1:]))
   first, last = case.settings['real_class_min'], case.settings['real_class_max']
   classes = task_objective.RealClasses(first, last - first + 1)
-  loss_config = from_flags.loss_config(values)
+  loss_config = flags.settings_from(values).loss
   real = case.input('support_classes')
   if loss_config.pretrain_shared:
     return _pretraining_outputs(model, images, real, classes, loss_config)
@@ -423,7 +423,7 @@ def _summaries(case: Case, outputs: Arrays) -> dict[str, tuple[Any, str]]:
   }
   ours = {tag: (outputs[key], key) for tag, key in tags.items() if key in outputs}
   if 'out/shared_head_loss' in outputs:
-    head_weight = from_flags.loss_config(case.values).shared_head_weight
+    head_weight = flags.settings_from(case.values).loss.shared_head_weight
     ours['loss/weighted_shared_head_loss'] = (
       head_weight * outputs['out/shared_head_loss'],
       'out/shared_head_loss',

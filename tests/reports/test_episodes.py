@@ -11,13 +11,13 @@ import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.reports import episode_figure, episodes
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 
 Values = Callable[..., dict[str, Any]]
 
 
 def drawn(values: dict[str, Any], split: str = 'train', number: int = 0) -> episodes.DrawnEpisode:
-  return episodes.draw(from_flags.settings_from(values), split, number)
+  return episodes.draw(flags.settings_from(values), split, number)
 
 
 def test_without_augmentation_the_model_sees_what_is_stored(

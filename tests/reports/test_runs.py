@@ -16,7 +16,6 @@ from .conftest import result
 
 Make = Callable[..., pathlib.Path]
 RESULTS = pathlib.Path(__file__).parents[2] / 'experiments' / 'results'
-SAVED = pathlib.Path(__file__).parents[1] / 'golden' / 'log_folder_862113c' / 'run'
 
 
 def test_a_run_is_read(make_run: Make) -> None:
@@ -27,13 +26,6 @@ def test_a_run_is_read(make_run: Make) -> None:
   assert [line['accuracy'] for line in found.results] == [0.7]
   assert found.machines == [run_folder.describe_machine()]
   assert found.version != ''
-
-
-def test_a_run_of_an_earlier_version_is_read() -> None:
-  (found,) = runs.read_runs([str(SAVED)])
-  assert found.version == ''
-  assert found.results
-  assert found.values['feature_normalization'] == 'none'
 
 
 def test_what_the_campaign_keeps_is_read() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from hypertransformer.reports import groups, published, summary
 from hypertransformer.reports.runs import read_runs
-from hypertransformer.settings import flag_table, flags
+from hypertransformer.settings import flags
 
 from .conftest import CONTINUAL, OMNIGLOT, result
 
@@ -175,7 +175,7 @@ def flags_of_script(name: str) -> dict[str, Any]:
   ],
 )
 def test_our_scripts_are_held_against_the_paper(script: str, accuracy: float | None) -> None:
-  kinds = {flag.name: flag.kind for flag in flag_table.ALL_FLAGS}
+  kinds = {flag.name: flag.kind for flag in flags.ALL_FLAGS}
   given = {
     name: kinds[name](value) if kinds[name] in (int, float, str) else value
     for name, value in flags_of_script(script).items()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import from_flags
-from hypertransformer.settings.data_config import AugmentationConfig
+from hypertransformer.settings import flags
+from hypertransformer.settings.config import AugmentationConfig
 
 OWN_PROBABILITIES = {
   'rotation_probability': 0.1,
@@ -27,7 +27,7 @@ def test_every_flag_of_the_augmentation_in_training_arrives(values):
     apply_image_augmentations=True,
     augment_images_individually=True,
   )
-  assert from_flags.train_augmentation(v) == AugmentationConfig(
+  assert flags.settings_from(v).train_augmentation == AugmentationConfig(
     **OWN_PROBABILITIES,
     random_rotate_by_90=True,
     per_label=True,
@@ -46,13 +46,15 @@ def test_the_test_set_follows_training_where_its_flag_is_minus_one(values):
     per_label_augmentation=True,
     apply_image_augmentations=True,
   )
-  assert from_flags.test_augmentation(v) == AugmentationConfig(**OWN_PROBABILITIES)
+  assert flags.settings_from(v).test_augmentation == AugmentationConfig(**OWN_PROBABILITIES)
 
 
 @pytest.mark.parametrize('name', OWN_PROBABILITIES)
 def test_each_test_flag_replaces_its_own_value_only(name, values):
   for value in (0.0, 0.05):  # 0 is a value, not "unset"
-    chosen = from_flags.test_augmentation(values(**OWN_PROBABILITIES, **{f'test_{name}': value}))
+    chosen = flags.settings_from(
+      values(**OWN_PROBABILITIES, **{f'test_{name}': value})
+    ).test_augmentation
     assert chosen == AugmentationConfig(**{**OWN_PROBABILITIES, name: value})
 
 
@@ -61,12 +63,12 @@ def test_a_probability_of_the_test_set_outside_0_to_1_is_refused(value, values):
   with pytest.raises(
     InputError, match=f'test_roll_probability is {value}; it must be a probability from 0 to 1'
   ):
-    from_flags.test_augmentation(values(test_roll_probability=value))
+    flags.settings_from(values(test_roll_probability=value))
 
 
 def test_the_test_set_has_switches_of_its_own(values):
-  chosen = from_flags.test_augmentation(
+  chosen = flags.settings_from(
     values(test_random_rotate_by_90=True, test_per_label_augmentation=True)
-  )
+  ).test_augmentation
   assert chosen.random_rotate_by_90
   assert chosen.per_label

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from hypertransformer.settings import changes, flag_table
+from hypertransformer.settings import flags, flags_file
 
 
 def test_changed_flags_of_the_model_are_named_and_others_are_not(values):
   old = values(num_labels=20, learning_rate=0.1)
-  assert changes.model_flag_changes(old, old) == []
+  assert flags_file.model_flag_changes(old, old) == []
   new = {**old, 'num_labels': 5, 'cnn_activation': 'lrelu', 'learning_rate': 0.2, 'train_steps': 3}
-  assert changes.model_flag_changes(old, new) == [
+  assert flags_file.model_flag_changes(old, new) == [
     '--num_labels was 20, is 5',
     "--cnn_activation was 'relu', is 'lrelu'",
   ]
@@ -36,21 +36,21 @@ def test_changed_flags_of_the_model_are_named_and_others_are_not(values):
   ],
 )
 def test_of_the_warm_up_only_its_heads_make_another_model(old, new, changed, values):
-  assert sorted(changes.model_flag_changes(values(**old), values(**new))) == sorted(changed)
+  assert sorted(flags_file.model_flag_changes(values(**old), values(**new))) == sorted(changed)
 
 
 def test_a_flag_that_an_older_run_did_not_know_was_at_its_default(values):
   old = values()
   del old['feature_normalization']
-  assert changes.model_flag_changes(old, values()) == []
-  assert changes.model_flag_changes(old, values(feature_normalization='support')) == [
+  assert flags_file.model_flag_changes(old, values()) == []
+  assert flags_file.model_flag_changes(old, values(feature_normalization='support')) == [
     "--feature_normalization was 'none', is 'support'"
   ]
 
 
 def test_flags_that_change_variables_make_another_model():
   """All flags that decide which variables there are do so, and none of the run or of the data."""
-  model = {flag.name for flag in flag_table.ALL_FLAGS if flag.model}
+  model = {flag.name for flag in flags.ALL_FLAGS if flag.model}
   assert {
     'num_labels',
     'cnn_model_name',

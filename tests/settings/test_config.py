@@ -9,12 +9,12 @@ import pytest
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import (
   ContinualConfig,
+  EpisodeConfig,
   EvalConfig,
   LossConfig,
   OptimizerConfig,
   RunConfig,
 )
-from hypertransformer.settings.data_config import EpisodeConfig
 from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 
 # (configuration, fields that it must refuse, how the message begins)

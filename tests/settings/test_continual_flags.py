@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import changes, config, flag_table, from_flags
+from hypertransformer.settings import config, flags, flags_file
 
 CLASS = {'continual_scenario': 'class_incremental'}
 PIECES = {'continual_scenario': 'mini_batch'}
@@ -14,15 +14,17 @@ MERGED = {**CLASS, 'continual_method': 'merged_hypertransformer'}
 
 
 def test_without_a_scenario_there_are_no_sequences(values):
-  assert from_flags.continual_config(values()) is None
-  assert from_flags.model_config(values()).embedding_units == 0
+  assert flags.settings_from(values()).continual is None
+  assert flags.settings_from(values()).model.embedding_units == 0
 
 
 def test_a_scenario_alone_gives_the_defaults(values):
-  assert from_flags.continual_config(values(**CLASS)) == config.ContinualConfig(
+  assert flags.settings_from(values(**CLASS)).continual == config.ContinualConfig(
     'class_incremental', 'continual_hypertransformer', 3, 5, 'prototypical', 'all'
   )
-  assert config.ContinualConfig('class_incremental') == from_flags.continual_config(values(**CLASS))
+  assert (
+    config.ContinualConfig('class_incremental') == flags.settings_from(values(**CLASS)).continual
+  )
 
 
 def test_every_flag_arrives(values):
@@ -33,7 +35,7 @@ def test_every_flag_arrives(values):
     eval_num_tasks=9,
     continual_loss_terms='last',
   )
-  assert from_flags.continual_config(v) == config.ContinualConfig(
+  assert flags.settings_from(v).continual == config.ContinualConfig(
     'mini_batch', 'merged_hypertransformer', 7, 9, 'cross_entropy', 'last'
   )
 
@@ -42,7 +44,7 @@ def test_every_flag_arrives(values):
   ('changes', 'units'), [(CLASS, 32), ({**CLASS, 'embedding_units': 6}, 6), (LOGITS, 0)]
 )
 def test_the_cnn_gives_an_embedding_unless_it_gives_logits(changes, units, values):
-  assert from_flags.model_config(values(**changes)).embedding_units == units
+  assert flags.settings_from(values(**changes)).model.embedding_units == units
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_the_cnn_gives_an_embedding_unless_it_gives_logits(changes, units, value
 )
 def test_a_merged_support_set_has_the_classes_of_the_longest_sequence(changes, classes, values):
   """A task has num_labels = 4 classes; 0 stands for the classes of one task."""
-  assert from_flags.model_config(values(**changes)).support_classes == classes
+  assert flags.settings_from(values(**changes)).model.support_classes == classes
 
 
 @pytest.mark.parametrize(
@@ -101,16 +103,16 @@ def test_a_merged_support_set_has_the_classes_of_the_longest_sequence(changes, c
   ],
 )
 def test_only_flags_of_the_model_make_another_model(old, new, changed, values):
-  assert changes.model_flag_changes(values(**old), values(**new)) == changed
+  assert flags_file.model_flag_changes(values(**old), values(**new)) == changed
 
 
 def test_a_run_from_before_these_flags_goes_on(values):
   old = {
     name: value
     for name, value in values().items()
-    if name not in {flag.name for flag in flag_table.CONTINUAL_FLAGS}
+    if name not in {flag.name for flag in flags.CONTINUAL_FLAGS}
   }
-  assert changes.model_flag_changes(old, values()) == []
+  assert flags_file.model_flag_changes(old, values()) == []
 
 
 @pytest.mark.parametrize(
@@ -175,4 +177,4 @@ def test_a_run_from_before_these_flags_goes_on(values):
 )
 def test_flags_that_do_not_go_together_are_refused(changes, message, values):
   with pytest.raises(InputError, match=message):
-    from_flags.continual_config(values(**changes))
+    flags.settings_from(values(**changes))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hypertransformer.settings.facts import facts
 from hypertransformer.settings.flags import defaults
+from hypertransformer.settings.flags_file import facts
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings, strategies
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import flag_table, flags, from_flags
+from hypertransformer.settings import flags
 
 WHOLE = strategies.one_of(
   strategies.integers(-3, 40), strategies.integers(), strategies.integers(10**5, 10**12)
@@ -15,7 +15,7 @@ WHOLE = strategies.one_of(
 REAL = strategies.one_of(strategies.floats(0, 1), strategies.floats())
 
 
-def value_of(flag: flag_table.Flag) -> strategies.SearchStrategy[Any]:
+def value_of(flag: flags.Flag) -> strategies.SearchStrategy[Any]:
   """Values that the command line can give this flag."""
   if flag.choices:
     return strategies.sampled_from(flag.choices)
@@ -29,7 +29,7 @@ def value_of(flag: flag_table.Flag) -> strategies.SearchStrategy[Any]:
 
 
 CHANGES = strategies.lists(
-  strategies.sampled_from(flag_table.ALL_FLAGS).flatmap(
+  strategies.sampled_from(flags.ALL_FLAGS).flatmap(
     lambda flag: strategies.tuples(strategies.just(flag.name), value_of(flag))
   ),
   max_size=6,
@@ -39,7 +39,7 @@ CHANGES = strategies.lists(
 def error_of(changes: dict[str, Any]) -> str:
   """What these values are refused with; '' if they are not."""
   try:
-    from_flags.settings_from({**flags.defaults(), **changes})
+    flags.settings_from({**flags.defaults(), **changes})
   except InputError as error:
     return str(error)
   return ''
@@ -54,12 +54,12 @@ def test_any_values_make_settings_or_one_short_error(changes: list[tuple[str, An
 
 
 @given(
-  strategies.sampled_from([f for f in flag_table.ALL_FLAGS if f.kind is not str]).flatmap(
+  strategies.sampled_from([f for f in flags.ALL_FLAGS if f.kind is not str]).flatmap(
     lambda flag: strategies.tuples(strategies.just(flag), value_of(flag))
   )
 )
 @settings(max_examples=200, deadline=None)
-def test_an_error_about_one_flag_names_it(change: tuple[flag_table.Flag, Any]) -> None:
+def test_an_error_about_one_flag_names_it(change: tuple[flags.Flag, Any]) -> None:
   flag, value = change
   error = error_of({flag.name: value})
   assert not error or flag.name in error

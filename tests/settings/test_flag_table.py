@@ -9,7 +9,7 @@ import pathlib
 import pytest
 from absl import flags as absl_flags
 
-from hypertransformer.settings import flag_table, flags
+from hypertransformer.settings import flags
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 SPEC = REPO.parent / 'shared/spec/flags.json'  # the same flags, with their help texts
@@ -32,10 +32,9 @@ def recorded() -> list[tuple]:
 
 def test_the_original_flags_are_all_there_and_no_other():
   ours = {
-    flag.name: (flag.name, flag.kind, flag.default, flag.choices)
-    for flag in flag_table.ORIGINAL_FLAGS
+    flag.name: (flag.name, flag.kind, flag.default, flag.choices) for flag in flags.ORIGINAL_FLAGS
   }
-  assert len(flag_table.ORIGINAL_FLAGS) == len(recorded()) == 89
+  assert len(flags.ORIGINAL_FLAGS) == len(recorded()) == 89
   for row in recorded():
     assert ours.pop(row[0]) == row
     assert row[2] is None or type(row[2]) is row[1]  # 1 and 1.0 are not the same default
@@ -53,11 +52,11 @@ def test_the_flags_recorded_here_are_those_of_the_specification():
 
 
 def test_flags_are_unique_and_explained():
-  names = [flag.name for flag in flag_table.ALL_FLAGS]
+  names = [flag.name for flag in flags.ALL_FLAGS]
   assert len(set(names)) == len(names)
-  assert all(flag.help for flag in flag_table.ALL_FLAGS)
-  assert set(flag_table.WITHOUT_EFFECT) <= set(names)
-  assert {flag.name for flag in flag_table.CONTINUAL_FLAGS} == {
+  assert all(flag.help for flag in flags.ALL_FLAGS)
+  assert set(flags.WITHOUT_EFFECT) <= set(names)
+  assert {flag.name for flag in flags.CONTINUAL_FLAGS} == {
     'continual_scenario',
     'continual_method',
     'num_tasks',
@@ -67,7 +66,7 @@ def test_flags_are_unique_and_explained():
     'mixed_queries',
     'embedding_units',
   }
-  assert {flag.name for flag in flag_table.OWN_FLAGS} == {
+  assert {flag.name for flag in flags.OWN_FLAGS} == {
     'generated_weight_scale',
     'gradient_norm_clip',
     'learning_rate_cooldown',

@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import config, data_config, flag_table, from_flags, model_config
+from hypertransformer.settings import config, flags, model_config
 
 
 def test_the_default_flags_make_the_default_configs(values):
   v = values()
-  assert from_flags.model_config(v) == model_config.ModelConfig()
-  assert from_flags.loss_config(v) == config.LossConfig()
-  assert from_flags.optimizer_config(v) == config.OptimizerConfig()
-  assert from_flags.episode_config(v) == data_config.EpisodeConfig()
-  assert from_flags.eval_config(v) == config.EvalConfig()
-  assert from_flags.run_config(v) == config.RunConfig('/tmp/experiment')
+  assert flags.settings_from(v).model == model_config.ModelConfig()
+  assert flags.settings_from(v).loss == config.LossConfig()
+  assert flags.settings_from(v).optimizer == config.OptimizerConfig()
+  assert flags.settings_from(v).episodes == config.EpisodeConfig()
+  assert flags.settings_from(v).evaluation == config.EvalConfig()
+  assert flags.settings_from(v).run == config.RunConfig('/tmp/experiment')
 
 
 def test_every_model_flag_arrives(values):
-  model = from_flags.model_config(
+  model = flags.settings_from(
     values(
       num_labels=5,
       cnn_model_name='maxpool-4-layer',
@@ -59,7 +59,7 @@ def test_every_model_flag_arrives(values):
       logits_feature_extractor='mix',
       fe_dropout=0.6,
     )
-  )
+  ).model
   assert model == model_config.ModelConfig(
     num_labels=5,
     cnn_name='maxpool-4-layer',
@@ -103,7 +103,7 @@ def test_every_model_flag_arrives(values):
       dropout=0.6,
     ),
   )
-  assert from_flags.model_config(values(layerwise_generator='separate')).generator == 'separate'
+  assert flags.settings_from(values(layerwise_generator='separate')).model.generator == 'separate'
 
 
 def test_every_flag_of_loss_run_and_evaluation_arrives(values):
@@ -140,13 +140,13 @@ def test_every_flag_of_loss_run_and_evaluation_arrives(values):
     eval_checkpoint='model-9',
     eval_timeout_secs=16.0,
   )
-  assert from_flags.loss_config(v) == config.LossConfig(0.1, 0.2, 0.3, 40, 0.5, True)
-  assert from_flags.optimizer_config(v) == config.OptimizerConfig(
+  assert flags.settings_from(v).loss == config.LossConfig(0.1, 0.2, 0.3, 40, 0.5, True)
+  assert flags.settings_from(v).optimizer == config.OptimizerConfig(
     'adam', 0.6, 7.0, 0.8, cooldown=0.5, train_steps=9, gradient_norm_clip=2.0
   )
-  assert from_flags.run_config(v) == config.RunConfig('here', 9, 10, 'there', 11)
-  assert from_flags.episode_config(v) == data_config.EpisodeConfig(5, 25, 12, True, 3, True)
-  assert from_flags.eval_config(v) == config.EvalConfig(13, 14, 15, True, 'model-9', 16.0)
+  assert flags.settings_from(v).run == config.RunConfig('here', 9, 10, 'there', 11)
+  assert flags.settings_from(v).episodes == config.EpisodeConfig(5, 25, 12, True, 3, True)
+  assert flags.settings_from(v).evaluation == config.EvalConfig(13, 14, 15, True, 'model-9', 16.0)
 
 
 @pytest.mark.parametrize(
@@ -160,18 +160,21 @@ def test_every_flag_of_loss_run_and_evaluation_arrives(values):
 )
 def test_there_are_warm_up_heads_only_with_warm_up_steps(steps, kind, expected, values):
   assert (
-    from_flags.model_config(values(warmup_steps=steps, warmup_heads=kind)).warmup_heads == expected
+    flags.settings_from(values(warmup_steps=steps, warmup_heads=kind)).model.warmup_heads
+    == expected
   )
 
 
 @pytest.mark.parametrize(('text', 'expected'), [('', None), ('16', 16)])
 def test_num_layerwise_features_is_a_number_or_left_to_the_model(text, expected, values):
-  assert from_flags.model_config(values(num_layerwise_features=text)).features.layerwise == expected
+  assert (
+    flags.settings_from(values(num_layerwise_features=text)).model.features.layerwise == expected
+  )
 
 
 def test_there_may_be_no_local_features_if_there_are_shared_ones(values):
   v = values(num_layerwise_features='0', shared_feature_extractor='2-layer')
-  assert from_flags.model_config(v).features.layerwise == 0
+  assert flags.settings_from(v).model.features.layerwise == 0
 
 
 @pytest.mark.parametrize(
@@ -204,7 +207,7 @@ def test_there_may_be_no_local_features_if_there_are_shared_ones(values):
 )
 def test_models_that_cannot_be_are_refused(changes, message, values):
   with pytest.raises(InputError) as caught:
-    from_flags.model_config(values(**changes))
+    flags.settings_from(values(**changes))
   assert str(caught.value).startswith(message)
 
 
@@ -226,37 +229,37 @@ def test_models_that_cannot_be_are_refused(changes, message, values):
 )
 def test_losses_that_the_model_cannot_have_are_refused(changes, message, values):
   with pytest.raises(InputError) as caught:
-    from_flags.loss_config(values(**changes))
+    flags.settings_from(values(**changes))
   assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize('name', flag_table.LARGEST)
+@pytest.mark.parametrize('name', flags.LARGEST)
 def test_a_mistyped_size_is_refused_with_its_flag(name, values):
   with pytest.raises(InputError, match=f'{name} is .*at most'):
-    from_flags.settings_from(values(**{name: 10**9}))
+    flags.settings_from(values(**{name: 10**9}))
 
 
 @pytest.mark.parametrize('name', ['lw_inner_dim', 'learning_rate', 'eval_timeout_secs'])
 @pytest.mark.parametrize('value', [float('inf'), float('nan'), -float('inf')])
 def test_numbers_must_be_finite(values, name, value):
   with pytest.raises(InputError, match=f'{name} is .*; it must be a finite number'):
-    from_flags.settings_from(values(**{name: value}))
+    flags.settings_from(values(**{name: value}))
 
 
 def test_whole_numbers_must_fit_in_63_bits(values):
   with pytest.raises(InputError, match=r'seed is .*; it must be a whole number below 2.63'):
-    from_flags.settings_from(values(seed=2**63))
+    flags.settings_from(values(seed=2**63))
 
 
 @pytest.mark.parametrize('threads', [-1, 1025, 2**31 - 1])
 def test_threads_are_bounded(values, threads):
   with pytest.raises(InputError, match=r'kernel_threads is .*; it must be 0 .* to 1024'):
-    from_flags.settings_from(values(kernel_threads=threads))
+    flags.settings_from(values(kernel_threads=threads))
 
 
 def test_the_tilde_in_paths_is_the_home_folder(values, monkeypatch):
   monkeypatch.setenv('HOME', '/home/me')
-  settings = from_flags.settings_from(
+  settings = flags.settings_from(
     values(
       data_numpy_dir='~/data',
       data_dir='~/tfds',
@@ -276,4 +279,4 @@ def test_the_tilde_in_paths_is_the_home_folder(values, monkeypatch):
 
 def test_a_byte_0_in_a_path_is_refused(values):
   with pytest.raises(InputError, match='no path can have a byte 0 in it'):
-    from_flags.settings_from(values(train_log_dir='/tmp/a\0b'))
+    flags.settings_from(values(train_log_dir='/tmp/a\0b'))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training.graph import TrainGraph
 from hypertransformer.training.setup import Setup, setup_from
@@ -28,7 +28,7 @@ class Built:
 @pytest.fixture(scope='session')
 def setup_of(make_values: Callable[..., Any]) -> Callable[..., Setup]:
   """setup_of(**changes) makes the setup of a minimal run on `tiny`, with changes of its flags."""
-  return lambda **changes: setup_from(from_flags.settings_from(make_values(**changes)))
+  return lambda **changes: setup_from(flags.settings_from(make_values(**changes)))
 
 
 @pytest.fixture(scope='session')

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training import classes, loop
 from hypertransformer.training.setup import Setup, setup_from
 
@@ -19,7 +19,7 @@ MakeSetup = Callable[..., Setup]
 
 @pytest.fixture
 def make_setup(make_values: Callable[..., Any]) -> MakeSetup:
-  return lambda **changes: setup_from(from_flags.settings_from(make_values(**changes)))
+  return lambda **changes: setup_from(flags.settings_from(make_values(**changes)))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_run_notes_its_classes_and_says_what_changed(
       train_steps=steps,
       **{'train_dataset': 'mine:0-19', 'test_dataset': 'mine:20-29', **changes},
     )
-    settings = from_flags.settings_from(values)
+    settings = flags.settings_from(values)
     loop.train(setup_from(settings), settings)
 
   train(1)

@@ -14,7 +14,7 @@ import pytest
 
 from hypertransformer import evaluate_model
 from hypertransformer.learners import ContinualLearner, FewShotLearner
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import CONTINUAL_METHODS
 
 CONTINUAL = {'continual_scenario': 'class_incremental', 'num_tasks': 2, 'eval_num_tasks': 2}
@@ -45,7 +45,7 @@ def test_a_run_trains_and_is_evaluated(
     **changes,
   )
   assert run_training(values) == 2
-  evaluate_model.main(from_flags.settings_from(values))
+  evaluate_model.main(flags.settings_from(values))
   lines = (tmp_path / 'eval' / 'results.jsonl').read_text().splitlines()
   assert all(0 <= json.loads(line)['accuracy'] <= 1 for line in lines)
 

@@ -15,7 +15,7 @@ from absl import logging
 
 from hypertransformer import train
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import from_flags, older_runs
+from hypertransformer.settings import flags, flags_file
 from hypertransformer.training import classes, loop, start
 from hypertransformer.training import graph as graph_lib
 
@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_bits_also_when_resumed(
   assert_identical(
     read_variables(str(tmp_path / 'model-6')), read_variables(str(trained.folder / 'model-6'))
   )
-  assert read_values(tmp_path) == older_runs.stamped(values)
+  assert read_values(tmp_path) == flags_file.stamped(values)
 
 
 def test_summaries_have_the_tags_of_the_original_and_the_right_steps(
@@ -148,7 +148,7 @@ def read_values(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def test_flags_json_has_every_flag_value(trained: Any) -> None:
-  assert read_values(trained.folder) == older_runs.stamped(trained.values)
+  assert read_values(trained.folder) == flags_file.stamped(trained.values)
 
 
 def test_a_finished_run_is_left_as_it_is(
@@ -210,7 +210,7 @@ def diverged(
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(logging, 'error', lambda text, *args: said.append(text % args))
     with pytest.raises(SystemExit) as ended:
-      train.main(from_flags.settings_from(values))
+      train.main(flags.settings_from(values))
   return (ended.value.code, said[-1]), folder
 
 
@@ -250,5 +250,5 @@ def test_without_a_seed_the_one_that_is_drawn_is_written_and_kept(
   drawn = json.loads((diverged[1] / 'flags.json').read_text())['seed']
   assert isinstance(drawn, int)
   values = make_values(train_log_dir=str(diverged[1]))
-  assert start.choose_seed(from_flags.run_config(values)) == drawn
-  assert start.choose_seed(from_flags.run_config(values | {'seed': 5})) == 5
+  assert start.choose_seed(flags.settings_from(values).run) == drawn
+  assert start.choose_seed(flags.settings_from(values | {'seed': 5}).run) == 5

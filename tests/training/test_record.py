@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training import record
 
 
@@ -30,7 +30,7 @@ def test_another_end_of_a_run_in_its_cooldown_is_warned_of(
   warns: bool,
 ) -> None:
   before = make_values(train_steps=100, learning_rate_cooldown=cooldown)
-  now = from_flags.settings_from(before | {'train_steps': train_steps})
+  now = flags.settings_from(before | {'train_steps': train_steps})
   record.warn_of_cooldown(now.run, before, step)
   assert len(warnings) == warns
   if warns:

@@ -16,7 +16,7 @@ from hypertransformer.model import continual as model_continual
 from hypertransformer.model.continual import Outcome, TaskSequence
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import (
   CONTINUAL_METHODS,
   CONTINUAL_SCENARIOS,
@@ -87,7 +87,7 @@ def test_the_loss_is_a_mean_over_pairs(
 def test_tags_and_histograms_are_those_of_sequences(make_values: Callable[..., Any]) -> None:
   """Histograms are of the weights after the last task."""
   setup = setup_from(
-    from_flags.settings_from(make_values(continual_scenario=CLASS, label_smoothing=0.1))
+    flags.settings_from(make_values(continual_scenario=CLASS, label_smoothing=0.1))
   )
   with tf.Graph().as_default(), tf.Session() as session:
     tf.set_random_seed(1)
@@ -136,9 +136,7 @@ def test_tags_and_histograms_are_those_of_sequences(make_values: Callable[..., A
 def test_what_does_not_go_together_is_refused_before_a_graph_is_built(
   make_values: Callable[..., Any], changes: dict[str, Any], message: str
 ) -> None:
-  setup = setup_from(
-    from_flags.settings_from(make_values(**{'continual_scenario': CLASS, **changes}))
-  )
+  setup = setup_from(flags.settings_from(make_values(**{'continual_scenario': CLASS, **changes})))
   with tf.Graph().as_default() as graph, pytest.raises(InputError, match=message):
     check(setup, 1)
   assert graph.get_operations() == []

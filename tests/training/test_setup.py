@@ -11,7 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training.setup import Setup, check, setup_from
 
 
@@ -61,7 +61,7 @@ def test_train_and_test_set_must_have_the_same_channels(
   np.save(tmp_path / 'tiny.npy', tiny)
   np.save(tmp_path / 'coloured.npy', np.repeat(tiny, 3, axis=-1))
   setup = setup_from(
-    from_flags.settings_from(make_values(data_numpy_dir=str(tmp_path), test_dataset='coloured:0-9'))
+    flags.settings_from(make_values(data_numpy_dir=str(tmp_path), test_dataset='coloured:0-9'))
   )
   with pytest.raises(
     InputError, match=r"train_dataset 'tiny' has 1 channels, test_dataset 'coloured' has 3"

@@ -12,7 +12,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings import from_flags
+from hypertransformer.settings import flags
 from hypertransformer.training import start
 
 RunTraining = Callable[[dict[str, Any]], int]
@@ -82,7 +82,7 @@ def test_a_run_starts_from_pretrained_shared_features(
   for name, value in shared.items():
     np.testing.assert_array_equal(value, given[name])
   resumed = start.find_start(
-    from_flags.run_config(values | {'restore_shared_features_from': '/gone'}), values
+    flags.settings_from(values | {'restore_shared_features_from': '/gone'}).run, values
   )
   assert resumed == start.Start(str(tmp_path / 'model-1'), None)
   # Pre-training in its folder would drop all the rest of the model.
