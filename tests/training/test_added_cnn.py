@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
+# The edits of CONTRIBUTING.md, "How to add: a CNN", then the program train.
+PROGRAM = """
 from hypertransformer.model import cnn
 from hypertransformer.settings import model_config
+cnn.ARCHITECTURES['resnet-10'] = cnn.Architecture(2, 'SAME', pool=True, flatten=False)
+model_config.CNN_NAMES += ('resnet-10',)
+from hypertransformer import cli, train
+cli.run_settings(train.main)
+"""
 
 
 def test_an_added_cnn_trains_two_steps(
-  monkeypatch: pytest.MonkeyPatch,
   make_values: Callable[..., Any],
-  run_training: Callable[[dict[str, Any]], int],
   read_variables: Callable[[str], dict[str, np.ndarray]],
   tmp_path: pathlib.Path,
 ) -> None:
-  added = cnn.Architecture(2, 'SAME', pool=True, flatten=False)
-  monkeypatch.setitem(cnn.ARCHITECTURES, 'resnet-10', added)
-  monkeypatch.setattr(model_config, 'CNN_NAMES', (*model_config.CNN_NAMES, 'resnet-10'))
   values = make_values(
     cnn_model_name='resnet-10',
     stride=1,
@@ -32,9 +36,13 @@ def test_an_added_cnn_trains_two_steps(
     steps_between_saves=2,
     seed=1,
   )
-  assert run_training(values) == 2
+  flags = [f'--{name}={value}' for name, value in values.items() if value is not None]
+  subprocess.run(
+    [sys.executable, '-c', PROGRAM, *flags],
+    check=True,
+    env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).resolve().parents[2])},
+  )
   before, after = (read_variables(str(tmp_path / f'model-{step}')) for step in (0, 2))
   assert any(name.startswith('model/generator_3/') for name in after)
-  assert not np.array_equal(
-    before['model/cnn/layer_1/conv/kernel'], after['model/cnn/layer_1/conv/kernel']
-  )
+  kernel = 'model/cnn/layer_1/conv/kernel'
+  assert not np.array_equal(before[kernel], after[kernel])
