@@ -1,85 +1,121 @@
-"""Durations, rates and the time left, as people read them. (Lines of Progress: tests/files.)"""
+"""Progress on a terminal, with the log above it, and as lines of the log elsewhere."""
 
 from __future__ import annotations
 
-import io
-import time
+import fcntl
+import logging as std_logging
+import os
+import pty
+import re
+import select
+import struct
+import termios
+import types
+from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
+import tqdm
+from absl import logging
 
-from hypertransformer import progress
-
-
-@pytest.mark.parametrize(
-  ('seconds', 'text'),
-  [
-    (0, '0 s'),
-    (45.4, '45 s'),
-    (59.4, '59 s'),
-    (59.6, '1 min 00 s'),
-    (61, '1 min 01 s'),
-    (3599, '59 min 59 s'),
-    (3599.7, '1 h 00 min'),
-    (3700, '1 h 01 min'),
-    (86399, '23 h 59 min'),
-    (86400, '1 d 0 h'),
-    (200_000, '2 d 7 h'),
-  ],
-)
-def test_a_duration_is_told_in_its_two_largest_units(seconds: float, text: str) -> None:
-  assert progress.duration(seconds) == text
+from hypertransformer import progress as progress_module
+from hypertransformer.progress import progress, show
 
 
-class Clock:
-  """A clock that stands still until a test turns it."""
+class Terminal:
+  """A pseudo-terminal in the place of stderr."""
 
-  def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-    self.now = 1000.0
-    monkeypatch.setattr(time, 'monotonic', lambda: self.now)
+  def __init__(self) -> None:
+    self._reader, self._writer = pty.openpty()
+    self.stream: TextIO = os.fdopen(self._writer, 'w', encoding='utf-8')
+
+  def resize(self, lines: int, columns: int) -> None:
+    fcntl.ioctl(self._writer, termios.TIOCSWINSZ, struct.pack('4H', lines, columns, 0, 0))
+
+  def screen(self) -> list[str]:
+    """The lines that a person sees in the end; a carriage return goes back to their start."""
+    self.stream.flush()
+    found = b''
+    while select.select([self._reader], [], [], 0.05)[0]:
+      found += os.read(self._reader, 65536)
+    lines = []
+    for line in found.decode().split('\r\n'):
+      shown = ''
+      for part in line.split('\r'):
+        shown = part + shown[len(part) :]
+      lines.append(shown.rstrip())
+    return lines
+
+  def close(self) -> None:
+    self.stream.close()
+    os.close(self._reader)
 
 
-def test_the_rate_is_recent_and_the_time_left_is_by_the_whole_run(
-  monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+  made = Terminal()
+  handler = logging.get_absl_handler().python_handler
+  before = handler.stream
+  # pytest sets sys.stderr itself once more before the test begins.
+  monkeypatch.setattr(progress_module, 'sys', types.SimpleNamespace(stderr=made.stream))
+  yield made
+  handler.setStream(before)
+  made.close()
+
+
+def say(text: str) -> None:
+  """Writes a line of the log, as absl does in a program."""
+  handler = logging.get_absl_handler().python_handler
+  std_logging.StreamHandler.emit(
+    handler, logging.get_absl_logger().makeRecord('absl', 20, 'a.py', 1, text, (), None)
+  )
+
+
+def test_one_line_renews_itself_below_the_log(terminal: Terminal) -> None:
+  terminal.resize(24, 80)
+  with progress('omniglot', 400, 'drawings', 100) as bar:
+    show(bar, 110, 'loss 1')
+    say('a checkpoint is saved')
+    show(bar, 200, 'loss 2')
+    say('another one')
+  say('the end')
+  first, second, line, end, _ = terminal.screen()
+  assert first.endswith('] a checkpoint is saved')
+  assert second.endswith('] another one')
+  assert re.match(r'omniglot: 200/400 drawings, loss 2, +[\d.]+k?/s, \d\d:\d\d left ', line)
+  assert end.endswith('] the end')
+
+
+@pytest.mark.parametrize(('lines', 'columns'), [(0, 0), (24, 60), (50, 120)])
+def test_a_long_line_is_cut_at_the_width_of_the_terminal(
+  terminal: Terminal, lines: int, columns: int
 ) -> None:
-  clock = Clock(monkeypatch)
-  rate = progress.Rate(100, 1100)
-  clock.now += 10
-  assert rate.seconds_since_mark == 10
-  assert rate.mark(200) == pytest.approx((10.0, 90.0))
-  assert rate.seconds_since_mark == 0
-  clock.now += 10
-  # 300 more in 10 s; 400 in 20 s altogether; 600 are left.
-  assert rate.mark(500) == pytest.approx((30.0, 30.0))
+  """Also if the terminal reports a size of 0, as some do."""
+  terminal.resize(lines, columns)
+  with progress('step', 400) as bar:
+    show(bar, 1, 'loss ' * 100)
+  first, _ = terminal.screen()
+  assert first.startswith('step: 1/400, loss')
+  assert len(first) <= (columns or 80)
 
 
-def test_no_time_is_left_if_nothing_is_done_yet_and_at_the_end(
-  monkeypatch: pytest.MonkeyPatch,
+def test_elsewhere_a_line_is_logged_every_10_seconds_and_at_the_end(
+  lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  clock = Clock(monkeypatch)
-  rate = progress.Rate(5, 6)
-  assert rate.mark(5) == (0.0, 0.0)
-  clock.now += 2
-  assert rate.mark(6) == pytest.approx((0.5, 0.0))
+  now = [100.0]
+  monkeypatch.setattr(tqdm.std, 'time', lambda: now[0])
+  with progress('step', 100) as bar:
+    for done in range(1, 26):
+      now[0] += 1.0
+      show(bar, done, f'loss {done}')
+  assert lines == [
+    'step: 10/100, loss 10,  1.00/s, 01:30 left',
+    'step: 20/100, loss 20,  1.00/s, 01:20 left',
+    'step: 25/100, loss 25,  1.00/s, 01:15 left',
+  ]
 
 
-def test_a_mark_is_set_only_if_the_last_one_is_old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-  clock = Clock(monkeypatch)
-  rate = progress.Rate(0, 100)
-  clock.now += 9
-  assert rate.mark_after(10, 18) is None
-  clock.now += 1
-  assert rate.mark_after(10, 20) == pytest.approx((2.0, 40.0))
-  assert rate.seconds_since_mark == 0
-
-
-def test_a_long_time_is_told_in_the_same_way_by_all_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-  clock, out = Clock(monkeypatch), io.StringIO()
-  line = progress.Progress('x', 1000, 'images', stream=out)
-  logged: list[str] = []
-  monkeypatch.setattr(progress.logging, 'info', lambda text, *args: logged.append(text % args))
-  evaluated = progress.EvaluationLine('val', 7, 1000, 'tasks')
-  clock.now += 10
-  line.update(10)
-  evaluated(10, 0.25)
-  assert out.getvalue() == 'x: 10 of 1000 images, 1/s, 16 min 30 s left\n'
-  assert logged == ['step 7  val  10 of 1000 tasks  accuracy 25.0 %  1.0 tasks/s  16 min 30 s left']
+def test_short_work_logs_nothing(lines: list[str]) -> None:
+  with progress('step', 2) as bar:
+    show(bar, 2)
+  assert lines == []

@@ -32,7 +32,7 @@ from hypertransformer.converters.pixel_scale import Scale
 from hypertransformer.data import class_list, files, specs
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
+from hypertransformer.progress import progress, show
 
 # How many bytes of images are decoded before they are written.
 _BLOCK_BYTES = 1 << 24
@@ -180,12 +180,12 @@ def _scale(splits: Sequence[Split], white_value: float | None) -> Scale:
     for file in cls.images
     if isinstance(file, str)
   ]
-  progress = Progress('images, first look', len(files), 'images')
+  bar = progress('images, first look', len(files), 'images')
   ranges = []
   with image_files.bombs_refused(), futures.ThreadPoolExecutor(_threads()) as pool:
     for done, found in enumerate(pool.map(image_files.range_of, files), 1):
       ranges += [found] if found else []
-      progress.update(done)
+      show(bar, done)
   return pixel_scale.choose(ranges, white_value)
 
 
@@ -215,7 +215,7 @@ def _write_images(
   classes = [cls for split in splits for cls in split.classes]
   sizes = [0] * len(classes)
   total = sum(len(cls.images) for cls in classes)
-  progress = Progress('images', total, 'images')
+  bar = progress('images', total, 'images')
   done = brightest = 0
   file.write(files.uint8_header((*leading, *form.shape)))
   for number, tried, images in _decoded(classes, form, scale, broken):
@@ -224,7 +224,7 @@ def _write_images(
       brightest = max(brightest, int(255 - image.min() if form.invert else image.max()))
     sizes[number] += len(images)
     done += tried
-    progress.update(done)
+    show(bar, done)
   broken.check()
   for cls, size in zip(classes, sizes, strict=True):
     if not size:

@@ -31,7 +31,7 @@ from hypertransformer.converters.split_checks import SplitChecks
 from hypertransformer.data import class_list, files
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
+from hypertransformer.progress import progress, show
 
 # For each split, the names that its file may have; the first one that is there is read. The files
 # mini-imagenet-cache-{train,val,test}.pkl are those of the few-shot-ssl release, and learn2learn
@@ -167,7 +167,7 @@ def _write_split(
     raise InputError(f'{path} holds {len(named)} classes; expected {classes}')
   members = [indices for _, indices in named]
   _check_members(members, len(images), path, release.samples)
-  progress = Progress(f'miniimagenet, {path.name}', classes, 'classes')
+  bar = progress(f'miniimagenet, {path.name}', classes, 'classes')
   for number, (name, indices) in enumerate(named, 1):
     if not name.isdecimal():
       checks.add_name(path.name, name)
@@ -175,7 +175,7 @@ def _write_split(
     checks.add_pixels(path.name, name, chosen)
     for image in chosen:
       file.write(np.ascontiguousarray(image).data)
-    progress.update(number)
+    show(bar, number)
   return [name for name, _ in named]
 
 

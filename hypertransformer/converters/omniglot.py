@@ -22,7 +22,7 @@ from hypertransformer.converters.packed_images import PNG_ERRORS, ZIP_ERRORS
 from hypertransformer.data import files, specs
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
+from hypertransformer.progress import progress, show
 
 # A drawing of the release takes less than 1 kB. A file that is much larger is something else, or a
 # decompression bomb.
@@ -109,14 +109,14 @@ def decode(splits: Sequence[Found], image_size: int, release: Release = OFFICIAL
   classes = sum(len(characters) for _, _, characters, _ in splits)
   images: np.ndarray = np.zeros((classes, release.drawings, image_size, image_size, 1), np.uint8)
   flat = images.reshape(-1, image_size, image_size, 1)
-  progress = Progress('omniglot', len(flat), 'drawings')
+  bar = progress('omniglot', len(flat), 'drawings')
   done = 0
   for _, source, characters, read in splits:
     for _, paths in sorted(characters.items()):
       for path in sorted(paths):
         flat[done, :, :, 0] = drawing_of(read(path), f'{source}: {path}', image_size, release.side)
         done += 1
-      progress.update(done)
+      show(bar, done)
   return images
 
 

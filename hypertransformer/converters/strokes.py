@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
+from hypertransformer.progress import progress, show
 
 _OVERSAMPLING = 4  # drawings are made this many times larger and then reduced, for smooth edges
 _STEPS_PER_PIECE = 12  # points drawn between two control points of a stroke
@@ -107,11 +107,11 @@ def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
   if not 0 <= seed < 2**32:
     raise InputError(f'seed is {seed}; expected 0 to {2**32 - 1}')
   images: np.ndarray = np.zeros((classes, samples, image_size, image_size, 1), np.uint8)
-  progress = Progress('strokes', classes, 'characters')
+  bar = progress('strokes', classes, 'characters')
   for number in range(classes):
     random = np.random.RandomState([seed, number])
     images[number, ..., 0] = draw(plan(random), samples, image_size, random)
-    progress.update(number + 1)
+    show(bar, number + 1)
   return images
 
 

@@ -32,7 +32,7 @@ from hypertransformer.converters.split_checks import SplitChecks
 from hypertransformer.data import class_list, files
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
+from hypertransformer.progress import progress, show
 
 LABEL_KEYS = ('labels', 'label_specific')
 
@@ -204,7 +204,7 @@ def _write(file: BinaryIO, plans: list[_Plan], shape: tuple[int, ...], bgr: bool
   file.write(files.uint8_header(shape))
   begin = file.tell()
   file.truncate(begin + math.prod(shape))
-  progress = Progress('tieredimagenet', shape[0], 'images')
+  bar = progress('tieredimagenet', shape[0], 'images')
   before = 0
   for plan in plans:
     done = 0
@@ -214,7 +214,7 @@ def _write(file: BinaryIO, plans: list[_Plan], shape: tuple[int, ...], bgr: bool
         raise _wrong_count(plan, f'more than {len(plan.rows)}')
       _scatter(file, begin, rows, _red_first(block) if bgr else block)
       done += len(block)
-      progress.update(before + done)
+      show(bar, before + done)
     if done < len(plan.rows):
       raise _wrong_count(plan, str(done))
     before += done

@@ -22,7 +22,7 @@ from hypertransformer.data import files, layouts, specs
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.data.arrays import ClassArrays, ClassSet
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
+from hypertransformer.progress import progress, show
 
 # So much of each choice of classes is read, if its images have to be compared.
 _SAMPLE_BYTES = 1 << 26
@@ -167,7 +167,7 @@ def scan(arrays: ClassArrays) -> Scan:
   """Reads all images of a dataset once, in blocks of a few megabytes."""
   block = max(1, _BLOCK_BYTES // int(np.prod(arrays.image_shape)))
   total = int(arrays.sizes.sum())
-  progress = Progress(arrays.name, total, 'images')
+  bar = progress(arrays.name, total, 'images')
   hashes: np.ndarray = np.empty(total, np.uint64)
   low, high, blank, done = 255, 0, 0, 0
   brightness = bright = 0
@@ -183,7 +183,7 @@ def scan(arrays: ClassArrays) -> Scan:
       # 1e-7.
       hashes[done] = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), 'little')
       done += 1
-    progress.update(done)
+    show(bar, done)
   pixels = total * math.prod(arrays.image_shape)
   return Scan(hashes, low, high, blank, brightness / pixels, bright / pixels)
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from hypertransformer.data.layouts import FlatImages
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
+from hypertransformer.progress import progress, show
 
 DEFAULT_SPLIT = 'train'
 INSTALL = "pip install '.[tfds]'"
@@ -166,12 +166,12 @@ def _batches(source: _Source, data_dir: str | None, split: str) -> Iterator[Exam
       dataset = builder.as_dataset(
         split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False)
       )
-      progress = Progress(source.name, builder.info.splits[split].num_examples, 'images')
+      bar = progress(source.name, builder.info.splits[split].num_examples, 'images')
       done = 0
       for batch in tfds.as_numpy(dataset.batch(_BATCH)):
         yield batch
         done += len(batch['image'])
-        progress.update(done)
+        show(bar, done)
   except InputError:
     raise
   except Exception as error:  # downloads and archives fail with exceptions of many packages

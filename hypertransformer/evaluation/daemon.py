@@ -11,7 +11,6 @@ import time
 
 from absl import logging
 
-from hypertransformer import progress
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import missed, snapshots
 from hypertransformer.evaluation.done import Done
@@ -22,6 +21,7 @@ from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.presets import Preset
 from hypertransformer.evaluation.recorder import SECONDS_BETWEEN_TRIES, VALIDATION, Recorder
 from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
+from hypertransformer.progress import progress, show
 from hypertransformer.runtime import checkpoints, run_folder, tensorboard
 from hypertransformer.runtime.run_folder import FileLock
 from hypertransformer.settings import flags_file
@@ -228,11 +228,11 @@ class Daemon:
       logging.info('%s at step %d is in %s already.', preset.name, found.step, self._places.results)
       return
     start = time.monotonic()
-    line = progress.EvaluationLine(
-      preset.name, found.step, self._config.num_episodes, self._evaluator.unit
-    )
-    with line:
-      scores = self._evaluator.evaluate(preset.name, line)
+    name, unit = f'step {found.step} {preset.name}', self._evaluator.unit
+    with progress(name, self._config.num_episodes, unit) as bar:
+      scores = self._evaluator.evaluate(
+        preset.name, lambda done, mean: show(bar, done, f'accuracy {100 * mean:.1f} %')
+      )
     result = Result(
       checkpoint=self._name(found.prefix),
       checkpoint_sha256=found.digest,

@@ -20,6 +20,7 @@ from hypertransformer.cluster import board as board_lib
 from hypertransformer.cluster.board import Board, Run
 from hypertransformer.cluster.roles import CHIEF, Task
 from hypertransformer.episodes.pipeline import Share
+from hypertransformer.progress import progress
 from hypertransformer.runtime.run_folder import FileLock
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings.config import RunConfig, Settings
@@ -253,7 +254,8 @@ def _run(
   if noted is not None:
     writer, guard = noted
     creator = tf.train.ChiefSessionCreator(scaffold, target, config, run.log_dir)
-    work += loop.session_hooks(graph, run, scaffold, received, guard, writer, None)
+    bar = progress('step', run.train_steps)
+    work += loop.session_hooks(graph, run, scaffold, received, guard, writer, bar)
   else:
     creator = tf.train.WorkerSessionCreator(scaffold, target, config)
     work += [

@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
+from tqdm import tqdm
 
 from hypertransformer.episodes.pipeline import EpisodeStream
+from hypertransformer.progress import show
 from hypertransformer.runtime import tensorboard
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.training.episode_watch import EpisodeWatch
 from hypertransformer.training.graph import TrainGraph
-from hypertransformer.training.progress_lines import ProgressLines, means_of
 
 
 class StreamHook(tf.train.SessionRunHook):
@@ -73,7 +75,7 @@ class ReportHook(tf.train.SessionRunHook):
     self,
     graph: TrainGraph,
     writer: EventWriter,
-    lines: ProgressLines,
+    bar: tqdm,
     every: int,
     histograms_every: int,
     watch: EpisodeWatch | None = None,
@@ -83,7 +85,7 @@ class ReportHook(tf.train.SessionRunHook):
     Args:
       graph: the training graph, which is the default graph.
       writer: writes the summaries.
-      lines: is told of every step and of every record.
+      bar: shows every step, with the means of the last record.
       every: how many steps there are from one record of scalars to the next.
       histograms_every: the same for histograms; a multiple of `every`.
       watch: writes pictures of test episodes and histograms of gradients; None for none of them.
@@ -93,7 +95,7 @@ class ReportHook(tf.train.SessionRunHook):
     self._graph = graph
     self._histograms = tensorboard.histogram_summary(graph.weights)
     self._writer = writer
-    self._lines = lines
+    self._bar = bar
     self._every = every
     self._histograms_every = histograms_every
     self._watch = watch
@@ -118,10 +120,10 @@ class ReportHook(tf.train.SessionRunHook):
     """Keeps the scalars of the step, and reports where it is time to."""
     self._records.append(run_values.results['metrics'])
     step = int(run_values.results['step'])
-    if self._passed(step, self._every) or step >= self._lines.train_steps:
+    if self._passed(step, self._every) or step >= self._bar.total:
       self._report(step, run_context.session, run_values.results.get('watched'))
     else:
-      self._lines.step(step, self._records)
+      show(self._bar, step, '' if self._bar.postfix else describe(self._records[0]))
     self._seen = step
 
   def _passed(self, step: int, every: int) -> bool:
@@ -154,7 +156,30 @@ class ReportHook(tf.train.SessionRunHook):
       self._writer.add_summary(test['histograms'], step)
     if self._watch is not None and watched is not None:
       self._watch.write(self._writer, step, watched, test['watched'])
-    self._lines.record(step, means)
+    show(self._bar, step, describe(means))
+
+
+def means_of(records: Sequence[Mapping[str, float]]) -> dict[str, float]:
+  """The mean of each scalar, by tag; all records have the same tags."""
+  return {tag: float(np.mean([record[tag] for record in records])) for tag in records[0]}
+
+
+def describe(means: Mapping[str, float]) -> str:
+  """The loss and the accuracies of a line of progress, as a text.
+
+  Args:
+    means: scalars by TensorBoard tag. Those without a place in the line are left out.
+  """
+  loss = means.get('loss/loss', means.get('loss/shared_head_loss', float('nan')))
+  parts = [f'loss {loss:.3f}']
+  for tag, name in (
+    ('accuracy/accuracy', 'acc'),
+    ('accuracy/test_accuracy', 'test'),
+    ('accuracy/shared_head_accuracy', 'real classes'),
+  ):
+    if tag in means:
+      parts.append(f'{name} {100 * means[tag]:.1f} %')
+  return ', '.join(parts)
 
 
 class FiniteGuard(tf.train.CheckpointSaverListener):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow.compat.v1 as tf
 from absl import logging
+from tqdm import tqdm
 
-from hypertransformer import progress
 from hypertransformer.model import getter
-from hypertransformer.progress import TerminalLine
+from hypertransformer.progress import progress
 from hypertransformer.runtime import checkpoints, sessions, tensorboard
 from hypertransformer.runtime.run_folder import FileLock
 from hypertransformer.runtime.tensorboard import EventWriter
@@ -16,7 +16,6 @@ from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, record, saving
 from hypertransformer.training.episode_watch import EpisodeWatch, rhythm
 from hypertransformer.training.graph import TrainGraph
-from hypertransformer.training.progress_lines import ProgressLines
 from hypertransformer.training.setup import Setup
 from hypertransformer.training.start import choose_seed, find_start, make_scaffold
 
@@ -88,12 +87,12 @@ def _run(
   step = start
   try:
     with (
-      progress.terminal_line('training', run.train_steps, 'steps', start) as line,
+      progress('step', run.train_steps, done=start) as bar,
       tf.train.MonitoredTrainingSession(
         checkpoint_dir=run.log_dir,
         config=sessions.config(tf.get_default_graph(), run.xla),
         scaffold=scaffold,
-        hooks=session_hooks(graph, run, scaffold, signals, guard, writer, line),
+        hooks=session_hooks(graph, run, scaffold, signals, guard, writer, bar),
         save_checkpoint_steps=None,
         save_checkpoint_secs=None,
         save_summaries_steps=None,
@@ -126,7 +125,7 @@ def session_hooks(
   signals: hooks.SignalHook,
   guard: saving.FolderGuard,
   writer: EventWriter,
-  line: TerminalLine | None,
+  bar: tqdm,
 ) -> list[tf.train.SessionRunHook]:
   """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
   watch = None
@@ -137,14 +136,7 @@ def session_hooks(
     hooks.StreamHook(graph.global_step, graph.train_stream, graph.test_stream, STEPS_PER_SUMMARY),
     tf.train.NanTensorHook(graph.loss),
     tf.train.StopAtStepHook(last_step=run.train_steps),
-    hooks.ReportHook(
-      graph,
-      writer,
-      ProgressLines(run.train_steps, line),
-      STEPS_PER_SUMMARY,
-      STEPS_PER_HISTOGRAM,
-      watch,
-    ),
+    hooks.ReportHook(graph, writer, bar, STEPS_PER_SUMMARY, STEPS_PER_HISTOGRAM, watch),
     tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
     tf.train.CheckpointSaverHook(
       run.log_dir,

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer import progress
 from hypertransformer.converters import image_folder, image_sources
 from hypertransformer.converters.image_files import Form
 from hypertransformer.data import folder as folder_lib
@@ -223,11 +222,11 @@ def test_a_killed_conversion_leaves_nothing_for_long(
 def test_an_interrupted_conversion_leaves_nothing(
   source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  def stop(self: progress.Progress, done: int) -> None:
+  def stop(bar: object, done: int) -> None:
     if (tmp_path / 'out').exists():  # not at the first look at all images
       raise KeyboardInterrupt
 
-  monkeypatch.setattr(progress.Progress, 'update', stop)
+  monkeypatch.setattr(image_folder, 'show', stop)
   with pytest.raises(KeyboardInterrupt):
     _convert(source, tmp_path / 'out' / 'x')
   assert os.listdir(tmp_path / 'out') == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pathlib
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 
 from hypertransformer.data import files
 from hypertransformer.errors import InputError
-from hypertransformer.progress import Progress
 
 
 def test_an_output_path_is_a_file_or_a_folder_for_it(tmp_path: pathlib.Path) -> None:
@@ -57,18 +55,6 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: pathlib.Path) -> N
   (tmp_path / 'file').write_bytes(b'')
   with pytest.raises(InputError, match=r'cannot write .*file/a\.npy'):
     files.save_array(tmp_path / 'file' / 'a.npy', np.zeros(1))
-
-
-def test_progress_is_printed_every_few_seconds() -> None:
-  now = iter([0.0, 1.0, 4.0, 5.0, 8.0])
-  out = io.StringIO()
-  progress = Progress('x', 100, 'images', every=3, stream=out, clock=lambda: next(now))
-  for done in (10, 40, 50, 80):  # at 1, 4, 5 and 8 seconds
-    progress.update(done)
-  assert out.getvalue().splitlines() == [
-    'x: 40 of 100 images, 10/s, 6 s left',
-    'x: 80 of 100 images, 10/s, 2 s left',
-  ]
 
 
 def test_a_folder_gets_its_name_when_it_is_full(tmp_path: pathlib.Path) -> None:

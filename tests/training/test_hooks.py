@@ -6,7 +6,6 @@ import dataclasses
 import os
 import pathlib
 import signal
-import time
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tqdm
 
 from hypertransformer.episodes import pipeline
+from hypertransformer.progress import progress
 from hypertransformer.runtime import tensorboard
-from hypertransformer.training import hooks, progress_lines
+from hypertransformer.training import hooks
 
 
 @dataclasses.dataclass
@@ -77,8 +78,8 @@ def report(
     test_metrics={'accuracy/test_accuracy': counter.test},
     weights={'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])},
   )
-  lines = progress_lines.ProgressLines(train_steps)
-  return hooks.ReportHook(graph, writer, lines, every, histograms_every), writer
+  bar = progress('step', train_steps)
+  return hooks.ReportHook(graph, writer, bar, every, histograms_every), writer
 
 
 def test_scalars_are_means_since_the_last_record(
@@ -107,24 +108,43 @@ def test_the_test_episode_is_run_once_per_record(counter: Counter, tmp_path: pat
   assert looked == [3]
 
 
-def test_a_line_of_progress_is_logged_every_10_seconds_and_at_the_end(
+def test_progress_has_the_means_of_the_last_record(
   counter: Counter, tmp_path: pathlib.Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  """It has the means since the line before."""
-  hook, _ = report(counter, tmp_path, train_steps=12, every=2, histograms_every=100)
-  clock = [100.0]
-  monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
+  """Before the first record, it has the scalars of the first step."""
+  now = [100.0]
+  monkeypatch.setattr(tqdm.std, 'time', lambda: now[0])
+  hook, _ = report(counter, tmp_path, train_steps=12, every=4, histograms_every=100)
 
   class Tick(tf.train.SessionRunHook):
     def after_run(self, run_context: Any, run_values: Any) -> None:
-      clock[0] += 2.0
+      now[0] += 5.0
 
-  run(counter, [hook, Tick()], 12)
-  assert lines == [
-    # Since step 1, 5 steps in 10 s, and 6 are left. The loss is the mean of 2 * (1..6).
-    'step 6 of 12  loss 7.000  test 400.0 %  0.5 steps/s  12 s left',
-    'step 12 of 12  loss 19.000  test 1000.0 %  0.5 steps/s  0 s left',
+  run(counter, [Tick(), hook], 8)
+  assert [line.rpartition(', ')[0] for line in lines] == [
+    'step: 2/12, loss 2.000,  0.20/s',
+    # The loss is the mean of 2 * (1..4).
+    'step: 4/12, loss 5.000, test 400.0 %,  0.20/s',
+    'step: 6/12, loss 5.000, test 400.0 %,  0.20/s',
+    'step: 8/12, loss 13.000, test 800.0 %,  0.20/s',
   ]
+
+
+@pytest.mark.parametrize(
+  ('means', 'text'),
+  [
+    (
+      {'loss/loss': 1.25, 'accuracy/accuracy': 0.5, 'accuracy/test_accuracy': 0.25},
+      'loss 1.250, acc 50.0 %, test 25.0 %',
+    ),
+    (
+      {'loss/shared_head_loss': 2.0, 'accuracy/shared_head_accuracy': 0.125},
+      'loss 2.000, real classes 12.5 %',
+    ),
+  ],
+)
+def test_progress_has_loss_and_accuracies(means: dict[str, float], text: str) -> None:
+  assert hooks.describe(means) == text
 
 
 def test_a_scalar_summary_has_exactly_these_tags() -> None:
