@@ -18,7 +18,15 @@ setuptools.setup(
   packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
   package_data={'hypertransformer': ['pretrained/*/*']},
   python_requires='>=3.10',
-  install_requires=['tensorflow>=2.16', 'numpy>=1.26', 'absl-py', 'tensorboard', 'pillow', 'tqdm'],
+  install_requires=[
+    'tensorflow>=2.16',
+    'numpy>=1.26',
+    'absl-py',
+    'tensorboard',
+    'pillow',
+    'tqdm',
+    'filelock',
+  ],
   extras_require={
     'gpu': ['tensorflow[and-cuda]>=2.16'],
     # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say

@@ -23,7 +23,7 @@ from hypertransformer.evaluation.recorder import SECONDS_BETWEEN_TRIES, VALIDATI
 from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
 from hypertransformer.progress import progress, show
 from hypertransformer.runtime import checkpoints, run_folder, tensorboard
-from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 
@@ -128,7 +128,7 @@ class Daemon:
     if VALIDATION not in self._measured:
       logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
 
-  def _poll(self, lock: FileLock) -> None:
+  def _poll(self, lock: FolderLock) -> None:
     """Evaluates checkpoints as they come.
 
     A checkpoint that was left out is tried again when its files have changed.
@@ -161,7 +161,7 @@ class Daemon:
         )
         return
 
-  def _keep(self, lock: FileLock) -> None:
+  def _keep(self, lock: FolderLock) -> None:
     """Takes the lock anew if the folder of results was deleted and made anew meanwhile."""
     try:
       if self._places.eval_dir.is_dir() and not lock.acquire():

@@ -10,8 +10,9 @@ import contextlib
 import math
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import filelock
 import tensorflow.compat.v1 as tf
 from absl import logging
 
@@ -20,8 +21,8 @@ from hypertransformer.evaluation import measured, sequence_table, snapshots
 from hypertransformer.evaluation.measured import Measured, Result, ResultFile
 from hypertransformer.evaluation.places import Places
 from hypertransformer.evaluation.results import Line
-from hypertransformer.runtime import checkpoints, run_folder
-from hypertransformer.runtime.tensorboard import EventLog
+from hypertransformer.runtime import checkpoints
+from hypertransformer.runtime.tensorboard import EventWriter
 
 SECONDS_BETWEEN_TRIES = 10.0  # of what could not be written or copied
 VALIDATION = 'val'  # the preset that chooses the best checkpoint
@@ -50,7 +51,7 @@ class Recorder:
     """
     self._places = places
     self._file = ResultFile(places.results)
-    self._events = EventLog(places.eval_dir)
+    self._events = EventWriter(places.eval_dir)
     self._waiting: list[Result] = []
     self._told: dict[pathlib.Path, str] = {}  # what the last warning said of a path
     self._chooses_best = chooses_best
@@ -82,12 +83,15 @@ class Recorder:
         self._keep_best(copy, result.line(), run)
       self._write_results()
       self._write_table()
-    self._events.add(summary, result.step)
-    self._write_events()
+    self.add(summary, result.step)
 
   def add(self, summary: tf.Summary, step: int) -> None:
-    """Takes a summary for TensorBoard that is about no result; it is written with the next one."""
-    self._events.add(summary, step)
+    """Takes a summary for TensorBoard that is about no result; a failure is a warning."""
+    self._attempt(
+      self._places.eval_dir / 'events.out.tfevents.*',
+      lambda: self._events.add_summary(summary, step),
+      _SEE,
+    )
 
   def retry(self) -> None:
     """Writes what could not be written so far, if it can be written now."""
@@ -99,7 +103,6 @@ class Recorder:
           self._waiting = [each for each in self._waiting if each.line() not in written]
         self._write_results()
         self._write_table()
-    self._write_events()
     if time.monotonic() >= self._best_again:
       self._catch_up_best()
 
@@ -142,8 +145,14 @@ class Recorder:
       if self._keep_from_run(line):
         return
 
-  def _in_turn(self) -> contextlib.AbstractContextManager[None]:
-    return run_folder.in_turn(self._places.eval_dir / '.results.lock')
+  @contextlib.contextmanager
+  def _in_turn(self) -> Iterator[None]:
+    path = self._places.eval_dir / '.results.lock'
+    with filelock.FileLock(path):
+      try:
+        yield
+      finally:
+        path.unlink(missing_ok=True)
 
   def _keep_from_run(self, line: Line) -> bool:
     """Keeps the best checkpoint from the folder of the run; returns whether it is there."""
@@ -182,13 +191,6 @@ class Recorder:
       self._places.table,
       lambda: sequence_table.write_csv(self._places.table, self._file.read()),
       f'{_SEE}; the table is completed with the next result',
-    )
-
-  def _write_events(self) -> None:
-    self._attempt(
-      self._places.eval_dir / 'events.out.tfevents.*',
-      self._events.flush,
-      f'{_SEE}; TensorBoard gets the result later',
     )
 
   def _attempt(self, path: pathlib.Path, write: Callable[[], None], advice: str) -> bool:

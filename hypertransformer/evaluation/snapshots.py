@@ -18,14 +18,13 @@ import secrets
 import shutil
 from collections.abc import Iterator
 
+import filelock
 import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.evaluation import measured
 from hypertransformer.evaluation.measured import Measured
 from hypertransformer.evaluation.results import Line
-from hypertransformer.runtime import run_folder
-from hypertransformer.runtime.run_folder import FileLock
 from hypertransformer.settings.flags_file import FLAGS_FILE
 
 BEST_FILE = 'best.json'
@@ -52,10 +51,9 @@ def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
   sources = files(prefix)
   folder.mkdir(parents=True, exist_ok=True)
   aside = folder / f'{_COPY}{secrets.token_hex(4)}'
-  lock = FileLock(aside.with_name(aside.name + _LOCK))
+  lock = filelock.FileLock(aside.with_name(aside.name + _LOCK))
   try:
-    with contextlib.suppress(run_folder.NoLocks):
-      lock.acquire(wait=True)  # before there is anything that another one could remove
+    lock.acquire()  # before there is anything that another one could remove
     aside.mkdir()
     for path in sources:
       shutil.copy2(path, aside)
@@ -64,6 +62,7 @@ def snapshot(prefix: str, folder: pathlib.Path) -> Iterator[str]:
     try:
       shutil.rmtree(aside, ignore_errors=True)
     finally:  # a signal may have ended the line above
+      pathlib.Path(lock.lock_file).unlink(missing_ok=True)
       lock.release()
 
 
@@ -73,11 +72,10 @@ def remove_copies(folder: pathlib.Path) -> None:
   Where the file system has no locks, that cannot be told, and nothing is removed.
   """
   for aside in {path.with_name(path.name.removesuffix(_LOCK)) for path in folder.glob(f'{_COPY}*')}:
-    lock = FileLock(aside.with_name(aside.name + _LOCK))
-    with contextlib.suppress(OSError):
-      if lock.acquire():
-        shutil.rmtree(aside, ignore_errors=True)
-        lock.release()
+    lock = filelock.FileLock(aside.with_name(aside.name + _LOCK))
+    with contextlib.suppress(OSError), lock.acquire(timeout=0):
+      shutil.rmtree(aside, ignore_errors=True)
+      pathlib.Path(lock.lock_file).unlink()
 
 
 def remove_parts(folder: pathlib.Path) -> None:

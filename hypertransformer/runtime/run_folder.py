@@ -1,4 +1,4 @@
-"""The directory of a run: one process per role, and the machines that trained it."""
+"""The directory of a run: who works in it, and the machines that trained it."""
 
 from __future__ import annotations
 
@@ -12,238 +12,147 @@ import re
 import socket
 from collections.abc import Iterator
 
+import filelock
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer.errors import InputError
+from hypertransformer import cores
+from hypertransformer.errors import InputError, require
 
-try:
-  import fcntl
-except ImportError:  # Windows
-  fcntl = None  # type: ignore[assignment]
-
-# What flock says of a file system that has no locks.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+MACHINES_FILE = 'machines.jsonl'
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP}  # what some network file systems say
 
 
-class NoLocks(OSError):
-  """Says that the system, or the file system of the folder, has no locks."""
+class FolderLock:
+  """Keeps other processes of the same role out of a directory.
 
-
-class FileLock:
-  """A lock on a file, which one process at a time can hold.
-
-  The file is made when it is needed and deleted by the process that gives the lock back. Where the
-  process was killed it stays, and the next one takes the lock on it.
+  The operating system frees the lock when its process ends, however that happens. The file of the
+  lock names the process for messages; it is deleted when the lock is released.
 
   Attributes:
-    path: the path of the file.
+    path: the file of the lock.
   """
 
-  def __init__(self, path: pathlib.Path) -> None:
-    self.path = path
-    self._descriptor: int | None = None
+  def __init__(self, folder: str | os.PathLike[str], role: str) -> None:
+    """Name the file of the lock; `acquire` takes it."""
+    self.path = pathlib.Path(folder) / f'.{role}.lock'
+    self._lock = filelock.FileLock(self.path, thread_local=False)
+    self._locked: os.stat_result | None = None  # the file that is locked
 
-  def acquire(self, wait: bool = False) -> bool:
-    """Takes the lock; if this object holds it already, it is kept.
-
-    If the file of a lock that is held was deleted by somebody, the lock is taken on a new file.
-
-    Args:
-      wait: whether to wait while another holds it.
-
-    Returns:
-      Whether the lock is held now. With `wait` that is always so.
+  def acquire(self) -> bool:
+    """Take the lock, again if its file was deleted; return whether it is held now.
 
     Raises:
-      NoLocks: there are no locks on this file system.
-      OSError: the file cannot be opened.
+      OSError: the file cannot be made.
     """
-    while not self._is_held():
-      self._close()
-      descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-      try:
-        locked = _lock(descriptor, wait)
-      except BaseException as error:
-        os.close(descriptor)
-        if isinstance(error, NoLocks):
-          self.path.unlink(missing_ok=True)
+    if self._is_held():
+      return True
+    self._lock.release(force=True)
+    try:
+      self._lock.acquire(timeout=0)
+    except filelock.Timeout:
+      return False
+    except OSError as error:
+      if error.errno not in _NO_LOCKS:
         raise
-      if not locked:
-        os.close(descriptor)
-        return False
-      # The one before may have deleted the file between our opening it and locking it: then this
-      # lock is on a file that nobody else can see, and the loop goes on.
-      self._descriptor = descriptor
-      self._write_holder(descriptor)
+      logging.warning('%s cannot be locked (%s). Start only one.', self.path, error.strerror)
+    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+      if 'process' in self.holder():  # else filelock's own mark, where the system has no locks
+        self.path.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
+    self._locked = self.path.stat()
     return True
 
   def release(self) -> None:
-    """Gives the lock back, if it is held."""
+    """Release the lock, if it is held, and delete its file."""
     if self._is_held():
-      with contextlib.suppress(OSError):
-        self.path.unlink()  # before the lock is free, so that it is our own file
-    self._close()
+      self.path.unlink(missing_ok=True)  # before the lock is free, so that it is our own file
+    self._lock.release(force=True)
+    self._locked = None
 
   def holder(self) -> str:
-    """Who holds the lock, or did last, as 'process 12 on host'; 'another process' if unknown."""
+    """Return who holds the lock, as 'process 12 on host', or 'another process' if unknown."""
     try:
       return self.path.read_text().strip() or 'another process'
     except (OSError, ValueError):
       return 'another process'
 
   def _is_held(self) -> bool:
-    """Whether the file that this object has locked is the one at its path."""
-    if self._descriptor is None:
-      return False
     try:
-      return os.path.samestat(os.fstat(self._descriptor), os.stat(self.path))
+      return self._locked is not None and os.path.samestat(self._locked, self.path.stat())
     except OSError:
       return False
 
-  def _write_holder(self, descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
-      os.ftruncate(descriptor, 0)
-      os.pwrite(descriptor, f'process {os.getpid()} on {socket.gethostname()}\n'.encode(), 0)
-
-  def _close(self) -> None:
-    if self._descriptor is not None:
-      os.close(self._descriptor)
-      self._descriptor = None
-
-
-def _lock(descriptor: int, wait: bool) -> bool:
-  """Locks an open file; returns False if another holds the lock. Raises NoLocks."""
-  if fcntl is None:
-    raise NoLocks(errno.ENOSYS, 'this system has no flock')
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-  except BlockingIOError:
-    return False
-  except OSError as error:
-    if error.errno in _NO_LOCKS:
-      raise NoLocks(error.errno, error.strerror) from error
-    raise
-  return True
-
 
 @contextlib.contextmanager
-def hold(folder: str | os.PathLike[str], role: str, advice: str) -> Iterator[FileLock]:
-  """Keeps other processes of the same role out of a folder, for the time of a `with`.
-
-  Where the file system has no locks, a warning says so and nobody is kept out.
+def hold(folder: str | os.PathLike[str], role: str, advice: str) -> Iterator[FolderLock]:
+  """Keep other processes of the same role out of a directory for the time of a `with`.
 
   Args:
-    folder: the folder, which must be there.
-    role: what this process is, in one word such as 'trainer'. Processes of other roles may work in
-      the folder at the same time.
+    folder: the directory, which must exist.
+    role: what this process is, such as 'trainer'. Processes of other roles may work in the
+      directory at the same time.
     advice: the end of the message to the second one: what to do.
 
   Yields:
-    The lock. If the folder may have been deleted and made anew meanwhile, `acquire` tells whether
-    it is held still, or takes it anew.
+    The lock. If the directory may have been deleted in the meantime, `acquire` tells whether the
+    lock is still held, or takes it again.
 
   Raises:
-    InputError: another process of this role works in the folder, or no file can be made there.
+    InputError: another process of this role works in the directory, or it cannot be written.
   """
-  lock = FileLock(pathlib.Path(folder) / f'.{role}.lock')
+  lock = FolderLock(folder, role)
   try:
     held = lock.acquire()
-  except NoLocks as error:
-    logging.warning(
-      '%s cannot be locked (%s): see to it that no other %s works in this folder.',
-      folder,
-      error.strerror,
-      role,
-    )
-    held = True
   except OSError as error:
     raise InputError(
-      f'{lock.path} cannot be written: {error.strerror}; make the folder writable for you, or give '
+      f'{lock.path} cannot be written: {error.strerror}. Make the directory writable, or use '
       'another one.'
     ) from error
-  if not held:
-    raise InputError(f'another {role} works in {folder}: {lock.holder()}. {advice}')
+  require(held, f'another {role} works in {folder}: {lock.holder()}. {advice}')
   try:
     yield lock
   finally:
     lock.release()
 
 
-@contextlib.contextmanager
-def in_turn(path: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process is in such a block with the same path, and keeps others waiting.
-
-  Where the file of the lock cannot be made, or there are no locks, the block runs all the same.
-
-  Args:
-    path: the path of the file of the lock.
-  """
-  lock = FileLock(path)
-  with contextlib.suppress(OSError):
-    lock.acquire(wait=True)
-  try:
-    yield
-  finally:
-    lock.release()
-
-
-MACHINES_FILE = 'machines.jsonl'
-
-
-def describe_machine() -> str:
-  """Describes this machine in one line: processor, cores, memory, GPUs, TensorFlow, Python."""
-  usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-  parts = [
-    f'{_processor()}, {usable} of {os.cpu_count()} cores',
-    _memory(),
-    *map(_gpu, tf.config.list_physical_devices('GPU')),
-    f'TensorFlow {tf.__version__}, Python {platform.python_version()}',
-  ]
-  return ', '.join(filter(None, parts))
-
-
 def note_machine(folder: str, step: int) -> None:
-  """Adds a line to machines.jsonl of a run: from which step on this machine trains it."""
+  """Append a line to machines.jsonl of a run: from which step this machine trains it."""
   with open(os.path.join(folder, MACHINES_FILE), 'a') as file:
     file.write(json.dumps({'from_step': step, 'machine': describe_machine()}) + '\n')
 
 
 def machines(folder: str) -> list[str]:
-  """The different machines that have trained the run in a folder, in order; [] if unknown.
+  """Return the different machines that have trained a run, in order; [] if unknown.
 
-  A line that a crash has cut off is left out.
+  A line that a crash has cut off is skipped.
   """
   path = pathlib.Path(folder, MACHINES_FILE)
-  if not path.exists():
-    return []
   found = []
-  for line in path.read_text(errors='replace').splitlines():
-    try:
+  for line in path.read_text(errors='replace').splitlines() if path.exists() else []:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
       found.append(str(json.loads(line)['machine']))
-    except (ValueError, KeyError, TypeError):
-      continue
   return list(dict.fromkeys(found))
 
 
+def describe_machine() -> str:
+  """Describe this machine in one line: processor, cores, memory, GPUs, TensorFlow, Python."""
+  gpus = [
+    tf.config.experimental.get_device_details(gpu).get('device_name', gpu.name)
+    for gpu in tf.config.list_physical_devices('GPU')
+  ]
+  return ', '.join(
+    [
+      f'{_processor()}, {cores.available()} of {os.cpu_count()} cores',
+      f'{cores.memory() / 2**30:.0f} GiB',
+      *gpus,
+      f'TensorFlow {tf.__version__}, Python {platform.python_version()}',
+    ]
+  )
+
+
 def _processor() -> str:
-  """The name of the processor, as far as the system tells it."""
-  try:
-    match = re.search(r'^model name\s*:\s*(.+)$', pathlib.Path('/proc/cpuinfo').read_text(), re.M)
-  except OSError:
-    match = None
+  """Return the name of the processor, as far as the system tells it."""
+  cpuinfo = pathlib.Path('/proc/cpuinfo')
+  text = cpuinfo.read_text() if cpuinfo.exists() else ''
+  match = re.search(r'^model name\s*:\s*(.+)$', text, re.MULTILINE)
   return match[1].strip() if match else platform.processor() or platform.machine()
-
-
-def _gpu(device: tf.config.PhysicalDevice) -> str:
-  """The name of a GPU, as far as its driver tells it."""
-  return tf.config.experimental.get_device_details(device).get('device_name', device.name)
-
-
-def _memory() -> str:
-  """The memory of the machine; '' where the system does not tell it."""
-  try:
-    size = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  except (AttributeError, ValueError, OSError):
-    return ''
-  return f'{size / 2**30:.0f} GiB'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import io
 import os
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from absl import logging
 from PIL import Image
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as layout_summary
@@ -22,10 +20,12 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams_summary
 from tensorboard.plugins.text import summary as text_summary
 
+from hypertransformer.errors import InputError
 from hypertransformer.settings import flags
 
 # Tag: CPU seconds of the process since its start. A process that resumes a run begins at zero.
 CPU_SECONDS = 'cpu_seconds'
+_VERSION = 'brain.Event:2'  # of the format; the first event of a file says it
 
 
 def scalar_summary(values: Mapping[str, float]) -> tf.Summary:
@@ -163,119 +163,53 @@ def _cell(value: Any) -> str:
   return str(value).replace('|', '\\|').replace('\n', ' ') or '(empty)'
 
 
-_VERSION = 'brain.Event:2'  # of the format; the first event of a file says it
-
-
-_MOST_WAITING = 1000  # events that are kept while they cannot be written; then the oldest are lost
-
-
-class EventLog:
-  """Writes summaries into event files in a folder, each at once."""
-
-  def __init__(self, folder: pathlib.Path) -> None:
-    """Keeps the folder; a file is made with the first summary."""
-    self._folder = folder
-    self._path: pathlib.Path | None = None
-    self._writer: tf.io.TFRecordWriter | None = None
-    self._waiting: collections.deque[tf.Event] = collections.deque(maxlen=_MOST_WAITING)
-    self._files = 0
-
-  def add(self, summary: tf.Summary, step: int) -> None:
-    """Takes a summary, to be written by `flush`."""
-    self._waiting.append(tf.Event(wall_time=time.time(), step=step, summary=summary))
-
-  def add_graph(self, graph: tf.Graph) -> None:
-    """Takes a graph that TensorBoard is to show, to be written by `flush`."""
-    definition = graph.as_graph_def(add_shapes=True).SerializeToString()
-    self._waiting.append(tf.Event(wall_time=time.time(), graph_def=definition))
-
-  def flush(self) -> None:
-    """Writes what was added, into a new file if the one before was deleted.
-
-    Raises:
-      OSError, tf.errors.OpError: it cannot be written. It is not lost: the next call writes it into
-        a new file, as nobody could read on behind a summary that is cut off.
-    """
-    if not self._waiting:
-      return
-    if self._path is None or not self._path.exists():
-      self.close()
-      self._open()
-    assert self._writer is not None
-    try:
-      for event in self._waiting:
-        self._writer.write(event.SerializeToString())
-      self._writer.flush()
-    except tf.errors.OpError:
-      self.close()
-      raise
-    self._waiting.clear()
-
-  def close(self) -> None:
-    """Closes the file, if one is open."""
-    writer, self._writer, self._path = self._writer, None, None
-    if writer is not None:
-      with contextlib.suppress(tf.errors.OpError):  # nobody reads the end of this file
-        writer.close()
-
-  def _open(self) -> None:
-    """Opens a new file, whose name comes behind those of all before."""
-    self._folder.mkdir(parents=True, exist_ok=True)
-    name = f'{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{self._files:04d}'
-    self._files += 1
-    path = self._folder / f'events.out.tfevents.{name}'
-    first = tf.Event(wall_time=time.time(), file_version=_VERSION)
-    try:
-      self._writer = tf.io.TFRecordWriter(str(path))
-      self._writer.write(first.SerializeToString())
-      self._writer.flush()
-    except tf.errors.OpError:
-      self.close()
-      path.unlink(missing_ok=True)
-      raise
-    self._path = path
-
-
 class EventWriter:
-  """An `EventLog` that never ends the work that its summaries are about.
+  """Writes an event file for TensorBoard, each summary at once.
 
-  If summaries cannot be written, there is one warning, and they wait until they can be.
+  tf.summary.FileWriter is not used because it writes in a thread that ends in a traceback when the
+  disk is full.
   """
 
-  def __init__(self, folder: str, graph: tf.Graph | None = None) -> None:
-    """Keeps the folder.
+  def __init__(self, folder: str | os.PathLike[str], graph: tf.Graph | None = None) -> None:
+    """Keep the directory; the file is made with the first event.
 
     Args:
-      folder: the folder of the event files.
+      folder: the directory of the event file.
       graph: a graph that TensorBoard is to show.
     """
-    self._folder = folder
-    self._log = EventLog(pathlib.Path(folder))
-    self._has_warned = False
+    self._folder = pathlib.Path(folder)
+    self._file: tf.io.TFRecordWriter | None = None
     if graph is not None:
-      self._log.add_graph(graph)
+      self._write(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
 
   def add_summary(self, summary: tf.Summary | bytes, step: int) -> None:
-    """Writes a summary for a step."""
-    self._log.add(
-      summary if isinstance(summary, tf.Summary) else tf.Summary.FromString(summary), step
-    )
-    self.flush()
+    """Write a summary for a step.
 
-  def flush(self) -> None:
-    """Writes what waits."""
-    try:
-      self._log.flush()
-    except (OSError, tf.errors.OpError) as error:
-      if not self._has_warned:
-        logging.warning(
-          'Events for TensorBoard cannot be written to %s (%s): make room. The work goes on.',
-          self._folder,
-          str(error).splitlines()[0],
-        )
-      self._has_warned = True
+    Raises:
+      InputError: it cannot be written.
+    """
+    if isinstance(summary, bytes):
+      summary = tf.Summary.FromString(summary)
+    self._write(summary=summary, step=step)
 
   def close(self) -> None:
-    """Writes what is left, and closes the file."""
-    self.flush()
-    self._log.close()
+    """Close the file; every summary is written already."""
+    if self._file is not None:
+      with contextlib.suppress(tf.errors.OpError):
+        self._file.close()
+
+  def _write(self, **content: Any) -> None:
+    now = time.time()
+    try:
+      if self._file is None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f'events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}'
+        self._file = tf.io.TFRecordWriter(str(self._folder / name))
+        self._file.write(tf.Event(wall_time=now, file_version=_VERSION).SerializeToString())
+      self._file.write(tf.Event(wall_time=now, **content).SerializeToString())
+      self._file.flush()
+    except (OSError, tf.errors.OpError) as error:
+      raise InputError(
+        f'events for TensorBoard cannot be written to {self._folder} '
+        f'({str(error).splitlines()[0]}). Make room or make it writable, and run the same command.'
+      ) from error

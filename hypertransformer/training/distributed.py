@@ -21,7 +21,7 @@ from hypertransformer.cluster.board import Board, Run
 from hypertransformer.cluster.roles import CHIEF, Task
 from hypertransformer.episodes.pipeline import Share
 from hypertransformer.progress import progress
-from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
@@ -107,7 +107,7 @@ def _train_as_chief(task: Task, setup: Setup, settings: Settings) -> int:
     return _lead(task, setup, settings, lock)
 
 
-def _lead(task: Task, setup: Setup, settings: Settings, lock: FileLock) -> int:
+def _lead(task: Task, setup: Setup, settings: Settings, lock: FolderLock) -> int:
   """Trains as the chief, in a folder that is locked."""
   run = settings.run
   seed = choose_seed(run)
@@ -194,7 +194,7 @@ def _train(
   board: Board,
   target: str,
   start: Start | None = None,
-  lock: FileLock | None = None,
+  lock: FolderLock | None = None,
   waiting: int = 0,
 ) -> int:
   """Builds the graph and trains.

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from hypertransformer.model import getter
 from hypertransformer.progress import progress
 from hypertransformer.runtime import checkpoints, sessions, tensorboard
-from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings.config import RunConfig, Settings
 from hypertransformer.training import graph as graph_lib
@@ -44,7 +44,7 @@ def train(setup: Setup, settings: Settings) -> int:
     return _train(setup, settings, lock)
 
 
-def _train(setup: Setup, settings: Settings, lock: FileLock) -> int:
+def _train(setup: Setup, settings: Settings, lock: FolderLock) -> int:
   """Trains in a folder that is locked; see `train`."""
   run = settings.run
   seed = choose_seed(run)

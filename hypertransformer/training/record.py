@@ -12,7 +12,7 @@ from absl import logging
 
 from hypertransformer.model import getter
 from hypertransformer.runtime import checkpoints, run_folder, tensorboard
-from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import RunConfig, Settings
@@ -24,7 +24,7 @@ from hypertransformer.training.start import Start, choose_seed, make_folder
 
 
 @contextlib.contextmanager
-def own_folder(setup: Setup, run: RunConfig) -> Iterator[FileLock]:
+def own_folder(setup: Setup, run: RunConfig) -> Iterator[FolderLock]:
   """Checks a setup, and keeps other trainings out of the folder of the run, which it makes.
 
   Raises:
@@ -39,7 +39,7 @@ def own_folder(setup: Setup, run: RunConfig) -> Iterator[FileLock]:
 
 
 def begin(
-  graph: TrainGraph, setup: Setup, settings: Settings, seed: int, start: Start, lock: FileLock
+  graph: TrainGraph, setup: Setup, settings: Settings, seed: int, start: Start, lock: FolderLock
 ) -> tuple[EventWriter, saving.FolderGuard]:
   """Writes down what is known before the first step.
 

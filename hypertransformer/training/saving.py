@@ -16,7 +16,7 @@ from absl import logging
 
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
-from hypertransformer.runtime.run_folder import FileLock, NoLocks
+from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.settings import flags, flags_file
 
 ROLE = 'trainer'
@@ -96,7 +96,7 @@ def _cause(error: Exception) -> str:
 class FolderGuard(tf.train.CheckpointSaverListener):
   """Sees to it, before each checkpoint, that the folder of the run is still the run's own."""
 
-  def __init__(self, folder: str, lock: FileLock, values: flags.Values) -> None:
+  def __init__(self, folder: str, lock: FolderLock, values: flags.Values) -> None:
     """Keeps what belongs to the run.
 
     Args:
@@ -117,7 +117,7 @@ class FolderGuard(tf.train.CheckpointSaverListener):
     del session
     try:
       os.makedirs(self._folder, exist_ok=True)
-      if not self._is_own():
+      if not self._lock.acquire():
         raise InputError(
           f'{self._folder} was deleted, and another training works there now '
           f'({self._lock.holder()}): this one ends at step {global_step_value} without a '
@@ -131,9 +131,3 @@ class FolderGuard(tf.train.CheckpointSaverListener):
         f'{self._folder} cannot be written: {error}; make room, or make it writable, and run the '
         'same command again.'
       ) from error
-
-  def _is_own(self) -> bool:
-    try:
-      return self._lock.acquire()
-    except NoLocks:
-      return True

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -315,22 +314,6 @@ def test_a_best_checkpoint_that_could_not_be_kept_is_kept_later(
   fails.clear()
   bench.run()
   assert (bench.best()['step'], bench.steps()) == (15, [5, 10, 15])
-
-
-def test_deleted_event_files_are_followed_by_new_ones(
-  bench: Any, read_events: Callable[[pathlib.Path], Any]
-) -> None:
-  for step in (5, 10, 15):
-    bench.save(step, 0.5)
-
-  def delete(preset: str, number: int) -> None:
-    if number == 2:
-      for path in (bench.folder / 'eval').glob('events.*'):
-        path.unlink()
-
-  bench.evaluator.during = delete
-  bench.run()
-  assert sorted(read_events(bench.folder / 'eval').scalars['eval_accuracy/val']) == [10, 15]
 
 
 def test_a_signal_right_after_writing_does_not_write_twice(

@@ -16,7 +16,6 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.evaluation import measured, snapshots
 from hypertransformer.evaluation.measured import Result
 from hypertransformer.evaluation.results import Line
-from hypertransformer.runtime.run_folder import FileLock, NoLocks
 from hypertransformer.settings import flags
 
 
@@ -240,18 +239,6 @@ def test_copies_of_killed_evaluators_are_removed_and_never_one_in_use(
     assert names(folder) == sorted([copied, f'{copied}.lock', 'results.jsonl'])
     assert names(folder / copied) == sorted(path.name for path in logs.iterdir())
   assert names(folder) == ['results.jsonl']
-
-
-def test_a_copy_is_kept_where_nobody_can_tell_whether_it_is_in_use(
-  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  def refuse(lock: FileLock, wait: bool = False) -> bool:
-    raise NoLocks(errno.ENOLCK, 'none')
-
-  monkeypatch.setattr(FileLock, 'acquire', refuse)
-  (tmp_path / '.checkpoint-x').mkdir()
-  snapshots.remove_copies(tmp_path)
-  assert names(tmp_path) == ['.checkpoint-x']
 
 
 def test_a_digest_is_of_the_index(logs: pathlib.Path, tmp_path: pathlib.Path) -> None:

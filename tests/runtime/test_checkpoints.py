@@ -254,19 +254,6 @@ def test_a_missing_flags_json_is_none_and_a_damaged_one_is_refused(tmp_path: pat
     flags_file.read_flags(str(tmp_path))
 
 
-def test_a_run_of_an_older_version_with_another_loss_is_not_resumed(tmp_path: pathlib.Path) -> None:
-  values = flags.defaults() | {
-    'label_smoothing': 0.1,
-    'shared_head_weight': 1.0,
-    'shared_feature_extractor': '2-layer',
-  }
-  (tmp_path / 'flags.json').write_text(json.dumps(values))
-  with pytest.raises(InputError, match=r'the real-class head had none, and has it\. Train anew'):
-    flags_file.require_same_model(str(tmp_path), values)
-  flags_file.write_flags(str(tmp_path), values)
-  flags_file.require_same_model(str(tmp_path), values)
-
-
 @pytest.mark.parametrize('content', ['[]', 'null', '3', '"text"'])
 def test_a_flags_json_that_maps_no_names_to_values_is_refused(
   tmp_path: pathlib.Path, content: str

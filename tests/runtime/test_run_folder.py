@@ -1,8 +1,9 @@
-"""A second process is kept out of a folder, until the first one has ended, in whatever way."""
+"""The directory of a run: one process per role, however it ends; and the machines of the run."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pathlib
 import signal
@@ -10,30 +11,34 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import filelock
 import pytest
+import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import run_folder
-from hypertransformer.runtime.run_folder import FileLock
+from hypertransformer.runtime.run_folder import FolderLock
 
 HOLDER = """
 import sys
 from hypertransformer.runtime import run_folder
-with run_folder.hold(sys.argv[1], sys.argv[2], ''):
+with run_folder.hold(sys.argv[1], 'trainer', ''):
   print('held', flush=True)
   sys.stdin.read()
 """
+Start = Callable[[pathlib.Path], 'subprocess.Popen[str]']
 
 
 @pytest.fixture
-def hold_elsewhere() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-  """hold_elsewhere(folder, role): a process that holds the lock until its stdin is closed."""
+def hold_elsewhere() -> Iterator[Start]:
+  """Starts a process that holds the lock of a folder until its stdin is closed."""
   started = []
 
-  def start(folder: pathlib.Path, role: str = 'trainer') -> subprocess.Popen[str]:
+  def start(folder: pathlib.Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-      [sys.executable, '-c', HOLDER, str(folder), role],
+      [sys.executable, '-c', HOLDER, str(folder)],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
@@ -55,26 +60,24 @@ def assert_free(folder: pathlib.Path, role: str = 'trainer') -> None:
 
 
 def test_the_second_is_refused_and_told_who_the_first_is(
-  tmp_path: pathlib.Path, hold_elsewhere: Callable[..., subprocess.Popen[str]]
+  tmp_path: pathlib.Path, hold_elsewhere: Start
 ) -> None:
   first = hold_elsewhere(tmp_path)
-  with (
-    pytest.raises(InputError) as caught,
-    run_folder.hold(tmp_path, 'trainer', 'Wait until it has ended.'),
-  ):
-    pass
-  assert str(caught.value) == (
-    f'another trainer works in {tmp_path}: process {first.pid} on {socket.gethostname()}. '
-    'Wait until it has ended.'
-  )
-  assert first.poll() is None
+  for _ in range(2):  # looking does not change what the first one has written
+    with pytest.raises(InputError) as caught, run_folder.hold(tmp_path, 'trainer', 'Wait.'):
+      pass
+    assert str(caught.value) == (
+      f'another trainer works in {tmp_path}: process {first.pid} on {socket.gethostname()}. Wait.'
+    )
+  assert_free(tmp_path, 'evaluator')
   first.communicate('')
   assert_free(tmp_path)
+  assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_is_killed_leaves_the_lock_free(
-  tmp_path: pathlib.Path, hold_elsewhere: Callable[..., subprocess.Popen[str]], number: int
+  tmp_path: pathlib.Path, hold_elsewhere: Start, number: int
 ) -> None:
   first = hold_elsewhere(tmp_path)
   first.send_signal(number)
@@ -83,37 +86,18 @@ def test_a_process_that_is_killed_leaves_the_lock_free(
   assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_of_another_role_is_let_in(
-  tmp_path: pathlib.Path, hold_elsewhere: Callable[..., subprocess.Popen[str]]
-) -> None:
-  hold_elsewhere(tmp_path, 'trainer')
-  assert_free(tmp_path, 'evaluator')
-
-
-def test_the_lock_is_free_after_an_error_and_no_file_stays(tmp_path: pathlib.Path) -> None:
-  def fail() -> None:
-    with run_folder.hold(tmp_path, 'trainer', ''):
-      assert [path.name for path in tmp_path.iterdir()] == ['.trainer.lock']
-      raise KeyError
-
-  with pytest.raises(KeyError):
-    fail()
+def test_the_lock_is_free_after_an_error(tmp_path: pathlib.Path) -> None:
+  with pytest.raises(KeyError), run_folder.hold(tmp_path, 'trainer', ''):
+    raise KeyError
   assert list(tmp_path.iterdir()) == []
-  assert_free(tmp_path)
 
 
-def test_one_process_cannot_hold_it_twice(tmp_path: pathlib.Path) -> None:
-  with run_folder.hold(tmp_path, 'trainer', ''):
-    assert not FileLock(tmp_path / '.trainer.lock').acquire()
-
-
-def test_a_deleted_lock_is_taken_anew(
-  tmp_path: pathlib.Path, hold_elsewhere: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_a_deleted_lock_is_taken_again(tmp_path: pathlib.Path, hold_elsewhere: Start) -> None:
   with run_folder.hold(tmp_path, 'trainer', '') as lock:
+    assert lock.acquire()
     lock.path.unlink()
     assert lock.acquire()
-    assert not FileLock(lock.path).acquire()
+    assert not FolderLock(tmp_path, 'trainer').acquire()
     lock.path.unlink()
     second = hold_elsewhere(tmp_path)
     assert not lock.acquire()
@@ -121,54 +105,37 @@ def test_a_deleted_lock_is_taken_anew(
   assert lock.path.exists(), 'the lock of the other one'
 
 
-def test_those_who_wait_have_it_one_after_the_other(tmp_path: pathlib.Path) -> None:
-  """Each adds 1 to a number in a file 50 times; without the lock, additions were lost."""
-  work = (
-    'import pathlib, sys\n'
-    'from hypertransformer.runtime.run_folder import FileLock\n'
-    'folder = pathlib.Path(sys.argv[1])\n'
-    'for _ in range(50):\n'
-    '  lock = FileLock(folder / "lock")\n'
-    '  assert lock.acquire(wait=True)\n'
-    '  number = folder / "number"\n'
-    '  number.write_text(str(int(number.read_text()) + 1))\n'
-    '  lock.release()\n'
-  )
-  (tmp_path / 'number').write_text('0')
-  processes = [subprocess.Popen([sys.executable, '-c', work, str(tmp_path)]) for _ in range(3)]
-  assert [process.wait() for process in processes] == [0, 0, 0]
-  assert (tmp_path / 'number').read_text() == '150'
-
-
 def test_where_there_are_no_locks_a_warning_says_so(
   tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
-  def refuse(descriptor: int, operation: int) -> None:
+  def refuse(self: filelock.FileLock, timeout: float) -> None:
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-  monkeypatch.setattr(run_folder.fcntl, 'flock', refuse)
-  assert_free(tmp_path)
-  assert warnings == [
-    f'{tmp_path} cannot be locked (No locks available): see to it that no other trainer works in '
-    'this folder.'
-  ]
-  assert list(tmp_path.iterdir()) == []
+  monkeypatch.setattr(filelock.FileLock, 'acquire', refuse)
+  with run_folder.hold(tmp_path, 'trainer', '') as lock:
+    assert lock.acquire()
+  (warning,) = warnings
+  assert f'{tmp_path}/.trainer.lock cannot be locked (No locks available)' in warning
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'file').touch()
   with (
-    pytest.raises(InputError, match=r'/missing/\.trainer\.lock cannot be written: No such file'),
-    run_folder.hold(tmp_path / 'missing', 'trainer', ''),
+    pytest.raises(InputError, match=r'/file/\.trainer\.lock cannot be written'),
+    run_folder.hold(tmp_path / 'file', 'trainer', ''),
   ):
     pass
 
 
-def test_it_holds_on_a_full_disk(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-  def full(*args: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_a_training_notes_its_machine(trained: Any) -> None:
+  line = json.loads((trained.folder / run_folder.MACHINES_FILE).read_text())
+  assert line == {'from_step': 0, 'machine': run_folder.describe_machine()}
+  assert tf.__version__ in line['machine']
+  assert 'cores' in line['machine']
 
-  monkeypatch.setattr(os, 'pwrite', full)
-  with run_folder.hold(tmp_path, 'trainer', ''):
-    other = FileLock(tmp_path / '.trainer.lock')
-    assert not other.acquire()
-    assert other.holder() == 'another process'
+
+def test_machines_are_read_once_and_in_order(tmp_path: pathlib.Path) -> None:
+  assert run_folder.machines(str(tmp_path)) == []
+  lines = [json.dumps({'from_step': 0, 'machine': name}) for name in ('b', 'a', 'b')]
+  (tmp_path / run_folder.MACHINES_FILE).write_text('\n'.join([*lines, '{"machine": "cut', '3']))
+  assert run_folder.machines(str(tmp_path)) == ['b', 'a']

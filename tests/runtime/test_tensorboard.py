@@ -1,77 +1,119 @@
-"""Event files for TensorBoard, whatever happens to them."""
+"""What TensorBoard reads: event files, images, text cards, hyperparameters and layouts."""
 
 from __future__ import annotations
 
+import io
 import pathlib
-import shutil
+import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from PIL import Image
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
 
-from hypertransformer.runtime.tensorboard import EventLog, scalar_summary
+from hypertransformer.errors import InputError
+from hypertransformer.runtime import tensorboard
+from hypertransformer.settings import flags
 
 
-def add(log: EventLog, step: int) -> None:
-  log.add(scalar_summary({'a': float(step)}), step)
-  log.flush()
-
-
-def test_each_summary_is_there_at_once(
+def test_each_summary_is_written_at_once(
   tmp_path: pathlib.Path, read_events: Callable[[pathlib.Path], Any]
 ) -> None:
-  log = EventLog(tmp_path / 'eval')
-  assert not (tmp_path / 'eval').exists()
+  writer = tensorboard.EventWriter(tmp_path / 'eval')
   for step in (1, 2):
-    add(log, step)
+    writer.add_summary(tensorboard.scalar_summary({'a': float(step)}), step)
     assert read_events(tmp_path / 'eval').scalars == {'a': {n: n for n in range(1, step + 1)}}
   (path,) = (tmp_path / 'eval').iterdir()
   first = next(tf.train.summary_iterator(str(path)))
   assert first.file_version == 'brain.Event:2'
 
 
-def test_a_deleted_file_is_followed_by_a_new_one(
-  tmp_path: pathlib.Path, read_events: Callable[[pathlib.Path], Any]
-) -> None:
-  log = EventLog(tmp_path / 'eval')
-  for step in (1, 2, 3):
-    add(log, step)
-    if step < 3:
-      shutil.rmtree(tmp_path / 'eval')
-  assert read_events(tmp_path / 'eval').scalars == {'a': {3: 3.0}}
-
-
-def test_what_cannot_be_written_goes_into_a_new_file(
-  tmp_path: pathlib.Path,
-  read_events: Callable[[pathlib.Path], Any],
-  monkeypatch: pytest.MonkeyPatch,
-) -> None:
-  """Behind a record that is cut off, nothing more could be read."""
-  log = EventLog(tmp_path)
-  add(log, 1)
-
+def test_a_full_disk_is_bad_input(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
   class Full:
-    """A writer on a full disk."""
-
-    def write(self, record: bytes) -> None:
+    def __init__(self, path: str) -> None:
       pass
 
-    def flush(self) -> None:
+    def write(self, record: bytes) -> None:
       raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
 
-    close = flush
+  monkeypatch.setattr(tf.io, 'TFRecordWriter', Full)
+  writer = tensorboard.EventWriter(tmp_path)
+  with pytest.raises(InputError, match=rf'{tmp_path} \(No space left on device'):
+    writer.add_summary(tf.Summary(), 1)
 
-  real, log._writer = log._writer, Full()  # type: ignore[assignment]
-  assert real is not None
-  real.close()
-  with pytest.raises(tf.errors.ResourceExhaustedError):
-    add(log, 2)
-  with monkeypatch.context() as patch:
-    patch.setattr(tf.io, 'TFRecordWriter', lambda path: Full())
-    with pytest.raises(tf.errors.ResourceExhaustedError):
-      add(log, 3)
-  assert len(list(tmp_path.iterdir())) == 1
-  add(log, 4)
-  assert len(list(tmp_path.iterdir())) == 2
-  assert read_events(tmp_path).scalars == {'a': {step: step for step in (1, 2, 3, 4)}}
+
+def test_an_image_summary_is_the_picture_as_png() -> None:
+  picture = np.random.default_rng(0).integers(0, 255, (7, 9, 3)).astype(np.uint8)
+  summary = tensorboard.image_summary({'a/b': picture, 'c': 255 - picture})
+  assert [value.tag for value in summary.value] == ['a/b', 'c']
+  image = summary.value[0].image
+  assert (image.height, image.width) == (7, 9)
+  with Image.open(io.BytesIO(image.encoded_image_string)) as decoded:
+    assert decoded.format == 'PNG'
+    np.testing.assert_array_equal(np.asarray(decoded), picture)
+
+
+def text_of(summary: tf.Summary) -> str:
+  (value,) = summary.value
+  assert value.metadata.plugin_data.plugin_name == 'text'
+  return value.tensor.string_val[0].decode()
+
+
+def test_hyperparameters_are_the_flags_that_make_a_model_better_or_worse() -> None:
+  values = flags.defaults() | {'seed': 7, 'balanced_batches': True, 'train_dataset': 'omniglot:0-9'}
+  (value,) = tensorboard.hparams(values | {'hypertransformer_version': '9'}, '/logs/mine').value
+  assert value.metadata.plugin_data.plugin_name == 'hparams'
+  data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+  info = data.session_start_info
+  assert info.group_name == '/logs/mine'
+  assert info.hparams['seed'].number_value == 7
+  assert info.hparams['balanced_batches'].bool_value is True
+  assert info.hparams['train_dataset'].string_value == 'omniglot:0-9'
+  absent = {'data_numpy_dir', 'train_log_dir', 'num_task_evals', 'value_dim', 'eval_once'}
+  assert absent.isdisjoint(info.hparams)
+  assert set(info.hparams) <= set(flags.defaults())
+
+
+def test_a_flag_without_a_value_is_left_out() -> None:
+  (value,) = tensorboard.hparams(flags.defaults(), 'logs').value
+  data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+  assert 'seed' not in data.session_start_info.hparams
+
+
+@pytest.mark.parametrize('well', [True, False])
+def test_the_end_says_how_the_run_has_ended(well: bool) -> None:
+  (value,) = tensorboard.ended(well).value
+  data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+  assert data.session_end_info.status == (1 if well else 2), 'success, failure'
+
+
+def test_the_page_of_flags_has_all_of_them_once() -> None:
+  text = text_of(tensorboard.flags_page(flags.defaults() | {'heads': 3, 'eval_datasets': 'a|b=x'}))
+  rows = re.findall(r'^\| (\w+) \|', text, re.MULTILINE)
+  names = [name for name in rows if name != 'flag']
+  assert sorted(names) == sorted(flags.defaults())
+  changed, unchanged = text.split('### Flags at their defaults')
+  assert '| heads | 3 | 4 |' in changed
+  assert r'| eval_datasets | a\|b=x | (empty) |' in changed
+  assert '| num_layers | 4 |' in unchanged
+
+
+def test_the_page_of_variables_is_the_table_as_code() -> None:
+  text = text_of(tensorboard.variables_page('layer  variable\nlayer_1  conv/kernel'))
+  assert '\n    layer  variable\n    layer_1  conv/kernel' in text
+
+
+def test_one_chart_has_the_accuracies_of_training_and_evaluator() -> None:
+  (value,) = tensorboard.layout().value
+  layout = layout_pb2.Layout.FromString(value.tensor.string_val[0])
+  charts = {chart.title: chart.multiline.tag for chart in layout.category[0].chart}
+  tags = ['accuracy/accuracy', 'accuracy/test_accuracy']
+  tags += [f'eval_accuracy/{name}' for name in ('train', 'val', 'test', 'mine, all: "ö"')]
+  chart = charts['accuracy: train, val and test']
+  assert all(any(re.match(pattern, tag) for pattern in chart) for tag in tags)
+  others = ['accuracy/after_1', 'eval_accuracy_disjoint/val', 'accuracy/head-1', 'loss/loss']
+  assert not any(re.match(pattern, tag) for pattern in chart for tag in others)
