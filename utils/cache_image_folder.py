@@ -31,17 +31,15 @@ Links are followed, also those that lead out of --input_path; nothing is written
 
 from __future__ import annotations
 
-import io
 import pathlib
 import sys
-from collections.abc import Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
 from hypertransformer import cli
-from hypertransformer.converters import image_files, image_folder, image_sources, path_flags
+from hypertransformer.converters import classes, image_folder, image_sources, images
 from hypertransformer.converters.image_sources import Split
 from hypertransformer.errors import InputError
 
@@ -68,8 +66,8 @@ flags.DEFINE_integer('image_size', 84, 'Width and height of the images written, 
 flags.DEFINE_integer('channels', 3, '3 (RGB) or 1 (grey).')
 flags.DEFINE_enum(
   'crop',
-  image_files.CROPS[0],
-  list(image_files.CROPS),
+  images.CROPS[0],
+  list(images.CROPS),
   'How images that are not square become so: '
   'squash keeps all of the image and changes its proportions, center cuts the middle out.',
 )
@@ -88,56 +86,38 @@ flags.DEFINE_float(
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
 
 
-def find_splits(
-  input_path: str | None, csvs: Sequence[str], lists: Sequence[str], pickles: Sequence[str]
-) -> list[Split]:
-  """Finds the images by split and class, in the one of the four ways that is given.
-
-  Args:
-    input_path: the folder of the images, if it is given.
-    csvs: the CSV files; empty unless given, as are the others.
-    lists: the lists of classes.
-    pickles: the pickles.
+def find_splits() -> list[Split]:
+  """Find the images by split and class, in the way that the flags say.
 
   Raises:
-    InputError: no way is given, or several are; or what was found cannot be used.
+    InputError: the flags contradict each other, or what was found cannot be used.
   """
-  if sum(map(bool, (csvs, lists, pickles))) > 1:
+  given = [flag for flag in ('csv', 'splits', 'pickles') if FLAGS[flag].value]
+  if len(given) > 1:
+    raise InputError(f'--{" and --".join(given)} are incompatible; give one of them')
+  if bool(FLAGS.pickles) == bool(FLAGS.input_path):
     raise InputError(
-      '--csv, --splits and --pickles are given together; expected one of them at most'
-    )
-  if bool(pickles) == bool(input_path):
-    raise InputError(
-      'both --input_path and --pickles are given; pickles hold the images themselves: give one of '
-      'them'
-      if pickles
+      '--input_path is incompatible with --pickles, which contain the images; give one of them'
+      if FLAGS.pickles
       else '--input_path is not given; expected the folder of the images'
     )
-  if pickles:
-    return image_sources.from_pickles(_paths(pickles, 'pickles'))
-  root = path_flags.given(input_path or '', 'input_path')
-  if csvs:
-    return image_sources.from_csvs(root, _paths(csvs, 'csv'))
-  if lists:
-    return image_sources.from_lists(root, _paths(lists, 'splits'))
-  return image_sources.from_folders(root)
-
-
-def _paths(texts: Sequence[str], flag: str) -> list[pathlib.Path]:
-  return [path_flags.given(text.strip(), flag) for text in texts]
+  paths = [classes.path_flag(text.strip(), flag) for flag in given for text in FLAGS[flag].value]
+  if FLAGS.pickles:
+    return image_sources.from_pickles(paths)
+  root = classes.path_flag(FLAGS.input_path, 'input_path')
+  if FLAGS.csv:
+    return image_sources.from_csvs(root, paths)
+  return image_sources.from_lists(root, paths) if paths else image_sources.from_folders(root)
 
 
 def main() -> None:
-  """Converts what the flags say, and prints what was written."""
-  form = image_files.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop, FLAGS.invert)
-  path = image_folder.output_path(FLAGS.output_path, FLAGS.overwrite)
-  splits = find_splits(FLAGS.input_path, FLAGS.csv, FLAGS.splits, FLAGS.pickles)
-  written = image_folder.convert(
-    splits, path, form, FLAGS.skip_broken, FLAGS.overwrite, FLAGS.white_value
+  """Convert what the flags say, and print what was written."""
+  form = images.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop, FLAGS.invert)
+  path = classes.output_path(FLAGS.output_path, overwrite=FLAGS.overwrite)
+  lines = image_folder.convert(
+    find_splits(), path, form, FLAGS.skip_broken, FLAGS.overwrite, FLAGS.white_value
   )
-  if isinstance(sys.stdout, io.TextIOWrapper):  # names of classes may have any letters
-    sys.stdout.reconfigure(errors='backslashreplace')
-  print(*written.lines(), sep='\n')
+  print(*lines, sep='\n')
 
 
 if __name__ == '__main__':

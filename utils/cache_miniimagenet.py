@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import cli
-from hypertransformer.converters import class_files, miniimagenet, path_flags
+from hypertransformer.converters import classes, miniimagenet
 from hypertransformer.data import files
 
 FLAGS = flags.FLAGS
@@ -34,18 +34,14 @@ flags.DEFINE_string(
 flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 
 
-def run(input_path: str, output_path: str, overwrite: bool) -> None:
-  """Converts the pickles and prints what was written.
-
-  Raises:
-    InputError: they cannot be converted; nothing is written then.
-  """
-  path = class_files.output_file(output_path, 'miniimagenet.npy', overwrite)
-  miniimagenet.convert(path_flags.given(input_path, 'input_path'), path, miniimagenet.OFFICIAL)
-  print(
-    f'{files.summary(path, files.header_of(path))} ({miniimagenet.counts(miniimagenet.OFFICIAL)})'
-  )
+def main() -> None:
+  """Convert the pickles and print what was written."""
+  path = classes.output_path(FLAGS.output_path, 'miniimagenet.npy', FLAGS.overwrite)
+  release = miniimagenet.OFFICIAL
+  miniimagenet.convert(classes.path_flag(FLAGS.input_path, 'input_path'), path, release)
+  counts = ', '.join(f'{split} {count} classes' for split, count in release.splits.items())
+  print(f'{files.summary(path, files.header_of(path))} ({counts})')
 
 
 if __name__ == '__main__':
-  cli.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.overwrite))
+  cli.run(main)

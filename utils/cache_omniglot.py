@@ -18,8 +18,8 @@ import numpy as np
 from absl import flags
 
 from hypertransformer import cli
-from hypertransformer.converters import class_files, omniglot, path_flags
-from hypertransformer.data import class_list, files
+from hypertransformer.converters import classes, omniglot
+from hypertransformer.data import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -37,20 +37,16 @@ flags.DEFINE_integer('image_size', 28, 'Width and height of the images written, 
 flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 
 
-def run(input_path: str, output_path: str, image_size: int, overwrite: bool) -> None:
-  """Converts the release and prints what was written.
-
-  Raises:
-    InputError: it cannot be converted; nothing is written then.
-  """
-  path = class_files.output_file(output_path, 'omniglot.npy', overwrite)
-  found = omniglot.find(path_flags.given(input_path, 'input_path'))
-  images = omniglot.decode(found, image_size)
-  with class_files.atomic_array(path) as (file, listing):
+def main() -> None:
+  """Convert the release and print what was written."""
+  path = classes.output_path(FLAGS.output_path, 'omniglot.npy', FLAGS.overwrite)
+  found = omniglot.find(classes.path_flag(FLAGS.input_path, 'input_path'))
+  images = omniglot.decode(found, FLAGS.image_size)
+  with classes.new_dataset(path, images.nbytes) as (file, write_classes):
     np.save(file, images, allow_pickle=False)
-    class_list.write(listing, omniglot.class_entries(found), [images.shape[1]] * len(images))
+    write_classes(omniglot.class_entries(found), [images.shape[1]] * len(images))
   print(files.summary(path, images))
 
 
 if __name__ == '__main__':
-  cli.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.image_size, FLAGS.overwrite))
+  cli.run(main)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import cli
-from hypertransformer.converters import path_flags, tieredimagenet
+from hypertransformer.converters import classes, tieredimagenet
 from hypertransformer.data import files
 
 NAME = 'tieredimagenet'
@@ -36,26 +36,20 @@ flags.DEFINE_string(
 flags.DEFINE_bool(
   'bgr',
   True,
-  "The arrays in the .npz files have OpenCV's order of colours, blue first, as the files "
-  'people have; they are written red first. --nobgr writes colours in the order in which they are.',
+  'The arrays in the .npz files have blue first, as OpenCV and the published files do; they are '
+  'written red first. --nobgr keeps the order of the colours.',
 )
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset folder.')
 
 
-def run(input_path: str, output_path: str, bgr: bool, overwrite: bool) -> None:
-  """Converts the release and prints what was written.
-
-  Raises:
-    InputError: it cannot be converted; nothing is written then.
-  """
-  path = path_flags.given(output_path, 'output_path')
-  if path.name != NAME:
-    path = path / NAME
-  found = tieredimagenet.convert(
-    path_flags.given(input_path, 'input_path'), path, bgr, tieredimagenet.OFFICIAL, overwrite
-  )
-  print(f'{files.summary(path / "images.npy", files.header_of(path / "images.npy"))} ({found})')
+def main() -> None:
+  """Convert the release and print what was written."""
+  path = classes.output_path(FLAGS.output_path, NAME, FLAGS.overwrite)
+  folder = classes.path_flag(FLAGS.input_path, 'input_path')
+  counts = tieredimagenet.convert(folder, path, FLAGS.bgr, tieredimagenet.OFFICIAL, FLAGS.overwrite)
+  images = path / 'images.npy'
+  print(f'{files.summary(images, files.header_of(images))} ({counts})')
 
 
 if __name__ == '__main__':
-  cli.run(lambda: run(FLAGS.input_path, FLAGS.output_path, FLAGS.bgr, FLAGS.overwrite))
+  cli.run(main)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import cli
-from hypertransformer.converters import path_flags, strokes
+from hypertransformer.converters import classes, strokes
 from hypertransformer.data import files
 
 FLAGS = flags.FLAGS
@@ -32,25 +32,13 @@ flags.DEFINE_integer('image_size', 28, 'Width and height of the images written, 
 flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 
 
-def run(
-  output_path: str, seed: int, classes: int, samples: int, image_size: int, overwrite: bool
-) -> None:
-  """Draws the dataset, writes it, and prints what was written.
-
-  Raises:
-    InputError: that is not possible; nothing is written then.
-  """
-  path = files.output_file(
-    str(path_flags.given(output_path, 'output_path')), 'strokes.npy', overwrite
-  )
-  images = strokes.make(classes, samples, image_size, seed)
+def main() -> None:
+  """Draw the dataset, write it, and print what was written."""
+  path = classes.output_path(FLAGS.output_path, 'strokes.npy', FLAGS.overwrite)
+  images = strokes.make(FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.seed)
   files.save_array(path, images)
   print(files.summary(path, images))
 
 
 if __name__ == '__main__':
-  cli.run(
-    lambda: run(
-      FLAGS.output_path, FLAGS.seed, FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.overwrite
-    )
-  )
+  cli.run(main)

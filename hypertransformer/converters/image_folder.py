@@ -1,118 +1,34 @@
-"""Converts images, given by split and class, into a dataset that training reads.
+"""Convert images, given by split and class, into a dataset (docs/spec/data.md, section 1).
 
-The result is a folder in this project's form, or a single .npy file (docs/spec/data.md, section 1).
 Images are decoded and written a block at a time, so a dataset may be far larger than the memory.
-Before that, all files are opened once to see whether they have more than 8 bits (`pixel_scale`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from hypertransformer import cores
-from hypertransformer.converters import (
-  class_files,
-  class_names,
-  image_files,
-  path_flags,
-  pixel_scale,
-)
-from hypertransformer.converters.broken_images import BrokenImages
-from hypertransformer.converters.image_files import Form
+from hypertransformer.converters import classes, images
 from hypertransformer.converters.image_sources import ImageClass, Split
-from hypertransformer.converters.pixel_scale import Scale
-from hypertransformer.data import class_list, files, specs
+from hypertransformer.converters.images import Form, Scale
+from hypertransformer.data import files
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.progress import progress, show
+from hypertransformer.progress import progress
 
-# How many bytes of images are decoded before they are written.
-_BLOCK_BYTES = 1 << 24
+_BLOCK_BYTES = 1 << 24  # of images that are decoded before they are written
 _MAX_THREADS = 8
-_BLACK = 2  # if no pixel of a dataset is brighter, it holds values of another scale
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-  """A dataset that has been written.
-
-  Attributes:
-    path: its folder or .npy file.
-    sizes: the number of images of each class, in the order of the class numbers.
-    splits: what it was made of, one split after the other.
-    form: the shape of its images.
-    skipped: how many images were left out because they could not be read.
-  """
-
-  path: pathlib.Path
-  sizes: tuple[int, ...]
-  splits: tuple[Split, ...]
-  form: Form
-  skipped: int
-
-  def lines(self) -> Iterator[str]:
-    """Yields the classes of each split, as flags take them and by name; then a summary."""
-    first = 0
-    for split in self.splits:
-      last = first + len(split.classes) - 1
-      images = sum(self.sizes[first : last + 1])
-      yield (
-        f'{split.name}: {last + 1 - first} classes, {images} images: '
-        f'{dataset_name(self.path)}:{first}-{last}'
-      )
-      names = [cls.name for cls in split.classes]
-      yield f'  in this order: {class_names.sequence(names)}'
-      first = last + 1
-    skipped = f', {self.skipped} broken images skipped' if self.skipped else ''
-    shape = ' x '.join(map(str, (sum(self.sizes), *self.form.shape)))
-    megabytes = sum(self.sizes) * np.prod(self.form.shape) / 1e6
-    yield (
-      f'wrote {self.path}: {len(self.sizes)} classes, uint8 {shape}, {megabytes:.1f} MB{skipped}'
-    )
-
-
-def dataset_name(path: pathlib.Path) -> str:
-  """Returns the name by which flags call the dataset in a folder or .npy file."""
-  return path.stem if path.suffix == '.npy' else path.name
-
-
-def output_path(text: str, overwrite: bool = False) -> pathlib.Path:
-  """Returns the folder NAME or the file NAME.npy that is to be written.
-
-  Args:
-    text: the flag --output_path.
-    overwrite: whether an older dataset may be replaced.
-
-  Raises:
-    InputError: the path exists and may not be replaced, or flags could not call the dataset by this
-      name.
-  """
-  if not text:
-    raise InputError(
-      '--output_path is not given; expected a folder to make, data_numpy_dir/NAME, or NAME.npy'
-    )
-  path = path_flags.given(text, 'output_path')
-  if path.suffix == '.npy':
-    files.output_file(str(path), path.name, overwrite)
-    class_files.check(path, overwrite)
-  else:
-    files.check_folder(path, overwrite)
-    file = path.with_name(f'{path.name}.npy')
-    if file.exists():
-      raise InputError(
-        f'{file} is there and would be read in place of the folder {path}; remove it or give '
-        'another name'
-      )
-  specs.parse_dataset(dataset_name(path).replace(':', '?'))
-  return path
+_MAX_NAMED = 10  # broken images that an error names
+_BLACK = 15  # if no pixel of a dataset is brighter, it has values of another scale
 
 
 def convert(
@@ -122,169 +38,160 @@ def convert(
   skip_broken: bool = False,
   overwrite: bool = False,
   white_value: float | None = None,
-) -> Written:
-  """Decodes all images and writes them as a dataset.
+) -> list[str]:
+  """Decode all images and write them as a dataset.
 
-  Classes are numbered from 0 on in the order of the splits and, within each, of its classes.
+  Classes are numbered in the order of the splits and, within each, of its classes.
 
   Args:
     splits: the images by split and class; see `image_sources`.
-    path: what to write: a folder NAME with images.npy, class_sizes.npy and classes.csv (see
-      `class_list`); or a file NAME.npy, for which all classes must have the same size, and
-      NAME.classes.csv.
+    path: the folder to write; or a file NAME.npy, for which all classes must have the same size.
     form: the shape of the images written.
-    skip_broken: whether to leave out images that cannot be read, and name them on stderr.
-    overwrite: whether an older dataset at `path` may be replaced.
-    white_value: which value is white in images of more than 8 bits; None if that is to be found out
-      from all of them (see `pixel_scale`).
+    skip_broken: whether images that cannot be read are skipped, and named on stderr.
+    overwrite: whether an older folder may be replaced.
+    white_value: the value that becomes white in images of more than 8 bits; None to choose it from
+      all images (see `images.choose_scale`).
+
+  Returns:
+    The lines of a summary: the classes of each split, and what was written.
 
   Raises:
     InputError: images cannot be read (up to ten are named), their values do not fit together or are
-      all black, the disk has no room, or NAME.npy is asked for and classes differ in size. Nothing
-      is written then.
+      all black, the disk has no room, or classes of NAME.npy differ in size. Nothing is written
+      then.
   """
-  total = sum(split.num_images for split in splits)
-  files.require_space(path, total * int(np.prod(form.shape)))
-  broken = BrokenImages(skip_broken)
-  entries = [ClassEntry(split.name, cls.name) for split in splits for cls in split.classes]
-  if path.suffix == '.npy':
-    counts = [len(cls.images) for split in splits for cls in split.classes]
-    _require_equal(counts, splits)
-    scale = _scale(splits, white_value)
-    with class_files.atomic_array(path) as (file, listing):
-      sizes = _write_images(file, (len(counts), counts[0]), splits, form, scale, broken)
-      _require_equal(sizes, splits)
-      file.seek(0)
-      file.write(files.uint8_header((len(sizes), sizes[0], *form.shape)))
-      class_list.write(listing, entries, sizes)
-  else:
-    scale = _scale(splits, white_value)
-    with files.atomic_folder(path, overwrite) as folder:
-      with open(folder / 'images.npy', 'wb') as file:
-        sizes = _write_images(file, (total,), splits, form, scale, broken)
-        file.seek(0)
-        file.write(files.uint8_header((sum(sizes), *form.shape)))
-      np.save(folder / 'class_sizes.npy', np.array(sizes, np.int64))
-      class_list.write(folder / class_list.FILE_NAME, entries, sizes)
-  return Written(path, tuple(sizes), tuple(splits), form, broken.count)
+  all_classes = [cls for split in splits for cls in split.classes]
+  sizes = [len(cls.images) for cls in all_classes]
+  is_array = path.suffix == '.npy'
+  if is_array:
+    _require_equal(all_classes, sizes)
+  scale = _scale(all_classes, form, white_value)
+  needed = sum(sizes) * int(np.prod(form.shape))
+  with classes.new_dataset(path, needed, overwrite) as (file, write_classes):
+    file.write(files.uint8_header((sum(sizes), *form.shape)))  # replaced below; of the same length
+    total = sum(sizes)
+    sizes = _write_images(file, all_classes, form, scale, skip_broken)
+    if is_array:
+      _require_equal(all_classes, sizes)
+    shape = (len(sizes), sizes[0]) if is_array else (sum(sizes),)
+    file.seek(0)
+    file.write(files.uint8_header((*shape, *form.shape)))
+    entries = [ClassEntry(split.name, cls.name) for split in splits for cls in split.classes]
+    write_classes(entries, sizes)
+  return _summary(splits, path, form, sizes, total - sum(sizes))
 
 
-def _scale(splits: Sequence[Split], white_value: float | None) -> Scale:
-  """Looks at all image files and returns the scale for those of more than 8 bits."""
-  if white_value is not None and not 0 < white_value < float('inf'):
-    raise InputError(f'white_value is {white_value}; expected a number above 0, such as 4095')
-  files = [
-    file
-    for split in splits
-    for cls in split.classes
-    for file in cls.images
-    if isinstance(file, str)
-  ]
-  bar = progress('images, first look', len(files), 'images')
-  ranges = []
-  with image_files.bombs_refused(), futures.ThreadPoolExecutor(_threads()) as pool:
-    for done, found in enumerate(pool.map(image_files.range_of, files), 1):
-      ranges += [found] if found else []
-      show(bar, done)
-  return pixel_scale.choose(ranges, white_value)
+def _summary(
+  splits: Sequence[Split], path: pathlib.Path, form: Form, sizes: Sequence[int], skipped: int
+) -> list[str]:
+  lines = []
+  first = 0
+  for split in splits:
+    end = first + len(split.classes)
+    dataset = path.stem if path.suffix == '.npy' else path.name
+    lines.append(
+      f'{split.name}: {end - first} classes, {sum(sizes[first:end])} images: '
+      f'{dataset}:{first}-{end - 1}'
+    )
+    lines.append(f'  in this order: {classes.sequence(cls.name for cls in split.classes)}')
+    first = end
+  shape = ' x '.join(map(str, (sum(sizes), *form.shape)))
+  megabytes = sum(sizes) * np.prod(form.shape) / 1e6
+  broken = f', {skipped} broken images skipped' if skipped else ''
+  lines.append(f'wrote {path}: {len(sizes)} classes, uint8 {shape}, {megabytes:.1f} MB{broken}')
+  return lines
+
+
+def _require_equal(all_classes: Sequence[ImageClass], sizes: Sequence[int]) -> None:
+  """Raise InputError unless all classes have the same number of images."""
+  for cls, size in zip(all_classes, sizes, strict=True):
+    if size != sizes[0]:
+      raise InputError(
+        f'class {cls.name!r} has {size} images and class {all_classes[0].name!r} {sizes[0]}; a '
+        'single .npy requires classes of equal size: give --output_path a folder, without .npy'
+      )
+
+
+def _mapped(
+  function: Callable[[Any], Any], items: Sequence[Any], what: str, form: Form
+) -> Iterator[Any]:
+  """Yield the results of a function of images in order; threads compute a block of them at a time.
+
+  Pillow releases Python's lock while it decodes. Its warnings about metadata are not shown.
+  """
+  threads = min(cores.available(), _MAX_THREADS)
+  block = max(_MAX_THREADS, _BLOCK_BYTES // int(np.prod(form.shape)))
+  with (
+    warnings.catch_warnings(),
+    futures.ThreadPoolExecutor(threads) as pool,
+    progress(what, len(items), 'images') as bar,
+  ):
+    warnings.simplefilter('ignore')
+    for start in range(0, len(items), block):
+      for result in pool.map(function, items[start : start + block]):
+        yield result
+        bar.update()
+
+
+def _scale(all_classes: Sequence[ImageClass], form: Form, white_value: float | None) -> Scale:
+  """Return the scale for images of more than 8 bits, chosen from all of them if it is not given."""
+  if white_value is not None:
+    if not 0 < white_value < float('inf'):
+      raise InputError(f'white_value is {white_value}; expected a number above 0, such as 4095')
+    return Scale(0, white_value)
+  paths = [file for cls in all_classes for file in cls.images if isinstance(file, str)]
+  ranges = _mapped(images.value_range, paths, 'images, first look', form)
+  return images.choose_scale([found for found in ranges if found])
 
 
 def _write_images(
-  file: BinaryIO,
-  leading: tuple[int, ...],
-  splits: Sequence[Split],
-  form: Form,
-  scale: Scale,
-  broken: BrokenImages,
+  file: BinaryIO, all_classes: Sequence[ImageClass], form: Form, scale: Scale, skip_broken: bool
 ) -> list[int]:
-  """Writes a .npy file of all images, and returns the number of images of each class.
-
-  Args:
-    file: the file to write to.
-    leading: the shape of the array before H, W and C: [classes, samples] or [all images]. If images
-      are left out, the caller has to correct it afterwards.
-    splits: the images by split and class.
-    form: the shape of the images written.
-    scale: what values of more than 8 bits mean.
-    broken: gets the images that cannot be read.
+  """Write the pixels of all images, and return the number of images of each class.
 
   Raises:
-    InputError: images cannot be read and may not be left out, a class has none that can, or all
+    InputError: images cannot be read and may not be skipped, all of a class cannot be read, or all
       images are black.
   """
-  classes = [cls for split in splits for cls in split.classes]
-  sizes = [0] * len(classes)
-  total = sum(len(cls.images) for cls in classes)
-  bar = progress('images', total, 'images')
-  done = brightest = 0
-  file.write(files.uint8_header((*leading, *form.shape)))
-  for number, tried, images in _decoded(classes, form, scale, broken):
-    for image in images:
-      file.write(image.tobytes())
-      brightest = max(brightest, int(255 - image.min() if form.invert else image.max()))
-    sizes[number] += len(images)
-    done += tried
-    show(bar, done)
-  broken.check()
-  for cls, size in zip(classes, sizes, strict=True):
+  numbers = [number for number, cls in enumerate(all_classes) for _ in cls.images]
+  every = [image for cls in all_classes for image in cls.images]
+  decode = functools.partial(_pixels_or_reason, form=form, scale=scale)
+  sizes = [0] * len(all_classes)
+  broken: list[str] = []
+  brightest = 0
+  for number, pixels in zip(numbers, _mapped(decode, every, 'images', form), strict=True):
+    if isinstance(pixels, np.ndarray):
+      file.write(pixels.tobytes())
+      brightest = max(brightest, int(255 - pixels.min() if form.invert else pixels.max()))
+      sizes[number] += 1
+    elif skip_broken:
+      print(f'skipped: {pixels}', file=sys.stderr)
+    else:
+      broken.append(pixels)
+      if len(broken) == _MAX_NAMED:
+        break
+  if broken:
+    listed = ''.join(f'\n  {reason}' for reason in broken)
+    raise InputError(
+      f'{len(broken)} images cannot be read; replace them, or give --skip_broken to skip all such '
+      f'images:{listed}'
+    )
+  for cls, size in zip(all_classes, sizes, strict=True):
     if not size:
-      raise InputError(f'not one image of the class {cls.name!r} can be read; remove the class')
+      raise InputError(f'no image of the class {cls.name!r} can be read; remove the class')
   if brightest <= _BLACK:
     raise InputError(
-      f'all pixels of all images are between 0 and {brightest}, so they are black; expected values '
-      'up to 255: multiply those of masks and of images from 0 to 1 by 255'
+      f'all pixels of all images are between 0 and {brightest} of 255; scale the images to 0..255, '
+      'or give --white_value for images of more than 8 bits'
     )
   return sizes
 
 
-def _decoded(
-  classes: Sequence[ImageClass], form: Form, scale: Scale, broken: BrokenImages
-) -> Iterator[tuple[int, int, list[np.ndarray]]]:
-  """Decodes the images of all classes in order, a block at a time.
-
-  Yields:
-    The number of the class, how many images of it were tried, and the pixels of those that could be
-    read, uint8 [H, W, C] each.
-  """
-  block = max(_MAX_THREADS, _BLOCK_BYTES // int(np.prod(form.shape)))
-  decode = functools.partial(_image_or_reason, form=form, scale=scale)
-  # Pillow releases the interpreter's lock while it decodes and resizes, so threads are of use.
-  with image_files.bombs_refused(), futures.ThreadPoolExecutor(_threads()) as pool:
-    for number, cls in enumerate(classes):
-      for start in range(0, len(cls.images), block):
-        images = []
-        part = cls.images[start : start + block]
-        for result in pool.map(decode, part):
-          if isinstance(result, str):
-            broken.add(result)
-          else:
-            images.append(result)
-        yield number, len(part), images
-
-
-def _threads() -> int:
-  """Returns how many threads decode images."""
-  return min(cores.available(), _MAX_THREADS)
-
-
-def _image_or_reason(image: str | np.ndarray, form: Form, scale: Scale) -> np.ndarray | str:
-  """Returns the pixels of an image file or of an image in memory, or why there are none."""
+def _pixels_or_reason(image: str | np.ndarray, form: Form, scale: Scale) -> np.ndarray | str:
+  """Return the pixels of an image file or array, or why it cannot be read."""
   try:
     if isinstance(image, str):
-      return image_files.read(image, form, scale)
-    return image_files.pixels(
-      Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), form
-    )
+      return images.read(image, form, scale)
+    return images.pixels(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), form)
   except InputError as error:
     return str(error)
-
-
-def _require_equal(sizes: Sequence[int], splits: Sequence[Split]) -> None:
-  """Raises InputError unless all classes have the same number of images."""
-  names = [cls.name for split in splits for cls in split.classes]
-  for name, size in zip(names, sizes, strict=True):
-    if size != sizes[0]:
-      raise InputError(
-        f'class {name!r} has {size} images and class {names[0]!r} {sizes[0]}; a single .npy needs '
-        'classes of equal size: give --output_path a folder, without .npy'
-      )

@@ -1,43 +1,43 @@
-"""Finds out which image belongs to which split and class, before any image is decoded.
+"""Find the split and the class of each image, before any image is decoded.
 
-There are four ways to tell: folders, lists of classes, CSV files and pickles, with one function
-`from_...` for each (utils/cache_image_folder.py). A mistake in the layout is thus reported before
-the long work begins. The classes of a split are in the natural order of their names, 2 before 10;
-names are compared in one spelling (`class_names`).
+There is a function `from_...` for each of the four ways to tell them: folders, lists of classes,
+CSV files and pickles. The classes of a split are in the natural order of their names (`classes`).
 """
 
 from __future__ import annotations
 
+import collections
+import csv
 import dataclasses
+import io
+import itertools
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from hypertransformer.converters import class_names, leftovers, pickled_labels, split_checks, tables
-from hypertransformer.converters.image_tree import ImageTree
+from hypertransformer.converters import classes, miniimagenet
+from hypertransformer.converters.classes import SplitChecks, canonical, natural_key, shown
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 
-# The names that a folder of a split may have, in the order in which the classes are numbered.
+# The names that the folder of a split may have, in the order in which its classes are numbered.
 _SPLIT_ORDER = ('train', 'val', 'valid', 'validation', 'test')
-# What others call them.
-_SPLIT_LIKE = frozenset(
-  (
-    *_SPLIT_ORDER,
-    *('training', 'trn', 'base', 'background', 'images_background', 'meta-train', 'meta_train'),
-    *('dev', 'eval', 'evaluation', 'images_evaluation', 'meta-val', 'meta_val', 'metaval'),
-    *('testing', 'tst', 'novel', 'query', 'support', 'meta-test', 'meta_test', 'metatest'),
-    *('metatrain', 'train_set', 'val_set', 'test_set', 'trainset', 'valset', 'testset'),
-  )
+# Other names of splits.
+_SPLIT_LIKE = re.compile(
+  r'(meta[-_]?)?(train|training|trn|val|valid|validation|dev|eval|evaluation|test|testing|tst|base'
+  r'|background|novel|query|support)(_?set)?|images_(background|evaluation)'
 )
 NO_SPLIT = 'all'  # the name of the split if there is only one
+_COLUMNS = ['filename', 'label']
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageClass:
-  """A class of a dataset to be made.
+  """A class of a new dataset.
 
   Attributes:
     name: the name of the class.
@@ -50,7 +50,7 @@ class ImageClass:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """A split of a dataset to be made.
+  """A split of a new dataset.
 
   Attributes:
     name: the name of the split, such as 'train'.
@@ -60,234 +60,351 @@ class Split:
   name: str
   classes: tuple[ImageClass, ...]
 
-  @property
-  def num_images(self) -> int:
-    """The number of images of all classes together."""
-    return sum(len(cls.images) for cls in self.classes)
+
+class ImageTree:
+  """A folder of images without the leftovers of systems.
+
+  Links are followed, also those that lead out of the folder: its owner made them, and images are
+  only read through them.
+  """
+
+  def __init__(self, root: pathlib.Path) -> None:
+    """Keep the root folder.
+
+    Raises:
+      InputError: it is a file.
+    """
+    if root.is_file():
+      raise InputError(
+        f'{root} is a file; expected a folder of images: unpack an archive, or correct --input_path'
+      )
+    self.root = os.fspath(root)
+    self.leftovers: list[str] = []
+    self._absolute, self._real = os.path.abspath(root), os.path.realpath(root)
+    self._links: list[str] = []
+    self._entries: dict[str, tuple[list[str], list[str]]] = {}
+    self._by_name: dict[str, dict[str, list[str]]] = {}
+
+  def entries(self, folder: str) -> tuple[list[str], list[str]]:
+    """Return the paths of the folders and of the files in a folder, in natural order.
+
+    Raises:
+      InputError: the folder cannot be read.
+    """
+    if folder not in self._entries:
+      self._entries[folder] = self._read(folder)
+    return self._entries[folder]
+
+  def _read(self, folder: str) -> tuple[list[str], list[str]]:
+    folders: list[str] = []
+    found: list[str] = []
+    try:
+      with os.scandir(folder) as listed:
+        entries = sorted(listed, key=lambda entry: natural_key(entry.name))
+    except OSError as error:
+      raise InputError(f'the folder {folder} cannot be read ({error.strerror})') from error
+    for entry in entries:
+      path, is_folder = entry.path, os.path.isdir(entry.path)
+      is_device = os.path.exists(path) and not is_folder and not os.path.isfile(path)
+      if is_device or classes.leftover_in(entry.name):
+        self.leftovers.append(entry.name)
+        continue
+      if entry.is_symlink() and not _contains(self._real, os.path.realpath(path)):
+        self._links.append(path)
+      (folders if is_folder else found).append(path)
+    return folders, found
+
+  def relative(self, name: str, where: str) -> str:
+    """Return the canonical path below the root of a file or folder that a list names.
+
+    Args:
+      name: a path relative to the root, or an absolute one below it.
+      where: the place in the list, for errors.
+
+    Raises:
+      InputError: the path leads out of the root.
+    """
+    path = os.path.normpath(os.path.join(self._absolute, name.strip()))
+    for root in (self._absolute, self._real):
+      if _contains(root, path):
+        return canonical(os.path.relpath(path, root))
+    raise InputError(
+      f'{where}: {shown(name)!r} is outside of --input_path ({self.root}); expected a relative name'
+    )
+
+  def find(self, name: str) -> list[str]:
+    """Return the files and folders whose canonical path below the root is `name`."""
+    found = [self.root]
+    for part in name.split('/'):
+      found = [path for folder in found for path in self._named(folder).get(part, ())]
+    return found
+
+  def _named(self, folder: str) -> dict[str, list[str]]:
+    """Return the paths of the entries of a folder by their canonical names; none for a file."""
+    if folder not in self._by_name:
+      self._by_name[folder] = collections.defaultdict(list)
+      for path in itertools.chain(*self.entries(folder)) if os.path.isdir(folder) else ():
+        self._by_name[folder][canonical(os.path.basename(path))].append(path)
+    return self._by_name[folder]
+
+  def report(self) -> None:
+    """Log a warning about skipped leftovers, and one about links that lead out of the folder."""
+    classes.report_leftovers(self.root, self.leftovers)
+    if self._links:
+      logging.warning(
+        '%s: %d links lead out of the folder and are followed (%s, ...)',
+        self.root,
+        len(self._links),
+        self._links[0],
+      )
+
+
+def _contains(folder: str, path: str) -> bool:
+  """Return whether an absolute path is a folder or below it."""
+  return os.path.commonpath([folder, path]) == folder
 
 
 def from_folders(root: pathlib.Path) -> list[Split]:
-  """Takes each folder in `root` as a class.
+  """Take each folder in `root` as a class.
 
-  But if all folders in `root` are called train, val (or valid, or validation) and test, with train
-  among them, they are splits, and the folders in them are classes. All files in the folder of a
-  class are taken as images, except leftovers (see `leftovers`). The images of a class may also be
-  in a single folder inside its folder. Folders whose names are two spellings of one name, such as
-  'cat' and 'cat ', are one class.
+  If the folders in `root` are called train, val (or valid, validation) and test, with train among
+  them, they are splits and hold the folders of classes. All files in the folder of a class are
+  images, except leftovers of systems; they may also be in a single folder inside it. Folders whose
+  names are two spellings of one name are one class.
 
   Raises:
-    InputError: there are no classes, a class has no images, a link is broken or leads back to a
-      folder above it, the folders look like splits of other names, or a class or an image is in two
-      splits.
+    InputError: there are no classes, a class has no images, the folders look like splits of other
+      names, or a class or an image is in two splits.
   """
   tree = ImageTree(root)
-  folders, files = tree.entries(root)
-  if files:
-    logging.warning('%s: %d files beside the folders are left out', root, len(files))
-  names = [pathlib.Path(folder).name for folder in folders]
+  folders, others = tree.entries(tree.root)
+  if others:
+    logging.warning('%s: skipped %d files beside the folders', root, len(others))
+  names = [os.path.basename(folder) for folder in folders]
   if 'train' in names and set(names) <= set(_SPLIT_ORDER):
     splits = [
-      Split(name, _folder_classes(tree, root / name)) for name in _SPLIT_ORDER if name in names
+      Split(name, _folder_classes(tree, os.path.join(root, name)))
+      for name in _SPLIT_ORDER
+      if name in names
     ]
   else:
     _refuse_other_splits(tree, folders)
-    splits = [Split(NO_SPLIT, _folder_classes(tree, root))]
+    splits = [Split(NO_SPLIT, _folder_classes(tree, tree.root))]
   return _checked(splits, tree)
 
 
+def _folder_classes(tree: ImageTree, root: str) -> tuple[ImageClass, ...]:
+  """Take each folder in `root` as a class."""
+  folders, _ = tree.entries(root)
+  if not folders:
+    raise InputError(f'{root} contains no folders; expected a folder of images for each class')
+  images: dict[str, list[str]] = {}
+  for folder in folders:
+    name = canonical(os.path.basename(folder))
+    if not name:
+      raise InputError(f'the folder {folder!r} has a blank name; rename it to the name of a class')
+    if name in images:
+      logging.warning('%s is taken as the class %r, which is spelled in two ways', folder, name)
+    images.setdefault(name, []).extend(_class_images(tree, folder))
+  return _in_order(images)
+
+
+def _class_images(tree: ImageTree, folder: str) -> list[str]:
+  """Return the paths of the images of a class.
+
+  Raises:
+    InputError: there are none, or there are folders beside images or beside each other.
+  """
+  folders, images = tree.entries(folder)
+  if len(folders) == 1 and not images:
+    folders, images = tree.entries(folders[0])
+  if folders:
+    raise InputError(
+      f'the class folder {folder} contains the folder {os.path.relpath(folders[0], folder)!r} and '
+      'others; expected images only. List groups of classes as GROUP/CLASS in --splits, or give '
+      '--input_path=GROUP'
+    )
+  if not images:
+    raise InputError(f'the class folder {folder} contains no images; add some or remove it')
+  return images
+
+
+def _refuse_other_splits(tree: ImageTree, folders: Sequence[str]) -> None:
+  """Raise InputError if two folders are called like splits and contain folders only."""
+  alike = []
+  for folder in folders:
+    name = os.path.basename(folder)
+    if _SPLIT_LIKE.fullmatch(canonical(name).casefold()):
+      inner, images = tree.entries(folder)
+      alike += [name] if inner and not images else []
+  if len(alike) > 1:
+    raise InputError(
+      f'{tree.root} contains {classes.sequence(alike)}, which look like splits; expected train, '
+      'val and test and no other folders (val or test may be missing): base is train, novel is test'
+    )
+
+
 def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]:
-  """Takes each list as a split: a text file of class names, one on each line (as for CIFAR-FS).
+  """Take each text file of class names, one a line, as a split (CIFAR-FS).
 
   Args:
     root: the folder with a folder of images for each class.
-    lists: the text files; the name of a file, without its ending, is the name of the split.
+    lists: the text files; the name of a file, without its suffix, is the name of the split.
 
   Raises:
-    InputError: as `from_folders`, or a list names a folder that is not there or names a class
-      twice; the message has the line.
+    InputError: as `from_folders`, or there is no folder of a name; the message has the line.
   """
   tree = ImageTree(root)
   splits = []
   for path in lists:
-    classes: dict[str, list[str]] = {}
-    for where, line in tables.lines(path):
-      name = class_names.canonical(tree.relative(line.strip(), where))
-      if leftovers.passed_in_path(f'{name}/', is_listed=True):
-        tree.passed.append(name)
+    named = []
+    for number, line in enumerate(_text(path, 'a list of class names').splitlines(), 1):
+      if not line.strip():
         continue
-      folders = tree.folders_named(name) if name else []
-      if not folders:
+      where = f'{path}, line {number}'
+      name = tree.relative(line, where)
+      if leftover := classes.leftover_in(name):
+        tree.leftovers.append(leftover)
+        continue
+      images = [file for folder in tree.find(name) for file in _class_images(tree, folder)]
+      if not images:
         raise InputError(
-          f'{where}: {root} has no folder {class_names.shown(name)!r}; expected one folder for '
-          'each class name: correct --input_path or the list'
+          f'{where}: {root} contains no folder {shown(name)!r}; correct --input_path or the list'
         )
-      if name in classes:
-        raise InputError(f'{where}: the class {name!r} is listed twice; list it once')
-      classes[name] = [file for folder in folders for file in _class_files(tree, folder)]
-    splits.append(Split(path.stem, _in_order(classes)))
-  _warn_unlisted(tree, splits)
+      named.append(ImageClass(name, images))
+    splits.append(Split(path.stem, tuple(sorted(named, key=lambda cls: natural_key(cls.name)))))
+  listed = {cls.name.split('/')[0] for split in splits for cls in split.classes}
+  unlisted = [
+    name
+    for name in map(os.path.basename, tree.entries(tree.root)[0])
+    if canonical(name) not in listed
+  ]
+  if unlisted:
+    logging.warning(
+      '%s: skipped %d folders that are in no split: %s',
+      root,
+      len(unlisted),
+      classes.sequence(unlisted),
+    )
   return _checked(splits, tree)
 
 
-def from_csvs(root: pathlib.Path, csv_files: Sequence[pathlib.Path]) -> list[Split]:
-  """Takes each table as a split: a CSV file with the columns filename and label (as miniImageNet).
+def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> list[Split]:
+  """Take each CSV file with the columns filename and label as a split (miniImageNet).
 
   Args:
-    root: the folder that the file names are relative to; absolute ones must lie in it.
-    csv_files: the tables; the name of a file, without its ending, is the name of the split. The
-      label of an image is the name of its class.
+    root: the folder to which the file names are relative; absolute ones must be below it.
+    tables: the CSV files; the name of a file, without its suffix, is the name of the split.
 
   Raises:
-    InputError: a table does not have these columns; it names an image that is missing, outside
+    InputError: a file does not have these columns; it names an image that is missing, outside of
       `root` or named before (the message has the line); or a class or an image is in two splits.
   """
   tree = ImageTree(root)
   seen: dict[str, str] = {}
   splits = []
-  for path in csv_files:
-    classes: dict[str, list[str]] = {}
-    missing: list[str] = []
-    for where, name, label in tables.rows(path):
+  for path in tables:
+    images: dict[str, list[str]] = {}
+    for where, name, label in _rows(path):
       plain = tree.relative(name, where)
-      passed = leftovers.passed_in_path(plain, is_listed=True)
-      if passed is not None:
-        tree.passed.append(passed)
+      if leftover := classes.leftover_in(plain):
+        tree.leftovers.append(leftover)
         continue
-      file = tree.file_named(plain)
-      if file is None:
-        missing.append(f'{where}: {class_names.shown(name)!r} is not a file in {root}')
-      elif file in seen:
+      # Of files with equal canonical names, the one that is spelled exactly so is meant.
+      found = sorted(tree.find(plain), key=lambda file: not file.endswith(f'/{name}'))
+      if not found or not os.path.isfile(found[0]):
         raise InputError(
-          f'{where}: {class_names.shown(name)!r} is named before already ({seen[file]}); name each '
-          'image once'
+          f'{where}: {shown(name)!r} is not a file in {root}; correct --input_path or the table'
         )
-      else:
-        seen[file] = where
-        classes.setdefault(label, []).append(file)
-    if missing:
-      more = f' (and {len(missing) - 1} further files of it)' if len(missing) > 1 else ''
-      raise InputError(
-        f'{missing[0]}{more}; expected every image that is named: correct --input_path or the table'
-      )
-    splits.append(Split(path.stem, _in_order(classes)))
+      if found[0] in seen:
+        raise InputError(
+          f'{where}: {shown(name)!r} is named before ({seen[found[0]]}); name each image once'
+        )
+      seen[found[0]] = where
+      images.setdefault(label, []).append(found[0])
+    splits.append(Split(path.stem, _in_order(images)))
   return _checked(splits, tree)
 
 
-def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
-  """Takes each pickle as a split: a dict of `data`, uint8 [n, H, W, C], and `labels`, [n] (FC100).
-
-  All pixels go into memory. Each file numbers its labels anew, so the name of a class is
-  SPLIT/LABEL, where SPLIT is the name of the file without its ending.
+def _rows(path: pathlib.Path) -> list[tuple[str, str, str]]:
+  """Return the place, the file name and the label of each row of a CSV file.
 
   Raises:
-    InputError: a file does not hold such a dict, or classes of two files have the same images.
+    InputError: a column or an entry is missing; the message has the line.
   """
-  splits = []
-  for path in pickles:
-    images, labels = pickled_labels.read_images(path)
-    order = np.argsort(labels, kind='stable')
-    values, starts = np.unique(labels[order], return_index=True)
-    parts = np.split(images[order], starts[1:])
-    splits.append(
+  table = csv.DictReader(io.StringIO(_text(path, 'a CSV file'), newline=''), strict=True)
+  rows = []
+  try:
+    table.fieldnames = [canonical(name).lower() for name in table.fieldnames or ()]
+    if [table.fieldnames.count(name) for name in _COLUMNS] != [1, 1]:
+      raise InputError(
+        f'{path}: the columns are {classes.sequence(table.fieldnames)}; expected filename and '
+        'label, separated by a comma'
+      )
+    for row in table:
+      where, label = f'{path}, line {table.line_num}', canonical(row['label'] or '')
+      if not (row['filename'] or '').strip() or not label:
+        raise InputError(f'{where}: the file name or the label is missing')
+      rows.append((where, row['filename'], label))
+  except csv.Error as error:
+    raise InputError(f'{path}, line {table.reader.line_num}: {error}') from error
+  return rows
+
+
+def _text(path: pathlib.Path, expected: str) -> str:
+  """Return the content of a text file in UTF-8, with or without a byte order mark."""
+  files.refuse_page_or_empty(path, expected)
+  try:
+    return path.read_text('utf-8-sig')
+  except UnicodeDecodeError as error:
+    raise InputError(f'{path} is not {expected} in UTF-8 ({error.reason})') from error
+
+
+def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
+  """Take each pickle, a dict of `data`, uint8 [n, H, W, C], and `labels`, [n], as a split (FC100).
+
+  All pixels go into memory. The name of a class is SPLIT/LABEL, as each file may number its labels
+  from 0; SPLIT is the name of the file without its suffix.
+
+  Raises:
+    InputError: a file contains something else, or classes of two files have the same images.
+  """
+  return _checked(
+    [
       Split(
         path.stem,
         tuple(
-          ImageClass(f'{path.stem}/{label}', part)
-          for label, part in zip(values, parts, strict=True)
+          ImageClass(f'{path.stem}/{name}', np.stack([images[index] for index in indices]))
+          for name, indices in members
         ),
       )
-    )
-  return _checked(splits)
+      for path in pickles
+      for images, members in [miniimagenet.read(path)]
+    ]
+  )
 
 
-def _folder_classes(tree: ImageTree, folder: pathlib.Path) -> tuple[ImageClass, ...]:
-  """Takes each visible folder in `folder` as a class, and those of one name as one class."""
-  folders, _ = tree.entries(folder)
-  if not folders:
-    raise InputError(f'{folder} holds no folders; expected a folder of images for each class')
-  classes: dict[str, list[str]] = {}
-  for path in folders:
-    name = class_names.canonical(os.path.basename(path))
-    if not name:
-      raise InputError(f'the folder {path!r} has a blank name; give it the name of a class')
-    if name in classes:
-      logging.warning('%s: its name is another spelling of %r: taken as one class', path, name)
-    classes.setdefault(name, []).extend(_class_files(tree, path))
-  return _in_order(classes)
-
-
-def _class_files(tree: ImageTree, folder: str) -> list[str]:
-  """Returns the paths of the image files of a class, in the natural order of their names.
-
-  Raises:
-    InputError: there are none, or the class has further folders beside images or beside each other.
-  """
-  folders, files = tree.entries(folder)
-  while folders:
-    if files or len(folders) > 1:
-      raise InputError(
-        f'the class folder {folder} holds the folder {os.path.relpath(folders[0], folder)!r} '
-        f'beside {"images" if files else "others"}; expected images only. If it is a group of '
-        'classes, name the classes by --splits (GROUP/CLASS, one a line) or give '
-        '--input_path=GROUP'
-      )
-    folders, files = tree.entries(folders[0])
-  if not files:
-    raise InputError(f'the class folder {folder} holds no images; add some or remove it')
-  return files
-
-
-def _refuse_other_splits(tree: ImageTree, folders: Sequence[str]) -> None:
-  """Raises InputError if at least two folders have names of splits and hold folders only."""
-  alike = []
-  for folder in folders:
-    name = class_names.canonical(os.path.basename(folder)).casefold()
-    if name in _SPLIT_LIKE:
-      inner, files = tree.entries(folder)
-      if inner and not files:
-        alike.append(os.path.basename(folder))
-  if len(alike) > 1:
-    others = [os.path.basename(folder) for folder in folders]
-    raise InputError(
-      f'{tree.root} holds the folders {class_names.sequence(others)}, of which '
-      f'{class_names.sequence(alike)} look like splits; expected the names train, val and test '
-      '(val or test may be missing), in small letters, and no other folders: rename them (base is '
-      'train, novel is test) and move other folders away'
-    )
-
-
-def _in_order(classes: dict[str, list[str]]) -> tuple[ImageClass, ...]:
-  """Returns classes, the files of each by its name, in the natural order of their names."""
-  ordered = sorted(classes.items(), key=lambda item: class_names.natural_key(item[0]))
-  return tuple(ImageClass(name, files) for name, files in ordered)
-
-
-def _warn_unlisted(tree: ImageTree, splits: Sequence[Split]) -> None:
-  """Logs a warning if some folders in the root of `tree` are in no split."""
-  listed = {pathlib.PurePath(cls.name).parts[0] for split in splits for cls in split.classes}
-  folders = map(os.path.basename, tree.entries(tree.root)[0])
-  unlisted = [name for name in folders if class_names.canonical(name) not in listed]
-  if unlisted:
-    logging.warning(
-      '%s: %d folders (%s, ...) are in no split and left out', tree.root, len(unlisted), unlisted[0]
-    )
+def _in_order(images: dict[str, list[str]]) -> tuple[ImageClass, ...]:
+  """Return classes, the images of each by its name, in the natural order of their names."""
+  ordered = sorted(images.items(), key=lambda item: natural_key(item[0]))
+  return tuple(ImageClass(name, paths) for name, paths in ordered)
 
 
 def _checked(splits: list[Split], tree: ImageTree | None = None) -> list[Split]:
-  """Returns `splits`, if they have nothing in common, and tells what `tree` passed over."""
+  """Return `splits` if they have no class and no image in common; report what `tree` skipped."""
   if tree is not None:
     tree.report()
-  checks = split_checks.SplitChecks()
-  for number, split in enumerate(splits):
-    if split.name in [other.name for other in splits[:number]]:
+  checks = SplitChecks()
+  names = [split.name for split in splits]
+  for split in splits:
+    if names.count(split.name) > 1:
       raise InputError(f'two splits are called {split.name!r}; give their files different names')
     if not split.classes:
-      raise InputError(f'the split {split.name!r} has no classes; expected at least one')
+      raise InputError(f'the split {split.name!r} has no classes')
     for cls in split.classes:
       checks.add_name(split.name, cls.name)
       if isinstance(cls.images, np.ndarray):
         checks.add_pixels(split.name, cls.name, cls.images)
-      elif len(splits) > 1:
+      else:
         checks.add_files(split.name, cls.images)
-  checks.warn_of_case()
   return splits

@@ -1,22 +1,15 @@
-"""Converts the pickles in which miniImageNet is passed around (docs/spec/data.md, section 2).
+"""Convert the pickles in which miniImageNet is distributed (docs/spec/data.md, section 2).
 
-The result is one uint8 array. Each pickle, of Python 2 or 3, has the images of one split. Two
-layouts are common:
+Each pickle, of Python 2 or 3, has the images of one split, in one of two layouts:
 
 - a dict of `image_data`, uint8 [n, 84, 84, 3], and `class_dict`, which gives for each class name
-  the indices of its images in `image_data`. The classes keep the order in which the file stores
-  them, as in the original's converter. The indices are used one by one, and images that belong to
-  no class are left out.
+  the indices of its images. The classes keep the order of the file, as in the original's converter.
 - a dict of `data`, uint8 [n, 84, 84, 3] or a list of images, and `labels`, n numbers or strings.
-  The classes are put into the ascending order of their labels.
-
-Splits have different classes. A class of the same name, or of the same images, in two files is an
-error. (Numbers are no names: each file may begin with 0.)
+  The classes are in the ascending order of their labels.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import pathlib
 from collections.abc import Sequence
@@ -25,18 +18,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from absl import logging
 
-from hypertransformer.converters import class_files, pickled_labels
-from hypertransformer.converters.pickled_labels import described
-from hypertransformer.converters.split_checks import SplitChecks
-from hypertransformer.data import class_list, files
+from hypertransformer.converters import classes
+from hypertransformer.converters.classes import Release, SplitChecks
+from hypertransformer.data import files, pickles
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.progress import progress, show
+from hypertransformer.progress import progress
 
-# For each split, the names that its file may have; the first one that is there is read. The files
-# mini-imagenet-cache-{train,val,test}.pkl are those of the few-shot-ssl release, and learn2learn
-# downloads one called -validation.pkl. The .pickle files are those of "Dynamic few-shot visual
-# learning without forgetting", which MetaOptNet and many others use.
+# The names that the file of a split may have; the first one that exists is read. The .pkl files
+# are those of few-shot-ssl and learn2learn, the .pickle files those of MetaOptNet.
 NAMES = {
   'train': (
     'mini-imagenet-cache-train.pkl',
@@ -49,220 +39,208 @@ NAMES = {
   ),
   'test': ('mini-imagenet-cache-test.pkl', 'miniImageNet_category_split_test.pickle'),
 }
+OFFICIAL = Release({'train': 64, 'val': 16, 'test': 20}, images=60_000, side=84)
 _EXPECTED = "a dict of 'image_data' and 'class_dict', or of 'data' and 'labels'"
 
-# The images of a file, [n, H, W, 3] or a list of [H, W, 3]; and for each class its name and the
-# indices of its images.
-_Content = tuple[Sequence[np.ndarray] | np.ndarray, list[tuple[str, np.ndarray]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Release:
-  """What the complete dataset holds.
-
-  Attributes:
-    splits: for each split, its name and the number of its classes; in the order in which the
-      classes are written.
-    samples: the number of images of each class.
-    side: the width and height of an image in pixels.
-  """
-
-  splits: tuple[tuple[str, int], ...]
-  samples: int
-  side: int
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    """The shape of the array that is written, [classes, samples, side, side, 3]."""
-    return sum(classes for _, classes in self.splits), self.samples, self.side, self.side, 3
-
-
-OFFICIAL = Release((('train', 64), ('val', 16), ('test', 20)), samples=600, side=84)
+# The images of a file, [n, H, W, C] or a list of [H, W, C].
+Images = Sequence[np.ndarray] | np.ndarray
+# The name of each class, and the indices of its images.
+Members = list[tuple[str, np.ndarray]]
 
 
 def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFICIAL) -> None:
-  """Writes the classes of all splits into one .npy file, uint8 [classes, samples, side, side, 3].
-
-  The names of the classes are written beside it (see `class_files`).
+  """Write the classes of all splits into one .npy file, and the class list beside it.
 
   One split at a time is in memory. The largest one takes 0.8 GB, or twice that if its pickle is of
   protocol 2.
 
   Args:
     folder: the folder with the file of each split, under one of its NAMES.
-    output: the file to write.
-    release: what to expect: the official dataset, unless a test makes a small one.
+    output: the file to write, uint8 [classes, samples, side, side, 3].
+    release: the size of the complete dataset.
 
   Raises:
     InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
       in two files, or the disk has no room. Nothing is written then.
   """
   files.require_folder(folder)
-  paths = [_find(folder, name) for name, _ in release.splits]
-  _warn_of_two_sources(folder, paths)
-  files.require_space(output, math.prod(release.shape))
+  paths = {split: _find(folder, split) for split in release.splits}
+  if len({path.suffix for path in paths.values()}) > 1:
+    logging.warning(
+      '%s: the files have two sources, which resized the images differently; use one', folder
+    )
+  shape = (release.classes, release.samples, release.side, release.side, 3)
   checks = SplitChecks()
   entries: list[ClassEntry] = []
-  with class_files.atomic_array(output) as (file, listing):
-    file.write(files.uint8_header(release.shape))
-    for path, (split, classes) in zip(paths, release.splits, strict=True):
-      names = _write_split(file, path, classes, release, checks)
+  with classes.new_dataset(output, math.prod(shape)) as (file, write_classes):
+    file.write(files.uint8_header(shape))
+    for split, path in paths.items():
+      names = _write_split(file, path, release.splits[split], release, checks)
       entries += [ClassEntry(split, name) for name in names]
-    class_list.write(listing, entries, [release.samples] * len(entries))
-
-
-def counts(release: Release = OFFICIAL) -> str:
-  """Returns the number of classes of each split in words, for a summary."""
-  return ', '.join(f'{name} {classes} classes' for name, classes in release.splits)
+    write_classes(entries, [release.samples] * len(entries))
 
 
 def _find(folder: pathlib.Path, split: str) -> pathlib.Path:
-  """Finds the file of a split, and refuses it if it is a web page.
-
-  All files are found before the first one is read, so that this error comes early.
-  """
+  """Find the file of a split."""
   for name in NAMES[split]:
     if (folder / name).exists():
       files.refuse_page_or_empty(folder / name, 'a pickle')
       return folder / name
   raise InputError(
-    f'{folder} holds no file of the {split} split; looked for {" and ".join(NAMES[split])}: '
-    'put one there, or correct --input_path'
+    f'{folder} contains no file of the {split} split; expected one of {", ".join(NAMES[split])}'
   )
-
-
-def _warn_of_two_sources(folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> None:
-  """Logs a warning if the files of splits are of two sources, or more files are there than read."""
-  known = [folder / name for names in NAMES.values() for name in names]
-  unread = [path.name for path in known if path not in paths and path.exists()]
-  if unread:
-    logging.warning(
-      '%s: %s read, %s not', folder, ', '.join(path.name for path in paths), ', '.join(unread)
-    )
-  if len({path.suffix for path in paths}) > 1:
-    logging.warning(
-      '%s: the files of the splits are of two sources, which resized the images differently; take '
-      'all of them from one if you can',
-      folder,
-    )
 
 
 def _write_split(
-  file: BinaryIO, path: pathlib.Path, classes: int, release: Release, checks: SplitChecks
+  file: BinaryIO, path: pathlib.Path, expected: int, release: Release, checks: SplitChecks
 ) -> list[str]:
-  """Reads the file of a split and writes its images, class after class.
+  """Write the images of a split of `expected` classes, and return the names of the classes."""
+  images, members = read(path)
+  if len(members) != expected:
+    raise InputError(f'{path} contains {len(members)} classes; expected {expected}')
+  if images[0].shape != (release.side, release.side, 3):
+    raise InputError(
+      f'{path} contains images of {list(images[0].shape)}; expected '
+      f'{[release.side, release.side, 3]}'
+    )
+  with progress(path.name, expected, 'classes') as bar:
+    for name, indices in members:
+      if len(indices) != release.samples:
+        raise InputError(
+          f'{path}: class {name[:40]!r} has {len(indices)} images; expected {release.samples}'
+        )
+      if not name.isdecimal():  # numbers may begin with 0 in each file
+        checks.add_name(path.name, name)
+      chosen = [images[index] for index in indices.tolist()]
+      checks.add_pixels(path.name, name, chosen)
+      for image in chosen:
+        file.write(np.ascontiguousarray(image).data)
+      bar.update()
+  return [name for name, _ in members]
+
+
+def read(path: pathlib.Path) -> tuple[Images, Members]:
+  """Read the images and the classes of a pickle of either layout.
+
+  Raises:
+    InputError: the file is not such a pickle, or an image is in no place or in two.
+  """
+  content = read_dict(path, _EXPECTED)
+  if {'image_data', 'class_dict'} <= set(content):
+    images = _images(content['image_data'], f"{path}: 'image_data'")
+    members = _class_dict(content['class_dict'], f"{path}: 'class_dict'")
+  elif {'data', 'labels'} <= set(content):
+    images = _images(content['data'], f"{path}: 'data'")
+    ranks, names = rank(content['labels'], f"{path}: 'labels'")
+    if len(ranks) != len(images):
+      raise InputError(f'{path} contains {len(ranks)} labels for {len(images)} images')
+    order = np.argsort(ranks, kind='stable')
+    parts = np.split(order, np.cumsum(np.bincount(ranks))[:-1])
+    members = list(zip(names, parts, strict=True))
+  else:
+    raise InputError(f'{path} contains a dict of {keys_of(content)}; expected {_EXPECTED}')
+  used = np.concatenate([np.zeros(0, np.int64), *(indices for _, indices in members)])
+  if len(np.unique(used)) < len(used) or not ((used >= 0) & (used < len(images))).all():
+    raise InputError(
+      f'{path}: classes share images, or have others than its images 0 to {len(images) - 1}'
+    )
+  return images, members
+
+
+def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
+  """Read a pickled dict of Python 2 or 3, and return its entries whose key is text.
+
+  Raises:
+    InputError: the file is not a pickle of a dict, or it is hostile (see `pickles.load`).
+  """
+  value = pickles.load(path)
+  if not isinstance(value, dict):
+    raise InputError(f'{path} contains a {type(value).__name__}; expected {expected}')
+  decoded = {key.decode('latin1') if isinstance(key, bytes) else key: value[key] for key in value}
+  return {key: item for key, item in decoded.items() if isinstance(key, str)}
+
+
+def keys_of(content: dict[str, Any]) -> str:
+  """Return the first keys of a dict as text, for errors."""
+  return classes.sequence(map(repr, content)) or 'nothing'
+
+
+def rank(labels: Any, what: str) -> tuple[np.ndarray, list[str]]:
+  """Number the classes of a split from 0 on, in ascending order of their labels.
 
   Args:
-    file: the file to write to.
-    path: the file of the split.
-    classes: the number of classes that the split should have.
-    release: what the complete dataset holds.
-    checks: knows the classes of the splits before.
+    labels: whole numbers or strings, one for each image. Numbers may begin anywhere and have gaps.
+    what: the name of the labels in errors.
 
   Returns:
-    The names of the classes.
+    The class number of each image, int64 [n], and the label of each class as text.
+
+  Raises:
+    InputError: `labels` is something else.
   """
-  images, named = _read(path, release.side)
-  if len(named) != classes:
-    raise InputError(f'{path} holds {len(named)} classes; expected {classes}')
-  members = [indices for _, indices in named]
-  _check_members(members, len(images), path, release.samples)
-  bar = progress(f'miniimagenet, {path.name}', classes, 'classes')
-  for number, (name, indices) in enumerate(named, 1):
-    if not name.isdecimal():
-      checks.add_name(path.name, name)
-    chosen = [images[index] for index in indices.tolist()]
-    checks.add_pixels(path.name, name, chosen)
-    for image in chosen:
-      file.write(np.ascontiguousarray(image).data)
-    show(bar, number)
-  return [name for name, _ in named]
+  listed = _list(labels, what)
+  keys: Sequence[Any] = [_name(label) for label in listed if isinstance(label, str | bytes)]
+  if len(keys) < len(listed):
+    keys = _numbers(listed, what).tolist()
+  values = sorted(set(keys))
+  order = {value: number for number, value in enumerate(values)}
+  return np.fromiter((order[key] for key in keys), np.int64, len(keys)), list(map(str, values))
 
 
-def _read(path: pathlib.Path, side: int) -> _Content:
-  """Reads a file of either layout."""
-  content = pickled_labels.read_dict(path, _EXPECTED)
-  if {'image_data', 'class_dict'} <= set(content):
-    images = _images(content['image_data'], f"{path}: 'image_data'", side)
-    return images, _class_dict(content['class_dict'], path)
-  if {'data', 'labels'} <= set(content):
-    images = _images(content['data'], f"{path}: 'data'", side)
-    return images, _by_label(content['labels'], len(images), path)
-  raise InputError(
-    f'{path} holds a dict of {pickled_labels.keys_found(content)}; expected {_EXPECTED}'
+def _class_dict(value: Any, what: str) -> Members:
+  """Return the name of each class and the indices of its images, in the order of the dict."""
+  if not isinstance(value, dict):
+    raise InputError(f'{what} is a {type(value).__name__}; expected a dict of names and indices')
+  found: dict[str, list[int]] = {}
+  for key, indices in value.items():
+    name = _name(key)
+    found.setdefault(name, []).extend(
+      _numbers(_list(indices, what), f'{what} of class {name[:40]!r}').tolist()
+    )
+  return [(name, np.array(indices, np.int64)) for name, indices in found.items()]
+
+
+def _name(label: Any) -> str:
+  """Return a label as the canonical name of a class."""
+  return classes.canonical(
+    label.decode('utf-8', 'replace') if isinstance(label, bytes) else str(label)
   )
 
 
-def _images(value: Any, what: str, side: int) -> Sequence[np.ndarray] | np.ndarray:
-  """Returns `value` if it is images of the expected shape; raises InputError if it is not."""
-  shape = (side, side, 3)
-  if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[1:] == shape:
-    return np.asarray(value)
-  expected = f'expected uint8 [n, {side}, {side}, 3]'
-  if isinstance(value, list):
-    for number, image in enumerate(value):
-      if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != shape:
-        raise InputError(f'{what}: entry {number} is {described(image)}; {expected}')
-    return value
-  raise InputError(f'{what} is {described(value)}; {expected}')
+def _list(values: Any, what: str) -> Sequence[Any]:
+  """Return `values` as a list; raise InputError if it is not a one-dimensional sequence."""
+  if isinstance(values, np.ndarray) and values.ndim == 1:
+    return values.tolist()
+  if not isinstance(values, list | tuple | range):
+    raise InputError(f'{what} is {_described(values)}; expected a list or array [n]')
+  return values
 
 
-def _class_dict(value: Any, path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
-  """Returns the name of each class and the indices of its images, in the order of the dict."""
-  if not isinstance(value, dict):
-    raise InputError(
-      f"{path}: 'class_dict' is {described(value)}; expected a dict of class names and lists of "
-      'indices'
-    )
-  found: dict[str, list[np.ndarray]] = {}
-  for key, indices in value.items():
-    name = pickled_labels.name_of(key)  # two spellings of one name are one class
-    numbers = pickled_labels.numbers(indices, f"{path}: 'class_dict' of class {name[:40]!r}")
-    found.setdefault(name, []).append(numbers)
-  return [(name, np.concatenate(parts)) for name, parts in found.items()]
+def _numbers(values: Sequence[Any], what: str) -> np.ndarray:
+  """Return whole numbers of up to 64 bits as an array, int64 [n]."""
+  if not all(isinstance(value, int | np.integer) for value in values):
+    raise InputError(f'{what} contains other values than whole numbers')
+  try:
+    return np.array(values, np.int64)
+  except OverflowError as error:
+    raise InputError(f'{what} contains a number beyond 64 bits') from error
 
 
-def _by_label(labels: Any, images: int, path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
-  """Returns the label of each class and the indices of its images, in the order of the labels.
-
-  Args:
-    labels: the label of each image, as in the file.
-    images: the number of images in the file.
-    path: the file, for errors.
-  """
-  classes, names = pickled_labels.ranks(labels, f"{path}: 'labels'")
-  if len(classes) != images:
-    raise InputError(
-      f"{path} holds {len(classes)} 'labels' for {images} images in 'data'; expected one for each"
-    )
-  order = np.argsort(classes, kind='stable')
-  parts = np.split(order, np.searchsorted(classes[order], np.arange(1, len(names))))
-  return list(zip(names, parts, strict=True))
+def _images(value: Any, what: str) -> Images:
+  """Return `value` if it is images, uint8 [n, H, W, 1 or 3] or a list of such images."""
+  for number, image in enumerate(value if isinstance(value, list) else [value]):
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+      raise InputError(f'{what}, entry {number}, is {_described(image)}; expected a uint8 array')
+  shapes = {image.shape for image in value} if isinstance(value, list) else {value.shape[1:]}
+  if (
+    len(shapes) != 1 or len(shape := shapes.pop()) != 3 or shape[-1] not in (1, 3) or not len(value)
+  ):
+    raise InputError(f'{what} is {_described(value)}; expected uint8 [n, H, W, 3]')
+  return value if isinstance(value, list) else np.asarray(value)
 
 
-def _check_members(
-  members: list[np.ndarray], images: int, path: pathlib.Path, samples: int
-) -> None:
-  """Raises InputError unless each class has the right number of images, and all to itself.
-
-  Args:
-    members: for each class, the indices of its images.
-    images: the number of images in the file.
-    path: the file, for errors.
-    samples: the number of images that each class should have.
-  """
-  owner = np.full(images, -1)
-  for number, indices in enumerate(members):
-    if len(indices) != samples:
-      raise InputError(f'{path}: class {number} has {len(indices)} images; expected {samples}')
-    if indices.min() < 0 or indices.max() >= images:
-      raise InputError(
-        f'{path}: class {number} has the images {indices.min()} to {indices.max()}; expected '
-        f'indices 0 to {images - 1}, as the file holds {images} images'
-      )
-    if len(np.unique(indices)) < samples or (owner[indices] >= 0).any():
-      raise InputError(
-        f'{path}: an image of class {number} is named twice, in it or in an earlier class; '
-        'expected each image in one class'
-      )
-    owner[indices] = number
+def _described(value: Any) -> str:
+  """Return the dtype and shape of an array, or the type of another value."""
+  if isinstance(value, np.ndarray):
+    return f'{value.dtype} {list(value.shape)}'
+  return f'a {type(value).__name__}'

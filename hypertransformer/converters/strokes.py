@@ -1,8 +1,8 @@
-"""Draws the dataset `strokes`, a made-up script of characters that look handwritten.
+"""Draw the dataset `strokes`, an invented script of characters that look handwritten.
 
-With it everything runs on a fresh machine without a download (docs/spec/data.md, section 5). A
-character is a programme of one to four strokes, which are splines through control points. Each of
-its drawings repeats the programme with a little error, as a hand does: every control point and
+It needs no download (docs/spec/data.md, section 5). A
+character is a program of one to four strokes, which are splines through control points. Each of
+its drawings repeats the program with small errors, as a hand does: every control point and
 stroke is a little off, and the whole has another size, slant, place and pen. A nearest-neighbour
 classifier on the pixels is about as good on it as on Omniglot.
 
@@ -21,35 +21,20 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from hypertransformer.errors import InputError
-from hypertransformer.progress import progress, show
+from hypertransformer.progress import progress
 
 _OVERSAMPLING = 4  # drawings are made this many times larger and then reduced, for smooth edges
 _STEPS_PER_PIECE = 12  # points drawn between two control points of a stroke
+# How much the drawings of a character differ: standard deviations of normal distributions.
+_POINT_NOISE = 0.05  # of the position of a control point, in fractions of the character
+_STROKE_NOISE = 0.035  # of the position of a stroke, in fractions of the character
+_PLACE_NOISE = 0.05  # of the position in the image, in fractions of the image
+_PEN_NOISE = 0.12  # of the logarithm of the width of the pen
+_TURN_NOISE = 0.07  # of the rotation, in radians
+_SLANT_NOISE = 0.1  # of the shear: x for each unit of y
+_ASPECT_NOISE = 0.1  # of the logarithm of width / height
+_SIZE_NOISE = 0.17  # of the logarithm of the size
 _COUNT_SHARES = (0.22, 0.36, 0.28, 0.14)  # the probabilities of 1, 2, 3 and 4 strokes
-
-
-@dataclasses.dataclass(frozen=True)
-class Noise:
-  """How much the drawings of a character differ: standard deviations of normal distributions.
-
-  Attributes:
-    point: of the place of each control point, as a fraction of the longer side of the character; it
-      is smaller where control points are close together.
-    stroke: of the place of each stroke, as the same fraction.
-    size: of the logarithm of the size.
-    aspect: of the logarithm of width / height.
-    turn: of the rotation, in radians.
-    slant: of the shear, that is, of x for each unit of y.
-    place: of the place in the image, as a fraction of the image.
-  """
-
-  point: float = 0.05
-  stroke: float = 0.035
-  size: float = 0.17
-  aspect: float = 0.1
-  turn: float = 0.07
-  slant: float = 0.1
-  place: float = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +66,7 @@ class Character:
 
 
 def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
-  """Draws the whole dataset; the same arguments give the same bytes.
+  """Draw the whole dataset; the same arguments give the same bytes.
 
   Character i does not depend on `classes`, so a smaller dataset is the start of a larger one.
 
@@ -107,16 +92,16 @@ def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
   if not 0 <= seed < 2**32:
     raise InputError(f'seed is {seed}; expected 0 to {2**32 - 1}')
   images: np.ndarray = np.zeros((classes, samples, image_size, image_size, 1), np.uint8)
-  bar = progress('strokes', classes, 'characters')
-  for number in range(classes):
-    random = np.random.RandomState([seed, number])
-    images[number, ..., 0] = draw(plan(random), samples, image_size, random)
-    show(bar, number + 1)
+  with progress('strokes', classes, 'characters') as bar:
+    for number in range(classes):
+      random = np.random.RandomState([seed, number])
+      images[number, ..., 0] = draw(plan(random), samples, image_size, random)
+      bar.update()
   return images
 
 
 def plan(random: np.random.RandomState) -> Character:
-  """Invents a character: how many strokes, of which kind, and where they touch."""
+  """Invent a character: how many strokes, of which kind, and where they touch."""
   count = 1 + random.choice(len(_COUNT_SHARES), p=_COUNT_SHARES)
   strokes: list[Stroke] = []
   # Characters of a single line or ring could not be told apart, so such ones are rare.
@@ -130,7 +115,7 @@ def plan(random: np.random.RandomState) -> Character:
 
 
 def _attach(stroke: Stroke, earlier: list[Stroke], random: np.random.RandomState) -> Stroke:
-  """Moves a stroke to a place where it mostly touches or crosses an earlier one."""
+  """Move a stroke to a place where it mostly touches or crosses an earlier one."""
   if not earlier:
     return stroke
   target = earlier[random.randint(len(earlier))].points
@@ -143,7 +128,7 @@ def _attach(stroke: Stroke, earlier: list[Stroke], random: np.random.RandomState
 
 
 def _centred(strokes: list[Stroke]) -> tuple[Stroke, ...]:
-  """Moves and scales strokes such that they are around the origin and their longer side is 1."""
+  """Move and scale strokes such that they are around the origin and their longer side is 1."""
   points = np.concatenate([stroke.points for stroke in strokes])
   low, high = points.min(0), points.max(0)
   scale = 1 / max(float((high - low).max()), 1e-3)
@@ -153,7 +138,7 @@ def _centred(strokes: list[Stroke]) -> tuple[Stroke, ...]:
 
 
 def _line(random: np.random.RandomState) -> Stroke:
-  """Makes a nearly straight line, which is upright, level or aslant."""
+  """Make a nearly straight line, which is upright, level or aslant."""
   angle = random.choice((0.0, 0.5, 0.25, -0.25), p=(0.35, 0.35, 0.15, 0.15)) * math.pi
   along = random.uniform(0.4, 1.0) * np.array([math.cos(angle), math.sin(angle)])
   bow = random.normal(0, 0.04) * np.array([-along[1], along[0]])
@@ -161,17 +146,17 @@ def _line(random: np.random.RandomState) -> Stroke:
 
 
 def _arc(random: np.random.RandomState) -> Stroke:
-  """Makes a part of an ellipse, such as a cup, a crescent or almost a ring."""
+  """Make a part of an ellipse, such as a cup, a crescent or almost a ring."""
   return _ellipse(random, random.uniform(0.7, 1.5) * math.pi)
 
 
 def _ring(random: np.random.RandomState) -> Stroke:
-  """Makes a closed ellipse."""
+  """Make a closed ellipse."""
   return _ellipse(random, 2 * math.pi)
 
 
 def _ellipse(random: np.random.RandomState, extent: float) -> Stroke:
-  """Makes a part of an ellipse that goes through the angle `extent`, in radians."""
+  """Make a part of an ellipse that goes through the angle `extent`, in radians."""
   start = random.randint(8) * math.pi / 4 + random.normal(0, 0.15)
   angles = start + random.choice((-1, 1)) * np.linspace(0, extent, 3 + round(1.3 * extent))
   radii = random.uniform(0.18, 0.42, 2)
@@ -179,7 +164,7 @@ def _ellipse(random: np.random.RandomState, extent: float) -> Stroke:
 
 
 def _corners(random: np.random.RandomState) -> Stroke:
-  """Makes a line of two to four straight pieces with corners, at right angles or as a zigzag."""
+  """Make a line of two to four straight pieces with corners, at right angles or as a zigzag."""
   turn = random.choice((0.5, 0.7)) * math.pi
   pieces = random.randint(2, 5)
   sides = random.choice((-1, 1), pieces)
@@ -187,7 +172,7 @@ def _corners(random: np.random.RandomState) -> Stroke:
 
 
 def _curl(random: np.random.RandomState) -> Stroke:
-  """Makes a free round line, such as a wave, a hook or a spiral."""
+  """Make a free round line, such as a wave, a hook or a spiral."""
   pieces = random.randint(3, 7)
   bend = random.choice((-1, 1)) * random.uniform(0.2, 0.45) * math.pi
   flips = np.cumprod(random.choice((-1, 1), pieces, p=(0.3, 0.7)))
@@ -202,7 +187,7 @@ def _walk(
   longest: float,
   rounded: bool,
 ) -> Stroke:
-  """Makes a line of several pieces in a row.
+  """Make a line of several pieces in a row.
 
   Args:
     random: the random numbers.
@@ -226,29 +211,23 @@ _LONE_SHARES = (0.0, 0.1, 0.02, 0.34, 0.54)
 
 
 def draw(
-  character: Character,
-  samples: int,
-  image_size: int,
-  random: np.random.RandomState,
-  noise: Noise | None = None,
+  character: Character, samples: int, image_size: int, random: np.random.RandomState
 ) -> np.ndarray:
-  """Draws a character several times, each time a little differently.
+  """Draw a character several times, each time a little differently.
 
   Args:
     character: the character.
     samples: the number of drawings.
     image_size: their width and height in pixels.
     random: the random numbers.
-    noise: how much the drawings differ; None for the usual amount.
 
   Returns:
     uint8 [samples, image_size, image_size], with bright ink.
   """
-  noise = noise or Noise()
-  frames = _frames(samples, character.size, random, noise)
-  centre = 0.5 + random.normal(0, noise.place, (samples, 1, 2))
-  pens = character.pen * np.exp(random.normal(0, 0.12, samples))
-  paths = [_redrawn(stroke, samples, random, noise) @ frames for stroke in character.strokes]
+  frames = _frames(samples, character.size, random)
+  centre = 0.5 + random.normal(0, _PLACE_NOISE, (samples, 1, 2))
+  pens = character.pen * np.exp(random.normal(0, _PEN_NOISE, samples))
+  paths = [_redrawn(stroke, samples, random) @ frames for stroke in character.strokes]
   places = _on_paper(np.concatenate(paths, 1), centre)
   return np.stack(
     [
@@ -259,7 +238,7 @@ def draw(
 
 
 def _on_paper(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-  """Moves the places of drawings as little as is needed to keep all of their points in the image.
+  """Move the places of drawings as little as is needed to keep all of their points in the image.
 
   Args:
     points: [samples, n, 2], the points of each drawing around the origin.
@@ -274,14 +253,14 @@ def _on_paper(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
   return np.clip(centre, np.minimum(lowest, highest), np.maximum(lowest, highest))
 
 
-def _frames(samples: int, size: float, random: np.random.RandomState, noise: Noise) -> np.ndarray:
-  """Draws at random how each drawing is sized, turned and slanted.
+def _frames(samples: int, size: float, random: np.random.RandomState) -> np.ndarray:
+  """Sample how each drawing is sized, turned and slanted.
 
   Returns:
     A matrix for each drawing, [samples, 2, 2]; it acts on points [n, 2] as `points @ matrix`.
   """
   turn, slant, aspect, scale = random.normal(0, 1, (4, samples)) * np.array(
-    [[noise.turn], [noise.slant], [noise.aspect], [noise.size]]
+    [[_TURN_NOISE], [_SLANT_NOISE], [_ASPECT_NOISE], [_SIZE_NOISE]]
   )
   scale = np.minimum(size * np.exp(scale), 0.82)
   wide, high = scale * np.exp(aspect / 2), scale * np.exp(-aspect / 2)
@@ -295,21 +274,19 @@ def _frames(samples: int, size: float, random: np.random.RandomState, noise: Noi
   )
 
 
-def _redrawn(
-  stroke: Stroke, samples: int, random: np.random.RandomState, noise: Noise
-) -> np.ndarray:
-  """Returns the path of a stroke in each drawing, with its noise, [samples, path points, 2]."""
+def _redrawn(stroke: Stroke, samples: int, random: np.random.RandomState) -> np.ndarray:
+  """Return the path of a stroke in each drawing, with its noise, [samples, path points, 2]."""
   shape = (samples, *stroke.points.shape)
   # Control points that are close together get less noise, since a hand moves smoothly along a line.
   spacing = np.linalg.norm(np.diff(stroke.points, axis=0), axis=1).mean()
-  points = stroke.points + random.normal(0, noise.point * min(1.0, spacing / 0.35), shape)
-  points += random.normal(0, noise.stroke, (samples, 1, 2))
+  points = stroke.points + random.normal(0, _POINT_NOISE * min(1.0, spacing / 0.35), shape)
+  points += random.normal(0, _STROKE_NOISE, (samples, 1, 2))
   return _spline(len(stroke.points), stroke.rounded) @ points
 
 
 @functools.cache
 def _spline(points: int, rounded: bool) -> np.ndarray:
-  """Returns the weights by which control points make a path, [path points, points].
+  """Return the weights by which control points make a path, [path points, points].
 
   The path is a Catmull-Rom spline, or consists of straight lines. A piece of the spline between two
   control points is a cubic. Its slope at a control point is half the step between the two
@@ -335,7 +312,7 @@ def _spline(points: int, rounded: bool) -> np.ndarray:
 
 
 def _render(paths: list[np.ndarray], pen: float, image_size: int) -> np.ndarray:
-  """Draws paths with a round pen.
+  """Draw paths with a round pen.
 
   Args:
     paths: [path points, 2] each, in fractions of the image.

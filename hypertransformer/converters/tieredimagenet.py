@@ -1,92 +1,69 @@
-"""Converts the files of the tieredImageNet release into a dataset folder.
+"""Convert the files of the tieredImageNet release into a dataset folder.
 
-See docs/spec/data.md, sections 1 and 2. For each split the release has labels,
-{train,val,test}_labels.pkl, and images in the same order. The labels are a dict that was pickled by
-Python 2. The images are either {split}_images.npz with an array `images`, or, as first released,
-{split}_images_png.pkl with a list of PNG files. The dicts that people have differ in their keys:
+See docs/spec/data.md, sections 1 and 2. For each split the release has {split}_labels.pkl, a dict
+that was pickled by Python 2, and the images in the same order: {split}_images.npz with an array
+`images`, or, as first released, {split}_images_png.pkl with a list of PNG files.
 
-- `labels` (in the copy of MetaOptNet): the class number of each image. The numbers often go on from
-  split to split.
-- `label_specific` (in the release): the same. It is read if there is no `labels`.
-- `label_general`, `label_specific_str`, `label_general_str` and others: the superclass of each
-  image, and names. They are not used, because the classes of few-shot tasks are the specific ones.
-
-The 16.5 GB are written with little memory, and each split is read only once. The labels tell which
-place each image gets in the output, so each block of images is written to its places as soon as it
-has been read.
+The 16.5 GB are written with little memory. The labels tell the row of each image in the output, so
+each block of images is written to its rows as soon as it has been read. The array in a .npz file, a
+zip archive, is checked before it is unpacked, and a pickle of PNG files is only searched for them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
+import zipfile
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 from absl import logging
 
-from hypertransformer.converters import packed_images, pickled_labels
-from hypertransformer.converters.packed_images import Packed
-from hypertransformer.converters.split_checks import SplitChecks
-from hypertransformer.data import class_list, files
+from hypertransformer.converters import classes, images, miniimagenet
+from hypertransformer.converters.classes import Release, SplitChecks
+from hypertransformer.data import files, pickles
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
-from hypertransformer.progress import progress, show
+from hypertransformer.progress import progress
 
-LABEL_KEYS = ('labels', 'label_specific')
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """What a split of the release holds.
-
-  Attributes:
-    name: its name in the names of the files, such as 'train'.
-    classes: the number of its classes.
-    images: the number of its images.
-  """
-
-  name: str
-  classes: int
-  images: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Release:
-  """What a complete release holds.
-
-  Attributes:
-    splits: the splits, in the order in which their classes are written.
-    side: the width and height of an image in pixels.
-  """
-
-  splits: tuple[Split, ...]
-  side: int
-
-
-OFFICIAL = Release(
-  (Split('train', 351, 448_695), Split('val', 97, 124_261), Split('test', 160, 206_209)), side=84
-)
+OFFICIAL = Release({'train': 351, 'val': 97, 'test': 160}, images=779_165, side=84)
+# The class number of each image, in the copy of MetaOptNet and in the release.
+_LABEL_KEYS = ('labels', 'label_specific')
+_MEMBER = 'images.npy'
+_BLOCK_BYTES = 1 << 24
+_MAX_PNG_BYTES = 1 << 20
+_PNG_START = b'\x89PNG\r\n\x1a\n'
+# Opcodes whose argument is text in UTF-8. Pickles that Python 3 writes for Python 2 store bytes as
+# text, with one character for each byte.
+_TEXT_OPCODES = {'GLOBAL', 'INST', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'}
+_BYTE_OPCODES = {
+  *('BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8')
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Plan:
-  """How a split that was found is to be written.
+class _SplitPlan:
+  """How a split is written.
 
   Attributes:
-    split: what the split should hold.
-    images: its images, in the order of the file.
-    rows: int64 [images of the split], the row of the output that each image gets.
-    sizes: int64 [classes of the split], the number of images of each class.
-    names: the label of each class.
+    name: the name of the split.
+    path: the file of its images.
+    rows: int64 [images], the row of the output for each image of the file.
+    sizes: int64 [classes], the number of images of each class.
+    labels: the label of each class.
   """
 
-  split: Split
-  images: Packed
+  name: str
+  path: pathlib.Path
   rows: np.ndarray
   sizes: np.ndarray
-  names: list[str]
+  labels: list[str]
+
+  def __str__(self) -> str:
+    return f'{self.name} {len(self.sizes)} classes, {len(self.rows)} images'
 
 
 def convert(
@@ -96,157 +73,212 @@ def convert(
   release: Release = OFFICIAL,
   overwrite: bool = False,
 ) -> str:
-  """Converts a release into a new folder.
+  """Convert a release into a new folder.
 
-  The folder gets images.npy, uint8 [all images, side, side, 3], class_sizes.npy, int64 [classes],
-  and classes.csv with the split and the label of each class. Classes are in the order of the
-  splits, those of a split in the order of their labels, and the images of a class in the order of
-  the file.
+  Classes are in the order of the splits, those of a split in the order of their labels, and the
+  images of a class in the order of the file.
 
   Args:
-    folder: the folder with the labels and images of each split, as described above.
+    folder: the folder with the labels and images of each split.
     output: the folder to make; it gets this name when all is written.
-    bgr: whether the arrays `images` have the order of colours of OpenCV, blue first, as in the
-      files that people have. They are then written with red first; otherwise colours keep the order
-      in which they are. With either value, a file of PNG images gives the same result as the array
-      that OpenCV makes of it.
-    release: what to expect: the official release, unless a test makes a small one.
+    bgr: whether the arrays `images` have blue first, as OpenCV holds them. They are then written
+      with red first. PNG files give the same result as the arrays that OpenCV makes of them.
+    release: the size of the complete release.
     overwrite: whether the folder of an older dataset may be replaced.
 
   Returns:
-    The number of classes and images of each split in words, for a summary.
+    The number of classes and images of each split, for a summary.
 
   Raises:
     InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
       in two splits, or the disk has no room. Nothing is written then.
   """
-  files.check_folder(output, overwrite)
   files.require_folder(folder)
-  plans: list[_Plan] = []
+  plans: list[_SplitPlan] = []
   checks = SplitChecks()
-  for split in release.splits:
-    plans.append(_plan(folder, split, sum(len(plan.rows) for plan in plans), release.side))
-    for name in plans[-1].names:
-      if not name.isdecimal():  # numbers may begin with 0 in each file
-        checks.add_name(split.name, name)
-  total = sum(len(plan.rows) for plan in plans)
+  total = 0
+  for split, expected in release.splits.items():
+    plan = _plan(folder, split, expected, total, release.side)
+    for label in plan.labels:
+      if not label.isdecimal():  # numbers may begin with 0 in each file
+        checks.add_name(split, label)
+    total += len(plan.rows)
+    plans.append(plan)
+  if total != release.images:
+    logging.warning('%s has %d images; the complete release has %d', folder, total, release.images)
   shape = (total, release.side, release.side, 3)
-  files.require_space(output, math.prod(shape))
-  with files.atomic_folder(output, overwrite) as beside:
-    sizes = np.concatenate([plan.sizes for plan in plans])
-    np.save(beside / 'class_sizes.npy', sizes)
-    entries = [ClassEntry(plan.split.name, name) for plan in plans for name in plan.names]
-    class_list.write(beside / class_list.FILE_NAME, entries, sizes.tolist())
-    with open(beside / 'images.npy', 'wb') as file:
-      _write(file, plans, shape, bgr)
-  return '; '.join(
-    f'{plan.split.name} {len(plan.sizes)} classes, {len(plan.rows)} images' for plan in plans
-  )
+  with classes.new_dataset(output, math.prod(shape), overwrite) as (file, write_classes):
+    _write(file, plans, shape, bgr)
+    write_classes(
+      [ClassEntry(plan.name, label) for plan in plans for label in plan.labels],
+      np.concatenate([plan.sizes for plan in plans]).tolist(),
+    )
+  return '; '.join(map(str, plans))
 
 
-def _plan(folder: pathlib.Path, split: Split, first_row: int, side: int) -> _Plan:
-  """Reads the labels of a split and opens its images.
-
-  Args:
-    folder: the folder of the release.
-    split: what the split should hold.
-    first_row: the row of the output where the split begins.
-    side: the width and height of an image in pixels.
-  """
-  path = folder / f'{split.name}_labels.pkl'
-  if not path.exists():
+def _plan(folder: pathlib.Path, split: str, expected: int, first_row: int, side: int) -> _SplitPlan:
+  """Read the labels of a split of `expected` classes, and find and check its images."""
+  path = folder / f'{split}_labels.pkl'
+  content = miniimagenet.read_dict(path, f'a dict with {_LABEL_KEYS[0]!r}')
+  key = next((key for key in _LABEL_KEYS if key in content), None)
+  if key is None:
     raise InputError(
-      f'{path} is not there; expected {{train,val,test}}_labels.pkl and the images beside them in '
-      '--input_path'
+      f'{path} contains a dict of {miniimagenet.keys_of(content)}; expected '
+      f'{" or ".join(map(repr, _LABEL_KEYS))}'
     )
-  classes, names = _labels(path)
-  if len(names) != split.classes:
-    raise InputError(f'{path} holds {len(names)} classes; expected {split.classes}')
-  if len(classes) != split.images:
-    logging.warning(
-      '%s holds %d labels; the published file has %d', path, len(classes), split.images
-    )
-  order = np.argsort(classes, kind='stable')
-  rows = np.empty_like(classes)
-  rows[order] = np.arange(first_row, first_row + len(classes))
-  images = _open_images(folder, split.name, len(classes), side)
-  return _Plan(split, images, rows, np.bincount(classes), names)
+  ranks, labels = miniimagenet.rank(content[key], f'{path}: {key!r}')
+  if len(labels) != expected:
+    raise InputError(f'{path} contains {len(labels)} classes; expected {expected}')
+  order = np.argsort(ranks, kind='stable')
+  rows = np.empty_like(ranks)
+  rows[order] = np.arange(first_row, first_row + len(ranks))
+  path = folder / f'{split}_images.npz'
+  if path.exists():
+    _check_npz(path, (len(ranks), side, side, 3))
+  else:
+    path = folder / f'{split}_images_png.pkl'
+    files.refuse_page_or_empty(path, f'a pickle of PNG images, or {split}_images.npz beside it')
+  return _SplitPlan(split, path, rows, np.bincount(ranks), labels)
 
 
-def _labels(path: pathlib.Path) -> tuple[np.ndarray, list[str]]:
-  """Reads the class number of each image, int64 [n], and the label of each class."""
-  content = pickled_labels.read_dict(path, f'a dict with {LABEL_KEYS[0]!r}')
-  for key in LABEL_KEYS:
-    if key in content:
-      return pickled_labels.ranks(content[key], f'{path}: {key!r}')
-  raise InputError(
-    f'{path} holds a dict of {pickled_labels.keys_found(content)}; expected {LABEL_KEYS[0]!r} or '
-    f'{LABEL_KEYS[1]!r}'
-  )
+def _write(file: BinaryIO, plans: list[_SplitPlan], shape: tuple[int, ...], bgr: bool) -> None:
+  """Write images.npy, each image to its row.
 
-
-def _open_images(folder: pathlib.Path, split: str, images: int, side: int) -> Packed:
-  """Opens the images of a split, in either form; there should be as many as `images`."""
-  npz, png = folder / f'{split}_images.npz', folder / f'{split}_images_png.pkl'
-  if npz.exists():
-    return packed_images.open_npz(npz, images, side)
-  if png.exists():
-    return packed_images.open_png_pickle(png, side)
-  raise InputError(f'neither {npz} nor {png} is there; expected the images of {split}_labels.pkl')
-
-
-def _write(file: BinaryIO, plans: list[_Plan], shape: tuple[int, ...], bgr: bool) -> None:
-  """Writes images.npy, each image to its row.
-
-  This is done by seeking and not through a memory map. A memory map would kill the process if the
-  disk became full, and what is written through it would count as memory of the process.
+  A memory map would kill the process if the disk became full, and would count as its memory.
   """
   file.write(files.uint8_header(shape))
   begin = file.tell()
   file.truncate(begin + math.prod(shape))
-  bar = progress('tieredimagenet', shape[0], 'images')
-  before = 0
-  for plan in plans:
-    done = 0
-    for block in plan.images.blocks():
-      rows = plan.rows[done : done + len(block)]
-      if len(rows) < len(block):
-        raise _wrong_count(plan, f'more than {len(plan.rows)}')
-      _scatter(file, begin, rows, _red_first(block) if bgr else block)
-      done += len(block)
-      show(bar, before + done)
-    if done < len(plan.rows):
-      raise _wrong_count(plan, str(done))
-    before += done
+  with progress('tieredimagenet', shape[0], 'images') as bar:
+    for plan in plans:
+      done = 0
+      for block in _blocks(plan.path, shape[1]):
+        rows = plan.rows[done : done + len(block)]
+        done += len(block)
+        if done > len(plan.rows):
+          break
+        _scatter(file, begin, rows, _red_first(block) if bgr else block)
+        bar.update(len(block))
+      if done != len(plan.rows):
+        found = f'more than {len(plan.rows)}' if done > len(plan.rows) else done
+        raise InputError(
+          f'{plan.path} contains {found} images; expected {len(plan.rows)}, one for each label of '
+          f'{plan.name}_labels.pkl'
+        )
 
 
-def _wrong_count(plan: _Plan, found: str) -> InputError:
-  """Makes the error about a split that has `found` images, more or fewer than labels."""
-  return InputError(
-    f'{plan.images.path} holds {found} images; expected {len(plan.rows)}, one for each label of '
-    f'{plan.split.name}_labels.pkl'
-  )
-
-
-def _red_first(images: np.ndarray) -> np.ndarray:
-  """Returns a copy of images [n, H, W, 3], in C order, with the order of their colours reversed."""
-  result = np.empty(images.shape, np.uint8)
-  # This is faster than a copy of images[..., ::-1].
-  for channel in range(3):
-    result[..., channel] = images[..., 2 - channel]
+def _red_first(block: np.ndarray) -> np.ndarray:
+  """Return a C-ordered copy of images [n, H, W, 3] with the order of their colours reversed."""
+  result = np.empty(block.shape, np.uint8)
+  for channel in range(3):  # faster than a copy of images[..., ::-1]
+    result[..., channel] = block[..., 2 - channel]
   return result
 
 
-def _scatter(file: BinaryIO, begin: int, rows: np.ndarray, images: np.ndarray) -> None:
-  """Writes images to rows of a file; images whose rows follow each other are written together.
+def _scatter(file: BinaryIO, begin: int, rows: np.ndarray, block: np.ndarray) -> None:
+  """Write images to rows of a file; images of successive rows are written together.
 
   Args:
     file: the file.
-    begin: the place of row 0 in the file.
+    begin: the position of row 0 in the file.
     rows: int64 [n], the row of each image.
-    images: uint8 [n, H, W, 3].
+    block: uint8 [n, H, W, 3].
   """
   breaks: np.ndarray = np.flatnonzero(np.diff(rows) != 1) + 1
   for run in np.split(np.arange(len(rows)), breaks):
-    file.seek(begin + int(rows[run[0]]) * images[0].nbytes)
-    file.write(images[run[0] : run[-1] + 1].data)
+    file.seek(begin + int(rows[run[0]]) * block[0].nbytes)
+    file.write(block[run[0] : run[-1] + 1].data)
+
+
+def _blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
+  """Yield the images of a file in blocks of up to 16 MB, uint8 [n, side, side, 3], blue first.
+
+  Raises:
+    InputError: the file turns out to be broken.
+  """
+  step = max(1, _BLOCK_BYTES // (side * side * 3))
+  if path.suffix == '.npz':
+    with _member(path) as (stream, _):
+      files.read_header(stream, path)
+      # The stream is read to its end, where zipfile compares the checksum.
+      while data := stream.read(step * side * side * 3):
+        yield np.frombuffer(data, np.uint8).reshape(-1, side, side, 3)
+    return
+  block: list[np.ndarray] = []
+  for number, png in enumerate(_png_files(path)):
+    image = images.decode_png(png, f'{path}: image {number}', side)
+    block.append(np.asarray(image.convert('RGB'))[..., ::-1])
+    if len(block) == step:
+      yield np.stack(block)
+      block = []
+  if block:
+    yield np.stack(block)
+
+
+def _check_npz(path: pathlib.Path, shape: tuple[int, ...]) -> None:
+  """Raise InputError unless a .npz file has an array `images`, uint8 of this shape."""
+  with _member(path) as (stream, size):
+    header = files.read_header(stream, path)
+    begin = stream.tell()
+  if header.dtype != np.uint8 or header.shape != shape or header.fortran_order:
+    order = ' in Fortran order' if header.fortran_order else ''
+    raise InputError(
+      f"{path}: 'images' is {header}{order}; expected uint8 {list(shape)}, an image for each label"
+    )
+  if size - begin != math.prod(shape):
+    raise InputError(
+      f"{path}: 'images' needs {math.prod(shape)} bytes and has {size - begin}; download it again"
+    )
+
+
+@contextlib.contextmanager
+def _member(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
+  """Open the array `images` in a .npz file, compressed or not.
+
+  Yields:
+    A stream of its unpacked bytes, header included, and their number by the archive.
+
+  Raises:
+    InputError: the archive has no such array or is broken, also where it is read in the block.
+  """
+  files.refuse_page_or_empty(path, 'a NumPy .npz file')
+  try:
+    with zipfile.ZipFile(path) as archive:
+      if _MEMBER not in archive.namelist():
+        raise InputError(
+          f'{path} contains {classes.sequence(archive.namelist()) or "nothing"}; expected an array '
+          f"'images' ({_MEMBER})"
+        )
+      with archive.open(_MEMBER) as stream:
+        yield stream, archive.getinfo(_MEMBER).file_size  # type: ignore[misc]
+  except InputError:
+    raise
+  except images.BROKEN as error:
+    raise InputError(f'{path} is not a whole .npz file ({error}); download it again') from error
+
+
+def _png_files(path: pathlib.Path) -> Iterator[bytes]:
+  """Yield the PNG files in a pickle, which is searched and never loaded.
+
+  They may be bytes, or the uint8 arrays of OpenCV.
+  """
+  with open(path, 'rb') as file:
+    try:
+      for item in pickles.scan(file):
+        is_text = item.name in _TEXT_OPCODES
+        if not is_text and item.name not in _BYTE_OPCODES:
+          continue
+        start = _PNG_START.decode('latin1').encode('utf-8') if is_text else _PNG_START
+        file.seek(item.start)
+        head = file.read(min(item.length, 200))
+        if head.startswith(start):
+          if item.length > _MAX_PNG_BYTES:
+            raise pickles.RefusedError(f'it contains a PNG image of {item.length} bytes')
+          data = head + file.read(item.length - len(head))
+          yield data.decode('utf-8').encode('latin1') if is_text else data
+        elif is_text:
+          pickles.refuse_text(head)
+    except pickles.RefusedError as error:
+      raise InputError(f'{path} is refused: {error}') from error
+    except (ValueError, IndexError, OSError) as error:
+      raise InputError(f'{path} is not a whole pickle ({error}); download it again') from error

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from hypertransformer.converters import miniimagenet
+from hypertransformer.converters.classes import Release
 
 SIDE, SAMPLES = 4, 3
-RELEASE = miniimagenet.Release((('train', 3), ('val', 1), ('test', 2)), samples=SAMPLES, side=SIDE)
+RELEASE = Release({'train': 3, 'val': 1, 'test': 2}, images=18, side=SIDE)
 # What the file of a split holds.
 Content = dict[str, Any]
 # The name of the file of a split.
@@ -21,7 +22,7 @@ CACHE = 'mini-imagenet-cache-{}.pkl'
 
 
 def _split(seed: int, classes: int, extra: int = 2) -> tuple[np.ndarray, dict[str, list[int]]]:
-  """Makes the images of a split and the indices of the images of each class.
+  """Make the images of a split and the indices of the images of each class.
 
   The images of a class are neither in order nor next to each other, and `extra` images are of no
   class.
@@ -34,7 +35,7 @@ def _split(seed: int, classes: int, extra: int = 2) -> tuple[np.ndarray, dict[st
   return images, {f'n{seed}{9 - cls:07d}': indices.tolist() for cls, indices in enumerate(order)}
 
 
-SPLITS = {name: _split(seed, classes) for seed, (name, classes) in enumerate(RELEASE.splits)}
+SPLITS = {name: _split(seed, count) for seed, (name, count) in enumerate(RELEASE.splits.items())}
 # What is written.
 EXPECTED = np.stack(
   [images[indices] for images, classes in SPLITS.values() for indices in classes.values()]
@@ -42,7 +43,7 @@ EXPECTED = np.stack(
 
 
 def make_contents() -> dict[str, Content]:
-  """Makes what the file of each split holds, in the layout with `class_dict`."""
+  """Make what the file of each split holds, in the layout with `class_dict`."""
   return {
     name: {'image_data': images, 'class_dict': classes}
     for name, (images, classes) in SPLITS.items()
@@ -55,7 +56,7 @@ def write(
   name: str = CACHE,
   dump: Callable[[Any], bytes] = pickle.dumps,
 ) -> None:
-  """Writes the file of each split.
+  """Write the file of each split.
 
   Args:
     folder: the folder that gets the files.
@@ -68,7 +69,7 @@ def write(
 
 
 def convert(folder: pathlib.Path) -> np.ndarray:
-  """Converts the files in `folder`, checks which files were written, and reads the array."""
+  """Convert the files in `folder`, check which files were written, and read the array."""
   miniimagenet.convert(folder, folder / 'out' / 'miniimagenet.npy', RELEASE)
   assert sorted(os.listdir(folder / 'out')) == ['miniimagenet.classes.csv', 'miniimagenet.npy']
   return np.load(folder / 'out' / 'miniimagenet.npy')

@@ -14,37 +14,35 @@ import pytest
 from PIL import Image
 
 from hypertransformer.converters import tieredimagenet
+from hypertransformer.converters.classes import Release
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.errors import InputError
 
 SIDE = 5
-SPLITS = (
-  tieredimagenet.Split('train', 4, 30),
-  tieredimagenet.Split('val', 2, 11),
-  tieredimagenet.Split('test', 3, 20),
-)
-RELEASE = tieredimagenet.Release(SPLITS, SIDE)
+# The number of classes and of images of each split.
+SPLITS = {'train': (4, 30), 'val': (2, 11), 'test': (3, 20)}
+RELEASE = Release({name: classes for name, (classes, _) in SPLITS.items()}, images=61, side=SIDE)
 
 
-def _labels(split: tieredimagenet.Split, first: int) -> np.ndarray:
-  """Makes labels from `first` on, in no order; the classes differ in size."""
+def _labels(classes: int, images: int, first: int) -> np.ndarray:
+  """Make labels from `first` on, in no order; the classes differ in size."""
   rng = np.random.default_rng(first)
-  some = rng.integers(0, split.classes, split.images - split.classes)
-  return first + rng.permutation(np.concatenate([np.arange(split.classes), some]))
+  some = rng.integers(0, classes, images - classes)
+  return first + rng.permutation(np.concatenate([np.arange(classes), some]))
 
 
 def _data() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Makes the images of each split, blue first as OpenCV holds them, and their labels.
+  """Make the images of each split, blue first as OpenCV holds them, and their labels.
 
   The numbers of the labels go on from split to split.
   """
   rng, first, data = np.random.default_rng(3), 0, {}
-  for split in SPLITS:
-    data[split.name] = (
-      rng.integers(0, 256, (split.images, SIDE, SIDE, 3), np.uint8),
-      _labels(split, first),
+  for name, (classes, images) in SPLITS.items():
+    data[name] = (
+      rng.integers(0, 256, (images, SIDE, SIDE, 3), np.uint8),
+      _labels(classes, images, first),
     )
-    first += split.classes
+    first += classes
   return data
 
 
@@ -58,17 +56,17 @@ EXPECTED = [
 
 
 def save_npz(path: pathlib.Path, images: np.ndarray) -> None:
-  """Saves the images of the split `path` as {split}_images.npz."""
+  """Save the images of the split `path` as {split}_images.npz."""
   np.savez(path.with_name(f'{path.name}_images.npz'), images=images)
 
 
 def save_compressed(path: pathlib.Path, images: np.ndarray) -> None:
-  """Saves the images of the split `path` as {split}_images.npz, compressed."""
+  """Save the images of the split `path` as {split}_images.npz, compressed."""
   np.savez_compressed(path.with_name(f'{path.name}_images.npz'), images=images)
 
 
 def encode_png(image: np.ndarray) -> bytes:
-  """Encodes an image that has blue first, as cv2.imencode does: a PNG of the right colours."""
+  """Encode an image that has blue first, as cv2.imencode does: a PNG of the right colours."""
   data = io.BytesIO()
   Image.fromarray(image[..., ::-1]).save(data, 'PNG')
   return data.getvalue()
@@ -77,7 +75,7 @@ def encode_png(image: np.ndarray) -> bytes:
 def save_pngs(
   protocol: int, wrap: Callable[[bytes], Any]
 ) -> Callable[[pathlib.Path, np.ndarray], None]:
-  """Gives a function that saves the images of a split as {split}_images_png.pkl.
+  """Return a function that saves the images of a split as {split}_images_png.pkl.
 
   Args:
     protocol: the protocol of the pickle.
@@ -97,7 +95,7 @@ def write(
   key: str = 'labels',
   kind: Callable[[np.ndarray], Any] = np.ndarray.tolist,
 ) -> None:
-  """Writes the release.
+  """Write the release.
 
   Args:
     folder: the folder that gets its files.
@@ -116,14 +114,14 @@ def write(
 
 
 def convert(folder: pathlib.Path, **options: Any) -> str:
-  """Converts the release in `folder` into the folder out/tieredimagenet there."""
+  """Convert the release in `folder` into the folder out/tieredimagenet there."""
   return tieredimagenet.convert(
     folder, folder / 'out' / 'tieredimagenet', release=RELEASE, **options
   )
 
 
 def check(folder: pathlib.Path, expected: list[np.ndarray] = EXPECTED) -> None:
-  """Checks that training reads what is expected, and that nothing else was written."""
+  """Check that training reads what is expected, and that nothing else was written."""
   assert os.listdir(folder / 'out') == ['tieredimagenet']
   assert sorted(os.listdir(folder / 'out' / 'tieredimagenet')) == [
     'class_sizes.npy',
@@ -140,18 +138,17 @@ Change = Callable[[pathlib.Path], Any]
 
 
 def replaced(data: bytes, name: str) -> Change:
-  """Replaces the content of a file."""
+  """Replace the content of a file."""
   return lambda root: (root / name).write_bytes(data)
 
 
 def changed(change: Callable[[bytes], bytes], name: str) -> Change:
-  """Changes the content of a file."""
+  """Change the content of a file."""
   return lambda root: (root / name).write_bytes(change((root / name).read_bytes()))
 
 
 def assert_refused(folder: pathlib.Path, change: Change, found: str) -> None:
-  """Checks that a spoilt release is refused with the message `found`, and that nothing is left."""
-  write(folder)
+  """Check that a spoilt release is refused with the message `found`, and that nothing is left."""
   change(folder)
   (folder / 'out').mkdir()
   with pytest.raises(InputError, match=found):

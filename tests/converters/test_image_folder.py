@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import errno
 import os
 import pathlib
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hypertransformer import cores
 from hypertransformer.converters import image_folder, image_sources
-from hypertransformer.converters.image_files import Form
+from hypertransformer.converters.images import Form
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.errors import InputError
 
@@ -43,7 +42,7 @@ def source(tmp_path: pathlib.Path) -> pathlib.Path:
   return tmp_path / 'source'
 
 
-def _convert(source: pathlib.Path, path: pathlib.Path, **options: bool) -> image_folder.Written:
+def _convert(source: pathlib.Path, path: pathlib.Path, **options: bool) -> list[str]:
   return image_folder.convert(image_sources.from_folders(source), path, FORM, **options)
 
 
@@ -53,7 +52,7 @@ def test_training_reads_what_is_written(source: pathlib.Path, tmp_path: pathlib.
   assert isinstance(found.images, np.memmap)
   np.testing.assert_array_equal(found.images, np.stack([_image(number) for number in range(6)]))
   assert found.sizes.tolist() == [3, 1, 2]
-  assert list(written.lines()) == [
+  assert written == [
     'train: 2 classes, 4 images: new:0-1',
     '  in this order: a, b',
     'test: 1 classes, 2 images: new:2-2',
@@ -75,7 +74,7 @@ def test_blocks_and_threads_keep_the_order(
   block_bytes: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   monkeypatch.setattr(image_folder, '_BLOCK_BYTES', block_bytes)  # blocks of 8 images at the least
-  monkeypatch.setattr(image_folder, '_threads', lambda: 4)
+  monkeypatch.setattr(cores, 'available', lambda: 4)
   images = np.stack([_image(number) for number in range(50)])
   cls = image_sources.ImageClass('a', images)
   image_folder.convert([image_sources.Split('all', (cls,))], tmp_path / 'x', FORM)
@@ -110,13 +109,16 @@ def test_a_single_file_needs_classes_of_equal_size(
 
 
 def test_broken_images_are_all_named(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
-  broken = [source / 'train' / 'a' / '1.png', source / 'test' / 'c' / '0.png']
+  broken = [source / 'train' / 'a' / name for name in ('1.png', '3.png')]
+  broken.append(source / 'test' / 'c' / '0.png')
   broken[0].write_bytes(broken[0].read_bytes()[:60])
-  broken[1].write_bytes(b'<html>')
+  broken[1].symlink_to('gone')
+  broken[2].write_bytes(b'<html>')
   with pytest.raises(InputError) as caught:
     _convert(source, tmp_path / 'out' / 'x')
   first, *others = str(caught.value).splitlines()
-  assert first.startswith('2 images cannot be read; replace them, or give --skip_broken')
+  assert first.startswith('3 images cannot be read')
+  assert '--skip_broken' in first
   assert [line.split()[0] for line in others] == [str(path) for path in broken]
   assert os.listdir(tmp_path / 'out') == []
 
@@ -124,7 +126,7 @@ def test_broken_images_are_all_named(source: pathlib.Path, tmp_path: pathlib.Pat
 def test_at_most_ten_are_named(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
   for number in range(20):
     (source / 'train' / 'a' / f'z{number:02}.png').write_bytes(b'no image')
-  with pytest.raises(InputError, match='the first 10 images cannot be read') as caught:
+  with pytest.raises(InputError, match='10 images cannot be read') as caught:
     _convert(source, tmp_path / 'x')
   assert len(str(caught.value).splitlines()) == 11
 
@@ -139,7 +141,7 @@ def test_broken_images_may_be_left_out(
     found.images, np.stack([_image(number) for number in (0, 2, 3, 4, 5)])
   )
   assert found.sizes.tolist() == [2, 1, 2]
-  assert list(written.lines())[-1].endswith('uint8 5 x 6 x 6 x 3, 0.0 MB, 1 broken images skipped')
+  assert written[-1].endswith('uint8 5 x 6 x 6 x 3, 0.0 MB, 1 broken images skipped')
   assert capfd.readouterr().err.startswith(
     f'skipped: {source / "train" / "a" / "1.png"} is an empty file'
   )
@@ -161,7 +163,7 @@ def test_a_class_of_broken_images_only_is_an_error(
   source: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
   (source / 'train' / 'b' / '0.png').write_bytes(b'')
-  with pytest.raises(InputError, match="not one image of the class 'b' can be read"):
+  with pytest.raises(InputError, match="no image of the class 'b' can be read"):
     _convert(source, tmp_path / 'x', skip_broken=True)
   assert not (tmp_path / 'x').exists()
 
@@ -178,19 +180,6 @@ def test_a_full_disk_is_noticed_before_writing(
   _convert(source, tmp_path / 'out' / 'x')
 
 
-@pytest.mark.parametrize('name', ['x', 'x.npy'])
-def test_a_folder_without_permission_is_an_error(
-  name: str, source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  def refuse(*args: object, **options: object) -> None:
-    raise PermissionError(errno.EACCES, 'Permission denied')
-
-  monkeypatch.setattr(pathlib.Path, 'mkdir', refuse)  # the administrator may write everywhere
-  with pytest.raises(InputError, match=r'cannot write .*/out/x.*: Permission denied; check'):
-    _convert(source / 'test', tmp_path / 'out' / name)
-  assert not (tmp_path / 'out').exists()
-
-
 def test_an_old_dataset_is_replaced_only_on_demand(
   source: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -200,63 +189,9 @@ def test_an_old_dataset_is_replaced_only_on_demand(
   with pytest.raises(InputError, match=r'x exists already; .*--overwrite'):
     _convert(source / 'test', path)
   (source / 'test' / 'c' / '0.png').write_bytes(b'')
-  with pytest.raises(InputError, match='1 images cannot be read'):
+  with pytest.raises(InputError, match='1 images'):
     _convert(source / 'test', path, overwrite=True)
   np.testing.assert_array_equal(np.load(path / 'images.npy'), old)
   _convert(source / 'train', path, overwrite=True)
   assert np.load(path / 'class_sizes.npy').tolist() == [3, 1]
   assert sorted(os.listdir(tmp_path)) == ['source', 'x']
-
-
-def test_a_killed_conversion_leaves_nothing_for_long(
-  source: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-  done = subprocess.Popen(['true'])
-  done.wait()
-  (tmp_path / f'.x.{done.pid}.part').mkdir()  # of a process that has ended
-  (tmp_path / f'.x.{os.getppid()}.part').mkdir()  # of one that is running
-  _convert(source, tmp_path / 'x')
-  assert sorted(os.listdir(tmp_path)) == sorted([f'.x.{os.getppid()}.part', 'source', 'x'])
-
-
-def test_an_interrupted_conversion_leaves_nothing(
-  source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  def stop(bar: object, done: int) -> None:
-    if (tmp_path / 'out').exists():  # not at the first look at all images
-      raise KeyboardInterrupt
-
-  monkeypatch.setattr(image_folder, 'show', stop)
-  with pytest.raises(KeyboardInterrupt):
-    _convert(source, tmp_path / 'out' / 'x')
-  assert os.listdir(tmp_path / 'out') == []
-
-
-def test_an_output_path_is_a_folder_or_a_file(tmp_path: pathlib.Path) -> None:
-  assert image_folder.output_path(str(tmp_path / 'x')) == tmp_path / 'x'
-  assert image_folder.output_path(f'{tmp_path}/x/') == tmp_path / 'x'
-  assert image_folder.output_path(str(tmp_path / 'x.npy')) == tmp_path / 'x.npy'
-  (tmp_path / 'x').mkdir()
-  assert image_folder.output_path(str(tmp_path / 'x')) == tmp_path / 'x'
-
-
-@pytest.mark.parametrize(
-  ('text', 'found'),
-  [
-    ('', '--output_path is not given'),
-    ('photos', "photos is there and holds 'me.jpg', so it is not the folder of"),
-    ('both', r'both\.npy is there and would be read in place of the folder'),
-    ('my set', "'my set' is not a dataset name"),
-    ('a:b', 'is not a dataset name'),
-    ('file', 'file is a file; expected the folder'),
-  ],
-)
-def test_output_paths_that_cannot_be_used_are_errors(
-  text: str, found: str, tmp_path: pathlib.Path
-) -> None:
-  (tmp_path / 'photos').mkdir()
-  (tmp_path / 'photos' / 'me.jpg').write_bytes(b'x')
-  (tmp_path / 'both.npy').write_bytes(b'x')
-  (tmp_path / 'file').write_bytes(b'x')
-  with pytest.raises(InputError, match=found):
-    image_folder.output_path(text and str(tmp_path / text), overwrite=True)

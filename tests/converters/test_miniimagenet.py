@@ -6,12 +6,14 @@ import collections
 import os
 import pathlib
 import pickle
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from small_miniimagenet import (
+  CACHE,
   EXPECTED,
   RELEASE,
   SAMPLES,
@@ -28,13 +30,37 @@ from hypertransformer.data import class_list
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.errors import InputError
 
+# A function that changes what the file of a split holds.
+Change = Callable[[Content], Any]
+
 
 @pytest.mark.parametrize('protocol', [2, 4, 5])
-def test_the_layout_with_class_dict_is_converted(protocol: int, tmp_path: pathlib.Path) -> None:
-  write(tmp_path, make_contents(), dump=lambda content: pickle.dumps(content, protocol))
-  images = convert(tmp_path)
-  assert images.dtype == np.uint8
-  np.testing.assert_array_equal(images, EXPECTED)
+@pytest.mark.parametrize(
+  'kind',
+  [
+    lambda classes: classes,
+    lambda classes: collections.OrderedDict(
+      (name, np.array(indices, np.int32)) for name, indices in classes.items()
+    ),
+    lambda classes: collections.defaultdict(
+      list, {name: tuple(indices) for name, indices in classes.items()}
+    ),
+  ],
+  ids=['dict', 'arrays', 'defaultdict of tuples'],
+)
+def test_the_layout_with_class_dict_is_converted(
+  kind: Callable[[Any], Any], protocol: int, tmp_path: pathlib.Path
+) -> None:
+  contents = make_contents()
+  for content in contents.values():
+    content['class_dict'] = kind(content['class_dict'])
+  write(tmp_path, contents, dump=lambda content: pickle.dumps(content, protocol))
+  np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
+  listing = tmp_path / 'out' / 'miniimagenet.classes.csv'
+  assert class_list.read(listing, np.full(6, SAMPLES, np.int64)) == [
+    (split, name) for split, (_, classes) in SPLITS.items() for name in classes
+  ]
+  assert folder_lib.load('miniimagenet', str(tmp_path / 'out')).num_classes == 6
 
 
 def test_files_of_python_2_are_converted(
@@ -46,37 +72,11 @@ def test_files_of_python_2_are_converted(
 
 @pytest.mark.parametrize('spelling', [b'numpy.core.', b'numpy._core.'])
 def test_both_names_of_numpys_modules_are_known(spelling: bytes, tmp_path: pathlib.Path) -> None:
-  write(
-    tmp_path,
-    make_contents(),
-    dump=lambda content: (
-      pickle.dumps(content, 2)
-      .replace(b'numpy._core.', b'numpy.core.')
-      .replace(b'numpy.core.', spelling)
-    ),
-  )
-  np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
+  def dump(content: Any) -> bytes:
+    plain = pickle.dumps(content, 2).replace(b'numpy._core.', b'numpy.core.')
+    return plain.replace(b'numpy.core.', spelling)
 
-
-def _as_arrays(classes: dict[str, list[int]]) -> Any:
-  return collections.OrderedDict(
-    (name, np.array(indices, np.int32)) for name, indices in classes.items()
-  )
-
-
-def _as_default_dict(classes: dict[str, list[int]]) -> Any:
-  return collections.defaultdict(list, {name: tuple(indices) for name, indices in classes.items()})
-
-
-@pytest.mark.parametrize('change', [_as_arrays, _as_default_dict])
-@pytest.mark.parametrize('protocol', [2, 5])
-def test_dicts_and_indices_may_be_of_other_kinds(
-  change: Callable[[Any], Any], protocol: int, tmp_path: pathlib.Path
-) -> None:
-  contents = make_contents()
-  for content in contents.values():
-    content['class_dict'] = change(content['class_dict'])
-  write(tmp_path, contents, dump=lambda content: pickle.dumps(content, protocol))
+  write(tmp_path, make_contents(), dump=dump)
   np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
 
 
@@ -85,39 +85,13 @@ def test_indices_may_be_ranges(
 ) -> None:
   contents = make_contents()
   contents['train']['class_dict'] = {'b': range(6, 9), 'a': range(3), 'c': range(3, 6)}
-  for dump in (pickle.dumps, python_2_pickle):
-    write(tmp_path, contents, dump=dump)
-    images = SPLITS['train'][0]
-    np.testing.assert_array_equal(convert(tmp_path)[:3], [images[6:9], images[:3], images[3:6]])
+  write(tmp_path, contents, dump=python_2_pickle)
+  images = SPLITS['train'][0]
+  np.testing.assert_array_equal(convert(tmp_path)[:3], [images[6:9], images[:3], images[3:6]])
 
 
 LABELLED = 'miniImageNet_category_split_{}.pickle'
 LABELLED_NAMES = {'train': 'train_phase_train', 'val': 'val', 'test': 'test'}
-
-
-def _labelled(
-  kind: Callable[[list[int]], Any], as_list: bool
-) -> tuple[dict[str, Content], np.ndarray]:
-  """Makes what the files hold in the layout with `labels`, and what must come of it.
-
-  The numbers of the labels go on from split to split.
-
-  Args:
-    kind: turns the labels of a split into what is pickled.
-    as_list: whether the images are a list instead of an array.
-  """
-  contents, expected, first = {}, [], 0
-  for seed, (name, classes) in enumerate(RELEASE.splits):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (classes * SAMPLES, SIDE, SIDE, 3), np.uint8)
-    labels = rng.permutation(np.repeat(np.arange(first, first + classes), SAMPLES))
-    expected += [images[labels == label] for label in range(first, first + classes)]
-    contents[LABELLED_NAMES[name]] = {
-      'data': list(images) if as_list else images,
-      'labels': kind(labels.tolist()),
-    }
-    first += classes
-  return contents, np.stack(expected)
 
 
 @pytest.mark.parametrize('as_list', [False, True])
@@ -137,22 +111,21 @@ def _labelled(
 def test_the_layout_with_labels_is_converted(
   kind: Callable[[list[int]], Any], as_list: bool, tmp_path: pathlib.Path
 ) -> None:
-  contents, expected = _labelled(kind, as_list)
-  write(tmp_path, contents, LABELLED)
-  np.testing.assert_array_equal(convert(tmp_path), expected)
-
-
-def test_the_layout_with_labels_of_python_2_is_converted(
-  tmp_path: pathlib.Path, python_2_pickle: Callable[[Any], bytes]
-) -> None:
-  contents, expected = _labelled(list, as_list=False)
-  write(tmp_path, contents, LABELLED, python_2_pickle)
-  np.testing.assert_array_equal(convert(tmp_path), expected)
+  """The numbers of the labels go on from split to split."""
+  expected: list[np.ndarray] = []
+  for seed, (name, classes) in enumerate(RELEASE.splits.items()):
+    rng, first = np.random.default_rng(seed), len(expected)
+    images = rng.integers(0, 256, (classes * SAMPLES, SIDE, SIDE, 3), np.uint8)
+    labels = rng.permutation(np.repeat(np.arange(first, first + classes), SAMPLES))
+    expected += [images[labels == label] for label in range(first, first + classes)]
+    content = {'data': list(images) if as_list else images, 'labels': kind(labels.tolist())}
+    write(tmp_path, {LABELLED_NAMES[name]: content}, LABELLED)
+  np.testing.assert_array_equal(convert(tmp_path), np.stack(expected))
 
 
 def test_keys_may_be_bytes_and_names_those_of_another_package(tmp_path: pathlib.Path) -> None:
   contents = {
-    name: {key.encode(): value for key, value in content.items()}
+    name: {key.encode(): value for key, value in content.items()} | {5: 'ignored'}
     for name, content in make_contents().items()
   }
   contents['validation'] = contents.pop('val')
@@ -160,30 +133,21 @@ def test_keys_may_be_bytes_and_names_those_of_another_package(tmp_path: pathlib.
   np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
 
 
-def test_the_official_dataset_has_the_published_counts() -> None:
-  assert miniimagenet.OFFICIAL.shape == (100, 600, 84, 84, 3)
-  assert miniimagenet.counts() == 'train 64 classes, val 16 classes, test 20 classes'
-
-
 @pytest.mark.parametrize('spelling', ['n10', 'n10 ', b'n10', './n10'])
 def test_a_class_in_two_files_is_an_error(spelling: Any, tmp_path: pathlib.Path) -> None:
   contents = make_contents()
   for split, name in (('train', 'n10'), ('test', spelling)):
-    classes = contents[split]['class_dict']
-    first = next(iter(classes))
-    contents[split]['class_dict'] = {name: classes[first]} | {
-      key: indices for key, indices in classes.items() if key != first
-    }
+    first, *others = classes = contents[split]['class_dict']
+    contents[split]['class_dict'] = {name: classes[first]} | {key: classes[key] for key in others}
   write(tmp_path, contents)
-  with pytest.raises(InputError, match=r"the class 'n10' is in two splits, .*train.*test"):
+  with pytest.raises(InputError, match=r"'n10' .*train\.pkl and .*test\.pkl"):
     convert(tmp_path)
   assert os.listdir(tmp_path / 'out') == []
 
 
 def test_two_spellings_in_one_file_are_one_class(tmp_path: pathlib.Path) -> None:
   contents = make_contents()
-  classes = contents['train']['class_dict']
-  first, *others = classes
+  first, *others = classes = contents['train']['class_dict']
   contents['train']['class_dict'] = {
     first: classes[first][:1],
     **{name: classes[name] for name in others},
@@ -193,38 +157,119 @@ def test_two_spellings_in_one_file_are_one_class(tmp_path: pathlib.Path) -> None
   np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
 
 
-def test_the_same_images_in_files_of_two_sources_are_an_error(tmp_path: pathlib.Path) -> None:
-  """The one numbers its classes and the other names them."""
-  contents = make_contents()
-  images, classes = SPLITS['val']
-  (indices,) = classes.values()
-  other, _ = SPLITS['test']
-  data = np.concatenate([other[:SAMPLES], images[indices][::-1]])
-  labelled = {'data': data, 'labels': np.repeat([5, 3], SAMPLES)}
-  write(tmp_path, {name: contents[name] for name in ('train', 'val')})
-  write(tmp_path, {'test': labelled}, LABELLED)
-  with pytest.raises(
-    InputError, match=r"class '3' of .*_test\.pickle has the same images as 'n1000000"
-  ):
-    convert(tmp_path)
+@pytest.mark.parametrize(
+  ('labels', 'ranks', 'names'),
+  [
+    ([7, 20, 7, 9], [0, 2, 0, 1], ['7', '9', '20']),
+    (['b', 'a ', 'a', 'e\u0301', '\xe9'], [1, 0, 0, 2, 2], ['a', 'b', '\xe9']),
+    ([b'b', b'a/', b' a', b'\xc3\xa9', b'e\xcc\x81'], [1, 0, 0, 2, 2], ['a', 'b', '\xe9']),
+  ],
+)
+def test_classes_are_in_the_order_of_their_labels(
+  labels: list[Any], ranks: list[int], names: list[str]
+) -> None:
+  found, order = miniimagenet.rank(labels, 'x')
+  assert found.dtype == np.int64
+  assert (found.tolist(), order) == (ranks, names)
 
 
-def test_the_names_of_classes_are_written_beside_the_array(tmp_path: pathlib.Path) -> None:
-  write(tmp_path, make_contents())
-  convert(tmp_path)
-  entries = class_list.read(
-    tmp_path / 'out' / 'miniimagenet.classes.csv', np.full(6, SAMPLES, np.int64)
-  )
-  assert entries == [(split, name) for split, (_, classes) in SPLITS.items() for name in classes]
-  assert folder_lib.load('miniimagenet', str(tmp_path / 'out')).num_classes == 6
-
-
-def test_a_second_source_beside_the_first_is_told(
+def test_the_same_images_in_files_of_two_sources_are_an_error(
   tmp_path: pathlib.Path, warnings: list[str]
 ) -> None:
+  """The one numbers its classes and the other names them."""
+  images, classes = SPLITS['val']
+  (indices,) = classes.values()
+  data = np.concatenate([SPLITS['test'][0][:SAMPLES], images[indices][::-1]])
+  contents = make_contents()
+  write(tmp_path, {name: contents[name] for name in ('train', 'val')})
+  write(tmp_path, {'test': {'data': data, 'labels': np.repeat([5, 3], SAMPLES)}}, LABELLED)
+  with pytest.raises(InputError, match=r"'3' of .*_test\.pickle .*'n1000000"):
+    convert(tmp_path)
+  assert 'two sources' in warnings[0]
+
+
+def _with(**parts: Any) -> Change:
+  """Replace entries of the dict."""
+  return lambda content: {**content, **parts}
+
+
+def _classes(**changed: Any) -> Change:
+  """Make classes `a`, `b` and `c`, and change the indices of some, or add a class."""
+  return _with(class_dict={'a': [0, 1, 2], 'b': [3, 4, 5], 'c': [6, 7, 8], **changed})
+
+
+def _labels(labels: Any) -> Change:
+  return lambda content: {'data': content['image_data'][:9], 'labels': labels}
+
+
+@pytest.mark.parametrize(
+  ('change', 'found'),
+  [
+    (_classes(b=[3, 4]), "'b' has 2 images; expected 3"),
+    (_classes(b=range(3, 7), c=range(7, 11)), "'b' has 4 images; expected 3"),
+    *((_classes(c=indices), 'images 0 to 10')
+      for indices in ([6, 7, 11], [-1, 7, 8], [6, 7, 5], [6, 7, 7], range(10**6))),
+    (_classes(d=[9, 10]), 'contains 4 classes; expected 3'),
+    (_classes(b=[3, 4, 5.5]), "'class_dict' of class 'b' contains other"),
+    (_classes(b=[3, 4, 10**40]), "'class_dict' of class 'b' contains a number beyond 64 bits"),
+    (_classes(b='abc'), "'class_dict' is a str"),
+    (_classes(b=np.zeros((3, 1), int)), r"'class_dict' is int64 \[3, 1\]"),
+    (_with(class_dict=[[0, 1, 2]]), "'class_dict' is a list"),
+    (_with(image_data=np.zeros((11, 5, 4, 3), np.uint8)), r'\[5, 4, 3\]; expected \[4, 4, 3\]'),
+    (_with(image_data=np.zeros((9, 4, 4), np.uint8)), r"'image_data' is uint8 \[9, 4, 4\]"),
+    (_with(image_data=np.zeros((9, 4, 4, 3))), r"'image_data'.* is float64 \[9, 4, 4, 3\]"),
+    (_with(image_data='x'), "'image_data'.* is a str"),
+    (_with(image_data=[np.zeros((4, 4, 3), np.uint8), [0]]), "'image_data', entry 1, is a list"),
+    (_with(image_data=[np.zeros((side, 4, 3), np.uint8) for side in (3, 4)]), "'image_data' is a"),
+    (_with(image_data=[]), "'image_data' is a list"),
+    (lambda content: {'images': 1, 'labels': 2}, "'images', 'labels'; expected a dict of 'image_d"),
+    (lambda content: [1], "contains a list; expected a dict of 'image_data'"),
+    (_labels([1, 2]), 'contains 2 labels for 9 images'),
+    *((_labels(labels), "'labels' contains other values")
+      for labels in ([1, 'a'] * 9, [0.5] * 9)),
+    (_labels({0: 1}), "'labels' is a dict"),
+    (_labels([0, 1, 2, 3, 0, 1, 2, 3, 0]), 'contains 4 classes; expected 3'),
+    (_labels([0, 1, 2, 0, 1, 2, 0, 1, 1]), "'1' has 4 images; expected 3"),
+    (lambda content: pathlib.PurePosixPath('a'), 'is refused: .*pathlib'),
+  ],
+)  # fmt: skip
+def test_bad_contents_are_refused(change: Change, found: str, tmp_path: pathlib.Path) -> None:
+  contents = make_contents()
+  contents['train'] = change(contents['train'])
+  write(tmp_path, contents)
+  (tmp_path / 'out').mkdir()
+  with pytest.raises(InputError, match=f'mini-imagenet-cache-train.pkl.*{found}'):
+    convert(tmp_path)
+  assert os.listdir(tmp_path / 'out') == []
+
+
+def test_a_late_error_leaves_nothing(tmp_path: pathlib.Path) -> None:
+  """The first splits are written by the time the last one turns out to be cut."""
   write(tmp_path, make_contents())
-  write(tmp_path, {'test': make_contents()['test']}, LABELLED)
-  convert(tmp_path)
-  assert warnings[0].endswith(
-    'mini-imagenet-cache-test.pkl read, miniImageNet_category_split_test.pickle not'
-  )
+  last = tmp_path / CACHE.format('test')
+  last.write_bytes(last.read_bytes()[:-20])
+  (tmp_path / 'out').mkdir()
+  with pytest.raises(InputError, match=r'cache-test\.pkl is not a whole pickle'):
+    convert(tmp_path)
+  assert os.listdir(tmp_path / 'out') == []
+
+
+def test_missing_files_and_web_pages_are_found_first(tmp_path: pathlib.Path) -> None:
+  (tmp_path / CACHE.format('train')).write_bytes(b'not even a pickle')
+  with pytest.raises(InputError, match=r'val split; expected one of .*cache-val\.pkl'):
+    convert(tmp_path)
+  (tmp_path / CACHE.format('val')).write_bytes(b'<!DOCTYPE html><title>Quota exceeded')
+  with pytest.raises(InputError, match=r'cache-val\.pkl is a web page'):
+    convert(tmp_path)
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_full_disk_is_noticed_before_writing(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  write(tmp_path, make_contents())
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=5))
+  with pytest.raises(InputError, match=r'miniimagenet\.npy needs .* GB'):
+    convert(tmp_path)
+  assert not (tmp_path / 'out').exists()

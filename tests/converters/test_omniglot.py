@@ -13,12 +13,11 @@ import pytest
 from PIL import Image
 
 from hypertransformer.converters import omniglot
+from hypertransformer.converters.classes import Release
 from hypertransformer.errors import InputError
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared'
-RELEASE = omniglot.Release(
-  (('images_background', 3), ('images_evaluation', 2)), drawings=2, side=105
-)
+RELEASE = Release({'images_background': 3, 'images_evaluation': 2}, images=10, side=105)
 # Splits, alphabets and characters, in the order in which the classes must come.
 CHARACTERS = [
   ('images_background', 'Arctic', 'character01'),
@@ -62,7 +61,7 @@ def _unpacked(folder: pathlib.Path, files: dict[str, bytes]) -> None:
 
 
 def _zipped(folder: pathlib.Path, files: dict[str, bytes]) -> None:
-  for split, _ in RELEASE.splits:
+  for split in RELEASE.splits:
     with zipfile.ZipFile(folder / f'{split}.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
       for path, data in files.items():
         if path.startswith(split):
@@ -119,9 +118,8 @@ def test_leftovers_are_passed_over_and_told(
   store(tmp_path, _files() | extra)
   np.testing.assert_array_equal(omniglot.convert(tmp_path, 28, RELEASE), _expected(28))
   (line,) = warnings
-  for name in ("'@eaDir'", "'#recycle'", "'__MACOSX'", "'._0001_01.png'"):
+  for name in ('@eaDir', '#recycle', '__MACOSX', '._0001_01.png'):
     assert name in line
-  assert "'@eaDir' (" not in line
 
 
 def test_linked_alphabets_are_followed(tmp_path: pathlib.Path) -> None:
@@ -131,9 +129,9 @@ def test_linked_alphabets_are_followed(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'moved').rename(tmp_path / f'of {folder.replace("/", " ")}')
     (tmp_path / folder).symlink_to(tmp_path / f'of {folder.replace("/", " ")}')
   np.testing.assert_array_equal(omniglot.convert(tmp_path, 28, RELEASE), _expected(28))
-  (tmp_path / 'images_background' / 'loop').symlink_to(tmp_path / 'images_background')
-  with pytest.raises(InputError, match='loop is a link to a folder that is here already'):
-    omniglot.convert(tmp_path, 28, RELEASE)
+  for number in range(9):  # each loop would double the number of paths 40 times
+    (tmp_path / 'images_background' / f'loop{number}').symlink_to(tmp_path / 'images_background')
+  np.testing.assert_array_equal(omniglot.convert(tmp_path, 28, RELEASE), _expected(28))
 
 
 def test_classes_are_named_in_the_order_of_the_array(tmp_path: pathlib.Path) -> None:
@@ -144,8 +142,8 @@ def test_classes_are_named_in_the_order_of_the_array(tmp_path: pathlib.Path) -> 
 
 
 def test_the_complete_dataset_has_its_usual_splits(tmp_path: pathlib.Path) -> None:
-  characters = {('A', f'character{number:04}'): ['x'] for number in range(1623)}
-  entries = omniglot.class_entries([('images_background', tmp_path, characters, bytes.fromhex)])
+  names = {f'A/character{number:04}': ['x'] for number in range(1623)}
+  entries = omniglot.class_entries([omniglot.Archive(tmp_path, names, bytes.fromhex)])
   assert [entries[number].split for number in (0, 1149, 1150, 1199, 1200, 1622)] == [
     *('train', 'train', 'val', 'val', 'test', 'test')
   ]
@@ -166,18 +164,6 @@ def test_an_archive_writes_nothing(name: str, tmp_path: pathlib.Path) -> None:
   with contextlib.suppress(InputError):
     omniglot.convert(root, 28, RELEASE)
   assert sorted(tmp_path.rglob('*')) == before
-
-
-def test_the_folder_of_a_split_is_not_the_folder_of_the_release(tmp_path: pathlib.Path) -> None:
-  _unpacked(tmp_path, _files())
-  with pytest.raises(InputError, match='images_background is the folder of one split; give the'):
-    omniglot.convert(tmp_path / 'images_background', 28, RELEASE)
-  (tmp_path / 'a' / 'images_background.zip').mkdir(parents=True)
-  with pytest.raises(InputError, match='zip is a folder; if it is the unpacked archive, call it'):
-    omniglot.convert(tmp_path / 'a', 28, RELEASE)
-  (tmp_path / 'file').write_bytes(b'x')
-  with pytest.raises(InputError, match='file cannot be read as a folder'):
-    omniglot.convert(tmp_path / 'file', 28, RELEASE)
 
 
 POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n'
@@ -217,23 +203,20 @@ BLANK = Image.new('1', (105, 105), 1)
 @pytest.mark.parametrize(
   ('make', 'found'),
   [
-    (lambda root: None, r'neither .*images_background\.zip nor the folder .*images_background is'),
-    (_without('Zulu'), r'images_background\.zip holds 2 characters .*expected 3'),
-    (_without('0004_02'), r'evaluation\.zip: Arctic/character01 holds 1 drawings; expected 2'),
+    (lambda root: None, r'neither images_background\.zip nor'),
+    (_without('Zulu'), r'images_background\.zip contains 2 characters .*expected 3'),
+    (_without('0004_02'), r'evaluation\.zip: Arctic/character01 has 1 drawings; expected 2'),
     (_broken_archive(lambda data: b'<!DOCTYPE html><title>404'), r'evaluation\.zip is a web page'),
     (_broken_archive(lambda data: POINTER), r'evaluation\.zip is a .*Git LFS'),
-    (_with(POINTER), r'0005_02\.png is a Git LFS pointer'),
-    (_with(POINTER, _unpacked), r'0005_02\.png is a Git LFS pointer'),
-    (_broken_archive(lambda data: b''), r'evaluation\.zip is an empty file'),
     (_broken_archive(lambda data: data[:-40]), r'evaluation\.zip is not a whole zip archive'),
     (_broken_archive(_flipped), r'evaluation\.zip: .*0005_02\.png cannot be unpacked'),
     (_with(b'\0' * (1 << 20)), r'0005_02\.png would unpack to 1048576 bytes'),
-    (_with(b'<html>'), r'evaluation\.zip: .*0005_02\.png is a web page'),
+    (_with(b'<html>'), r'evaluation\.zip: .*0005_02\.png is not a whole PNG image'),
     (_with(b'', _unpacked), r'0005_02\.png is not a whole PNG image'),
     (_with(_png(BLANK)[:60]), r'0005_02\.png is not a whole PNG image'),
     (_with(_png(BLANK)[:60], _unpacked), r'0005_02\.png is not a whole PNG image'),
-    (_with(_png(BLANK.resize((28, 28)))), r'0005_02\.png is a 28 x 28 image .*expected 105 x 105'),
-    (_with(_png(BLANK.convert('RGB'))), r'0005_02\.png is a 105 x 105 image of mode RGB'),
+    (_with(_png(BLANK.resize((28, 28)))), r'0005_02\.png has 28 x 28 pixels; expected 105 x 105'),
+    (_with(_png(BLANK.convert('RGB'))), r'0005_02\.png is an image of mode RGB'),
   ],
 )
 def test_bad_releases_are_refused(
@@ -246,6 +229,7 @@ def test_bad_releases_are_refused(
 
 @pytest.mark.parametrize('size', [0, 106])
 def test_an_image_size_out_of_range_is_an_error(size: int, tmp_path: pathlib.Path) -> None:
+  _zipped(tmp_path, _files())
   with pytest.raises(InputError, match=f'image_size is {size}; expected 1 to 105'):
     omniglot.convert(tmp_path, size, RELEASE)
 
@@ -257,7 +241,7 @@ def test_real_drawings_are_as_the_original_made_them(tmp_path: pathlib.Path) -> 
     pytest.skip('the Omniglot release in ../shared is not here')
   with np.load(golden) as sample:
     classes, expected = sample['classes'].tolist(), sample['images']
-  parts = []
+  parts = {}
   for split, first, count in (('images_background', 0, 964), ('images_evaluation', 964, 659)):
     with zipfile.ZipFile(release / f'{split}.zip') as archive:
       drawings = [name for name in archive.namelist() if name.endswith('.png')]
@@ -265,11 +249,6 @@ def test_real_drawings_are_as_the_original_made_them(tmp_path: pathlib.Path) -> 
       assert len(names) == count
       wanted = [names[cls - first] for cls in classes if first <= cls < first + count]
       archive.extractall(tmp_path, [name for name in drawings if name.rsplit('/', 1)[0] in wanted])
-    parts.append((split, len(wanted)))
-  images = omniglot.convert(tmp_path, 28, omniglot.Release(tuple(parts), 20, 105))
+    parts[split] = len(wanted)
+  images = omniglot.convert(tmp_path, 28, Release(parts, 20 * sum(parts.values()), 105))
   np.testing.assert_array_equal(images, expected)
-
-
-def test_the_official_release_has_the_published_counts() -> None:
-  assert [count for _, count in omniglot.OFFICIAL.splits] == [964, 659]
-  assert (omniglot.OFFICIAL.drawings, omniglot.OFFICIAL.side) == (20, 105)

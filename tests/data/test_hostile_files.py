@@ -14,6 +14,7 @@ import pytest
 from hostile_payloads import COMMAND, IMAGES, MARK, PAYLOADS, Calls, SetsState
 
 from hypertransformer.converters import miniimagenet, tieredimagenet
+from hypertransformer.converters.classes import Release
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.data import pickles
 from hypertransformer.errors import InputError
@@ -40,7 +41,7 @@ Convert = Callable[[pathlib.Path], Any]
 
 def _miniimagenet(folder: pathlib.Path, payload: bytes) -> Convert:
   """Makes a release whose last split is hostile, so that another has been written before."""
-  release = miniimagenet.Release((('train', 1), ('val', 1)), samples=2, side=SIDE)
+  release = Release({'train': 1, 'val': 1}, images=4, side=SIDE)
   (folder / 'mini-imagenet-cache-train.pkl').write_bytes(
     pickle.dumps({'image_data': IMAGES, 'class_dict': {'a': [0, 1]}}, 2)
   )
@@ -53,9 +54,7 @@ def _tieredimagenet(folder: pathlib.Path) -> Convert:
   for split in ('train', 'val'):
     np.savez(folder / f'{split}_images.npz', images=IMAGES)
     (folder / f'{split}_labels.pkl').write_bytes(pickle.dumps({'labels': [0, 0]}, 2))
-  release = tieredimagenet.Release(
-    tuple(tieredimagenet.Split(name, 1, 2) for name in ('train', 'val')), SIDE
-  )
+  release = Release({'train': 1, 'val': 1}, images=4, side=SIDE)
   return lambda output: tieredimagenet.convert(folder, output / 'x', release=release)
 
 
@@ -88,7 +87,8 @@ def test_converters_refuse_hostile_pickles_and_write_nothing(
   # PNG images are picked out of a pickle that is not loaded. Some bombs do nothing there; they just
   # hold no image.
   with pytest.raises(
-    InputError, match=r'val\w*\.pkl (is refused: it|is not a whole pickle|holds (a list|0 images))'
+    InputError,
+    match=r'val\w*\.pkl (is refused: it|is not a whole pickle|contains (a list|0 images))',
   ):
     convert(output)
   assert os.listdir(output) == []

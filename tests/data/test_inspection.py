@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.converters import image_folder, image_sources
-from hypertransformer.converters.image_files import Form
+from hypertransformer.converters.images import Form
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.data import inspection, specs
 from hypertransformer.errors import InputError

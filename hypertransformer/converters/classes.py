@@ -1,0 +1,265 @@
+"""Class names, the checks of splits, and the output of every converter."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+from absl import logging
+
+from hypertransformer.data import class_list, files, specs
+from hypertransformer.data.class_list import ClassEntry
+from hypertransformer.errors import InputError
+
+# A byte order mark, a zero-width space and a word joiner.
+_INVISIBLE = dict.fromkeys(map(ord, '\ufeff\u200b\u2060'))
+_SHOWN_LETTERS = 60
+# What network drives, Windows, macOS, Linux and programs leave between images; hidden files too.
+# A colon before a stream such as Zone.Identifier may have become another character.
+_LEFTOVER = re.compile(
+  r'\..*'
+  r'|@eadir|@tmp|@syno(eastream|resource)|.*@syno(eastream|resource)|#recycle|#snapshot'
+  r'|@recycle|@recently-snapshot|network trash folder|temporary items'
+  r'|(eh)?thumbs(_vista)?\.db|zbthumbnail\.info|desktop\.ini|picasa\.ini|\$recycle\.bin'
+  r'|system volume information|.*zone\.identifier|.*:\$data|.*:(afp_\w+|com\.(apple|dropbox)\..*)'
+  r'|__macosx|icon[\r\uf00d]|desktop d[bf]|lost\+found|__pycache__|~\$.*|.*~|#.*#'
+  r'|.*\.(bak|orig|tmp|temp|swp|swo|part|partial|crdownload|download|pyc)',
+  re.IGNORECASE | re.DOTALL,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+  """The size of a published dataset.
+
+  Attributes:
+    splits: the number of classes of each split, in the order in which they are written.
+    images: the number of images of all splits together.
+    side: the width and height of an image in pixels.
+  """
+
+  splits: dict[str, int]
+  images: int
+  side: int
+
+  @property
+  def classes(self) -> int:
+    """The number of classes of all splits together."""
+    return sum(self.splits.values())
+
+  @property
+  def samples(self) -> int:
+    """The mean number of images per class."""
+    return self.images // self.classes
+
+
+def canonical(name: str) -> str:
+  """Return the one spelling of a class name, so that equal classes have equal names.
+
+  Unicode is composed (NFC), invisible characters and surrounding white space are removed, and inner
+  white space becomes one space. Empty parts of a path and `.` are dropped: `./birds//crow /`
+  becomes `birds/crow`. Upper and lower case stay different.
+
+  Returns:
+    The name, or '' if nothing is left of it.
+  """
+  visible = unicodedata.normalize('NFC', name.translate(_INVISIBLE))
+  parts = [' '.join(part.split()) for part in visible.split('/')]
+  return '/'.join(part for part in parts if part not in ('', '.'))
+
+
+def natural_key(name: str) -> tuple[list[Any], str]:
+  """Return the key of the natural sort order, in which 2 comes before 10."""
+  pieces: list[Any] = re.split('([0-9]+)', name)
+  digits = [piece.lstrip('0') for piece in pieces[1::2]]
+  pieces[1::2] = [(len(piece), piece) for piece in digits]
+  return pieces, name
+
+
+def shown(name: str) -> str:
+  """Return a name as messages show it: printable, on one line, at most 60 characters."""
+  text = name if name.isprintable() else ascii(name)[1:-1]
+  return text if len(text) <= _SHOWN_LETTERS else text[: _SHOWN_LETTERS - 3] + '...'
+
+
+def sequence(names: Iterable[str], most: int = 12) -> str:
+  """Return names as text, separated by commas; of more than `most`, the middle is left out."""
+  listed = [shown(name) for name in names]
+  if len(listed) > most:
+    listed[most - 3 : -2] = ['...']
+  return ', '.join(listed)
+
+
+def leftover_in(path: str) -> str | None:
+  """Return the first part of a path that is hidden or left by a system; None if there is none."""
+  parts = (part for part in path.split('/') if part not in ('', '.', '..'))
+  return next((part for part in parts if _LEFTOVER.fullmatch(part)), None)
+
+
+def report_leftovers(where: object, names: Sequence[str]) -> None:
+  """Log a warning that names the skipped files and folders, if there are any."""
+  counts = {name: names.count(name) for name in sorted(set(names))}
+  if counts:
+    listed = sequence(f'{name} ({count})' for name, count in counts.items())
+    logging.warning('%s: skipped hidden and system files: %s', where, listed)
+
+
+class SplitChecks:
+  """Refuses classes and images that occur in two splits, on which test accuracy is too high."""
+
+  def __init__(self) -> None:
+    """Start without classes."""
+    self._split_of: dict[str, str] = {}
+    self._name: dict[str, str] = {}
+    self._file: dict[tuple[int, int], tuple[str, str]] = {}
+    self._content: dict[bytes, tuple[str, str]] = {}
+
+  def add_name(self, split: str, name: str) -> None:
+    """Add a class by its name.
+
+    Raises:
+      InputError: a class of this name, in any spelling, was added before.
+    """
+    plain = canonical(name)
+    if plain in self._split_of:
+      raise InputError(
+        f'the class {shown(plain)!r} is in two places, {self._split_of[plain]} and {split}; remove '
+        'it from one of them, or convert one split only'
+      )
+    self._split_of[plain] = split
+    alike = self._name.setdefault(plain.casefold(), plain)
+    if alike != plain:
+      logging.warning('%r and %r are two classes', shown(alike), shown(plain))
+
+  def add_files(self, split: str, paths: Iterable[str]) -> None:
+    """Add images by their paths, of which two may be links to the same file.
+
+    Raises:
+      InputError: a file is in another split already.
+    """
+    for path in paths:
+      try:
+        found = os.stat(path)
+      except OSError:
+        continue  # reported when the image is read
+      other, before = self._file.setdefault((found.st_dev, found.st_ino), (split, path))
+      if found.st_ino and other != split:
+        raise InputError(
+          f'the image {path} of {split} is the same file as {before} of {other}; remove it from '
+          'one of them'
+        )
+
+  def add_pixels(self, split: str, name: str, images: Iterable[np.ndarray]) -> None:
+    """Add the images of a class in memory.
+
+    Raises:
+      InputError: a class of another split has the same images, in any order.
+    """
+    single = sorted(hashlib.blake2b(np.ascontiguousarray(image).data).digest() for image in images)
+    digest = hashlib.blake2b(b''.join(single)).digest()
+    other, before = self._content.setdefault(digest, (split, name))
+    if other != split:
+      raise InputError(
+        f'the class {shown(name)!r} of {split} has the same images as {shown(before)!r} of '
+        f'{other}; remove one of them'
+      )
+
+
+def path_flag(text: str, flag: str) -> pathlib.Path:
+  """Return the path that a flag gives, with `~` and `~user` at its start expanded.
+
+  Args:
+    text: the value of the flag.
+    flag: its name, without --, for errors.
+
+  Raises:
+    InputError: no path is given, the system cannot have such a path, or a part of it is called `~`.
+  """
+  if not text:
+    raise InputError(f'--{flag} is not given; expected a path')
+  path = files.expanded(text)
+  if '~' in path.parts or str(path).startswith('~'):
+    raise InputError(
+      f'--{flag}={shown(text)} contains a ~ that is no home directory; write the path in full'
+    )
+  files.exists(path)  # refuses what cannot be a path, such as a name that is too long
+  return path
+
+
+def output_path(text: str, default: str = '', overwrite: bool = False) -> pathlib.Path:
+  """Return the file NAME.npy or the folder NAME that a converter writes.
+
+  Args:
+    text: the value of --output_path.
+    default: the name of the dataset's file or folder if `text` is the folder above it; '' if `text`
+      is the dataset itself.
+    overwrite: whether an existing dataset may be replaced.
+
+  Raises:
+    InputError: the path exists and may not be replaced, or the dataset's name cannot be used in
+      flags.
+  """
+  path = path_flag(text, 'output_path')
+  if default and (path.suffix != '.npy' if default.endswith('.npy') else path.name != default):
+    path /= default
+  is_file = path.suffix == '.npy'
+  specs.parse_dataset((path.stem if is_file else path.name).replace(':', '?'))
+  if not is_file:
+    files.check_folder(path, overwrite)
+    if files.exists(path.with_name(f'{path.name}.npy')):
+      raise InputError(
+        f'{path}.npy exists and would be read instead of the folder {path}; remove it or give '
+        'another --output_path'
+      )
+  for file in (path, class_list.beside(path)) if is_file else ():
+    if files.is_folder(file):
+      raise InputError(f'{file} is a folder, where a file is to be written; give another path')
+    if files.exists(file) and not overwrite:
+      raise InputError(f'{file} exists already; remove it or give --overwrite to replace it')
+  return path
+
+
+@contextlib.contextmanager
+def new_dataset(
+  path: pathlib.Path, needed: int, overwrite: bool = False
+) -> Iterator[tuple[BinaryIO, Callable[[Sequence[ClassEntry], Sequence[int]], None]]]:
+  """Write a dataset and its class list, which get their names when the block has succeeded.
+
+  Args:
+    path: the file NAME.npy, or the folder NAME that gets images.npy and class_sizes.npy.
+    needed: the size of the images in bytes.
+    overwrite: whether an existing folder may be replaced.
+
+  Yields:
+    The .npy file of the images, open for writing, and a function that writes the class list, given
+    the entry and the number of images of each class.
+
+  Raises:
+    InputError: the disk has no room, or the files cannot be written. Nothing is left then.
+  """
+  files.require_space(path, needed)
+  with contextlib.ExitStack() as stack:
+    if path.suffix == '.npy':
+      listing = stack.enter_context(files.atomic_file(class_list.beside(path)))
+      file = stack.enter_context(files.atomic_file(path))
+      yield (
+        file,
+        lambda entries, sizes: class_list.write(pathlib.Path(listing.name), entries, sizes),
+      )
+    else:
+      folder = stack.enter_context(files.atomic_folder(path, overwrite))
+      file = stack.enter_context(open(folder / 'images.npy', 'wb'))
+
+      def write_classes(entries: Sequence[ClassEntry], sizes: Sequence[int]) -> None:
+        np.save(folder / 'class_sizes.npy', np.array(sizes, np.int64))
+        class_list.write(folder / class_list.FILE_NAME, entries, sizes)
+
+      yield file, write_classes

@@ -1,0 +1,252 @@
+"""Read image files of any format into uint8 pixels of one shape.
+
+The files are untrusted: broken ones and decompression bombs are refused. Grey values of 16 bits, 32
+bits or floats do not say which value is white, so one scale is chosen for all images of a dataset
+(`choose_scale`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import pathlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hypertransformer.data import files
+from hypertransformer.errors import InputError
+
+# What zipfile and Pillow raise for broken archives and PNG images.
+BROKEN = (
+  *(OSError, EOFError, RuntimeError, ValueError, SyntaxError),
+  *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+CROPS = ('squash', 'center')
+_MAX_SIDE = 4096
+_BLACK = 16  # an image whose brightest pixel is below this, of 255, nearly vanishes
+_SAMPLE_FORMAT = 339  # the tag of TIFF that is 1 for unsigned values
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+  """The shape and polarity of the images written.
+
+  Attributes:
+    size: the width and height in pixels.
+    channels: 1 (grey) or 3 (RGB).
+    crop: 'squash' resizes the whole image to a square, as for the published miniImageNet; 'center'
+      first crops the largest square from the middle.
+    invert: whether every value becomes 255 - value, as dark ink on white needs it.
+
+  Raises:
+    InputError: a value is out of range.
+  """
+
+  size: int = 84
+  channels: int = 3
+  crop: str = 'squash'
+  invert: bool = False
+
+  def __post_init__(self) -> None:
+    if not 1 <= self.size <= _MAX_SIDE:
+      raise InputError(f'image_size is {self.size}; expected 1 to {_MAX_SIDE}')
+    if self.channels not in (1, 3):
+      raise InputError(f'channels is {self.channels}; expected 1 (grey) or 3 (RGB)')
+    if self.crop not in CROPS:
+      raise InputError(f'crop is {self.crop!r}; expected one of {", ".join(CROPS)}')
+
+  @property
+  def shape(self) -> tuple[int, int, int]:
+    """The height, width and channels of an image."""
+    return self.size, self.size, self.channels
+
+
+class Scale(NamedTuple):
+  """The grey values that become black (0) and white (255); values beyond are clipped."""
+
+  black: float
+  white: float
+
+  def apply(self, values: np.ndarray) -> np.ndarray:
+    """Return grey values of any type and shape as uint8 of the same shape."""
+    scaled = (values.astype(np.float64) - self.black) * (255 / (self.white - self.black))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+FULL = Scale(0, 65535)  # all of 16 bits
+
+
+class ValueRange(NamedTuple):
+  """The smallest and the largest grey value of an image file."""
+
+  low: float
+  high: float
+  path: str
+
+
+def read(path: str, form: Form, scale: Scale = FULL) -> np.ndarray:
+  """Read an image file, of an animation the first frame; the content tells the format.
+
+  Returns:
+    uint8 [form.size, form.size, form.channels].
+
+  Raises:
+    InputError: the file is not a whole image, or it would unpack to too many pixels. The message
+      begins with the path.
+  """
+  with _opened(path) as image:
+    return pixels(image, form, scale)
+
+
+def value_range(path: str) -> ValueRange | None:
+  """Return the range of an image file with grey values of more than 8 bits.
+
+  Returns:
+    None for other images, which are not decoded, and for those that `read` refuses.
+  """
+  with contextlib.suppress(InputError), _opened(path) as image:
+    if _is_deep(image):
+      values = _values(image)
+      return ValueRange(float(values.min()), float(values.max()), path)
+  return None
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+  """Open an image file; errors of Pillow in the block become an InputError with the path."""
+  try:
+    with Image.open(path, formats=_formats()) as image:
+      if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
+        raise Image.DecompressionBombError
+      yield image
+  except Image.DecompressionBombError as error:
+    raise InputError(
+      f'{path} would unpack to more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller or '
+      'remove it'
+    ) from error
+  except UnidentifiedImageError as error:
+    files.refuse_page_or_empty(pathlib.Path(path), 'an image')
+    raise InputError(f'{path} is not an image of a format that Pillow reads') from error
+  except Exception as error:  # broken image data can raise any exception
+    raise InputError(f'{path} is not a whole image ({error or type(error).__name__})') from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+  """Return all formats but PostScript, a program that Pillow would pass to Ghostscript."""
+  Image.init()
+  return tuple(name for name in Image.ID if name != 'EPS')
+
+
+def pixels(image: Image.Image, form: Form, scale: Scale = FULL) -> np.ndarray:
+  """Convert an opened image to the form wanted.
+
+  It is rotated as its EXIF data say (broken EXIF data are ignored), reduced to 8 bits by `scale`,
+  put on white where it is transparent, cropped, resized by the LANCZOS filter, and inverted.
+
+  Returns:
+    uint8 [form.size, form.size, form.channels].
+  """
+  image.draft(None, (2 * form.size, 2 * form.size))  # a JPEG is decoded at about this size
+  image.load()
+  with contextlib.suppress(Exception):
+    ImageOps.exif_transpose(image, in_place=True)
+  if _is_deep(image):
+    image = Image.fromarray(scale.apply(_values(image)))
+  if {'A', 'a'} & set(image.getbands()) or 'transparency' in image.info:
+    white = Image.new('RGBA', image.size, 'white')
+    white.alpha_composite(image.convert('RGBA'))
+    image = white
+  width, height = image.size
+  side = min(width, height)
+  left, upper = (width - side) // 2, (height - side) // 2
+  box = (0, 0, width, height) if form.crop == 'squash' else (left, upper, left + side, upper + side)
+  plain = image.convert('L' if form.channels == 1 else 'RGB')
+  resized = plain.resize((form.size, form.size), Image.Resampling.LANCZOS, box=box)
+  found = np.asarray(resized).reshape(form.shape)
+  return 255 - found if form.invert else found
+
+
+def _is_deep(image: Image.Image) -> bool:
+  """Return whether an image has grey values of more than 8 bits."""
+  return image.mode == 'F' or image.mode.startswith('I')
+
+
+def _values(image: Image.Image) -> np.ndarray:
+  """Return the grey values of an image, [H, W]."""
+  values = np.asarray(image)
+  if not np.isfinite(values).all():
+    raise ValueError('it contains NaN or inf')
+  # Pillow reads unsigned values of 32 bits as signed ones.
+  is_unsigned = getattr(image, 'tag_v2', {}).get(_SAMPLE_FORMAT, (1,))[0] == 1
+  return values.view(np.uint32) if values.dtype == np.int32 and is_unsigned else values
+
+
+def choose_scale(ranges: Sequence[ValueRange]) -> Scale:
+  """Choose one scale for all images with grey values of more than 8 bits, and log it.
+
+  0 becomes black, and white is the largest number of the bits in use, but at least 255: 4095 if the
+  largest value is 4001. For values up to 1, white is 1. If there are negative values, the smallest
+  becomes black and the largest white.
+
+  Args:
+    ranges: those of all such images of a dataset; there may be none.
+
+  Raises:
+    InputError: an image would become black, because it uses fewer bits than others.
+  """
+  if not ranges:
+    return FULL
+  low, brightest = min(ranges).low, max(ranges, key=lambda found: found.high)
+  high = brightest.high
+  if low < 0:
+    scale = Scale(low, max(high, low + 1))
+  else:
+    scale = Scale(0, max(high, 1) if high < 2 else 2 ** max(8, int(high).bit_length()) - 1)
+  for found in ranges:
+    if found.high > found.low and scale.apply(np.array(found.high)) < _BLACK:
+      raise InputError(
+        f'{found.path} has values up to {found.high:.9g} and {brightest.path} up to {high:.9g}; on '
+        'one scale the first would be black. Make all of them 8-bit images, or give --white_value'
+      )
+  logging.warning(
+    '%d images have grey values of more than 8 bits, from %.9g to %.9g; %.9g becomes black and '
+    '%.9g white (--white_value chooses another)',
+    len(ranges),
+    low,
+    high,
+    scale.black,
+    scale.white,
+  )
+  return scale
+
+
+def decode_png(data: bytes, what: str, side: int) -> Image.Image:
+  """Decode a PNG image of side x side pixels.
+
+  Args:
+    data: the PNG file.
+    what: its name in errors.
+    side: its width and height in pixels.
+
+  Raises:
+    InputError: it is broken or has another size.
+  """
+  try:
+    with Image.open(io.BytesIO(data), formats=('PNG',)) as image:
+      size = image.size
+      if size == (side, side):
+        image.load()
+        return image
+  except BROKEN as error:
+    raise InputError(f'{what} is not a whole PNG image ({error}); download it again') from error
+  raise InputError(f'{what} has {size[0]} x {size[1]} pixels; expected {side} x {side}')
