@@ -119,33 +119,6 @@ def run_settings(program: Callable[[Settings], None]) -> None:
   run(lambda: program(_settings()))
 
 
-def run_settings_or(
-  program: Callable[[Settings], None], other: Callable[[Sequence[str]], None]
-) -> None:
-  """Do the same, unless there are positional arguments.
-
-  Args:
-    program: is called with the settings if there are no positional arguments.
-    other: is called with the positional arguments. Flags of a run cannot be given with them.
-  """
-  from hypertransformer.settings import flags as run_flags
-
-  _define_flags()
-
-  def start(arguments: Sequence[str]) -> None:
-    if not arguments:
-      return program(_settings())
-    given = [f'--{flag.name}' for flag in run_flags.ALL_FLAGS if flags.FLAGS[flag.name].present]
-    if given:
-      raise InputError(
-        f'{" ".join(arguments)} and {", ".join(given)} are given. Give either directories of runs '
-        'or the flags of one run (as --name=value).'
-      )
-    return other(arguments)
-
-  run_with_arguments(start)
-
-
 def _define_flags() -> None:
   """Define the flags of a run, as those of this program."""
   from hypertransformer.settings import flags as run_flags

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import evaluate_model, report
+from hypertransformer import evaluate_model
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import presets
 from hypertransformer.evaluation.daemon import Daemon
@@ -181,46 +181,6 @@ def test_the_flags_of_a_training_evaluate_its_checkpoints(
   assert len((folder / 'eval' / 'results.jsonl').read_text().splitlines()) == 3
 
 
-def test_the_report_has_a_row_for_all_that_was_measured_on(
-  trained: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-  """Other shots, other classes under the same name, and a line of an older version."""
-  folder = tmp_path / 'logs'
-  shutil.copytree(trained.folder, folder)
-  values = trained.values | {
-    'train_log_dir': str(folder),
-    'eval_datasets': 'test=tiny:20-29',
-    'eval_once': True,
-  }
-  for changes in (
-    {},
-    {'samples_transformer': 3},
-    {'eval_datasets': 'test=tiny:20-24'},
-    {'eval_datasets': 'gone=tiny:25-29'},
-  ):
-    evaluate_model.main(flags.settings_from(values | changes))
-  path = folder / 'eval' / 'results.jsonl'
-  lines = [json.loads(line) for line in path.read_text().splitlines()]
-  old = {key: value for key, value in lines[0].items() if key != 'measured'}
-  path.write_text(path.read_text() + json.dumps(old | {'num_tasks': 9}) + '\n')
-  capsys.readouterr()
-  report.main(flags.settings_from(values | {'eval_batch_size': 3}))
-  rows = [row for row in capsys.readouterr().out.splitlines() if ' 6 ' in row]
-  shown = [(row.split()[0], row.partition('  tiny:')[2]) for row in rows]
-  unknown = rows.pop(3)
-  assert shown.pop(3) == ('test', unknown.partition('  tiny:')[2])
-  assert unknown.split()[4] == '-', 'the baseline of unknown tasks'
-  assert '20-29, number of support images unknown' in unknown
-  assert [(name, text.split(', split=')[0]) for name, text in shown] == [
-    ('test', '20-29, 3-way 2-shot'),
-    ('test', '20-29, 3-way 1-shot'),
-    ('test', '20-24, 3-way 2-shot'),
-    ('gone', '25-29, 3-way 2-shot'),
-  ]
-  assert all('33.3 %' in row for row in [*rows, unknown])
-  assert all(' - ' not in row for row in rows)
-
-
 # Sequences of tasks.
 
 
@@ -244,9 +204,7 @@ def test_the_flags_of_a_continual_training_evaluate_its_checkpoints(
   run_training: Callable[[Any], int],
   capsys: pytest.CaptureFixture[str],
 ) -> None:
-  """Here on longer sequences than in training. A second time nothing is done, and the report
-  prints what was found.
-  """
+  """Here on longer sequences than in training. A second time nothing is done."""
   assert run_training(continual_values) == 2
   evaluate_model.main(flags.settings_from(continual_values))
   folder = pathlib.Path(continual_values['train_log_dir'])
@@ -271,20 +229,6 @@ def test_the_flags_of_a_continual_training_evaluate_its_checkpoints(
   assert json.loads((folder / 'best' / 'best.json').read_text())['continual'] is not None
   evaluate_model.main(flags.settings_from(continual_values))
   assert len((folder / 'eval' / 'results.jsonl').read_text().splitlines()) == 6
-  capsys.readouterr()
-  report.main(flags.settings_from(continual_values))
-  printed = capsys.readouterr().out
-  assert (
-    'val, step 2: continual_hypertransformer, class_incremental, 3-way, 6 support images per task; '
-    in printed
-  )
-  assert (
-    printed.count(
-      '   after  chance          task 1          task 2          task 3         average\n'
-    )
-    == 2
-  )
-  assert 'nearest pixels' not in printed
 
 
 def test_a_task_of_a_sequence_has_one_query_batch(

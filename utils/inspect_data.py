@@ -17,13 +17,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import app, flags
-from PIL import Image
 
 from hypertransformer import cli
 from hypertransformer.data import files, inspection
 from hypertransformer.data.arrays import ClassArrays
 from hypertransformer.errors import InputError
-from hypertransformer.pictures import contact_sheet
+from hypertransformer.pictures import canvas, episode
 
 _ROWS, _COLUMNS = 12, 10  # of the contact sheet
 
@@ -92,7 +91,7 @@ def _draw(path: pathlib.Path, arrays: ClassArrays, seed: int) -> list[int]:
     label = f'{cls} {arrays.names[cls]}' if arrays.names else str(cls)
     rows.append((label, arrays.gather(arrays.rows(cls, samples))))
   with files.atomic_file(path) as file:
-    Image.fromarray(contact_sheet.draw(rows)).save(file, 'PNG')
+    file.write(canvas.png(episode.contact_sheet(rows)))
   return classes
 
 

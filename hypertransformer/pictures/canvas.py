@@ -1,4 +1,4 @@
-"""What all pictures are made of: colours, lines of text, frames, and arrays put together.
+"""Parts of all pictures: colours, lines of text, frames, and arrays that are put together.
 
 A picture is a uint8 array [height, width, 3]. Small pictures are put above each other or side by
 side to make a larger one.
@@ -7,6 +7,7 @@ side to make a larger one.
 from __future__ import annotations
 
 import functools
+import io
 import textwrap
 from collections.abc import Sequence
 
@@ -21,6 +22,8 @@ GROUND: Colour = (255, 255, 255)
 INK: Colour = (0, 0, 0)
 GREY: Colour = (96, 96, 96)
 FRAME: Colour = (213, 94, 0)  # vermillion, which colour-blind people tell from grey and blue
+BLUE: Colour = (0, 114, 178)
+PALE: Colour = (249, 216, 184)
 FONT_SIZE, SMALL = 12, 10  # pixels
 # Colours of the values 0, 1/3, 2/3 and 1. They go from light to dark, so that a picture can be read
 # without colours as well.
@@ -30,12 +33,12 @@ DIVERGING = np.array([(5, 80, 160), (250, 250, 250), (200, 80, 0)], np.float64)
 
 
 def sequential(values: np.ndarray) -> np.ndarray:
-  """The colours of values in 0..1, from light to dark: uint8 with one more axis, of 3."""
+  """Return the colours of values in 0..1, from light to dark: uint8 with one more axis, of 3."""
   return _between(np.asarray(values, np.float64), SEQUENTIAL)
 
 
 def diverging(values: np.ndarray) -> np.ndarray:
-  """The colours of values in -1..1, blue below 0 and orange above: uint8 with one more axis."""
+  """Return the colours of values in -1..1, blue below 0 and orange above, as `sequential` does."""
   return _between((np.asarray(values, np.float64) + 1.0) / 2.0, DIVERGING)
 
 
@@ -46,18 +49,23 @@ def _between(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def ink_on(ground: Sequence[int]) -> Colour:
-  """Black or white, whichever is read better on this colour."""
+  """Return black or white, whichever is more readable on this colour."""
   return GROUND if np.dot(ground, (0.299, 0.587, 0.114)) < 140 else INK
 
 
 @functools.cache
 def font(size: int = FONT_SIZE) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-  """Pillow's own font, of this size in pixels."""
+  """Return Pillow's own font, of this size in pixels."""
   return ImageFont.load_default(size)
 
 
+def text_width(text: str, size: int = FONT_SIZE) -> int:
+  """Return the width of a line of text in pixels."""
+  return int(font(size).getlength(text)) + 1
+
+
 def blank(height: int, width: int, colour: Colour = GROUND) -> np.ndarray:
-  """A picture of one colour."""
+  """Return a picture of one colour."""
   return np.full((height, width, 3), colour, np.uint8)
 
 
@@ -65,7 +73,7 @@ def blank(height: int, width: int, colour: Colour = GROUND) -> np.ndarray:
 def box(
   text: str, height: int, width: int, anchor: str = 'mm', ink: Colour = INK, size: int = FONT_SIZE
 ) -> np.ndarray:
-  """A white picture with one line of text in it, which must not be changed.
+  """Return a white picture with one line of text in it, which must not be changed.
 
   Args:
     text: the line.
@@ -83,17 +91,20 @@ def box(
   return picture
 
 
-def heading(title: str, *notes: str, width: int = WIDTH) -> np.ndarray:
-  """The head of a picture: a title, and smaller notes below it, each wrapped to the width."""
-  lines = [box(line, 16, width, 'lm') for line in _wrapped(title, width, FONT_SIZE)]
+def heading(title: str, *notes: str, width: int = WIDTH, size: int = FONT_SIZE) -> np.ndarray:
+  """Return the head of a picture: a title above smaller notes, each wrapped to the width."""
+  lines = [box(line, size + 4, width, 'lm', size=size) for line in _wrapped(title, width, size)]
+  small = size - FONT_SIZE + SMALL
   for note in notes:
-    lines += [box(line, 13, width, 'lm', GREY, SMALL) for line in _wrapped(note, width, SMALL)]
+    lines += [
+      box(line, small + 3, width, 'lm', GREY, small) for line in _wrapped(note, width, small)
+    ]
   return below(*lines, blank(4, width))
 
 
 @functools.lru_cache(maxsize=256)
 def _wrapped(text: str, width: int, size: int) -> list[str]:
-  """Cuts a text into lines that are at most so many pixels wide, if its words are not too long."""
+  """Wrap a text into lines of at most `width` pixels, as far as its words are short enough."""
   letters = len(text)
   while True:
     lines = textwrap.wrap(text, letters)
@@ -104,7 +115,7 @@ def _wrapped(text: str, width: int, size: int) -> list[str]:
 
 
 def below(*pictures: np.ndarray) -> np.ndarray:
-  """Puts pictures one below the other, at the left."""
+  """Stack pictures, aligned at the left."""
   heights, widths = zip(*(picture.shape[:2] for picture in pictures), strict=True)
   together = blank(sum(heights), max(widths))
   top = 0
@@ -115,7 +126,7 @@ def below(*pictures: np.ndarray) -> np.ndarray:
 
 
 def beside(*pictures: np.ndarray) -> np.ndarray:
-  """Puts pictures side by side, at the top."""
+  """Put pictures side by side, aligned at the top."""
   heights, widths = zip(*(picture.shape[:2] for picture in pictures), strict=True)
   together = blank(max(heights), sum(widths))
   left = 0
@@ -126,7 +137,7 @@ def beside(*pictures: np.ndarray) -> np.ndarray:
 
 
 def with_margin(picture: np.ndarray, margin: int) -> np.ndarray:
-  """Puts so many white pixels around a picture."""
+  """Put a white margin of this many pixels around a picture."""
   height, width = picture.shape[:2]
   wide = blank(height + 2 * margin, width + 2 * margin)
   wide[margin : margin + height, margin : margin + width] = picture
@@ -134,7 +145,7 @@ def with_margin(picture: np.ndarray, margin: int) -> np.ndarray:
 
 
 def framed(picture: np.ndarray, colour: Colour, thickness: int) -> np.ndarray:
-  """Paints a frame over the edge of a picture."""
+  """Paint a frame over the edge of a picture."""
   image = picture.copy()
   image[:thickness] = image[-thickness:] = colour
   image[:, :thickness] = image[:, -thickness:] = colour
@@ -142,15 +153,16 @@ def framed(picture: np.ndarray, colour: Colour, thickness: int) -> np.ndarray:
 
 
 def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
-  """Makes a square of `factor` pixels of every pixel."""
+  """Turn each pixel into a square of `factor` x `factor` pixels."""
   return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def pixels(image: np.ndarray) -> np.ndarray:
-  """Turns an image as the model sees it into a picture.
+  """Turn an image as the model sees it into a picture.
 
   Args:
-    image: [H, W, C], uint8, or float from -1 to 1. Of other than three channels the first is shown.
+    image: [H, W, C], uint8, or float from -1 to 1. Of images without three channels
+      the first one is shown.
   """
   if image.dtype != np.uint8:
     image = np.clip((image + 1.0) * 128.0, 0, 255).round().astype(np.uint8)
@@ -158,7 +170,7 @@ def pixels(image: np.ndarray) -> np.ndarray:
 
 
 def fitted(image: np.ndarray, side: int) -> np.ndarray:
-  """Resizes a picture into a square of this side, in pixels, with its proportions kept."""
+  """Resize a picture into a square of this side, in pixels, with its proportions kept."""
   height, width = image.shape[:2]
   scale = side / max(height, width)
   size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -167,7 +179,7 @@ def fitted(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def colour_bar(low: str, high: str, colours: np.ndarray, width: int = WIDTH) -> np.ndarray:
-  """A strip of colours between the texts of its smallest and of its largest value.
+  """Return a strip of colours between the texts of its smallest and its largest value.
 
   Args:
     low: what the first colour stands for.
@@ -175,7 +187,7 @@ def colour_bar(low: str, high: str, colours: np.ndarray, width: int = WIDTH) -> 
     colours: uint8 [n, 3].
     width: of the strip with its texts, in pixels.
   """
-  sides = [int(font(SMALL).getlength(text)) + 6 for text in (low, high)]
+  sides = [text_width(text, SMALL) + 5 for text in (low, high)]
   length = max(40, min(120, width - sum(sides)))
   strip = colours[np.linspace(0, len(colours) - 1, length).round().astype(int)]
   strip = framed(strip[None].repeat(10, axis=0), GREY, 1)
@@ -185,3 +197,10 @@ def colour_bar(low: str, high: str, colours: np.ndarray, width: int = WIDTH) -> 
     for text, side in zip((low, f' {high}'), sides, strict=True)
   ]
   return beside(texts[0], strip, texts[1])
+
+
+def png(picture: np.ndarray) -> bytes:
+  """Encode a picture as a PNG file."""
+  file = io.BytesIO()
+  Image.fromarray(picture).save(file, 'PNG')
+  return file.getvalue()

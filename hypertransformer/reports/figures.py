@@ -1,33 +1,58 @@
-"""The figures of a report: learning curves, and the accuracy that was reached."""
+"""The figures of a report: the accuracy that was reached, and learning curves.
+
+This is the only module that imports matplotlib, and only when a figure is drawn.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import html
+import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from hypertransformer.reports import drawing, events, summary
-from hypertransformer.reports.content import estimate, steps
-from hypertransformer.reports.events import Curve
-from hypertransformer.reports.groups import Group
-from hypertransformer.reports.summary import Row
+from hypertransformer.reports.runs import ACCURACIES, Curve, RunGroup
+from hypertransformer.reports.tables import Outcome, percent, remarks
 
-TOGETHER = len(drawing.COLOURS)  # so many groups share one pair of axes
-_LINE = 0.25  # inches that a line of text takes
-_LETTERS = 44  # of a name; longer ones are cut in the middle
+# Colours of Okabe and Ito, which colour-blind readers can distinguish, on white and on black.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+INK = '#0b0c0d'  # of text and axes; in SVG it becomes `currentColor`, the colour of the page's text
+WIDTH, LINE = 5.2, 0.25  # inches, of a figure and of a line of text
+SMALL = 10  # points
+LONGEST_NAME = 44  # letters
+_STYLE: dict[Any, Any] = {
+  'font.size': 11,
+  'axes.titlesize': 11,
+  'svg.fonttype': 'none',  # text remains text: it can be searched, and a page is small
+  'text.parse_math': False,
+  'svg.hashsalt': 'hypertransformer',  # the same figure gives the same file
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  **dict.fromkeys(
+    ('text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color'), INK
+  ),
+  'grid.color': INK,
+  'grid.alpha': 0.15,
+  'grid.linewidth': 0.8,
+}
+# In a file of its own an SVG follows the dark mode of the reader's system.
+_FILE_STYLE = (
+  '<style>svg{color:#1a1a1a}@media(prefers-color-scheme:dark){svg{color:#e8e8e8}}</style>'
+)
+SEEDS = ' Line: mean of the seeds; band: from the worst to the best seed.'
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
+class ReportFigure:
   """A figure and what is said about it.
 
   Attributes:
-    name: a word for the names of files, such as 'curves'.
-    title: what it says, in one line.
+    name: a word for the names of files, such as 'accuracy'.
+    title: what it shows, in one line.
     caption: how to read it, in whole sentences.
     drawn: the matplotlib figure.
   """
@@ -39,221 +64,204 @@ class Figure:
 
   @property
   def svg(self) -> str:
-    """The figure as an <svg> element."""
-    return drawing.svg(self.drawn, f'{self.title}. {self.caption}')
+    """The figure as an <svg> element of a page."""
+    buffer = io.StringIO()
+    with _style():
+      none = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))
+      self.drawn.savefig(buffer, format='svg', metadata=none)
+    text = buffer.getvalue()
+    text = text[text.index('<svg') :].strip()
+    text = re.sub(r'<g id="[^"]*"', '<g', text)  # these ids repeat from figure to figure
+    label = html.escape(f'{self.title}. {self.caption}')
+    return text.replace(INK, 'currentColor').replace(
+      '<svg', f'<svg role="img" aria-label="{label}"', 1
+    )
+
+  @property
+  def svg_file(self) -> str:
+    """The figure as the content of an .svg file."""
+    return self.svg.replace('>', f'>{_FILE_STYLE}', 1) + '\n'
 
 
-def figures(groups: Sequence[Group], rows: Sequence[Row]) -> list[Figure]:
-  """All figures for which there are numbers, that of the results first."""
-  with drawing.style():
-    tasks = [row for row in rows if row.kind is None]
-    sequences = [row for row in rows if row.kind is not None]
-    made = [_reached([row for row in tasks if row.preset == tasks[0].preset])] if tasks else []
-    titles = dict.fromkeys(row.title for row in sequences if row.preset == sequences[0].preset)
-    made += [_after_tasks([row for row in sequences if row.title == title]) for title in titles]
-    names = dict.fromkeys(name for each in groups for name in curve_names(each))
-    made += [_learning(groups, name) for name in events.ACCURACIES.values() if name in names]
-    return made
+def _style() -> Any:
+  import matplotlib
+
+  return matplotlib.rc_context(_STYLE)
 
 
-def curve_names(group: Group) -> list[str]:
-  """The accuracies of which every run of a group has a curve."""
-  found = [run.recorded.accuracies for run in group.runs]
-  return [name for name in found[0] if all(name in each for each in found)]
+def _axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:
+  """Make a transparent figure; returns it and its axes, row by row."""
+  from matplotlib.figure import Figure
+
+  drawn = Figure(figsize=(width, height), layout='constrained')
+  panels = drawn.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+  for patch in (drawn.patch, *(axes.patch for axes in panels.flat)):
+    patch.set_alpha(0)
+  return drawn, list(panels.flat)
 
 
-def short(name: str) -> str:
-  """A name of at most 44 letters; of a longer one the middle is left out."""
-  if len(name) <= _LETTERS:
-    return name
-  half = (_LETTERS - 3) // 2
-  return f'{name[:half]}...{name[-half:]}'
+def figures(groups: Sequence[RunGroup], outcomes: Sequence[Outcome]) -> Iterator[ReportFigure]:
+  """Yield all figures for which there are numbers, that of the results first."""
+  with _style():
+    tasks = [each for each in outcomes if each.measured['sequence'] is None]
+    if tasks:
+      yield _reached([each for each in tasks if each.preset == tasks[0].preset])
+    sequences = [each for each in outcomes if each.measured['sequence'] is not None]
+    for title in dict.fromkeys(e.title for e in sequences if e.preset == sequences[0].preset):
+      yield _after_tasks([each for each in sequences if each.title == title])
+    for name in ACCURACIES.values():
+      shown = [group for group in groups if all(name in run.curves for run in group.runs)]
+      if shown:
+        yield _learning(shown, name)
 
 
-def _colour(number: int) -> str:
-  return drawing.COLOURS[number % len(drawing.COLOURS)]
+def _short(name: str) -> str:
+  """Leave out the middle of a long name."""
+  half = (LONGEST_NAME - 3) // 2
+  return name if len(name) <= LONGEST_NAME else f'{name[:half]}...{name[-half:]}'
 
 
-# What was reached.
+def _label(name: str, seeds: int, remark: str = '') -> str:
+  """Return an entry of a legend. Matplotlib leaves out those that begin with '_'."""
+  return f' {_short(name)}{f" ({seeds} seeds)" * (seeds > 1)}{remark and ", "}{remark}'
 
 
-def _reached(rows: Sequence[Row]) -> Figure:
-  """A point with its interval for each group, beside the paper's number."""
-  drawn = drawing.figure(drawing.WIDTH, 0.9 + 2.5 * _LINE * len(rows))
-  (axes,) = drawing.panels(drawn, 1, 1)
-  place = axes.get_yaxis_transform()  # x from 0 at the left to 1 at the right
-  for number, (row, remark) in enumerate(zip(rows, summary.remarks(rows), strict=True)):
-    _point(axes, number, row)
-    name = ', '.join(filter(None, [row.group.name, remark]))
-    label = f'{short(name)}: {estimate(row.accuracy)} %'
-    axes.text(0, number - 0.3, label, transform=place, va='bottom')
-  axes.set(ylim=(len(rows) - 0.4, -0.8), yticks=[], xlabel=f'accuracy on {rows[0].preset} tasks, %')
+def _reached(outcomes: Sequence[Outcome]) -> ReportFigure:
+  """Draw a point with its interval for each group, beside the paper's accuracy."""
+  drawn, (axes,) = _axes(WIDTH, 0.9 + 2.5 * LINE * len(outcomes))
+  left = axes.get_yaxis_transform()  # x is a fraction of the width
+  for row, (outcome, remark) in enumerate(zip(outcomes, remarks(outcomes), strict=True)):
+    estimate = outcome.estimate('accuracy')
+    mean, half = 100 * np.array(estimate)
+    axes.errorbar(
+      mean, row, xerr=None if math.isnan(half) else half,
+      fmt='D', color=COLOURS[0], capsize=4, markersize=6, linewidth=1.8,
+    )  # fmt: skip
+    if len(outcome.lines) > 1:
+      seeds = 100 * np.array(outcome.each('accuracy'))
+      axes.plot(seeds, np.full_like(seeds, row + 0.2), 'o', color=COLOURS[0], markersize=3.5)
+    if outcome.paper:
+      ends = [row - 0.22, row + 0.34]
+      axes.plot([100 * outcome.paper] * 2, ends, color=COLOURS[1], linewidth=3)
+    label = f'{_label(outcome.group.name, 1, remark).strip()}: {percent(estimate)} %'
+    axes.text(0, row - 0.3, label, transform=left, va='bottom')
+  preset = outcomes[0].preset
+  axes.set(ylim=(len(outcomes) - 0.4, -0.8), yticks=[], xlabel=f'accuracy on {preset} tasks, %')
   axes.spines['left'].set_visible(False)
   axes.grid(axis='x')
   axes.margins(x=0.08)
-  several = any(len(row.each) > 1 for row in rows)
-  over = ' or '.join(dict.fromkeys(row.over for row in rows))
   caption = (
-    f'Diamond and bar: mean accuracy and its 95 % interval over {over}.'
-    + (' Dots below the bar: the single seeds.' if several else '')
-    + (' Thick upright line: the paper, at the end of its training.' if _has_paper(rows) else '')
+    'Diamond and bar: mean accuracy and its 95 % confidence interval over '
+    + ' or '.join(dict.fromkeys(each.over for each in outcomes))
+    + '.'
+    + ' Dots below the bar: the single seeds.' * any(each.over == 'seeds' for each in outcomes)
+    + ' Thick upright line: the paper, at the end of its training.'
+    * any(each.paper for each in outcomes)
   )
-  return Figure('accuracy', f'What was reached on {rows[0].preset} classes', caption, drawn)
-
-
-def _point(axes: Any, height: int, row: Row) -> None:
-  """Draws what a group reached at a height, with its seeds below and the paper's number."""
-  mean, half = 100 * row.accuracy[0], 100 * row.accuracy[1]
-  axes.errorbar(
-    mean, height, xerr=None if math.isnan(half) else half,
-    fmt='D', color=drawing.COLOURS[0], capsize=4, markersize=6, linewidth=1.8,
-  )  # fmt: skip
-  if len(row.each) > 1:
-    seeds = [100 * value for value in row.each]
-    heights = [height + 0.2] * len(seeds)
-    axes.plot(seeds, heights, 'o', color=drawing.COLOURS[0], markersize=3.5)
-  if row.paper is not None:
-    ends = [height - 0.22, height + 0.34]
-    axes.plot([100 * row.paper.accuracy] * 2, ends, color=drawing.COLOURS[1], linewidth=3)
-
-
-def _has_paper(rows: Sequence[Row]) -> bool:
-  return any(row.paper for row in rows)
-
-
-def _after_tasks(rows: Sequence[Row]) -> Figure:
-  """The average accuracy over the tasks learned so far, after each task of a sequence."""
-  drawn = drawing.figure(drawing.WIDTH, 3.2 + _LINE * len(rows))
-  (axes,) = drawing.panels(drawn, 1, 1)
-  for number, (row, remark) in enumerate(zip(rows, summary.remarks(rows), strict=True)):
-    values = 100 * np.array(row.after_tasks)  # [runs, tasks]
-    tasks = np.arange(1, values.shape[1] + 1)
-    label = ', '.join(filter(None, [_label(row.group), remark]))
-    style = '-' if number < TOGETHER else '--'
-    axes.fill_between(
-      tasks, values.min(0), values.max(0), color=_colour(number), alpha=0.2, linewidth=0
-    )
-    axes.plot(tasks, values.mean(0), style, marker='o', color=_colour(number), label=label)
-  axes.set(xlabel='tasks learned', ylabel='average accuracy, %', ylim=(0, 100), xticks=tasks)
-  axes.grid()
-  drawn.legend(loc='outside upper left', frameon=False, fontsize=drawing.SMALL)
-  several = any(len(row.after_tasks) > 1 for row in rows)
-  return Figure(
-    'after_each_task_of_' + re.sub(r'\W+', '_', rows[0].title),
-    f'Average accuracy after each task: {rows[0].title}',
-    'The average over all tasks learned so far.'
-    + (' Line: mean of the seeds; band: from the worst to the best seed.' if several else ''),
-    drawn,
-  )
-
-
-# Learning curves.
+  return ReportFigure('accuracy', f'Accuracy on {preset} classes', caption, drawn)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Seeds:
-  """The curves of a group in windows: mean, smallest and largest value over its runs."""
+class _Band:
+  """A line with a band around it: mean, smallest and largest value over the seeds, in %."""
 
-  steps: np.ndarray
-  mean: np.ndarray
-  low: np.ndarray
-  high: np.ndarray
+  label: str
+  x: np.ndarray
+  values: np.ndarray  # [runs, x]
 
-
-def _seeds(curves: Sequence[Curve], window: int) -> _Seeds:
-  """Puts the curves of the runs of a group together, as far as the shortest of them goes.
-
-  Runs that have only begun, so that they have no full window yet, are left out.
-  """
-  windowed = [events.in_windows(curve, window) for curve in curves]
-  windowed = [each for each in windowed if len(each.steps)]
-  common = sorted(set.intersection(*(set(each.steps.tolist()) for each in windowed)))
-  values = 100 * np.stack(
-    [each.values[np.isin(each.steps, common)] for each in windowed]
-  )  # [runs, windows]
-  return _Seeds(np.array(common), values.mean(0), values.min(0), values.max(0))
+  def draw(self, axes: Any, number: int, marker: str | None = None) -> None:
+    """Draw it in the colour of this number; dashed where the colours begin again."""
+    colour, style = COLOURS[number % len(COLOURS)], '-' if number < len(COLOURS) else '--'
+    low, high = self.values.min(axis=0), self.values.max(axis=0)
+    axes.fill_between(self.x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(
+      self.x, self.values.mean(axis=0), style,
+      color=colour, linewidth=2, label=self.label, marker=marker or 'o' * (len(self.x) < 4),
+    )  # fmt: skip
 
 
-_UNEQUAL = (
-  ' A group is shown as far as its shortest run goes; runs that have only begun are left out.'
-)
-
-
-def _is_unequal(curves: Sequence[Curve]) -> bool:
-  """Whether the runs of a group have not gone equally far."""
-  return len({int(curve.steps[-1]) for curve in curves}) > 1
-
-
-def _learning(groups: Sequence[Group], name: str) -> Figure:
-  """The accuracy during training, with a band over the seeds of each group."""
-  shown = [each for each in groups if name in curve_names(each)]
-  curves = [[run.recorded.accuracies[name] for run in each.runs] for each in shown]
-  windows = [events.window_for(each) for each in curves]
-  found = [_seeds(each, window) for each, window in zip(curves, windows, strict=True)]
-  unit = 1000 if max(each.steps[-1] for each in found) >= 10_000 else 1
-  apart = len(shown) > TOGETHER
-  drawn = _apart(shown, found, unit) if apart else _together(shown, found, unit)
-  several = any(len(each.runs) > 1 for each in shown)
-  caption = (
-    f'Means over windows of {steps(windows)} training steps.'
-    + (' Line: mean of the seeds; band: from the worst to the best seed.' if several else '')
-    + (_UNEQUAL if any(map(_is_unequal, curves)) else '')
-    + (' Every panel shows one group in colour and the others in grey.' if apart else '')
-  )
-  file_name = f'curve_{name.replace(" ", "_")}'
-  return Figure(file_name, f'Accuracy on {name} during training', caption, drawn)
-
-
-def _together(groups: Sequence[Group], found: Sequence[_Seeds], unit: int) -> Any:
-  """All groups on one pair of axes, with their names above, the best at the end first."""
-  drawn = drawing.figure(drawing.WIDTH, 3.2 + _LINE * len(groups))
-  (axes,) = drawing.panels(drawn, 1, 1)
-  order = sorted(range(len(found)), key=lambda n: -found[n].mean[-1])
+def _together(bands: Sequence[_Band], order: Sequence[int], marker: str | None, x: str) -> Any:
+  """Draw bands on one pair of axes, with their names above."""
+  drawn, (axes,) = _axes(WIDTH, 3.2 + LINE * len(bands))
   for number in order:
-    label = _label(groups[number])
-    _draw_seeds(axes, found[number], unit, _colour(number), label)
-  drawn.legend(loc='outside upper left', frameon=False, fontsize=drawing.SMALL)
-  _dress(axes, unit)
-  return drawn
-
-
-def _apart(groups: Sequence[Group], found: Sequence[_Seeds], unit: int) -> Any:
-  """A panel for each group, two in a row."""
-  count = -(-len(groups) // 2)
-  drawn = drawing.figure(drawing.WIDTH, 0.5 + 1.75 * count)
-  panels = drawing.panels(drawn, count, 2, sharex=True, sharey=True)
-  for number, axes in enumerate(panels):
-    if number >= len(groups):
-      axes.set_visible(False)
-      continue
-    for other in found:
-      axes.plot(other.steps / unit, other.mean, color=drawing.INK, alpha=0.25, linewidth=0.8)
-    _draw_seeds(axes, found[number], unit, drawing.COLOURS[0], None)
-    axes.set_title(short(groups[number].name)[:30], fontsize=9, loc='left')
-    axes.grid()
-    axes.set_ylim(0, 100)
-  drawn.supxlabel(_steps(unit), fontsize=drawing.SMALL)
-  drawn.supylabel('accuracy, %', fontsize=drawing.SMALL)
-  return drawn
-
-
-def _draw_seeds(axes: Any, found: _Seeds, unit: int, colour: str, label: str | None) -> None:
-  marker = 'o' if len(found.steps) < 4 else None
-  axes.fill_between(found.steps / unit, found.low, found.high, color=colour, alpha=0.2, linewidth=0)
-  axes.plot(found.steps / unit, found.mean, color=colour, linewidth=2, label=label, marker=marker)
-
-
-def _dress(axes: Any, unit: int) -> None:
-  axes.set(xlabel=_steps(unit), ylabel='accuracy, %', ylim=(0, 100))
-  axes.set_xlim(left=0)
+    bands[number].draw(axes, number, marker)
+  drawn.legend(loc='outside upper left', frameon=False, fontsize=SMALL)
+  axes.set(xlabel=x, ylabel='accuracy, %', ylim=(0, 100))
   axes.grid()
+  return drawn
 
 
-def _steps(unit: int) -> str:
-  return 'training steps, thousands' if unit == 1000 else 'training steps'
+def _apart(bands: Sequence[_Band], x: str) -> Any:
+  """Draw a panel for each band, two in a row, with the other ones in grey."""
+  drawn, panels = _axes(WIDTH, 0.5 + 1.75 * -(-len(bands) // 2), -(-len(bands) // 2), 2)
+  for axes, band in zip(panels, bands, strict=False):
+    for other in bands:
+      axes.plot(other.x, other.values.mean(axis=0), color=INK, alpha=0.25, linewidth=0.8)
+    band.draw(axes, 0)
+    axes.set_title(band.label.strip()[:30], fontsize=9, loc='left')
+    axes.set_ylim(0, 100)
+    axes.grid()
+  for axes in panels[len(bands) :]:
+    axes.set_visible(False)
+  drawn.supxlabel(x, fontsize=SMALL)
+  drawn.supylabel('accuracy, %', fontsize=SMALL)
+  return drawn
 
 
-def _label(group: Group) -> str:
-  """The name of a group in a legend, which would leave out a name that begins with '_'."""
-  count = f' ({len(group.runs)} seeds)' if len(group.runs) > 1 else ''
-  return f' {short(group.name)}{count}'
+def _after_tasks(outcomes: Sequence[Outcome]) -> ReportFigure:
+  """Draw the average accuracy over the tasks learned so far, after each task of a sequence."""
+  bands = []
+  for outcome, remark in zip(outcomes, remarks(outcomes), strict=True):
+    values = 100 * np.array(outcome.each('average_accuracy'), np.float64)
+    label = _label(outcome.group.name, len(values), remark)
+    bands.append(_Band(label, np.arange(1, values.shape[1] + 1), values))
+  drawn = _together(bands, range(len(bands)), 'o', 'tasks learned')
+  drawn.axes[0].set_xticks(bands[0].x)
+  title = outcomes[0].title
+  caption = 'The average over all tasks learned so far.'
+  caption += SEEDS * any(len(each.lines) > 1 for each in outcomes)
+  name = 'after_each_task_of_' + re.sub(r'\W+', '_', title)
+  return ReportFigure(name, f'Average accuracy after each task: {title}', caption, drawn)
+
+
+def _learning(groups: Sequence[RunGroup], name: str) -> ReportFigure:
+  """Draw the accuracy during training, with a band over the seeds of each group."""
+  curves = [[run.curves[name] for run in group.runs] for group in groups]
+  windows = [window_for(each) for each in curves]
+  thousands = any(curve.steps[-1] >= 10_000 for each in curves for curve in each)
+  bands = []
+  for group, found, window in zip(groups, curves, windows, strict=True):
+    # As far as the shortest run goes; runs that have just begun have no full window.
+    means = [each for each in (curve.means(window) for curve in found) if len(each.steps)]
+    common = sorted(set.intersection(*(set(each.steps.tolist()) for each in means)))
+    values = np.stack([100 * each.values[np.isin(each.steps, common)] for each in means])
+    middles = (np.array(common) - window / 2) / (1000 if thousands else 1)
+    bands.append(_Band(_label(group.name, len(group.runs)), middles, values))
+  apart = len(bands) > len(COLOURS)
+  x = 'training steps, thousands' if thousands else 'training steps'
+  best_first = sorted(range(len(bands)), key=lambda n: -bands[n].values[:, -1].mean())
+  drawn = _apart(bands, x) if apart else _together(bands, best_first, None, x)
+  drawn.axes[0].set_xlim(left=0)
+  unequal = any(len({int(curve.steps[-1]) for curve in each}) > 1 for each in curves)
+  caption = (
+    f'Means over windows of {" to ".join(f"{n:,}" for n in sorted({min(windows), max(windows)}))} '
+    'training steps.'
+    + SEEDS * any(len(each) > 1 for each in curves)
+    + ' A group is shown up to the end of its shortest run.' * unequal
+    + ' Each panel shows one group in colour and the others in grey.' * apart
+  )
+  title = f'Accuracy on {name} during training'
+  return ReportFigure(f'curve_{name.replace(" ", "_")}', title, caption, drawn)
+
+
+def window_for(curves: Sequence[Curve], points: int = 40) -> int:
+  """Choose a round number of steps for windows, so that the longest curve has about 40 of them.
+
+  A window is never shorter than the steps between two records.
+  """
+  longest = max(int(curve.steps[-1]) for curve in curves)
+  between = max(int(np.median(np.diff(curve.steps, prepend=0))) for curve in curves)
+  wanted = max(longest / points, between, 1)
+  magnitude = 10 ** int(np.floor(np.log10(wanted)))
+  window = next(n * magnitude for n in (1, 2, 5, 10) if n * magnitude >= wanted)
+  return window if window <= longest else between

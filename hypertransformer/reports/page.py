@@ -1,94 +1,138 @@
-"""Lays a report out as one HTML file, which asks no other host for anything and has no scripts."""
+"""Lay a report out as text, as one HTML file without scripts, as Markdown, and as CSV."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+import pathlib
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
 
-from hypertransformer.reports.content import Table
-from hypertransformer.reports.figures import Figure
+import jinja2
+import markupsafe
 
-# On a narrow screen every row of a table becomes a block, its cells under each other with the
-# names of their columns, so that nothing has to be scrolled sideways.
-STYLE = """
-:root { color-scheme: light dark; --ground: #ffffff; --text: #1a1a1a; --quiet: #595959;
-  --line: #d9d9d9; --raised: #f6f6f6; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #14161a; --text: #e8e8e8; --quiet: #a8a8a8; --line: #3a3d44;
-    --raised: #1d2026; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 62rem; background: var(--ground);
-  color: var(--text); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; margin: 0.5rem 0; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 0.4rem; }
-p.headline { font-size: 1.2rem; margin: 0.4rem 0 1rem; }
-p.note, figcaption { color: var(--quiet); font-size: 0.9rem; margin: 0.3rem 0 0.8rem; }
-figure { margin: 0; max-width: 36rem; }
-figure svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif; }
-table { border-collapse: collapse; width: 100%; font-size: 0.9rem; overflow-wrap: normal; }
-th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.7rem 0.35rem 0;
-  border-bottom: 1px solid var(--line); }
-td, tbody th { overflow-wrap: anywhere; }
-th { font-weight: 600; }
-@media (max-width: 52rem) {
-  table, tbody, tr, td, tbody th { display: block; width: 100%; }
-  thead { display: none; }
-  tr { background: var(--raised); border-radius: 0.4rem; margin: 0 0 0.7rem;
-    padding: 0.4rem 0.7rem; }
-  td, tbody th { border: 0; padding: 0.1rem 0; }
-  td { display: flex; justify-content: space-between; gap: 1rem; }
-  td::before { content: attr(data-label); color: var(--quiet); flex: 0 1 45%; }
-  td span { flex: 0 1 55%; text-align: right; }
-}
-"""
+from hypertransformer.data import files
+from hypertransformer.errors import require
+from hypertransformer.reports import figures, tables
+from hypertransformer.reports.runs import RunGroup, group, read_runs
+from hypertransformer.reports.tables import Outcome, ReportTable
+
+COMMAND = 'python -m hypertransformer.report'
 
 
-def page(title: str, headline: str, figures: Sequence[Figure], tables: Sequence[Table]) -> str:
-  """Makes the page.
+def text(folders: Sequence[str]) -> str:
+  """Return the report of the runs in some directories as text for a terminal.
+
+  Raises:
+    InputError: a directory holds no run or a damaged one.
+  """
+  groups, outcomes = _read(folders)
+  parts = [tables.headline(outcomes), *map(_text_table, tables.tables(groups, outcomes))]
+  joined = '\n\n'.join(filter(None, parts))
+  # Names come from files: no escape sequence of theirs may reach the terminal.
+  return ''.join(letter if letter.isprintable() or letter == '\n' else '?' for letter in joined)
+
+
+def write(folders: Sequence[str], output: str) -> list[pathlib.Path]:
+  """Write the report of the runs in some directories. Existing files are replaced.
 
   Args:
-    title: its heading.
-    headline: the most important sentence; '' for none.
-    figures: the figures, which stand inside of the page as SVG.
-    tables: the tables.
+    folders: the --train_log_dir of each run.
+    output: the file to write. A Markdown report also gets files NAME_FIGURE.svg beside it.
+
+  Returns:
+    The files that were written.
+
+  Raises:
+    InputError: a directory holds no run or a damaged one, the name of the file has an unknown
+      ending, or a file cannot be written.
   """
-  parts = [f'<h1>{html.escape(title)}</h1>']
-  if headline:
-    parts.append(f'<p class="headline">{html.escape(headline)}</p>')
-  parts += [_figure(figure) for figure in figures]
-  parts += [_table(table) for table in tables]
-  return (
-    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    '<link rel="icon" href="data:,">\n'
-    f'<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n'
-    + '\n'.join(parts)
-    + '\n</body>\n</html>\n'
+  path = pathlib.Path(output)
+  form = path.suffix.lower()
+  require(form in FORMS, f'--output={output} must end in {", ".join(FORMS)}.')
+  contents = FORMS[form](path, folders, *_read(folders))
+  for name, content in contents.items():
+    with files.atomic_file(name) as file:
+      file.write(content.encode())
+  return list(contents)
+
+
+def _read(folders: Sequence[str]) -> tuple[list[RunGroup], list[Outcome]]:
+  groups = group(read_runs(folders))
+  return groups, tables.outcomes(groups)
+
+
+Contents = dict[pathlib.Path, str]  # the content of each file to write
+
+
+def _csv(
+  path: pathlib.Path, folders: Sequence[str], groups: Sequence[RunGroup], found: Sequence[Outcome]
+) -> Contents:
+  del folders, groups
+  return {path: tables.records(found).to_csv(index=False, lineterminator='\n')}
+
+
+def _html(
+  path: pathlib.Path, folders: Sequence[str], groups: Sequence[RunGroup], found: Sequence[Outcome]
+) -> Contents:
+  drawn = [(figure, markupsafe.Markup(figure.svg)) for figure in figures.figures(groups, found)]
+  return {path: _render('page.html', folders, groups, found, drawn=drawn)}
+
+
+def _markdown(
+  path: pathlib.Path, folders: Sequence[str], groups: Sequence[RunGroup], found: Sequence[Outcome]
+) -> Contents:
+  drawn = [
+    (figure, path.with_name(f'{path.stem}_{figure.name}.svg'))
+    for figure in figures.figures(groups, found)
+  ]
+  page = _render('page.md', folders, groups, found, drawn=drawn, output=path)
+  return {path: page} | {name: figure.svg_file for figure, name in drawn}
+
+
+FORMS: dict[str, Callable[..., Contents]] = {'.html': _html, '.md': _markdown, '.csv': _csv}
+
+
+def _render(
+  template: str,
+  folders: Sequence[str],
+  groups: Sequence[RunGroup],
+  found: Sequence[Outcome],
+  drawn: Sequence[tuple[figures.ReportFigure, object]],
+  output: object = '',
+) -> str:
+  """Fill a template beside this file; what is put into HTML is escaped."""
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+    autoescape=template.endswith('html'),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+  )
+  environment.filters['plain'] = _plain
+  count = sum(len(each.runs) for each in groups)
+  return environment.get_template(template).render(
+    title=f'Report of {groups[0].name}' if len(groups) == 1 else f'Report of {count} runs',
+    headline=tables.headline(found),
+    drawn=drawn,
+    tables=tables.tables(groups, found),
+    command=shlex.join([*COMMAND.split(), *folders, f'--output={output}']),
   )
 
 
-def _figure(figure: Figure) -> str:
-  return (
-    f'<h2>{html.escape(figure.title)}</h2>\n<figure>{figure.svg}'
-    f'<figcaption>{html.escape(figure.caption)}</figcaption></figure>'
+def _plain(value: str) -> str:
+  """Escape the characters that have a meaning in Markdown."""
+  return ''.join(
+    f'\\{letter}' if letter in '\\|`*_<[' else letter for letter in value.replace('\n', ' ')
   )
 
 
-def _table(table: Table) -> str:
-  head = ''.join(f'<th scope="col">{html.escape(name)}</th>' for name in table.head)
-  body = ''.join(_row(table.head, cells) for cells in table.rows)
-  note = f'<p class="note">{html.escape(table.note)}</p>\n' if table.note else ''
-  return (
-    f'<h2>{html.escape(table.title)}</h2>\n{note}<table>\n<thead><tr>{head}</tr></thead>\n'
-    f'<tbody>\n{body}</tbody>\n</table>'
+def _text_table(table: ReportTable) -> str:
+  """Return a table as text, with left-aligned cells; wide ones are continued below."""
+  frame = table.frame.set_index(table.frame.columns[0]).rename_axis(None)
+  widths = {name: max(len(name), *frame[name].str.len()) for name in frame}
+  cells = frame.to_string(
+    justify='left',
+    formatters={name: f'{{:<{width}}}'.format for name, width in widths.items()},
+    line_width=max(100, shutil.get_terminal_size().columns),
   )
-
-
-def _row(head: Sequence[str], cells: Sequence[str]) -> str:
-  name, *others = cells
-  columns = ''.join(
-    f'<td data-label="{html.escape(column)}"><span>{html.escape(cell)}</span></td>'
-    for column, cell in zip(head[1:], others, strict=True)
-  )
-  return f'<tr><th scope="row">{html.escape(name)}</th>{columns}</tr>\n'
+  return '\n'.join(filter(None, [table.title, table.note, cells]))

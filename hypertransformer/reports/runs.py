@@ -1,111 +1,263 @@
-"""Reads a finished or a running training from its folder: flags, results, curves, machine.
+"""Read runs from their directories: flags, results, learning curves, speed and machine.
 
-Two kinds of folders are read: the --train_log_dir of a training, and what is kept of a run in
-experiments/results/, where results.jsonl is beside flags.json and text files stand for the event
-files (kept.py).
+Two kinds of directories are read: the --train_log_dir of a training, and what
+experiments/campaign.py keeps of a run in experiments/results/, where results.jsonl lies beside
+flags.json, and curve.csv and run.json take the place of the event files.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from hypertransformer.errors import InputError, require
-from hypertransformer.evaluation.measured import ResultFile
-from hypertransformer.evaluation.places import Places
-from hypertransformer.evaluation.results import Line
-from hypertransformer.reports import events, kept
-from hypertransformer.reports.events import Recorded
+from hypertransformer.evaluation import results as results_lib
 from hypertransformer.runtime import run_folder
 from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.flags_file import Facts, facts
 
+# The accuracies that have learning curves: TensorBoard's tags, and what they are measured on.
+ACCURACIES = {
+  'accuracy/test_accuracy': 'test episodes',
+  'accuracy/accuracy': 'training episodes',
+  'accuracy/shared_head_accuracy': 'real classes',
+}
+CURVES, ABOUT = 'curve.csv', 'run.json'  # the files that the campaign keeps of a run
+STEPS_COLUMN = 'steps up to'  # of CURVES; the other columns are accuracies in %
+# Flags that do not influence results, besides those that have no effect at all.
+WITHOUT_INFLUENCE = {
+  'train_log_dir', 'data_numpy_dir', 'data_dir', 'steps_between_saves', 'kernel_threads',
+  'eval_once', 'eval_checkpoint', 'eval_timeout_secs', *flags.WITHOUT_EFFECT,
+}  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-  """A training and its evaluations.
+class Curve:
+  """A scalar that was recorded during training.
 
   Attributes:
-    folder: where it was found.
-    name: the shortest end of that path which tells it from the other runs of the report.
-    values: the value of every flag by its name. Flags that are younger than the run have their
-      defaults.
-    version: the version of this package that trained it; '' for versions that did not say so.
-    results: lines of results.jsonl, oldest first.
-    recorded: what the training has recorded.
-    machines: descriptions of the machines that trained it; empty if none was recorded.
+    steps: int [n], the training steps, ascending.
+    values: float64 [n].
   """
 
-  folder: pathlib.Path
+  steps: np.ndarray
+  values: np.ndarray
+
+  def means(self, window: int) -> Curve:
+    """Return the means over windows of steps, each at the last step of its window.
+
+    Args:
+      window: the number of steps of a window. The last window is left out unless it is full.
+    """
+    windows: np.ndarray = (self.steps - 1) // window
+    full = [n for n in range(int(self.steps[-1]) // window) if (windows == n).any()]
+    means = [self.values[windows == n].mean() for n in full]
+    return Curve((np.array(full, int) + 1) * window, np.array(means))
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggedRun:
+  """A training and its evaluations, as its directory holds them.
+
+  Attributes:
+    name: the shortest end of its path that distinguishes it from the other runs of the report.
+    values: the value of every flag by its name; the default of a flag that was not recorded.
+    version: the version of this package that trained it.
+    results: the lines of results.jsonl, oldest first.
+    curves: the learning curves by the values of ACCURACIES, accuracies in 0..1.
+    last_step: the last step that was recorded.
+    steps_per_second: the median over the training; None if it was not recorded.
+    cpu_hours: of all processes that have trained it; None if they were not recorded.
+    machines: the machines that trained it; empty if none was recorded.
+  """
+
   name: str
   values: dict[str, Any]
   version: str
-  results: list[Line]
-  recorded: Recorded
+  results: list[dict[str, Any]]
+  curves: dict[str, Curve]
+  last_step: int
+  steps_per_second: float | None
+  cpu_hours: float | None
   machines: list[str]
 
   @property
   def facts(self) -> Facts:
-    """What its flags say of seed, length and task."""
+    """What its flags say about seed, length and task."""
     return facts(self.values)
 
+  @property
+  def influential(self) -> dict[str, Any]:
+    """The flags that influence its results, without its seed."""
+    left_out = {*WITHOUT_INFLUENCE, 'seed'}
+    return {name: value for name, value in self.values.items() if name not in left_out}
 
-def read_runs(folders: Sequence[str]) -> list[Run]:
-  """Reads the runs in these folders, in this order.
+
+def read_runs(folders: Sequence[str]) -> list[LoggedRun]:
+  """Read the runs in these directories, in this order.
 
   Raises:
-    InputError: a folder is given twice, or is not there, or holds no run, or nothing to report.
+    InputError: a directory is missing, is given twice, or holds no run or nothing to report.
   """
   paths = [pathlib.Path(folder) for folder in folders]
   resolved = [path.resolve() for path in paths]
   for path, place in zip(paths, resolved, strict=True):
-    require(resolved.count(place) == 1, f'{path} is given twice: give each folder once.')
+    require(resolved.count(place) == 1, f'{path} is given twice: give each directory once.')
   names = short_names(resolved)
-  return [read_run(path, name) for path, name in zip(paths, names, strict=True)]
+  return [_read_run(path, name) for path, name in zip(paths, names, strict=True)]
 
 
-def read_run(folder: pathlib.Path, name: str) -> Run:
-  """Reads the run in a folder; see `read_runs`."""
+def _read_run(folder: pathlib.Path, name: str) -> LoggedRun:
   _require_run(folder)
   found = flags_file.read_flags(str(folder)) or {}
-  version = str(found.pop(flags_file.VERSION, ''))
-  places = Places(str(folder))
-  results = ResultFile(places.results).read() or ResultFile(folder / places.results.name).read()
-  recorded = kept.fill_in(folder, events.read(folder / 'train'))
-  if not results and not recorded.accuracies:
-    raise InputError(
-      f'{folder} has neither event files of a training (train/) nor results of an evaluation '
-      '(eval/results.jsonl): there is nothing to report yet.'
-    )
-  values = flags.defaults()
-  # The file also notes what is no flag, such as the classes.
-  values |= {flag: value for flag, value in found.items() if flag in values}
-  return Run(folder, name, values, version, results, recorded, run_folder.machines(str(folder)))
+  file = results_lib.file_of(folder)
+  results = results_lib.read(file) or results_lib.read(folder / file.name)
+  scalars = read_scalars(folder / 'train')
+  curves = {title: scalars[tag] for tag, title in ACCURACIES.items() if tag in scalars}
+  curves = curves or _kept_curves(folder / CURVES)
+  require(
+    bool(results or curves),
+    f'{folder} has neither event files of a training (train/) nor results of an evaluation '
+    '(eval/results.jsonl): there is nothing to report yet.',
+  )
+  speed, cpu = scalars.get('global_step/sec'), scalars.get('cpu_seconds')
+  last_steps = [curve.steps[-1] for curve in (scalars or curves).values()]
+  return LoggedRun(
+    name=name,
+    values={flag: found.get(flag, default) for flag, default in flags.defaults().items()},
+    version=str(found.get(flags_file.VERSION, '')),
+    results=results,
+    curves=curves,
+    last_step=max([0, *map(int, last_steps), *(line['step'] for line in results)]),
+    steps_per_second=float(np.median(speed.values)) if speed else None,
+    cpu_hours=total_of_processes(cpu.values) / 3600 if cpu else _kept_cpu_hours(folder / ABOUT),
+    machines=run_folder.machines(str(folder)),
+  )
 
 
 def _require_run(folder: pathlib.Path) -> None:
-  """Raises InputError unless the folder is there and has a flags.json."""
-  require(folder.is_dir(), f'there is no folder {folder}: give the --train_log_dir of a training.')
-  if (folder / flags_file.FLAGS_FILE).exists():
-    return
+  """Raise InputError unless the directory exists and has a flags.json."""
+  require(folder.is_dir(), f'there is no directory {folder}: give the --train_log_dir of a run.')
   inside = sorted(path.parent.name for path in folder.glob(f'*/{flags_file.FLAGS_FILE}'))
   inside = [name for name in inside if name not in ('eval', 'best')]
   advice = (
-    f'its folders {", ".join(inside[:3])}{" ..." if len(inside) > 3 else ""} are runs: give these '
-    f'({folder}/*).'
+    f'its directories {", ".join(inside[:3])}{" ..." if len(inside) > 3 else ""} are runs: give '
+    f'these ({folder}/*).'
     if inside
     else 'give the --train_log_dir of a training.'
   )
-  raise InputError(f'{folder} holds no run ({flags_file.FLAGS_FILE} is missing): {advice}')
+  require(
+    (folder / flags_file.FLAGS_FILE).exists(),
+    f'{folder} holds no run ({flags_file.FLAGS_FILE} is missing): {advice}',
+  )
 
 
 def short_names(paths: Sequence[pathlib.Path]) -> list[str]:
-  """The shortest ends of different absolute paths that differ, each of as many parts."""
-  longest = max(len(path.parts) for path in paths)
-  for parts in range(1, longest + 1):
-    names = ['/'.join(path.parts[-parts:]) for path in paths]
-    if len(set(names)) == len(names):
-      return names
-  return [str(path) for path in paths]
+  """Return the shortest ends of different absolute paths that differ, as many parts of each."""
+  names = [str(path) for path in paths]
+  for parts in range(max(len(path.parts) for path in paths), 0, -1):
+    shorter = ['/'.join(path.parts[-parts:]) for path in paths]
+    if len(set(shorter)) < len(shorter):
+      break
+    names = shorter
+  return names
+
+
+def read_scalars(folder: pathlib.Path) -> dict[str, Curve]:
+  """Read the scalars in the event files of a directory, by tag; {} if there are none."""
+  if not any(folder.glob('*tfevents*')):
+    return {}
+  kept = {'scalars': 0, 'images': 1, 'histograms': 1, 'compressedHistograms': 1, 'tensors': 1}
+  events = EventAccumulator(str(folder), size_guidance=kept)  # 0 keeps all
+  events.Reload()
+  found = {}
+  for tag in events.Tags()['scalars']:
+    last = {event.step: event.value for event in events.Scalars(tag)}
+    steps = sorted(last)
+    found[tag] = Curve(np.array(steps), np.array([last[step] for step in steps], np.float64))
+  return found
+
+
+def total_of_processes(seconds: np.ndarray) -> float:
+  """Add up the CPU seconds of several processes that trained a run one after the other.
+
+  Args:
+    seconds: float [n], recorded during training. Each process counts from zero, so the values
+      fall where a run was resumed.
+  """
+  last_of_each: np.ndarray = np.append(seconds[:-1][np.diff(seconds) < 0], seconds[-1:])
+  return float(last_of_each.sum())
+
+
+def _kept_curves(path: pathlib.Path) -> dict[str, Curve]:
+  """Read the curves that the campaign keeps; {} if there is no such file."""
+  if not path.exists():
+    return {}
+  try:
+    table = np.genfromtxt(path, delimiter=',', names=True, deletechars='', replace_space=' ')
+    steps = table[STEPS_COLUMN].reshape(-1).astype(int)
+    titles = [name for name in table.dtype.names or () if name != STEPS_COLUMN]
+    return {title: Curve(steps, table[title].reshape(-1) / 100) for title in titles}
+  except (OSError, ValueError, IndexError) as error:
+    raise InputError(f'{path} is not a table of learning curves ({error}).') from error
+
+
+def _kept_cpu_hours(path: pathlib.Path) -> float | None:
+  """Read the CPU hours that the campaign keeps; None if there are none."""
+  if not path.exists():
+    return None
+  try:
+    hours = json.loads(path.read_text()).get('cpu_hours')
+    return None if hours is None else float(hours)
+  except (OSError, ValueError, TypeError, AttributeError) as error:
+    raise InputError(f'{path} is not the JSON object of a run ({error}).') from error
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunGroup:
+  """Runs whose flags differ in the seed only.
+
+  Attributes:
+    name: what the names of its runs have in common.
+    runs: the runs, in the order in which they were given.
+  """
+
+  name: str
+  runs: list[LoggedRun]
+
+
+def group(runs: Sequence[LoggedRun]) -> list[RunGroup]:
+  """Group runs whose flags differ in the seed only, in the order of the first run of each group."""
+  found: dict[str, list[LoggedRun]] = {}
+  for run in runs:
+    found.setdefault(repr(sorted(run.influential.items())), []).append(run)
+  names = [common_name([run.name for run in each]) for each in found.values()]
+  numbered = [
+    name if names.count(name) == 1 else f'{name} ({names[:number].count(name) + 1})'
+    for number, name in enumerate(names)
+  ]
+  return [RunGroup(name, each) for name, each in zip(numbered, found.values(), strict=True)]
+
+
+def common_name(names: Sequence[str]) -> str:
+  """Return what names have in common: 'a_seed1' and 'a_seed2' give 'a'."""
+  if len(names) == 1:
+    return names[0]
+  letters = zip(min(names), max(names), strict=False)
+  common = ''.join(a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], letters))
+  return re.sub(r'[-_./ ]*(seed|run)?[-_./ ]*$', '', common) or f'{names[0]} and others'
+
+
+def differences(groups: Sequence[RunGroup]) -> dict[str, list[Any]]:
+  """Return the flags in which groups differ: by name, the value in each group."""
+  values = [each.runs[0].influential for each in groups]
+  found = {name: [each[name] for each in values] for name in values[0]}
+  return {name: each for name, each in found.items() if any(one != each[0] for one in each)}

@@ -250,7 +250,7 @@ class Facts:
     support_images: Ns, the support images of one task.
     shots: the labelled ones of each class; on average, and at least 1, if they vary.
     cooldown_from: the step from which the learning rate falls to 0; train_steps if it does not.
-    test_dataset: the name of the dataset of its test tasks.
+    cnn: the name of the CNN, its channels, and the number of layers that are not generated.
   """
 
   seed: int | None
@@ -259,7 +259,7 @@ class Facts:
   support_images: int
   shots: int
   cooldown_from: int
-  test_dataset: str
+  cnn: tuple[str, int, int]
 
 
 def facts(v: flags.Values) -> Facts:
@@ -271,5 +271,5 @@ def facts(v: flags.Values) -> Facts:
     v['samples_transformer'],
     max(1, v['samples_transformer'] // v['num_labels'] - v['unlabeled_samples_per_class']),
     round((1 - v['learning_rate_cooldown']) * v['train_steps']),
-    str(v['test_dataset']).partition(':')[0],
+    (v['cnn_model_name'], v['default_num_channels'], v['number_of_trained_cnn_layers']),
   )

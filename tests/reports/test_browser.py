@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hypertransformer.reports import writing
+from hypertransformer.reports import page as page_lib
 
 BROWSER = next(
   filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), ''
@@ -74,7 +74,7 @@ def look(page: pathlib.Path, width: int, *arguments: str) -> dict[str, Any]:
 
 @pytest.fixture
 def page(three_runs: list[pathlib.Path], tmp_path: pathlib.Path) -> pathlib.Path:
-  return writing.write([str(folder) for folder in three_runs], str(tmp_path / 'report.html'))[0]
+  return page_lib.write([str(folder) for folder in three_runs], str(tmp_path / 'report.html'))[0]
 
 
 def brightness(colour: str) -> float:

@@ -1,4 +1,4 @@
-"""Reading runs from folders, and what is said of folders that hold none."""
+"""Runs are read from their directories, and grouped."""
 
 from __future__ import annotations
 
@@ -6,89 +6,116 @@ import json
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.reports import runs
-from hypertransformer.runtime import run_folder
+from hypertransformer.reports.runs import Curve
 
-from .conftest import result
+from .conftest import Make, result
 
-Make = Callable[..., pathlib.Path]
 RESULTS = pathlib.Path(__file__).parents[2] / 'experiments' / 'results'
 
 
 def test_a_run_is_read(make_run: Make) -> None:
   folder = make_run('a', 7, [result('test', 2000, 0.7)])
-  run_folder.note_machine(str(folder), 0)
+  (folder / 'machines.jsonl').write_text('{"from_step": 0, "machine": "a laptop"}\n')
   (found,) = runs.read_runs([str(folder)])
   assert (found.name, found.facts.seed, found.facts.way) == ('a', 7, 20)
   assert [line['accuracy'] for line in found.results] == [0.7]
-  assert found.machines == [run_folder.describe_machine()]
+  assert found.machines == ['a laptop']
   assert found.version != ''
+  assert set(found.curves) == {'test episodes', 'training episodes'}
+  curve = found.curves['test episodes']
+  assert curve.steps.tolist() == list(range(100, 2001, 100))
+  np.testing.assert_allclose(curve.values, np.arange(1, 21) / 100, rtol=1e-6)
+  assert (found.last_step, found.steps_per_second) == (2000, 50.0)
+  assert found.cpu_hours == pytest.approx(200 / 3600)
+
+
+def test_a_damaged_event_file_is_an_empty_one(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'events.out.tfevents.1.x').write_bytes(b'broken')
+  assert runs.read_scalars(tmp_path) == {}
 
 
 def test_what_the_campaign_keeps_is_read() -> None:
-  (found,) = runs.read_runs([str(RESULTS / 'omniglot_1shot_20k_v1_seed1')])
-  assert found.recorded.last_step == 20_000
-  assert set(found.recorded.accuracies) == {'test episodes', 'training episodes'}
-  assert all(0 <= v <= 1 for v in found.recorded.accuracies['test episodes'].values)
+  (found,) = runs.read_runs([str(RESULTS / 'omniglot_1shot_v1')])
+  assert (found.last_step, found.cpu_hours) == (500_000, 1.49)
+  assert set(found.curves) == {'test episodes', 'training episodes'}
+  assert found.curves['test episodes'].steps[:2].tolist() == [2000, 4000]
+  assert found.curves['test episodes'].values[0] == pytest.approx(0.081)
 
 
-@pytest.mark.parametrize('name', ['run.json', 'campaign.json'])
-def test_cpu_time_that_the_campaign_counted(make_run: Make, name: str) -> None:
-  folder = make_run('a', 1, [result('test', 2000, 0.7)], records=0)
-  (folder / name).write_text(json.dumps({'cpu_hours': 0.5, 'cpu_seconds': 1800}))
-  (found,) = runs.read_runs([str(folder)])
-  assert found.recorded.cpu_hours == 0.5
+@pytest.mark.parametrize(
+  ('seconds', 'total'),
+  [([5.0, 9.0], 9.0), ([5.0, 9.0, 2.0, 4.0], 13.0), ([5.0, 1.0, 0.5], 6.5), ([3.0], 3.0)],
+)
+def test_cpu_seconds_of_resumed_runs_add_up(seconds: list[float], total: float) -> None:
+  assert runs.total_of_processes(np.array(seconds)) == total
 
 
-def _broken_flags(folder: pathlib.Path) -> None:
-  (folder / 'flags.json').write_text('{')
-
-
-def _no_flags(folder: pathlib.Path) -> None:
-  (folder / 'flags.json').unlink()
-
-
-def _broken_results(folder: pathlib.Path) -> None:
-  (folder / 'eval' / 'results.jsonl').write_text('{"step": 3}\n')
-
-
-def _broken_curve(folder: pathlib.Path) -> None:
-  (folder / 'curve.csv').write_text('a,b\n1,x\n')
+def test_means_over_windows_leave_out_a_window_that_is_not_full() -> None:
+  found = Curve(np.arange(100, 1001, 100), np.arange(10.0)).means(300)
+  assert found.steps.tolist() == [300, 600, 900]
+  assert found.values.tolist() == [1.0, 4.0, 7.0]
 
 
 @pytest.mark.parametrize(
   ('damage', 'message'),
   [
-    (_broken_flags, r'flags\.json cannot be read as JSON'),
-    (_no_flags, r'holds no run \(flags\.json is missing\): give the --train_log_dir'),
-    (_broken_results, 'there is nothing to report yet'),
-    (_broken_curve, r'curve\.csv cannot be read as a table of curves'),
-    (lambda folder: None, 'there is nothing to report yet'),
+    (lambda folder: (folder / 'flags.json').write_text('{'), r'flags\.json'),
+    (lambda folder: (folder / 'flags.json').unlink(), r'flags\.json is missing'),
+    (lambda folder: (folder / 'results.jsonl').write_text('{"step": 3}\n'), 'nothing to report'),
+    (lambda folder: (folder / 'curve.csv').write_text('a,b\n1,x\n'), r'curve\.csv'),
+    (lambda folder: (folder / 'run.json').write_text('[]'), r'run\.json'),
+    (lambda folder: None, 'nothing to report'),
   ],
 )
-def test_damaged_folders_are_refused(make_run: Make, damage: Callable, message: str) -> None:
-  folder = make_run('a', records=0)
+def test_damaged_directories_are_refused(make_run: Make, damage: Callable, message: str) -> None:
+  lines = [result('test', 10, 0.5)] if 'run' in message else []
+  folder = make_run('a', 1, lines, records=0)
   damage(folder)
   with pytest.raises(InputError, match=message):
     runs.read_runs([str(folder)])
 
 
-def test_folders_that_are_not_there_twice_or_around_runs(
+def test_directories_that_are_missing_given_twice_or_around_runs(
   make_run: Make, tmp_path: pathlib.Path
 ) -> None:
   folder = make_run('a')
-  with pytest.raises(InputError, match=r'there is no folder .*nowhere'):
-    runs.read_runs([str(tmp_path / 'nowhere')])
-  with pytest.raises(InputError, match='is given twice'):
-    runs.read_runs([str(folder), f'{folder}/'])
-  with pytest.raises(InputError, match=r'its folders a are runs: give these'):
-    runs.read_runs([str(tmp_path)])
+  for given, message in (
+    ([str(tmp_path / 'nowhere')], 'nowhere'),
+    ([str(folder), f'{folder}/'], 'twice'),
+    ([str(tmp_path)], 'directories a are runs'),
+  ):
+    with pytest.raises(InputError, match=message):
+      runs.read_runs(given)
 
 
 def test_names_are_the_shortest_ends_that_differ() -> None:
-  names = runs.short_names([pathlib.Path('/x/a/logs'), pathlib.Path('/x/b/logs')])
-  assert names == ['a/logs', 'b/logs']
-  assert runs.short_names([pathlib.Path('/x/a')]) == ['a']
+  paths = [pathlib.Path('/x/a/logs'), pathlib.Path('/x/b/logs')]
+  assert runs.short_names(paths) == ['a/logs', 'b/logs']
+  assert runs.short_names(paths[:1]) == ['logs']
+
+
+def test_runs_that_differ_in_the_seed_only_are_one_group(three_runs: list[pathlib.Path]) -> None:
+  """What flags.json notes beside the flags does not separate them."""
+  file = three_runs[0] / 'flags.json'
+  file.write_text(json.dumps(json.loads(file.read_text()) | {'classes': {'train_dataset': {}}}))
+  found = runs.group(runs.read_runs([str(folder) for folder in three_runs]))
+  assert [(each.name, len(each.runs)) for each in found] == [('base', 2), ('fast <b>&', 1)]
+  assert runs.differences(found) == {'learning_rate': [0.001, 0.08]}
+
+
+@pytest.mark.parametrize(
+  ('names', 'common'),
+  [
+    (['a_seed1', 'a_seed2'], 'a'),
+    (['quick_none_1', 'quick_none_2'], 'quick_none'),
+    (['one', 'two'], 'one and others'),
+    (['seed3'], 'seed3'),
+  ],
+)
+def test_the_name_of_a_group_is_what_its_runs_have_in_common(names: list[str], common: str) -> None:
+  assert runs.common_name(names) == common

@@ -1,0 +1,185 @@
+"""The report as text, as a page, as Markdown and as CSV, and its figures."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from hypertransformer.errors import InputError
+from hypertransformer.reports import figures, page, runs, tables
+from hypertransformer.reports.figures import ReportFigure
+from hypertransformer.reports.runs import Curve
+
+from .conftest import Make, result, sequence
+
+
+class Reader(html.parser.HTMLParser):
+  """Collects the tags of a page, and checks that they are closed in order."""
+
+  VOID = ('meta', 'link', 'br', 'path', 'use', 'image', 'rect', 'circle')
+
+  def __init__(self, text: str) -> None:
+    super().__init__()
+    self.tags: list[tuple[str, dict]] = []
+    self._open: list[str] = []
+    self.feed(text)
+    assert self._open == []
+
+  def handle_starttag(self, tag: str, attributes: list) -> None:
+    self.tags.append((tag, dict(attributes)))
+    if tag not in self.VOID:
+      self._open.append(tag)
+
+  def handle_startendtag(self, tag: str, attributes: list) -> None:
+    self.tags.append((tag, dict(attributes)))
+
+  def handle_endtag(self, tag: str) -> None:
+    if tag not in self.VOID:
+      assert self._open.pop() == tag
+
+
+def written(folders: list[pathlib.Path], output: pathlib.Path) -> str:
+  paths = page.write([str(folder) for folder in folders], str(output))
+  assert paths[0] == output
+  return output.read_text()
+
+
+def figures_of(*folders: pathlib.Path) -> dict[str, ReportFigure]:
+  groups = runs.group(runs.read_runs([str(folder) for folder in folders]))
+  return {figure.name: figure for figure in figures.figures(groups, tables.outcomes(groups))}
+
+
+def test_the_page_holds_figures_and_numbers_and_asks_no_host(
+  three_runs: list[pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+  text = written(three_runs, tmp_path / 'report.html')
+  tags = Reader(text).tags
+  assert [tag for tag, _ in tags].count('svg') == 3
+  assert not {'script', 'img', 'iframe', 'object'} & {tag for tag, _ in tags}
+  addresses = [
+    attributes[name]
+    for _, attributes in tags
+    for name in ('href', 'src', 'xlink:href')
+    if name in attributes
+  ]
+  assert all(address.startswith(('#', 'data:')) for address in addresses)
+  assert re.findall(r'url\((?!#)', text) == []
+  assert '@import' not in text
+  assert '80.0 ± 0.5 % on test tasks (fast &lt;b&gt;&amp;)' in text
+  assert '<b>' not in text
+  for each in ('73.0 ± 12.7', '87.2', '--learning_rate', '50.0', 'not recorded'):
+    assert each in text
+  for element in re.findall(r'<svg.*?</svg>', text, re.DOTALL):
+    assert 'currentColor' in element
+    assert figures.INK not in element
+    assert not re.search(r'fill: (#ffffff|white)', element)
+    assert 'aria-label' in element
+  assert written(three_runs, tmp_path / 'again.html') == text
+
+
+def test_markdown_has_its_figures_beside_it(
+  three_runs: list[pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+  text = written(three_runs, tmp_path / 'out' / 'report.md')
+  names = re.findall(r'!\[.*?\]\((.*?)\)', text)
+  assert names == [
+    'report_accuracy.svg',
+    'report_curve_test_episodes.svg',
+    'report_curve_training_episodes.svg',
+  ]
+  for name in names:
+    assert 'prefers-color-scheme:dark' in (tmp_path / 'out' / name).read_text()
+  assert '| base | test (omniglot:1200-1622) | 73.0 ± 12.7 | 72.0 ± 12.7 | 87.2 |' in text
+  assert 'python -m hypertransformer.report' in text
+  assert r'fast \<b>&' in text
+  for table in re.findall(r'(?:^\|.*\|\n)+', text, re.MULTILINE):
+    columns = [len(re.findall(r'(?<!\\)\|', line)) for line in table.splitlines()]
+    assert len(set(columns)) == 1
+
+
+def test_csv_has_a_row_for_each_run_and_for_each_mean(
+  three_runs: list[pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+  rows = list(csv.DictReader(written(three_runs, tmp_path / 'report.csv').splitlines()))
+  tests = [row for row in rows if row['preset'] == 'test']
+  assert [(row['group'], row['run'], row['runs'], row['interval_over']) for row in tests] == [
+    ('base', 'base', '2', 'seeds'),
+    ('base', 'base_seed1', '1', 'tasks'),
+    ('base', 'base_seed2', '1', 'tasks'),
+    ('fast <b>&', 'fast <b>&', '1', 'tasks'),
+  ]
+  assert [float(row['accuracy']) for row in tests] == pytest.approx([0.73, 0.72, 0.74, 0.8])
+  assert {row['paper'] for row in tests} == {'0.872'}
+
+
+def test_the_text_has_the_tables_and_no_escape_sequences(make_run: Make) -> None:
+  lines = [result('test', 10, 0.75) | {'preset': '\x1b[31mtest'}]
+  text = page.text([str(make_run('a', 1, lines, records=0))])
+  assert '\x1b' not in text
+  assert '75.0 ± 0.5' in text
+  assert 'The runs' in text
+
+
+def test_an_unknown_ending_is_refused_before_anything_is_read() -> None:
+  with pytest.raises(InputError, match=r'report\.pdf'):
+    page.write(['nowhere'], 'report.pdf')
+
+
+@pytest.mark.parametrize('evaluated', [True, False])
+def test_half_a_run_has_half_a_report(make_run: Make, evaluated: bool) -> None:
+  lines = [result('test', 2000, 0.7)] if evaluated else []
+  folder = make_run('a', None, lines, records=0 if evaluated else 1)
+  curves = {'curve_test_episodes', 'curve_training_episodes'}
+  assert set(figures_of(folder)) == ({'accuracy'} if evaluated else curves)
+  assert ('accuracy' in page.text([str(folder)])) == evaluated
+
+
+def test_many_groups_have_a_panel_each(make_run: Make) -> None:
+  folders = [make_run(f'_run {n}', 1, [], learning_rate=n / 100) for n in range(1, 8)]
+  figure = figures_of(*folders)['curve_test_episodes']
+  assert 'Each panel shows one group' in figure.caption
+  shown = [axes for axes in figure.drawn.axes if axes.get_visible()]
+  assert [axes.get_title(loc='left') for axes in shown] == [f'_run {n}' for n in range(1, 8)]
+
+
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend(make_run: Make) -> None:
+  folders = [make_run(f'_run {n} $x$', 1, [], learning_rate=n / 100) for n in (1, 2)]
+  svg = figures_of(*folders)['curve_test_episodes'].svg
+  assert '_run 1 $x$' in svg
+  assert '_run 2 $x$' in svg
+
+
+def test_sequences_have_a_figure_of_their_own(make_run: Make) -> None:
+  (figure,) = figures_of(make_run('a', 1, [sequence()], records=0)).values()
+  (line,) = figure.drawn.axes[0].lines
+  assert line.get_xydata().tolist() == [[1, 90], [2, 75]]
+
+
+def test_a_group_goes_as_far_as_its_shortest_run_that_has_a_window(make_run: Make) -> None:
+  folders = [make_run(f'a_{seed}', seed, [], records) for seed, records in ((1, 200), (2, 1))]
+  figure = figures_of(*folders)['curve_test_episodes']
+  assert 'shortest run' in figure.caption
+  (line,) = figure.drawn.axes[0].lines
+  assert line.get_xdata()[-1] == pytest.approx(19.75)
+
+
+def test_the_band_goes_from_the_worst_to_the_best_seed(three_runs: list[pathlib.Path]) -> None:
+  figure = figures_of(*three_runs)['curve_test_episodes']
+  band = figure.drawn.axes[0].collections[0].get_paths()[0].get_extents()
+  assert (band.y0, band.y1) == pytest.approx((1, 20))
+
+
+@pytest.mark.parametrize(
+  ('last', 'between', 'window'),
+  [(20_000, 100, 500), (200_000, 100, 5000), (4_000_000, 100, 100_000), (300, 100, 100), (6, 2, 2)],
+)
+def test_the_window_is_a_round_number_of_steps(last: int, between: int, window: int) -> None:
+  steps = np.arange(between, last + 1, between)
+  curve = Curve(steps, np.zeros(len(steps)))
+  assert figures.window_for([curve]) == window
+  assert len(curve.means(window).steps) >= 1

@@ -1,0 +1,164 @@
+"""The checkpoint that counts, intervals, chance and the paper's accuracies."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hypertransformer.reports import runs, tables
+from hypertransformer.reports.runs import LoggedRun, RunGroup
+from hypertransformer.reports.tables import Outcome
+from hypertransformer.settings import flags
+
+from .conftest import Make, result, sequence
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / 'scripts'
+
+
+def outcomes_of(*folders: pathlib.Path) -> list[Outcome]:
+  return tables.outcomes(runs.group(runs.read_runs([str(folder) for folder in folders])))
+
+
+def steps(outcome: Outcome) -> list[int]:
+  return [line['step'] for line in outcome.lines]
+
+
+def test_results_of_a_checkpoint_elsewhere_are_ignored(make_run: Make) -> None:
+  """Such as a pretrained model that was evaluated into this directory."""
+  other = result('test', 9000, 0.9, checkpoint='/models/best/model-9000')
+  (found,) = outcomes_of(make_run('run', 1, [result('test', 1000, 0.5), other]))
+  assert steps(found) == [1000]
+
+
+def test_the_best_checkpoint_on_val_counts_and_of_equal_ones_the_earliest(make_run: Make) -> None:
+  accuracies = {1000: 0.5, 2000: 0.8, 3000: 0.8, 4000: 0.7}
+  lines = [result('val', step, accuracy) for step, accuracy in accuracies.items()]
+  lines += [result('test', step, step / 10_000) for step in accuracies]
+  test, val = outcomes_of(make_run('a', 1, lines))
+  assert (test.preset, steps(test), test.chosen) == ('test', [2000], 'best on val')
+  assert test.estimate('accuracy') == (0.2, 0.005)
+  assert test.estimate('accuracy_disjoint') == (pytest.approx(0.19), 0.006)
+  assert (val.each('accuracy'), test.over, test.chance) == ([0.8], 'tasks', 0.05)
+
+
+def test_without_val_the_newest_checkpoint_counts(make_run: Make) -> None:
+  lines = [result('test', 2000, 0.4), result('test', 1000, 0.6)]
+  (found,) = outcomes_of(make_run('a', 1, lines))
+  assert (steps(found), found.chosen, found.each('accuracy')) == ([2000], 'newest', [0.4])
+
+
+def test_an_interval_that_does_not_exist_and_an_unknown_accuracy(make_run: Make) -> None:
+  line = result('test', 10, 0.4, ci95=None, accuracy_disjoint=None, ci95_disjoint=None)
+  (found,) = outcomes_of(make_run('a', 1, [line]))
+  accuracy = found.estimate('accuracy')
+  assert accuracy is not None
+  assert math.isnan(accuracy[1])
+  assert tables.percent(accuracy) == '40.0'
+  assert found.estimate('accuracy_disjoint') is None
+
+
+def test_of_several_seeds_the_interval_is_over_seeds(three_runs: list[pathlib.Path]) -> None:
+  found = outcomes_of(*three_runs)[0]
+  assert (found.each('accuracy'), found.over) == ([0.72, 0.74], 'seeds')
+  assert found.estimate('accuracy') == pytest.approx((0.73, 12.706 * 0.01))
+
+
+def test_95_of_100_intervals_hold_the_true_mean() -> None:
+  samples = np.random.default_rng(0).normal(size=(4000, 5))
+  found = [tables.over_seeds(each) for each in samples]
+  assert np.mean([abs(mean) < half for mean, half in found]) == pytest.approx(0.95, abs=0.012)
+  assert list(tables.STUDENT_T) == sorted(tables.STUDENT_T, reverse=True)
+
+
+def test_sequences_of_tasks_are_separate_from_single_tasks(make_run: Make) -> None:
+  folder = make_run('a', 1, [result('test', 10, 0.4), sequence()])
+  single, several = outcomes_of(folder)
+  assert (single.chance, single.estimate('forgetting')) == (0.05, None)
+  assert (several.chance, several.over, several.paper) == (0.025, 'sequences', None)
+  assert several.estimate('forgetting') == (0.1, 0.05)
+  assert several.title == 'test, 2 tasks, class_incremental'
+
+
+def test_the_table_of_a_sequence_has_a_row_after_each_task(make_run: Make) -> None:
+  groups = runs.group(runs.read_runs([str(make_run('a', 1, [sequence()]))]))
+  table = tables.tables(groups, tables.outcomes(groups))[1]
+  assert table.frame.to_numpy().tolist() == [
+    ['task 1', '90.0 ± 10.0', '', '90.0 ± 10.0'],
+    ['task 2', '80.0 ± 10.0', '70.0 ± 10.0', '75.0 ± 10.0'],
+  ]
+
+
+def test_evaluations_on_other_tasks_are_separate_and_say_how_they_differ(make_run: Make) -> None:
+  lines = [
+    result('val', 10, 0.9),
+    result('val', 20, 0.8),
+    result('test', 10, 0.5),
+    result('test', 20, 0.6),
+    result('test', 20, 0.7, on={'support_images': 100}),
+    result('test', 20, 0.65, on={'tasks': 9}),
+  ]
+  found = [each for each in outcomes_of(make_run('a', 1, lines)) if each.preset == 'test']
+  assert [(each.each('accuracy'), steps(each), each.chosen) for each in found] == [
+    ([0.5], [10], 'best on val'), ([0.7], [20], 'newest'), ([0.65], [20], 'newest'),
+  ]  # fmt: skip
+  assert tables.remarks(found) == [
+    '20-way 1-shot, tasks=400', '20-way 5-shot, tasks=400', '20-way 1-shot, tasks=9',
+  ]  # fmt: skip
+  assert [each.paper for each in found] == [0.872, 0.947, 0.872]
+
+
+def test_seeds_of_evaluations_do_not_separate_a_group(make_run: Make) -> None:
+  folders = [
+    make_run(f'a_{n}', n, [result('test', 10, 0.5, on={'seed': n, 'stream': n})]) for n in (1, 2)
+  ]
+  (found,) = outcomes_of(*folders)
+  assert found.each('accuracy') == [0.5, 0.5]
+  assert tables.remarks([found]) == ['']
+
+
+def test_the_papers_accuracy_is_for_test_classes_and_the_same_cnn(make_run: Make) -> None:
+  lines = [result('val', 10, 0.5), result('test', 10, 0.5)]
+  test, val = outcomes_of(make_run('a', 1, lines))
+  assert (test.paper, val.paper) == (0.872, None)
+  assert outcomes_of(make_run('b', 1, lines, default_num_channels=12))[0].paper is None
+
+
+def flags_of_script(name: str) -> dict[str, Any]:
+  """Return the flags of a script of a published run, with those of the script that it calls."""
+  text = (SCRIPTS / f'{name}.sh').read_text()
+  called = re.search(r'/(\w+)\.sh"', text)
+  found = flags_of_script(called[1]) if called and called[1] != 'run' else {}
+  return found | dict(re.findall(r'--(\w+)=(\S+)', text[text.index('exec bash') :]))
+
+
+@pytest.mark.parametrize(
+  ('script', 'accuracy'),
+  [
+    ('omniglot_1shot_v1', 0.872),
+    ('omniglot_5shot_v2', 0.947),
+    ('miniimagenet_1shot_v1', 0.551),
+    ('miniimagenet_5shot_v2', 0.681),
+    ('tieredimagenet_1shot_v1', 0.563),
+    ('tieredimagenet_5shot_v1', 0.739),
+  ],
+)
+def test_the_scripts_are_compared_with_the_paper(script: str, accuracy: float) -> None:
+  given = flags_of_script(script)
+  defaults = flags.defaults()
+  values = defaults | {
+    name: type(defaults[name])(given[name])
+    for name in ('cnn_model_name', 'default_num_channels', 'number_of_trained_cnn_layers')
+    if name in given
+  }
+  on = {
+    'dataset': given['test_dataset'],
+    'ways': int(given['num_labels']),
+    'support_images': int(given['samples_transformer']),
+  }
+  run = LoggedRun('a', values, '', [], {}, 0, None, None, [])
+  assert Outcome(RunGroup('a', [run]), '', [result('test', 1, 0.5, on)]).paper == accuracy
