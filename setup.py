@@ -7,6 +7,7 @@ import setuptools
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / 'hypertransformer/__init__.py').read_text())
+REPORT = ['matplotlib', 'pandas', 'jinja2']  # figures, tables, pages
 
 setuptools.setup(
   name='hypertransformer',
@@ -16,7 +17,7 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
-  package_data={'hypertransformer': ['pretrained/*/*']},
+  package_data={'hypertransformer': ['pretrained/*/*', 'reports/*.html', 'reports/*.md']},
   python_requires='>=3.10',
   install_requires=[
     'tensorflow>=2.16',
@@ -32,17 +33,8 @@ setuptools.setup(
     # tensorflow-datasets 4.9.10 imports importlib_resources before a download, and does not say
     # that it needs it.
     'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
-    'report': ['matplotlib'],
+    'report': REPORT,
     'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
-    'dev': [
-      'pytest',
-      'pytest-xdist',
-      'hypothesis',
-      'allpairspy',
-      'ruff',
-      'mypy',
-      'matplotlib',
-      'build',
-    ],
+    'dev': ['pytest', 'pytest-xdist', 'hypothesis', 'allpairspy', 'ruff', 'mypy', 'build', *REPORT],
   },
 )

@@ -7,7 +7,7 @@
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-bash scripts/setup_venv.sh
+bash scripts/setup_venv.sh report
 unset PYTHON
 data=data_numpy_dir
 logs=logs/quickstart
@@ -29,7 +29,8 @@ echo "Training (Ctrl-C saves a checkpoint; the same command goes on from it)"
 bash scripts/run.sh train "${flags[@]}"
 echo "Evaluating"
 bash scripts/run.sh evaluate_model "${flags[@]}" --eval_once
-bash scripts/run.sh report "${flags[@]}"
+for word in "$@"; do [[ $word != --train_log_dir=* ]] || logs=${word#*=}; done
+bash scripts/run.sh report "$logs"
 cat <<EOF
 
 Learning curves:  $root/.venv/bin/tensorboard --logdir=$root/$logs

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the virtual environment .venv of this checkout and installs the package into it:
-#   setup_venv.sh [dev|docs]
+#   setup_venv.sh [dev|docs|report]
 # $PYTHON is the Python to make it with (3.10 or newer), default python3. Does nothing when it is
 #   there already.
 set -euo pipefail

@@ -69,7 +69,7 @@ def unknown(words: list[str]) -> list[str]:
       known = flags_of(words[1]) | (FLAGS if takes_run_flags(words[1]) else set())
   else:
     missing = [] if (ROOT / words[0]).exists() else [words[0]]
-    if words[0].endswith(('evaluate.sh', 'report.sh')) and len(words) > 1:
+    if words[0].endswith('evaluate.sh') and len(words) > 1:
       missing += [] if (ROOT / 'scripts' / f'{words[1]}.sh').exists() else [words[1]]
     if words[0].endswith('with_flags_of.sh') and (ROOT / words[1]).exists():
       known = FLAGS | flags_of(words[1])
