@@ -29,14 +29,13 @@ class PhotographicDraw:
   There is one hue, brightness and contrast for the whole batch, or one for each image.
 
   Attributes:
-    flip: bool [n], whether to mirror left and right.
-    boxes: float32 [n, 4], the crop: y1, x1, y2, x2 as fractions of the image.
+    boxes: float32 [n, 4], the crop: y1, x1, y2, x2 as fractions of the image. The crop is mirrored
+      left and right where x1 > x2.
     hue: float32 [1] or [n], the shift of the hue, as a fraction of a full turn.
     brightness: float32 [1] or [n], what is added, as a fraction of full brightness.
     contrast: float32 [1] or [n], the contrast factor.
   """
 
-  flip: tf.Tensor
   boxes: tf.Tensor
   hue: tf.Tensor
   brightness: tf.Tensor
@@ -61,9 +60,11 @@ def draw_photographic(
 
   num_colours = num_images if individually else 1
   return PhotographicDraw(
-    flip=uniform(num_images, 0.0, 1.0) < 0.5,
     boxes=_square_boxes(
-      uniform(num_images, *CROP_RANGE), uniform(num_images, 0.0, 1.0), uniform(num_images, 0.0, 1.0)
+      uniform(num_images, *CROP_RANGE),
+      uniform(num_images, 0.0, 1.0),
+      uniform(num_images, 0.0, 1.0),
+      uniform(num_images, 0.0, 1.0) < 0.5,
     ),
     hue=uniform(num_colours, -MAX_HUE_SHIFT, MAX_HUE_SHIFT),
     brightness=uniform(num_colours, -MAX_BRIGHTNESS_SHIFT, MAX_BRIGHTNESS_SHIFT),
@@ -71,29 +72,27 @@ def draw_photographic(
   )
 
 
-def _square_boxes(side: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-  """Places square boxes in images.
+def _square_boxes(side: tf.Tensor, y: tf.Tensor, x: tf.Tensor, mirror: tf.Tensor) -> tf.Tensor:
+  """Place square boxes in images.
 
   Args:
     side: float32 [n], the sides of the boxes as fractions of the image.
     y: float32 [n], where a box is between the top (0) and the bottom (1).
     x: float32 [n], the same from left to right.
+    mirror: bool [n], whether x1 and x2 are exchanged.
 
   Returns:
     float32 [n, 4]: y1, x1, y2, x2 as fractions of the image.
   """
   top, left = y * (1.0 - side), x * (1.0 - side)
-  return tf.minimum(tf.stack([top, left, top + side, left + side], axis=1), _LAST_EDGE)
+  bottom, right = top + side, left + side
+  x1, x2 = tf.where(mirror, right, left), tf.where(mirror, left, right)
+  return tf.minimum(tf.stack([top, x1, bottom, x2], axis=1), _LAST_EDGE)
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
   """Turns normalised float32 images back into uint8: (value + 1) * 128, cut to whole numbers."""
   return tf.saturate_cast((images + 1.0) * 128.0, tf.uint8)
-
-
-def flip_left_right(images: tf.Tensor) -> tf.Tensor:
-  """Mirrors images [..., H, W, C] left and right."""
-  return tf.reverse(images, axis=[-2])
 
 
 def shift_hue(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
@@ -112,7 +111,7 @@ def scale_contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def crop(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-  """Cuts boxes out of images and resizes them to the size of the images.
+  """Cut boxes out of images, mirrored where x1 > x2, and resize them to the size of the images.
 
   Args:
     images: [n, H, W, C].
@@ -158,9 +157,7 @@ def augment_photographic(
   """
   require_channels(images.shape[-1])
   draw = draw_photographic(tf.shape(images)[0], seed, individually)
-  # The TF1 form of `where` selects whole images by a vector of switches.
-  flipped = tf.where(draw.flip, flip_left_right(images), images)
-  colours = to_uint8(tf.ensure_shape(flipped, images.shape))
+  colours = to_uint8(images)
   colours = _recolour_each(colours, draw) if individually else _recolour_all(colours, draw)
   return crop(tf.cast(colours, tf.float32) / 128.0 - 1.0, draw.boxes)
 

@@ -124,7 +124,9 @@ def _primitive(key: str, images: tf.Tensor, params: Params) -> tuple[tf.Tensor, 
   """Builds a single change of uint8 images; the key out/prim/<name>[=value] says which one."""
   name = key.removeprefix('out/prim/').partition('=')[0]
   if name == 'flip_left_right':
-    return photographic.flip_left_right(images), _EXACT
+    whole_mirrored = tf.constant([[0.0, 1.0, 1.0, 0.0]])
+    boxes = tf.tile(whole_mirrored, [images.shape[0], 1])
+    return photographic.crop(images, boxes), _NORMALISED
   operations: dict[str, tuple[Callable, str]] = {
     'hue': (photographic.shift_hue, 'delta'),
     'brightness': (photographic.shift_brightness, 'delta'),
