@@ -20,9 +20,8 @@ import yardstick  # isort: skip  (first: it chooses TensorFlow's kernels)
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer.evaluation.evaluator import EvalSetup
+from hypertransformer.evaluation.evaluator import Evaluator
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training.setup import Setup, setup_from
 
@@ -45,20 +44,10 @@ def untrained(setup: Setup, folder: str) -> str:
 def main(argv: list[str]) -> None:
   """Measures and prints the cost of a task."""
   del argv
-  settings = yardstick.settings(num_task_evals=WARM_UP)
+  settings = yardstick.settings(num_task_evals=WARM_UP, seed=1)
   setup, config = setup_from(settings), settings.evaluation
   preset = Preset('test', settings.data.test_dataset, setup.test_set)
-  evaluator = TaskEvaluator(
-    EvalSetup(
-      setup.model,
-      setup.episodes,
-      lambda preset: setup.test_augmentation,
-      setup.image_size,
-      [preset],
-      config,
-      seed=1,
-    )
-  )
+  evaluator = Evaluator(settings, [preset])
   with tempfile.TemporaryDirectory() as folder:
     evaluator.restore(untrained(setup, folder))
   evaluator.evaluate('test')

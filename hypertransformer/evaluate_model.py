@@ -15,9 +15,7 @@ if __name__ == '__main__':
 
   cli.import_tensorflow()
 
-import dataclasses
 import os
-import secrets
 import signal
 from types import FrameType
 
@@ -25,119 +23,42 @@ from absl import logging
 
 from hypertransformer import cli
 from hypertransformer.data import inspection, specs
-from hypertransformer.data.arrays import ClassSet
 from hypertransformer.data.folder import DataFolder, find
-from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.daemon import Daemon
-from hypertransformer.evaluation.evaluator import EvalSetup, Evaluator
+from hypertransformer.evaluation.daemon import Daemon, require_same_model
+from hypertransformer.evaluation.evaluator import Evaluator
 from hypertransformer.evaluation.presets import Preset, folder_of, presets_from
-from hypertransformer.evaluation.refusals import advice_on_flags
-from hypertransformer.evaluation.sequence_evaluator import SequenceEvaluator
-from hypertransformer.evaluation.task_evaluator import TaskEvaluator
-from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import DataConfig, Settings
 
 
-def with_one_batch(settings: Settings) -> Settings:
-  """Returns the settings with one query batch per task, if sequences of tasks are evaluated.
-
-  Settings for single tasks are returned as they are.
-  """
-  evaluation = settings.evaluation
-  if settings.continual is None:
-    return settings
-  if evaluation.num_batches != 1:
-    logging.info(
-      '--num_eval_batches=%d is not used: each task of a sequence has one query batch of '
-      '--eval_batch_size=%d images.',
-      evaluation.num_batches,
-      evaluation.batch_size,
-    )
-  return dataclasses.replace(settings, evaluation=dataclasses.replace(evaluation, num_batches=1))
-
-
-def evaluator_from(settings: Settings, presets: list[Preset]) -> Evaluator:
-  """Builds the evaluator of single tasks or, with a continual scenario, that of sequences.
-
-  Args:
-    settings: of the run that is evaluated.
-    presets: the named groups of classes on which it is evaluated.
-
-  Raises:
-    InputError: the model cannot be built, or a preset has too few classes or images.
-  """
-  seed = secrets.randbits(62) if settings.run.seed is None else settings.run.seed
-  setup = EvalSetup(
-    settings.model,
-    settings.episodes,
-    settings.augmentation_of,
-    settings.data.image_size,
-    presets,
-    settings.evaluation,
-    seed,
-    settings.continual,
-  )
-  return TaskEvaluator(setup) if setup.continual is None else SequenceEvaluator(setup)
-
-
 def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: DataFolder) -> None:
-  """Warns of presets that are not called train but have training classes in them.
-
-  In a preset of the same dataset these are the classes with the same numbers. In one of another
-  dataset they are those with the same images, if the training data are here as files.
+  """Warn of presets that are not named train but contain training classes.
 
   Args:
-    presets: what is evaluated.
-    data: names the training classes.
-    folder: what the presets were opened from.
+    presets: What is evaluated.
+    data: Names the training classes. If they would have to be downloaded, there is no warning.
+    folder: What the presets were opened from.
   """
   spec = specs.parse_dataset(data.train_dataset)
+  names = {preset.class_set.name for preset in presets}
+  if spec.name not in names and find(spec.name, data.folder) is None:
+    return
+  try:
+    training = folder.open(spec)
+  except InputError:  # evaluation does not need them
+    return
   for preset in presets:
-    shared = 0 if preset.name == 'train' else _shared(preset.class_set, spec, data, folder)
-    if shared:
+    shared = inspection.shared_classes(preset.class_set, training)
+    if shared and preset.name != 'train':
       logging.warning(
         '%d of the %d classes of the preset %s (%s) are among those of --train_dataset=%s: its '
-        'accuracy does not tell what the model does with new classes.',
+        'accuracy is not that on new classes.',
         shared,
         len(preset.class_set.classes),
         preset.name,
         preset.dataset,
         data.train_dataset,
       )
-
-
-def _shared(classes: ClassSet, training: DatasetSpec, data: DataConfig, folder: DataFolder) -> int:
-  """How many classes are among those of training, as far as can be told; see the caller."""
-  if classes.name == training.name:
-    numbers = range(data.use_labels) if training.classes is None else training.classes
-    return len(set(classes.classes.tolist()) & set(numbers))
-  if find(training.name, data.folder) is None:
-    return 0
-  try:
-    return inspection.shared_classes(classes, folder.open(training))
-  except InputError:  # the evaluation does not need them
-    return 0
-
-
-def require_flags_of_run(settings: Settings) -> None:
-  """Looks, before any data are read, whether the run that is evaluated has these flags.
-
-  With others, data and episodes often do not go together either, and an error about them would say
-  nothing of the reason. Later checkpoints are looked at when they come.
-
-  Raises:
-    InputError: there are checkpoints, and flags.json beside them says that their model is another.
-  """
-  flag, folder = 'train_log_dir', settings.run.log_dir
-  if path := settings.evaluation.checkpoint:
-    flag, folder = 'eval_checkpoint', path if os.path.isdir(path) else os.path.dirname(path)
-  why = flags_file.why_not_evaluated(folder, settings.flag_values)
-  if why and checkpoints.find(folder):
-    raise InputError(
-      f'no checkpoint in {folder or "this folder"} can be evaluated: {why}. {advice_on_flags(flag)}'
-    )
 
 
 def main(settings: Settings) -> None:
@@ -151,13 +72,14 @@ def main(settings: Settings) -> None:
       'pretrain_shared_feature trains no CNN: there is nothing to evaluate. Evaluate the run that '
       'starts from it (--restore_shared_features_from).'
     )
-  require_flags_of_run(settings)
-  settings = with_one_batch(settings)
+  # Before any data are read: with the flags of another run, these are often incompatible too.
+  path = settings.evaluation.checkpoint or settings.run.log_dir
+  require_same_model(settings, path if os.path.isdir(path) else os.path.dirname(path))
   signal.signal(signal.SIGTERM, _interrupt)
   folder = folder_of(settings.data)
   presets = presets_from(settings.data, folder)
   warn_of_training_classes(presets, settings.data, folder)
-  evaluator = evaluator_from(settings, presets)
+  evaluator = Evaluator(settings, presets)
   try:
     Daemon(evaluator, presets, settings).run()
   except KeyboardInterrupt:

@@ -1,273 +1,289 @@
-"""The evaluator that runs beside a training.
+"""The evaluator that runs beside a training: it polls for checkpoints, evaluates, and appends.
 
-It waits for checkpoints and evaluates each new one on every preset.
+Results are written in an order such that a crash between two steps loses nothing: the best
+checkpoint, the line in results.jsonl, then what is derived from that. A checkpoint without a line
+is evaluated again by the next evaluator.
 """
 
 from __future__ import annotations
 
-import math
+import contextlib
+import os
 import pathlib
 import time
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
+import tensorflow.compat.v1 as tf
 from absl import logging
 
+from hypertransformer import progress
+from hypertransformer.data import files
+from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import missed, snapshots
-from hypertransformer.evaluation.done import Done
-from hypertransformer.evaluation.evaluator import FIRST_STREAM, Evaluator
-from hypertransformer.evaluation.intake import AGAIN, Checkpoint, Intake
-from hypertransformer.evaluation.measured import Result, measured_on
-from hypertransformer.evaluation.places import Places
-from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.recorder import SECONDS_BETWEEN_TRIES, VALIDATION, Recorder
-from hypertransformer.evaluation.refusals import Gone, NotNow, Refusals, Refused
-from hypertransformer.progress import progress, show
+from hypertransformer.evaluation import best, metrics, missed, results
+from hypertransformer.evaluation.evaluator import FIRST_STREAM, Evaluator, sampled_episodes
+from hypertransformer.evaluation.presets import Preset, measured_on, nearest_pixels
+from hypertransformer.evaluation.results import Line
+from hypertransformer.pictures import matrices
 from hypertransformer.runtime import checkpoints, run_folder, tensorboard
-from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 
-SECONDS_BETWEEN_LOOKS = 1.0  # into the folder of checkpoints
+SECONDS_BETWEEN_POLLS = 1.0
+BASELINE_TASKS = 200  # on which the baseline of nearest pixels is measured
+_ADVICE = (
+  'It evaluates all checkpoints. Stop it first, or evaluate a single checkpoint beside it with '
+  '--eval_once or --eval_checkpoint.'
+)
+
+
+class Unusable(InputError):
+  """A checkpoint that cannot be evaluated, while others perhaps can."""
+
+
+def require_same_model(settings: Settings, folder: str) -> None:
+  """Check that the flags make the model of the checkpoints in a directory.
+
+  Raises:
+    InputError: There are checkpoints, and flags.json beside them says that their model differs.
+  """
+  if checkpoints.find(folder):
+    flags_file.require_same_model(folder, settings.flag_values)
 
 
 class Daemon:
-  """Evaluates the checkpoints of one run.
-
-  A checkpoint that cannot be read, or belongs to another model, is left out; a warning names it and
-  says why. How many were deleted before their turn is said at the end.
-  """
+  """Evaluates the checkpoints of one run."""
 
   def __init__(self, evaluator: Evaluator, presets: list[Preset], settings: Settings) -> None:
-    """Nothing is read or written yet.
+    """Keep the arguments; nothing is read or written yet.
 
     Args:
-      evaluator: the evaluator, whose graph is built already.
-      presets: what each checkpoint is evaluated on; the evaluator must know them all.
-      settings: those of the run. For sequences of tasks, the number of query batches must be 1.
+      evaluator: The evaluator, whose graph is built already.
+      presets: What each checkpoint is evaluated on; the evaluator must know them all.
+      settings: The settings of the run.
     """
     self._evaluator = evaluator
     self._presets = presets
     self._settings = settings
-    self._config = settings.evaluation
-    # A checkpoint that the user asks for is evaluated in any case.
-    self._one = settings.evaluation.once or bool(settings.evaluation.checkpoint)
-    self._places = Places(settings.run.log_dir)
+    self._log_dir = settings.run.log_dir
+    self._results = results.file_of(self._log_dir)
     self._measured = {
-      preset.name: measured_on(
-        settings, preset.dataset, preset.split, FIRST_STREAM + number, preset.name
-      )
+      preset.name: measured_on(settings, preset, FIRST_STREAM + number)
       for number, preset in enumerate(presets)
     }
-    self._intake = Intake(self._places.eval_dir, settings.flag_values)
-    self._refusals = Refusals(settings.run.log_dir)
-    self._seen: dict[tuple[str, ...], float] = {}  # when to try again, by state; inf: never
-    self._put_off: dict[str, NotNow] = {}  # why a checkpoint could not be evaluated yet, by prefix
-    self._steps: set[int] = set()  # of all checkpoints that were there
+    self._baselines: dict[str, dict[str, float | None]] = {}
+    self._events: tensorboard.EventWriter | None = None
 
   def run(self) -> None:
-    """Evaluates what the settings ask for: one checkpoint, or all of a training as they come.
-
-    All: until the checkpoint of the last training step is evaluated, or no new one has come for
-    timeout_secs. One: also beside an evaluator that waits for all.
+    """Evaluate what the settings ask for: one checkpoint, or all of a training as they appear.
 
     Raises:
-      InputError: nothing can be written or evaluated in this folder, another evaluator waits for
-        its checkpoints, or a result could not be written down.
+      InputError: Nothing can be evaluated, another evaluator polls the same directory, or a result
+        cannot be written.
     """
-    checkpoints.require_plain(self._settings.run.log_dir, 'train_log_dir')
-    if self._one:
-      prefix = self._one_checkpoint()
-      self._start()
-      try:
-        self._evaluate_or_raise(prefix)
-      finally:
-        self._recorder.close()
-      return
-    self._make_folder()
-    advice = (
-      'It evaluates all checkpoints; end it first, or evaluate a single one beside it with '
-      '--eval_once or --eval_checkpoint.'
-    )
-    with run_folder.hold(self._places.eval_dir, 'evaluator', advice) as lock:
-      self._start()
-      try:
-        self._poll(lock)
-        self._say_what_was_missed()
-        self._end_what_was_put_off()
-      finally:
-        self._recorder.close()
-
-  def _one_checkpoint(self) -> str:
-    """The prefix of the only checkpoint to evaluate; raises InputError if there is none."""
-    if self._config.checkpoint:
-      return checkpoints.locate(self._config.checkpoint, '--eval_checkpoint')
-    newest = checkpoints.newest(self._places.log_dir)
-    if newest is None:
-      raise InputError(
-        f'{self._places.log_dir} holds no readable checkpoint model-<step>: train first, or '
-        'correct --train_log_dir.'
-      )
-    return newest
-
-  def _make_folder(self) -> None:
+    checkpoints.require_plain(self._log_dir, 'train_log_dir')
+    config, eval_dir = self._settings.evaluation, self._results.parent
+    prefix = ''
+    if config.checkpoint:
+      prefix = checkpoints.locate(config.checkpoint, '--eval_checkpoint')
+    elif config.once:
+      prefix = checkpoints.locate(self._log_dir, '--train_log_dir')
     try:
-      self._places.eval_dir.mkdir(parents=True, exist_ok=True)
+      eval_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-      raise InputError(
-        f'{self._places.eval_dir} cannot be made: {error}; correct --train_log_dir.'
-      ) from error
+      raise _cannot_write(eval_dir, error) from error
+    if best.PRESET not in self._measured:
+      logging.info('No preset is named %r: no best checkpoint is kept.', best.PRESET)
+    with contextlib.ExitStack() as stack:
+      if not prefix:
+        stack.enter_context(run_folder.hold(eval_dir, 'evaluator', _ADVICE))
+      with self._writing():
+        flags_file.write_flags(str(eval_dir), self._settings.flag_values)
+        self._write_table()  # a killed evaluator may not have done so
+      if prefix:
+        self._evaluate(prefix, again=True)
+      else:
+        self._poll()
 
-  def _start(self) -> None:
-    """Opens the files of results. Raises InputError if there can be none."""
-    self._make_folder()
-    self._recorder = Recorder(self._places, None if self._one else self._measured.get(VALIDATION))
-    self._done = Done(self._places, self._settings.flag_values)
-    # The training's own flags, if they are known: so both are one run in TensorBoard's table.
-    values = flags_file.read_flags(self._places.log_dir) or self._settings.flag_values
-    self._recorder.add(tensorboard.hparams(values, self._places.log_dir), 0)
-    if VALIDATION not in self._measured:
-      logging.info('No preset is named %r: no best checkpoint is kept.', VALIDATION)
-
-  def _poll(self, lock: FolderLock) -> None:
-    """Evaluates checkpoints as they come.
-
-    A checkpoint that was left out is tried again when its files have changed.
-    """
-    logging.info('Waiting for checkpoints in %s', self._places.log_dir)
+  def _poll(self) -> None:
+    """Evaluate checkpoints as they appear, until that of the last step, or until the time-out."""
+    logging.info('Waiting for checkpoints in %s', self._log_dir)
+    timeout, last_step = self._settings.evaluation.timeout_secs, self._settings.run.train_steps
+    tried: dict[str, Any] = {}  # the state of each checkpoint when it was tried, by prefix
+    steps: set[int] = set()
+    evaluated, unusable = False, None
     since = time.monotonic()
     while True:
-      self._keep(lock)
-      self._recorder.retry()
-      found = self._next()
-      if found is None:
-        left = (self._config.timeout_secs or math.inf) - (time.monotonic() - since)
-        if left <= 0:
-          logging.info(
-            'No new checkpoint for %g s (--eval_timeout_secs): ending.', self._config.timeout_secs
-          )
-          self._refusals.require_some_evaluated()
-          return
-        time.sleep(min(SECONDS_BETWEEN_LOOKS, left))
+      found = checkpoints.find(self._log_dir)
+      steps.update(found)
+      new = [step for step, prefix in found.items() if tried.get(prefix) != best.state(prefix)]
+      if not new:
+        if timeout and time.monotonic() - since >= timeout:
+          logging.info('No new checkpoint for %g s (--eval_timeout_secs): stopping.', timeout)
+          break
+        time.sleep(min(SECONDS_BETWEEN_POLLS, timeout or SECONDS_BETWEEN_POLLS))
         continue
-      step, prefix, state = found
-      is_last = step >= self._settings.run.train_steps
-      evaluated = self._try(prefix, state, is_last)
-      since = time.monotonic() if self._seen[state] == math.inf else since
-      if evaluated and is_last:
-        logging.info(
-          'Checkpoint %d of train_steps=%d is evaluated: done.',
-          step,
-          self._settings.run.train_steps,
-        )
-        return
+      prefix = found[new[0]]
+      tried[prefix] = best.state(prefix)
+      try:
+        self._evaluate(prefix)
+      except Unusable as error:
+        if best.state(prefix) == tried[prefix]:  # else it is being written, or was deleted
+          unusable = error
+          logging.warning('Skipping a checkpoint: %s', error)
+      else:
+        evaluated = True
+        if new[0] >= last_step:
+          logging.info('Checkpoint %d of train_steps=%d is evaluated.', new[0], last_step)
+          break
+      since = time.monotonic()
+    if unusable and not evaluated:
+      raise InputError(f'no checkpoint in {self._log_dir} can be evaluated: {unusable}')
+    if left_out := missed.text(self._log_dir, results.read(self._results), steps):
+      logging.warning('%s', left_out)
 
-  def _keep(self, lock: FolderLock) -> None:
-    """Takes the lock anew if the folder of results was deleted and made anew meanwhile."""
-    try:
-      if self._places.eval_dir.is_dir() and not lock.acquire():
-        raise InputError(f'another evaluator works in {self._places.eval_dir}: {lock.holder()}.')
-    except OSError:
-      pass  # no locks, or no room for one: a warning has said so, or will when results are written
+  def _evaluate(self, prefix: str, again: bool = False) -> None:
+    """Evaluate a checkpoint on all presets, and write the results.
 
-  def _next(self) -> tuple[int, str, tuple[str, ...]] | None:
-    """The next checkpoint to evaluate: its step, prefix and state; None if there is none."""
-    for step, prefix in checkpoints.find(self._places.log_dir).items():
-      self._steps.add(step)
-      state = (prefix, *snapshots.state(prefix))
-      if self._seen.get(state, 0.0) <= time.monotonic():
-        return step, prefix, state
-    return None
-
-  def _try(self, prefix: str, state: tuple[str, ...], is_last: bool) -> bool:
-    """Evaluates a checkpoint; returns whether it was. If not, a warning says why.
+    Args:
+      prefix: The path of the checkpoint, without ending.
+      again: Whether to evaluate it on presets of which there are results already.
 
     Raises:
-      InputError: it cannot be evaluated, and neither can any other.
+      Unusable: It cannot be evaluated.
+      InputError: Neither can any other checkpoint of the run, or a result cannot be written.
     """
-    self._seen[state] = math.inf
-    told = self._put_off.pop(prefix, None)
+    require_same_model(self._settings, os.path.dirname(prefix))
+    state = best.state(prefix)
     try:
-      self._evaluate(prefix)
-    except Gone:
-      return False
-    except NotNow as error:
-      self._seen[state] = time.monotonic() + SECONDS_BETWEEN_TRIES
-      self._put_off[prefix] = error
-      if str(told) != str(error):
-        logging.warning('Checkpoint %s is left out: %s', prefix, error)
-      return False
-    except Refused as error:
-      if state == (prefix, *snapshots.state(prefix)):  # else it was being written: it comes again
-        self._refusals.add(error, is_last)
-        logging.warning('Checkpoint %s is left out: %s', prefix, error)
-      return False
-    self._refusals.evaluated = True
-    return True
-
-  def _evaluate_or_raise(self, prefix: str) -> None:
-    try:
-      self._evaluate(prefix)
-    except (Gone, NotNow, Refused) as error:
-      raise InputError(f'checkpoint {prefix} cannot be evaluated: {error}') from error
-
-  def _evaluate(self, prefix: str) -> None:
-    """Evaluates a checkpoint on every preset that is not done yet.
-
-    Raises:
-      Gone, NotNow, Refused: it cannot be evaluated.
-    """
-    with self._intake.take(prefix, self._evaluator) as found:
-      for preset in self._presets:
-        self._evaluate_preset(found, preset)
-
-  def _evaluate_preset(self, found: Checkpoint, preset: Preset) -> None:
-    measured = self._measured[preset.name]
-    if not self._one and self._done.has(
-      self._recorder.lines(), found.prefix, found.modified, found.digest, preset.name, measured
-    ):
-      logging.info('%s at step %d is in %s already.', preset.name, found.step, self._places.results)
+      contents = best.files(prefix)
+    except OSError as error:
+      raise Unusable(f'{prefix} is incomplete: {error}.') from error
+    digest = best.digest(contents)
+    presets = self._presets if again else self._without_result(digest)
+    if not presets:
+      logging.info('The results of %s are in %s already.', prefix, self._results)
       return
-    start = time.monotonic()
-    name, unit = f'step {found.step} {preset.name}', self._evaluator.unit
-    with progress(name, self._config.num_episodes, unit) as bar:
-      scores = self._evaluator.evaluate(
-        preset.name, lambda done, mean: show(bar, done, f'accuracy {100 * mean:.1f} %')
+    step = self._restore(prefix)
+    if best.state(prefix) != state:
+      raise Unusable(f'{prefix} has changed while it was read.')
+    for preset in presets:
+      start = time.monotonic()
+      scores = self._scores(preset.name, step)
+      seconds = round(time.monotonic() - start, 2)
+      line = {
+        'checkpoint': self._name(prefix),
+        'step': step,
+        'preset': preset.name,
+        'dataset': preset.dataset,
+        **metrics.fields(scores, self._settings.continual),
+        'num_queries': self._measured[preset.name]['query_images'],
+        **self._nearest_pixels(preset),
+        'seconds': seconds,
+        'checkpoint_sha256': digest,
+        'measured': self._measured[preset.name],
+      }
+      logging.info('step %d  %s', step, metrics.text(line))
+      self._record(line, contents)
+
+  def _scores(self, preset: str, step: int) -> metrics.Scores:
+    """Evaluate the restored checkpoint on a preset, with a progress bar."""
+    count, unit = self._settings.evaluation.num_episodes, self._evaluator.unit
+    with progress.progress(f'step {step}  {preset}', count, unit) as bar:
+      return self._evaluator.evaluate(
+        preset, lambda done, mean: progress.show(bar, done, f'accuracy {metrics.percent(mean)}')
       )
-    result = Result(
-      checkpoint=self._name(found.prefix),
-      checkpoint_sha256=found.digest,
-      step=found.step,
-      preset=preset.name,
-      measured=measured,
-      seconds=round(time.monotonic() - start, 2),
-      **scores.fields(),
+
+  def _without_result(self, digest: str) -> list[Preset]:
+    """Return the presets on which this checkpoint was not evaluated in the same way before."""
+    done = [
+      (line['preset'], line['measured'])
+      for line in results.read(self._results)
+      if line.get('checkpoint_sha256') == digest
+    ]
+    return [each for each in self._presets if (each.name, self._measured[each.name]) not in done]
+
+  def _restore(self, prefix: str) -> int:
+    """Restore a checkpoint and return its step; raises Unusable, or InputError."""
+    if why := checkpoints.unreadable(prefix):
+      raise Unusable(f'{prefix} is damaged or incomplete ({why}).')
+    try:
+      step = checkpoints.global_step(prefix)
+      mismatch = checkpoints.compare(prefix, self._evaluator.variables)
+      if not mismatch:
+        self._evaluator.restore(prefix)
+        return step
+    except (InputError, tf.errors.OpError) as error:
+      raise Unusable(f'{prefix} cannot be restored: {str(error).splitlines()[0]}') from error
+    is_last = step >= self._settings.run.train_steps  # no better one will come
+    raise (InputError if is_last else Unusable)(
+      f'{prefix} is of another model than these flags make: {mismatch}. Use the flags of the run, '
+      'or another --train_log_dir.'
     )
-    logging.info('step %d  %s', found.step, result)
-    run = pathlib.Path(found.prefix).parent
-    summary = scores.summary(preset.name)
-    if self._settings.run.image_summaries:
-      summary.MergeFrom(self._evaluator.pictures(preset.name))
-    self._recorder.record(found.copy, result, run, summary)
 
   def _name(self, prefix: str) -> str:
-    """How results call a checkpoint: by its name alone if it is in the folder of the run."""
+    """Return how results call a checkpoint: without a directory if it is in that of the run."""
     path = pathlib.Path(prefix).absolute()
-    here = path.parent.resolve() == pathlib.Path(self._places.log_dir).resolve()
+    here = path.parent.resolve() == pathlib.Path(self._log_dir).resolve()
     return path.name if here else str(path)
 
-  def _end_what_was_put_off(self) -> None:
-    """Tries once more what could not be evaluated; raises InputError if it still cannot."""
-    for step, prefix in checkpoints.find(self._places.log_dir).items():
-      if prefix in self._put_off:
-        is_last = step >= self._settings.run.train_steps
-        self._try(prefix, (prefix, *snapshots.state(prefix)), is_last)
-    for prefix, why in self._put_off.items():
-      raise InputError(
-        f'{len(self._put_off)} checkpoints could not be evaluated, such as {prefix}: '
-        f'{str(why).removesuffix(AGAIN)}. Mend that and start the evaluator again.'
-      )
+  def _nearest_pixels(self, preset: Preset) -> dict[str, float | None]:
+    """Measure the baseline, once for each preset; it is defined for single tasks only."""
+    if preset.name not in self._baselines:
+      mean, ci95 = None, None
+      if self._settings.continual is None:
+        config = sampled_episodes(self._settings)
+        sampler = EpisodeSampler(preset.class_set, config, 0, 0, evaluation=True)
+        accuracies = nearest_pixels(sampler, BASELINE_TASKS)
+        mean, ci95 = metrics.mean_and_ci95(accuracies) if len(accuracies) else (None, None)
+      self._baselines[preset.name] = {'nearest_pixels': mean, 'nearest_pixels_ci95': ci95}
+    return self._baselines[preset.name]
 
-  def _say_what_was_missed(self) -> None:
-    text = str(missed.find(self._places.log_dir, self._recorder.lines(), self._steps))
-    if text:
-      logging.warning('%s', text)
+  def _record(self, line: Line, contents: dict[str, bytes]) -> None:
+    """Write a result, and keep the checkpoint with these files if it is the best one."""
+    preset = line['preset']
+    summary = tensorboard.scalar_summary(metrics.scalars(preset, line))
+    if 'continual' in line:
+      picture = matrices.titled_accuracies(
+        np.array(line['continual']['matrix'], np.float64),
+        f'{preset}: mean of {line["num_tasks"]} sequences',
+      )
+      summary.MergeFrom(tensorboard.image_summary({f'eval_matrix/{preset}': picture}))
+    if self._settings.run.image_summaries:
+      summary.MergeFrom(self._evaluator.pictures(preset))
+    with self._writing():
+      if preset == best.PRESET:
+        best.keep(contents, line, pathlib.Path(self._log_dir) / 'best')
+      results.append(self._results, line)
+      self._write_table()
+    if self._events is None:
+      self._events = tensorboard.EventWriter(str(self._results.parent))
+      # With the flags of the training, both are one run in TensorBoard's table.
+      values = flags_file.read_flags(self._log_dir) or self._settings.flag_values
+      self._events.add_summary(tensorboard.hparams(values, self._log_dir), 0)
+    self._events.add_summary(summary, line['step'])
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    """Let evaluators of the same run write in turn, and name what cannot be written."""
+    try:
+      with run_folder.in_turn(self._results.parent / '.results.lock'):
+        yield
+    except (OSError, tf.errors.OpError) as error:
+      raise _cannot_write(self._results.parent, error) from error
+
+  def _write_table(self) -> None:
+    """Write continual.csv from all results, if there are any on sequences."""
+    if table := results.continual_table(results.read(self._results)):
+      with files.atomic_file(self._results.with_name('continual.csv')) as file:
+        file.write(table.encode())
+
+
+def _cannot_write(folder: pathlib.Path, error: OSError | tf.errors.OpError) -> InputError:
+  path, why = getattr(error, 'filename', None), getattr(error, 'strerror', None)
+  return InputError(
+    f'{path or folder} cannot be written: {why or str(error).splitlines()[0]}. Make room or make '
+    'it writable, and start the evaluator again: it resumes with this checkpoint.'
+  )

@@ -1,170 +1,142 @@
-"""What all evaluators of checkpoints have in common.
+"""Evaluates a checkpoint on independent tasks or on sequences of tasks.
 
-An evaluator has a graph and a session of its own, and a stream of episodes for each preset.
+A single task is a sequence of one task: its CNN is generated once and then classifies all query
+batches. After each task of a longer sequence, the queries of all tasks so far are asked
+(docs/spec/continual.md, section 2).
 
-Batch norm uses the statistics of each query batch. So the answer for an image depends on the other
-images of its batch (accuracy is transductive), as in the paper, and the size of a batch matters.
+Batch norm uses the statistics of each query batch. So the prediction for an image depends on the
+other images of its batch (accuracy is transductive), as in the paper, and the batch size matters.
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
+import secrets
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes import augmentation, pipeline
-from hypertransformer.episodes.pipeline import Episode
+from hypertransformer.episodes import augmentation, pipeline, sequences
+from hypertransformer.episodes.pipeline import Episode, EpisodeStream
 from hypertransformer.episodes.sampling import EpisodeSampler
+from hypertransformer.evaluation.metrics import Scores
 from hypertransformer.evaluation.presets import Preset, channels
-from hypertransformer.model.hypertransformer import HyperTransformer
+from hypertransformer.model import layers, shown
+from hypertransformer.model.continual import TaskSequence, learn_sequence
+from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.shown import Shown
 from hypertransformer.pictures import episode as episode_pictures
 from hypertransformer.runtime import sessions, tensorboard
-from hypertransformer.settings.config import (
-  AugmentationConfig,
-  ContinualConfig,
-  EpisodeConfig,
-  EvalConfig,
-)
-from hypertransformer.settings.model_config import ModelConfig
+from hypertransformer.settings.config import ContinualConfig, EpisodeConfig, Settings
 
 FIRST_STREAM = 2  # streams 0 and 1 of a seed are those of training
 
-# Is told how many episodes are evaluated, and their mean accuracy so far, 0..1.
+# Called with the number of episodes evaluated so far, and their mean accuracy in 0..1.
 Progress = Callable[[int, float], None]
 
 
-def silent(done: int, mean: float) -> None:
-  """Is a Progress that does nothing."""
-  del done, mean
-
-
-class Found(Protocol):
-  """What the evaluation of a checkpoint on a preset has found."""
-
-  def fields(self) -> dict[str, Any]:
-    """The fields of a results.Result that are measured: accuracy, ci95, num_tasks and so on."""
-
-  def summary(self, preset: str) -> tf.Summary:
-    """The measured numbers as a summary for TensorBoard, under tags with the preset's name."""
-
-
 @dataclasses.dataclass(frozen=True)
-class EvalSetup:
-  """What an evaluator is built from.
+class _Answers:
+  """What the model says of the queries of an episode.
 
   Attributes:
-    model: the settings of the model.
-    episodes: how one task is drawn; the number of its query images is that of `config`.
-    augmentation_of: maps the name of a preset to the augmentation of its images.
-    image_size: height and width of the images as the CNN sees them, in pixels.
-    presets: what checkpoints can be evaluated on.
-    config: how many tasks or sequences are evaluated, and the number and size of the query batches
-      of a task.
-    seed: makes the episodes: the same seed gives the same ones.
-    continual: the scenario, the method and the length of sequences; None for single tasks.
+    pairs: All (t, tau), both counted from 0: the queries of task tau, asked after task t.
+    logits: float32 [pairs, Nq, classes].
+    labels: int32 [pairs, Nq].
+    in_support: bool [tasks asked, Nq], whether the query image is a support image as well.
+    shown: What pictures show of the episode.
   """
 
-  model: ModelConfig
-  episodes: EpisodeConfig
-  augmentation_of: Callable[[str], AugmentationConfig]
-  image_size: int
-  presets: Sequence[Preset]
-  config: EvalConfig
-  seed: int
-  continual: ContinualConfig | None = None
+  pairs: list[tuple[int, int]]
+  logits: tf.Tensor
+  labels: tf.Tensor
+  in_support: tf.Tensor
+  shown: Shown
 
 
-class Evaluator(abc.ABC):
+class Evaluator:
   """Evaluates checkpoints of one model on several presets.
 
+  It has a graph and a session of its own, and a stream of episodes for each preset.
+
   Attributes:
-    unit: what --num_task_evals counts, as a plural word for messages.
-    variables: the variables that a checkpoint must have.
+    unit: What --num_task_evals counts, as a plural noun for messages.
+    variables: The variables that a checkpoint must have.
   """
 
-  unit = 'tasks'
-  _shown: Shown
-
-  def __init__(self, setup: EvalSetup) -> None:
-    """Builds the graph, with an episode stream for each preset, and opens the session.
+  def __init__(self, settings: Settings, presets: Sequence[Preset]) -> None:
+    """Build the graph, and open the session.
 
     Args:
-      setup: what checkpoints can be evaluated on, and how.
+      settings: The settings of the run. Without a seed, one is chosen at random.
+      presets: What checkpoints can be evaluated on.
 
     Raises:
-      InputError: data, model and sizes do not go together.
+      InputError: Data, model and sizes are incompatible.
     """
-    self._setup = setup
-    presets, image_size = setup.presets, setup.image_size
-    drawn = self._drawn()
-    samplers = [
-      EpisodeSampler(
-        preset.class_set,
-        drawn,
-        setup.seed,
-        FIRST_STREAM + number,
-        setup.config.num_batches,
-        evaluation=True,
-      )
-      for number, preset in enumerate(presets)
-    ]
-    augment = {preset.name: setup.augmentation_of(preset.name) for preset in presets}
-    for preset in presets:
-      augmentation.check(augment[preset.name], preset.class_set.arrays.image_shape)
-    self._model = HyperTransformer(setup.model, (image_size, image_size, channels(presets)))
-    with tf.Graph().as_default():
-      streams = [
-        pipeline.stream(sampler, augment[preset.name], image_size, f'preset_{number}')
-        for number, (preset, sampler) in enumerate(zip(presets, samplers, strict=True))
-      ]
-      self._streams = dict(zip((preset.name for preset in presets), streams, strict=True))
-      episode, self._handle, handles = pipeline.switchable(streams)
-      self._fetches = self._build(episode)
+    self._settings = settings
+    self.unit = 'tasks' if settings.continual is None else 'sequences'
+    seed, size = settings.run.seed, settings.data.image_size
+    self._seed = secrets.randbits(62) if seed is None else seed
+    self._model = HyperTransformer(settings.model, (size, size, channels(presets)))
+    with tf.Graph().as_default() as graph:
+      self._streams = {
+        preset.name: self._stream(preset, number) for number, preset in enumerate(presets)
+      }
+      episode, self._handle, handles = pipeline.switchable(list(self._streams.values()))
+      answers = self._answers(episode)
+      self._shown = answers.shown
+      self._fetches = _scores(answers)
       self.variables = tf.global_variables()
       self._saver = tf.train.Saver(self.variables)
-      self._session = tf.Session(config=sessions.config(tf.get_default_graph(), setup.config.xla))
+      self._session = tf.Session(config=sessions.config(graph, settings.evaluation.xla))
     self._handles = dict(zip(self._streams, self._session.run(handles), strict=True))
 
-  @abc.abstractmethod
-  def _drawn(self) -> EpisodeConfig:
-    """How episodes are drawn; raises InputError if a preset has too few classes for them.
+  def _stream(self, preset: Preset, number: int) -> EpisodeStream:
+    """Build the stream of episodes of a preset; raises InputError if it has too few classes."""
+    settings, continual = self._settings, self._settings.continual
+    augment = settings.augmentation_of(preset.name)
+    augmentation.check(augment, preset.class_set.arrays.image_shape)
+    sampled, batches = sampled_episodes(settings), settings.evaluation.num_batches
+    if continual is not None:
+      sequences.require_classes(
+        preset.class_set, sampled, continual, continual.eval_length, 'eval_num_tasks'
+      )
+      sampled = sequences.episode_config(sampled, continual, continual.eval_length)
+      batches = 1
+    stream = FIRST_STREAM + number
+    sampler = EpisodeSampler(
+      preset.class_set, sampled, self._seed, stream, batches, evaluation=True
+    )
+    return pipeline.stream(sampler, augment, settings.data.image_size, f'preset_{number}')
 
-    The query_samples are those of one query batch; an episode has num_batches of them.
-    """
-
-  @abc.abstractmethod
-  def _build(self, episode: Episode) -> list[tf.Tensor]:
-    """Builds what is computed from an episode, and sets `_shown`, what people are shown of it.
-
-    Returns:
-      The tensors to fetch for each episode.
-    """
-
-  @abc.abstractmethod
-  def evaluate(self, preset: str, progress: Progress = silent) -> Found:
-    """Evaluates the restored checkpoint on a preset, on the same episodes at every call.
+  def evaluate(self, preset: str, progress: Progress | None = None) -> Scores:
+    """Evaluate the restored checkpoint on a preset, on the same episodes at every call.
 
     Args:
-      preset: the name of the preset.
-      progress: called after each episode.
+      preset: The name of the preset.
+      progress: Called after each episode.
     """
+    cells, disjoint, last = [], [], []
+    for matrix, outside in self._run(preset, self._fetches, self._settings.evaluation.num_episodes):
+      cells.append(matrix)
+      disjoint.append(outside)
+      last.append(matrix[-1].mean())
+      if progress:
+        progress(len(cells), float(np.mean(last)))
+    return Scores(np.array(cells, np.float64), np.array(disjoint))
 
   def pictures(self, preset: str) -> tf.Summary:
-    """Draws the first episode of a preset, as the restored checkpoint answers it, for TensorBoard.
+    """Draw the first episode of a preset, with the predictions of the checkpoint, for TensorBoard.
 
     The kernels are compared with those generated for the second episode. The accuracies of a
-    single sequence are left out, as there is a picture of their mean over all.
-
-    Args:
-      preset: the name of the preset.
+    single sequence are omitted, as there is a picture of their mean over all.
     """
-    episodes = self._run(preset, self._shown, 2)
     first, second = (
-      episode_pictures.Record(**{**values, 'accuracies': None}) for values in episodes
+      episode_pictures.Record(**{**values, 'accuracies': None})
+      for values in self._run(preset, self._shown, 2)
     )
     summary = tensorboard.image_summary(episode_pictures.pictures(first, second.kernels, preset))
     changes = episode_pictures.kernel_changes(first, second.kernels, preset)
@@ -172,24 +144,79 @@ class Evaluator(abc.ABC):
     return summary
 
   def restore(self, prefix: str) -> None:
-    """Loads a checkpoint. Errors are those of TensorFlow."""
+    """Load a checkpoint. Errors are those of TensorFlow."""
     self._saver.restore(self._session, prefix)
 
   def close(self) -> None:
-    """Closes the session."""
+    """Close the session."""
     self._session.close()
 
-  def _run(self, preset: str, fetches: Any = None, count: int | None = None) -> Iterator[Any]:
-    """Yields the values of tensors for each of the preset's first episodes.
-
-    Args:
-      preset: the name of the preset.
-      fetches: a structure of tensors; None for those of `_build`.
-      count: how many episodes; None for all that are evaluated.
-    """
+  def _run(self, preset: str, fetches: Any, count: int) -> Iterator[Any]:
+    """Yield the values of tensors for each of the preset's first episodes."""
     stream = self._streams[preset]
     self._session.run(stream.initializer, {stream.first: 0})
-    for _ in range(self._setup.config.num_episodes if count is None else count):
-      yield self._session.run(
-        self._fetches if fetches is None else fetches, {self._handle: self._handles[preset]}
+    for _ in range(count):
+      yield self._session.run(fetches, {self._handle: self._handles[preset]})
+
+  def _answers(self, episode: Episode) -> _Answers:
+    if self._settings.continual is None:
+      return self._answers_of_task(episode)
+    return self._answers_of_sequence(episode, self._settings.continual)
+
+  def _answers_of_task(self, episode: Episode) -> _Answers:
+    """Generate the CNN of a task, and classify its query batches.
+
+    They are classified one after the other: what belongs to one batch stays in the cache of the
+    processor, which is faster.
+    """
+    support = Support(episode.support_images, episode.support_labels)
+    weights = self._model.generate(support)
+    batches = self._settings.evaluation.num_batches
+    images = tf.reshape(episode.query_images, [batches, -1, *episode.query_images.shape[1:]])
+    each = tf.map_fn(
+      lambda batch: self._model.classify(batch, weights).logits,
+      images,
+      fn_output_signature=tf.float32,
+    )
+    logits = tf.reshape(each, [-1, each.shape[-1]])
+    drawn = shown.of_task(
+      self._model, support, episode.query_images, episode.query_labels, weights, logits
+    )
+    labels, in_support = episode.query_labels[None], episode.query_in_support[None]
+    return _Answers([(0, 0)], logits[None], labels, in_support, drawn)
+
+  def _answers_of_sequence(self, episode: Episode, continual: ContinualConfig) -> _Answers:
+    def cut(large: Episode) -> TaskSequence:
+      num_labels = self._settings.episodes.num_labels
+      return TaskSequence(
+        *sequences.from_episode(large, continual, num_labels, continual.eval_length)
       )
+
+    sequence = cut(episode)
+    outcome = learn_sequence(self._model, sequence, continual)
+    drawn = shown.of_sequence(self._model, sequence, outcome, continual)
+    # The marks of the query images are cut into tasks as if they were the images.
+    marks = cut(dataclasses.replace(episode, query_images=episode.query_in_support)).query_images
+    return _Answers(outcome.pairs, outcome.logits, outcome.labels, marks, drawn)
+
+
+def _scores(answers: _Answers) -> list[tf.Tensor]:
+  """Build the accuracies of one episode.
+
+  Returns:
+    Two tensors, float32: `cells` [T, T] ([T, 1] in mini_batch) and `disjoint` [] of Scores.
+  """
+  hits = layers.hits(answers.logits, answers.labels)
+  learned, asked = (max(numbers) + 1 for numbers in zip(*answers.pairs, strict=True))
+  cells = tf.tensor_scatter_nd_update(
+    tf.fill([learned, asked], np.float32(np.nan)), answers.pairs, tf.reduce_mean(hits, axis=1)
+  )
+  outside = tf.cast(tf.logical_not(answers.in_support), tf.float32)
+  last = hits[-asked:]  # the pairs with the last t are the last ones
+  disjoint = tf.reduce_sum(last * outside, axis=1) / tf.reduce_sum(outside, axis=1)
+  return [cells, tf.reduce_mean(disjoint)]
+
+
+def sampled_episodes(settings: Settings) -> EpisodeConfig:
+  """Return how a task with one query batch is sampled in evaluation."""
+  return dataclasses.replace(settings.episodes, query_samples=settings.evaluation.batch_size)

@@ -1,26 +1,43 @@
-"""Metrics of sequences of tasks: accuracies after each task, forgetting and backward transfer.
+"""What is computed from the accuracies of a checkpoint, and how it is written as text.
 
-They are computed with NumPy only; see docs/spec/continual.md, section 2. Letters: s is a sequence,
-t the number of tasks learned so far, tau <= t the task whose queries are asked, and T the number of
-tasks of a sequence. a[s, t, tau] is the accuracy on the queries of task tau after task t in
-sequence s, and A[t, tau] is its mean over the sequences.
+A single task is a sequence of one task. Letters, as in docs/spec/continual.md, section 2: s is a
+sequence, t the number of tasks learned so far, tau <= t the task whose queries are asked, and T the
+number of tasks of a sequence. a[s, t, tau] is the accuracy on the queries of task tau after task t,
+and A[t, tau] is its mean over the sequences. Accuracies are in 0..1.
+
+A new metric is added here (`fields`, `scalars` and `text`) and in the reports. Only NumPy is used.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from hypertransformer.settings.config import ContinualConfig
 
 Estimate = tuple[float, float]  # a mean, and the half-width of its 95 % confidence interval
 Z95 = 1.959964  # 95 % of a normal distribution lie within +- this many standard deviations
 
 
+class Scores(NamedTuple):
+  """The accuracies of N sequences of T tasks, or of N single tasks (T = 1).
+
+  Attributes:
+    cells: a[s, t, tau], float [N, T, T], NaN where tau > t; in mini_batch [N, T, 1], after each
+      piece.
+    disjoint: The average accuracy after the last task over the query images that are not support
+      images, float [N]; NaN where a task has no such images.
+  """
+
+  cells: np.ndarray
+  disjoint: np.ndarray
+
+
 def mean_and_ci95(values: Sequence[float] | np.ndarray) -> Estimate:
-  """The mean of independent values, and the half-width of its 95 % confidence interval.
+  """Return the mean of independent values and the half-width of its 95 % confidence interval.
 
   The half-width of a single value is NaN.
   """
@@ -31,12 +48,12 @@ def mean_and_ci95(values: Sequence[float] | np.ndarray) -> Estimate:
 
 
 def percent(mean: float | None, ci95: float | None = None, digits: int = 1) -> str:
-  """A fraction as a text in percent: 0.5 and 0.025 give '50.0 +- 2.5 %'.
+  """Format a fraction in percent: 0.5 and 0.025 give '50.0 +- 2.5 %'.
 
   Args:
-    mean: the fraction, such as an accuracy in 0..1; None gives '-'.
-    ci95: the half-width of its confidence interval; None leaves the interval out.
-    digits: how many digits there are after the decimal point.
+    mean: The fraction, such as an accuracy in 0..1; None gives '-'.
+    ci95: The half-width of its confidence interval; None omits the interval.
+    digits: The number of digits after the decimal point.
   """
   if mean is None:
     return '-'
@@ -44,71 +61,62 @@ def percent(mean: float | None, ci95: float | None = None, digits: int = 1) -> s
   return f'{100 * mean:.{digits}f}{interval} %'
 
 
-@dataclasses.dataclass(frozen=True)
-class ContinualMetrics:
-  """The metrics of one checkpoint on one preset.
-
-  Accuracies are in 0..1. Fields with _ci95 are half-widths of 95 % confidence intervals over the
-  sequences.
-
-  Attributes:
-    matrix: A[t, tau], float [T, T], NaN where tau > t. In mini_batch: [T, 1], after each piece.
-    matrix_ci95: of the same shape.
-    average: the mean of A[t, tau] over tau <= t, float [T].
-    average_ci95: of the same shape.
-    forgetting: see the function of this name; None where it is not defined, because there is only
-      one task.
-    backward_transfer: likewise.
-  """
-
-  matrix: np.ndarray
-  matrix_ci95: np.ndarray
-  average: np.ndarray
-  average_ci95: np.ndarray
-  forgetting: Estimate | None
-  backward_transfer: Estimate | None
-
-  def json(self) -> dict[str, Any]:
-    """The metrics as a dict of lists and numbers for JSON; NaN stays NaN."""
-    forgetting, forgetting_ci95 = self.forgetting or (None, None)
-    transfer, transfer_ci95 = self.backward_transfer or (None, None)
-    return {
-      'matrix': self.matrix.tolist(),
-      'matrix_ci95': self.matrix_ci95.tolist(),
-      'average_accuracy': self.average.tolist(),
-      'average_accuracy_ci95': self.average_ci95.tolist(),
-      'forgetting': forgetting,
-      'forgetting_ci95': forgetting_ci95,
-      'backward_transfer': transfer,
-      'backward_transfer_ci95': transfer_ci95,
-    }
-
-
-def measure(accuracies: np.ndarray) -> ContinualMetrics:
-  """Computes the metrics from the accuracies of sequences.
+def fields(scores: Scores, continual: ContinualConfig | None) -> dict[str, Any]:
+  """Return what a line of results.jsonl says of the accuracies; see docs/evaluation.md.
 
   Args:
-    accuracies: a[s, t, tau], float [sequences, T, T], NaN where tau > t; or, where one task is
-      learned piece by piece (mini_batch), [sequences, T].
+    scores: The accuracies.
+    continual: The scenario and the method of sequences; None for single tasks.
   """
-  cells = np.asarray(accuracies, np.float64)
-  several = cells.ndim == 3 and cells.shape[1] > 1
-  if cells.ndim == 2:
-    cells = cells[:, :, None]
+  accuracy, ci95 = mean_and_ci95(scores.cells[:, -1].mean(axis=1))
+  outside = scores.disjoint[~np.isnan(scores.disjoint)]
+  disjoint, disjoint_ci95 = mean_and_ci95(outside) if len(outside) else (None, None)
+  found: dict[str, Any] = {
+    'accuracy': accuracy,
+    'ci95': ci95,
+    'num_tasks': len(scores.cells),
+    'accuracy_disjoint': disjoint,
+    'ci95_disjoint': disjoint_ci95,
+  }
+  if continual is not None:
+    found['continual'] = {
+      'scenario': continual.scenario,
+      'method': continual.method,
+      'mixed_queries': continual.mixed_queries,
+      'num_tasks': scores.cells.shape[1],
+      **matrix_fields(scores.cells),
+    }
+  return found
+
+
+def matrix_fields(cells: np.ndarray) -> dict[str, Any]:
+  """Return the accuracy matrix, the average after each task, forgetting and backward transfer.
+
+  Keys that end in _ci95 are half-widths of intervals over sequences. Forgetting and backward
+  transfer are None with a single task.
+
+  Args:
+    cells: As in `Scores`.
+  """
   matrix, matrix_ci95 = _over_sequences(cells)
   average, average_ci95 = _over_sequences(np.nanmean(cells, axis=2))
-  return ContinualMetrics(
-    matrix,
-    matrix_ci95,
-    average,
-    average_ci95,
-    forgetting(cells) if several else None,
-    backward_transfer(cells) if several else None,
-  )
+  several = cells.shape[2] > 1
+  lost, lost_ci95 = forgetting(cells) if several else (None, None)
+  transfer, transfer_ci95 = backward_transfer(cells) if several else (None, None)
+  return {
+    'matrix': matrix.tolist(),
+    'matrix_ci95': matrix_ci95.tolist(),
+    'average_accuracy': average.tolist(),
+    'average_accuracy_ci95': average_ci95.tolist(),
+    'forgetting': lost,
+    'forgetting_ci95': lost_ci95,
+    'backward_transfer': transfer,
+    'backward_transfer_ci95': transfer_ci95,
+  }
 
 
 def forgetting(cells: np.ndarray) -> Estimate:
-  """How much accuracy the earlier tasks have lost at the end, compared with their best.
+  """Compute how much accuracy the earlier tasks have lost at the end, compared with their best.
 
   This is the mean over tau < T of max over tau <= t < T of A[t, tau], minus A[T, tau], after
   Chaudhry et al. 2018, "Riemannian Walk for Incremental Learning", section 3. It is negative if the
@@ -130,7 +138,7 @@ def forgetting(cells: np.ndarray) -> Estimate:
 
 
 def backward_transfer(cells: np.ndarray) -> Estimate:
-  """How learning the later tasks changes the accuracy on the earlier ones.
+  """Compute how learning the later tasks changes the accuracy on the earlier ones.
 
   This is the mean over tau < T of A[T, tau] - A[tau, tau], after Lopez-Paz & Ranzato 2017,
   "Gradient Episodic Memory", section 2. It is negative if tasks are forgotten.
@@ -143,6 +151,41 @@ def backward_transfer(cells: np.ndarray) -> Estimate:
 
 
 def _over_sequences(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Mean and half-width over the first axis, for values [sequences, ...]."""
+  """Return mean and half-width over the first axis, for values [sequences, ...]."""
   flat = np.array([mean_and_ci95(column) for column in values.reshape(len(values), -1).T])
   return flat[:, 0].reshape(values.shape[1:]), flat[:, 1].reshape(values.shape[1:])
+
+
+def scalars(preset: str, found: dict[str, Any]) -> dict[str, float]:
+  """Return the scalars for TensorBoard by tag.
+
+  Args:
+    preset: The name of the preset.
+    found: The result, as `fields` gives it.
+  """
+  tags = {
+    f'eval_accuracy/{preset}': found['accuracy'],
+    f'eval_accuracy_disjoint/{preset}': found['accuracy_disjoint'],
+  }
+  if continual := found.get('continual'):
+    for number, mean in enumerate(continual['average_accuracy'], 1):
+      tags[f'eval_average_accuracy/{preset}/after_task_{number}'] = mean
+    for name in ('forgetting', 'backward_transfer'):
+      tags[f'eval_{name}/{preset}'] = continual[name]
+  return {tag: value for tag, value in tags.items() if value is not None}
+
+
+def text(line: dict[str, Any]) -> str:
+  """Return a line of results.jsonl as one line of text."""
+  parts = [f'{line["preset"]}: {percent(line["accuracy"], line["ci95"], digits=2)}']
+  unit, queries = 'tasks', f'{line["num_queries"]} queries'
+  if continual := line.get('continual'):
+    unit, queries = 'sequences', f'{queries} of a task'
+    parts[0] += f' after {continual["num_tasks"]} tasks'
+    for name in ('forgetting', 'backward_transfer'):
+      if continual[name] is not None:
+        parts.append(f'{name} {percent(continual[name], continual[f"{name}_ci95"])}')
+  elif line['accuracy_disjoint'] is not None:
+    disjoint = percent(line['accuracy_disjoint'], line['ci95_disjoint'], digits=2)
+    parts[0] += f' ({disjoint} without support images)'
+  return ', '.join([*parts, f'{line["num_tasks"]} {unit} x {queries}'])

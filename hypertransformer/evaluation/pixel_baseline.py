@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from hypertransformer.data import tfds
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
+from hypertransformer.evaluation.measured import Measured, use_labels
+from hypertransformer.evaluation.presets import Preset
+from hypertransformer.settings.config import DataConfig
 
 
 def nearest_neighbour(sampler: EpisodeSampler, num_tasks: int) -> np.ndarray:
@@ -37,3 +45,33 @@ def _accuracy(sampler: EpisodeSampler, index: int) -> float:
 def _pixels(sampler: EpisodeSampler, rows: np.ndarray) -> np.ndarray:
   """The images with these rows in the dataset, as float32 [images, pixels]."""
   return sampler.class_set.arrays.gather(rows).reshape(len(rows), -1).astype(np.float32)
+
+
+class OpenClasses:
+  """The classes that results are about; those of today's presets are open already."""
+
+  def __init__(self, data: DataConfig, presets: Sequence[Preset]) -> None:
+    self._data = data
+    self._open = {
+      (preset.dataset, preset.split, data.shuffle_labels_seed, use_labels(preset.dataset, data)): (
+        preset.class_set
+      )
+      for preset in presets
+    }
+
+  def of(self, on: Measured) -> ClassSet:
+    """The classes that a result was measured on.
+
+    Raises:
+      InputError: they are not there.
+    """
+    key = on.dataset, on.split, on.shuffle_labels_seed, on.use_labels
+    if key not in self._open:
+      folder = DataFolder(
+        self._data.folder,
+        on.shuffle_labels_seed,
+        self._data.use_labels if on.use_labels is None else on.use_labels,
+        self._data.tfds_folder,
+      )
+      self._open[key] = folder.open(on.dataset, on.split or tfds.DEFAULT_SPLIT)
+    return self._open[key]

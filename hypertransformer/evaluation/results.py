@@ -7,17 +7,17 @@ in both. TensorFlow is not imported here.
 
 from __future__ import annotations
 
-import dataclasses
+import csv
+import io
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from absl import logging
 
 from hypertransformer.errors import InputError
-from hypertransformer.settings.config import AugmentationConfig, Settings
 
 Line = dict[str, Any]
 
@@ -52,15 +52,15 @@ def read(path: pathlib.Path) -> list[Line]:
     return []
   except OSError as error:
     raise InputError(f'{path} cannot be read: {error.strerror}. Correct or delete it.') from error
-  lines = [_parsed(text) for text in content.split(b'\n') if text.strip()]
+  lines = [parsed(text) for text in content.split(b'\n') if text.strip()]
   found = [line for line in lines if line]
   if len(found) < len(lines):
     logging.warning('%s: skipping %d malformed lines.', path, len(lines) - len(found))
   return found
 
 
-def _parsed(text: bytes) -> Line | None:
-  """Return the result in a line of text; None if there is none."""
+def parsed(text: bytes) -> Line | None:
+  """Return the result in a line of the file; None if the line is malformed."""
   try:
     line = json.loads(text)
   except (ValueError, RecursionError):
@@ -70,8 +70,13 @@ def _parsed(text: bytes) -> Line | None:
   return line if all(isinstance(line.get(key), kind) for key, kind in _TYPES.items()) else None
 
 
+def as_json(line: Line) -> str:
+  """Return a result as a line of the file, without its end. NaN becomes null."""
+  return json.dumps(json.loads(json.dumps(line), parse_constant=lambda _: None))
+
+
 def append(path: pathlib.Path, line: Line) -> None:
-  """Add a result to a file, and wait until it is on the disk. NaN is written as null.
+  """Add a result to a file, and wait until it is on the disk.
 
   If a crash has cut off the last line of the file, that line is ended first.
 
@@ -79,8 +84,7 @@ def append(path: pathlib.Path, line: Line) -> None:
     OSError: The file cannot be written; it is left as it was.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  values = json.loads(json.dumps(line), parse_constant=lambda _: None)
-  added = json.dumps(values).encode() + b'\n'
+  added = as_json(line).encode() + b'\n'
   with path.open('ab+', buffering=0) as file:
     size = file.seek(0, os.SEEK_END)
     if size:
@@ -93,53 +97,6 @@ def append(path: pathlib.Path, line: Line) -> None:
     except BaseException:
       file.truncate(size)
       raise
-
-
-def measured_on(settings: Settings, dataset: str, split: str, stream: int) -> dict[str, Any]:
-  """Return what an evaluation measures on: the value of `measured` of its results.
-
-  Args:
-    settings: The settings of the evaluator.
-    dataset: The spec of the classes, such as 'omniglot:1150-1199'.
-    split: The split of a dataset of tensorflow_datasets; '' for files.
-    stream: The number of the stream of episodes of the preset.
-  """
-  config, data, episodes = settings.evaluation, settings.data, settings.episodes
-  continual, seed = settings.continual, settings.run.seed
-  sequence = continual and {
-    'scenario': continual.scenario,
-    'mixed_queries': continual.mixed_queries,
-    'num_tasks': continual.eval_length,
-  }
-  return {
-    'dataset': dataset,
-    'split': split,
-    'use_labels': None if ':' in dataset else data.use_labels,
-    'shuffle_labels_seed': data.shuffle_labels_seed,
-    'image_size': data.image_size,
-    'augmentation': _augmentation(settings.test_augmentation),
-    'ways': episodes.num_labels,
-    'support_images': episodes.support_samples,
-    'unlabeled_per_class': episodes.unlabeled_per_class,
-    'balanced': episodes.balanced,
-    'disjoint_query': episodes.disjoint_query,
-    'query_images': config.batch_size * (config.num_batches if continual is None else 1),
-    'query_batch_size': config.batch_size,
-    'tasks': config.num_episodes,
-    'seed': seed,
-    'stream': None if seed is None else stream,
-    'sequence': sequence,
-  }
-
-
-def _augmentation(config: AugmentationConfig) -> dict[str, float]:
-  """Return the augmentations that are on, by name, without settings that have no effect."""
-  found = {name: float(value) for name, value in dataclasses.asdict(config).items() if value}
-  if not config.rotation_probability:
-    found.pop('angle_range', None)
-  if not config.photographic:
-    found.pop('photographic_individually', None)
-  return {} if set(found) == {'per_label'} else dict(sorted(found.items()))
 
 
 def key(measured: dict[str, Any]) -> str:
@@ -202,15 +159,64 @@ def differences(
   Returns:
     Texts such as 'seed=1, tasks=400'; '' where there is no difference.
   """
-  names = [
-    name
-    for name in (several[0] if several else ())
-    if name not in without and any(each.get(name) != several[0][name] for each in several)
+  first = several[0] if several else {}
+  names = [name for name in first if name not in without]
+  names = [name for name in names if any(each.get(name) != first[name] for each in several)]
+  return [
+    ', '.join(f'{name}={_text(each.get(name)) or "none"}' for name in names) for each in several
   ]
-  return [', '.join(f'{name}={_text(each.get(name))}' for name in names) for each in several]
 
 
-def _text(value: Any) -> str:
+def continual_table(lines: Iterable[Line]) -> str:
+  """Return all results on sequences as CSV, with a row for each number; '' if there are none.
+
+  Of several results of a checkpoint and preset, measured on the same, the last one counts.
+  """
+  newest = {
+    (line['checkpoint'], line['preset'], key(line['measured'])): line
+    for line in lines
+    if line.get('continual')
+  }
+  rows = [
+    {name: line[name] for name in ('checkpoint', 'step', 'preset')}
+    | {name: line['continual'][name] for name in ('scenario', 'mixed_queries', 'num_tasks')}
+    | row
+    | {name: _text(value) for name, value in line['measured'].items() if name != 'sequence'}
+    for line in newest.values()
+    for row in _continual_rows(line['continual'])
+  ]
+  text = io.StringIO()
+  if rows:
+    table = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+    table.writeheader()
+    table.writerows(rows)
+  return text.getvalue()
+
+
+def _continual_rows(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+  """Yield the numbers of a result on sequences; tasks are counted from 1."""
+
+  def row(measure: str, after: int, task: int | None, mean: Any, ci95: Any) -> dict[str, Any]:
+    return {
+      'measure': measure, 'after_task': after, 'task': task, 'value': mean, 'ci95': ci95,
+    }  # fmt: skip
+
+  for after, pairs in enumerate(zip(found['matrix'], found['matrix_ci95'], strict=True), 1):
+    for task, (mean, ci95) in enumerate(zip(*pairs, strict=True), 1):
+      if mean is not None:
+        yield row('accuracy', after, task, mean, ci95)
+  averages = zip(found['average_accuracy'], found['average_accuracy_ci95'], strict=True)
+  for after, (mean, ci95) in enumerate(averages, 1):
+    yield row('average_accuracy', after, None, mean, ci95)
+  for name in ('forgetting', 'backward_transfer'):
+    if found[name] is not None:
+      yield row(name, found['num_tasks'], None, found[name], found[f'{name}_ci95'])
+
+
+def _text(value: Any) -> Any:
   if isinstance(value, dict):
-    return ' '.join(f'{name}:{each}' for name, each in value.items()) or 'none'
-  return 'none' if value in (None, '') else str(value)
+    return ' '.join(
+      f'{name}={each:g}' if isinstance(each, float) else f'{name}={each}'
+      for name, each in value.items()
+    )
+  return value

@@ -1,36 +1,34 @@
-"""Results as lines of results.jsonl and as text."""
+"""The file results.jsonl: what is appended is read, whatever else is in it; choices and texts."""
 
 from __future__ import annotations
 
-import dataclasses
+import csv
 import errno
+import io
 import json
 import math
 import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import hypothesis
 import pytest
-from absl import logging
 from hypothesis import strategies
 
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import measured
-from hypertransformer.evaluation.measured import Result, ResultFile
-from hypertransformer.settings import flags
+from hypertransformer.evaluation import results
 
-SETTINGS = flags.settings_from(
-  flags.defaults() | {'train_log_dir': 'logs', 'num_task_evals': 400, 'eval_batch_size': 100}
-)
-ON = measured.measured_on(SETTINGS, 'tiny:0-9', '', 2)
-RESULT = Result('model-30', 'ab' * 32, 30, 'val', ON, 0.5, 0.025, 400, 0.475, 0.03, 12.5)
-# A line as it was written before there was `measured`.
-OLD = {
-  'checkpoint': 'logs/model-30', 'step': 30, 'preset': 'val', 'dataset': 'tiny:0-9',
-  'accuracy': 0.5, 'ci95': 0.025, 'num_tasks': 400, 'num_queries': 1600,
-  'accuracy_disjoint': None, 'ci95_disjoint': None, 'seconds': 12.5,
+ON = {
+  'dataset': 'tiny:0-9', 'split': '', 'augmentation': {'angle_range': 180.0}, 'ways': 5,
+  'support_images': 5, 'unlabeled_per_class': 0, 'query_images': 1600, 'tasks': 400,
+  'seed': None, 'sequence': None,
+}  # fmt: skip
+LINE = {
+  'checkpoint': 'model-30', 'checkpoint_sha256': 'ab', 'step': 30, 'preset': 'val',
+  'dataset': 'tiny:0-9', 'accuracy': 0.5, 'ci95': 0.025, 'num_tasks': 400, 'num_queries': 1600,
+  'accuracy_disjoint': None, 'ci95_disjoint': None, 'seconds': 12.5, 'measured': ON,
 }  # fmt: skip
 CONTINUAL = {
   'scenario': 'class_incremental', 'method': 'constant_protonet', 'mixed_queries': False,
@@ -41,151 +39,152 @@ CONTINUAL = {
 }  # fmt: skip
 
 
-def test_a_line_has_exactly_these_keys() -> None:
-  line = json.loads(RESULT.json())
-  assert list(line) == [
-    'checkpoint',
-    'step',
-    'preset',
-    'dataset',
-    'accuracy',
-    'ci95',
-    'num_tasks',
-    'num_queries',
-    'accuracy_disjoint',
-    'ci95_disjoint',
-    'seconds',
-    'checkpoint_sha256',
-    'measured',
-  ]
-  assert (line['dataset'], line['num_queries']) == ('tiny:0-9', 1600)
-
-
-def test_nan_is_null_in_json() -> None:
-  line = dataclasses.replace(RESULT, ci95=math.nan).json()
-  assert json.loads(line, parse_constant=lambda text: pytest.fail(text))['ci95'] is None
-
-
-def test_the_text_has_accuracies_and_numbers_of_tasks() -> None:
-  assert str(RESULT) == (
-    'val: 50.00 +- 2.50 % (47.50 +- 3.00 % without support images), 400 tasks x 1600 queries'
-  )
-  without = dataclasses.replace(RESULT, accuracy_disjoint=None, ci95_disjoint=None)
-  assert str(without) == 'val: 50.00 +- 2.50 %, 400 tasks x 1600 queries'
-
-
-def test_reading_needs_no_tensorflow() -> None:
-  code = (
-    'import sys\n'
-    'from hypertransformer.evaluation import measured, places, results\n'
-    'print("tensorflow" in sys.modules)'
-  )
-  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-  assert done.stdout == 'False\n'
-
-
 @pytest.fixture
-def file(tmp_path: pathlib.Path) -> ResultFile:
-  return ResultFile(tmp_path / 'eval' / 'results.jsonl')
+def path(tmp_path: pathlib.Path) -> pathlib.Path:
+  return results.file_of(tmp_path / 'logs')
 
 
-def test_what_is_appended_is_read(file: ResultFile) -> None:
-  assert file.read() == []
-  file.append([RESULT])
-  file.append([RESULT, RESULT])
-  assert file.read() == [json.loads(RESULT.json())] * 3
-  assert file.read() == [RESULT.line()] * 3
-  assert file.path.read_text() == f'{RESULT.json()}\n' * 3
+def test_what_is_appended_is_read(path: pathlib.Path) -> None:
+  """NaN, which JSON does not know, becomes null."""
+  assert results.read(path) == []
+  results.append(path, LINE | {'ci95': math.nan, 'continual': {'matrix': [[0.5, math.nan]]}})
+  results.append(path, LINE | {'step': 40})
+  first, second = results.read(path)
+  assert (first['ci95'], first['continual']['matrix']) == (None, [[0.5, None]])
+  assert second == LINE | {'step': 40}
+  assert 'NaN' not in path.read_text()
 
 
-def test_a_line_that_a_crash_cut_off_costs_nothing_else(
-  file: ResultFile, warnings: list[str]
+@hypothesis.settings(
+  max_examples=50, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(before=strategies.binary(), between=strategies.binary())
+def test_whatever_bytes_there_are_results_are_kept(
+  path: pathlib.Path, before: bytes, between: bytes
 ) -> None:
-  file.append([RESULT])
-  with file.path.open('a') as opened:
-    opened.write(RESULT.json()[:40])
-  assert len(file.read()) == 1
-  file.append([RESULT])
-  assert file.read() == [json.loads(RESULT.json())] * 2
-  assert warnings == [f'{file.path}: 1 lines are no results and are passed over.']
-
-
-def test_a_full_disk_leaves_the_file_as_it_was(
-  file: ResultFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  file.append([RESULT])
-  before = file.path.read_bytes()
-
-  def full(descriptor: int) -> None:
-    assert file.path.read_bytes() != before
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-  with monkeypatch.context() as patch:
-    patch.setattr(os, 'fsync', full)
-    with pytest.raises(OSError, match='No space left'):
-      file.append([RESULT])
-  assert file.path.read_bytes() == before
-  file.append([RESULT])
-  assert len(file.read()) == 2
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_bytes(before)
+  results.append(path, LINE)
+  with path.open('ab') as file:
+    file.write(between)
+  results.append(path, LINE)
+  assert results.read(path) == [LINE] * 2
 
 
 @pytest.mark.parametrize(
-  'line',
+  'text',
   [
-    b'null', b'[]', b'3', b'{}', b'"text"', b'\xff\xfe\x00', b'\x00' * 9, b'[' * 100_000,
-    b'1' * 5000, json.dumps({**OLD, 'step': None}).encode(),
-    json.dumps({**OLD, 'accuracy': '0.5'}).encode(), json.dumps({**OLD, 'step': True}).encode(),
-    json.dumps({**OLD, 'accuracy': math.nan}).encode(),
-    json.dumps({**OLD, 'dataset': ['tiny']}).encode(),
-    json.dumps({**OLD, 'measured': 5}).encode(),
-    json.dumps({**OLD, 'measured': {**ON.json(), 'ways': 0}}).encode(),
-    json.dumps({**OLD, 'measured': {**ON.json(), 'seed': [1]}}).encode(),
-    json.dumps({**OLD, 'continual': {}}).encode(),
-    json.dumps({**OLD, 'continual': {**CONTINUAL, 'matrix': [[0.5]]}}).encode(),
-    json.dumps({**OLD, 'continual': {**CONTINUAL, 'scenario': None}}).encode(),
+    'null',
+    '[' * 100_000,
+    json.dumps(LINE)[:-9],
+    *(
+      json.dumps(LINE | changes)
+      for changes in ({'step': '30'}, {'accuracy': None}, {'measured': 1})
+    ),
   ],
-)  # fmt: skip
-def test_what_is_no_result_is_passed_over(
-  file: ResultFile, warnings: list[str], line: bytes
+  ids=lambda text: text[-12:],
+)
+def test_a_malformed_line_is_skipped_with_a_warning(
+  path: pathlib.Path, warnings: list[str], text: str
 ) -> None:
-  file.append([RESULT])
-  with file.path.open('ab') as opened:
-    opened.write(line + b'\n\n')
-  file.append([RESULT])
-  assert file.read() == [RESULT.line()] * 2
-  assert file.read() == [RESULT.line()] * 2
-  assert warnings == [f'{file.path}: 1 lines are no results and are passed over.']
+  results.append(path, LINE)
+  with path.open('a') as file:
+    file.write(text)
+  results.append(path, LINE)
+  assert results.read(path) == [LINE] * 2
+  assert warnings == [f'{path}: skipping 1 malformed lines.']
 
 
-def test_a_file_that_cannot_be_read_is_an_error(file: ResultFile) -> None:
-  file.path.mkdir(parents=True)
-  with pytest.raises(InputError, match=r'results\.jsonl cannot be read: Is a directory'):
-    file.read()
-  with pytest.raises(InputError, match=r'results\.jsonl cannot be written: Is a directory'):
-    file.require_writable()
+def test_a_full_disk_leaves_the_file_as_it_was(
+  path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  results.append(path, LINE)
+  before = path.read_bytes()
+
+  def full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(os, 'fsync', full)
+  with pytest.raises(OSError, match='No space left'):
+    results.append(path, LINE)
+  assert path.read_bytes() == before
 
 
-JSON = strategies.recursive(
-  strategies.none() | strategies.booleans() | strategies.integers() | strategies.floats()
-  | strategies.text(),
-  lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner),
-  max_leaves=5,
-)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_an_error(path: pathlib.Path) -> None:
+  path.mkdir(parents=True)
+  with pytest.raises(InputError, match=str(path)):
+    results.read(path)
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
-@hypothesis.given(before=strategies.binary(), between=strategies.binary())
-def test_whatever_bytes_there_are_results_are_kept(before: bytes, between: bytes) -> None:
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(logging, 'warning', lambda *args: None)
-    path = pathlib.Path(os.environ.get('TMPDIR', '/tmp'), f'results-{os.getpid()}.jsonl')
-    path.write_bytes(before)
-    try:
-      file = ResultFile(path)
-      file.append([RESULT])
-      with path.open('ab') as opened:
-        opened.write(between)
-      file.append([RESULT])
-      assert file.read() == [RESULT.line()] * 2
-    finally:
-      path.unlink()
+def test_reading_needs_no_tensorflow() -> None:
+  program = 'import sys, hypertransformer.evaluation.results; sys.exit("tensorflow" in sys.modules)'
+  subprocess.run([sys.executable, '-c', program], check=True)
+
+
+def test_the_latest_result_of_all_that_was_measured_on() -> None:
+  five_shot = ON | {'support_images': 25}
+  lines = [
+    LINE | {'step': step, 'measured': on, 'seconds': seconds}
+    for step, on, seconds in (
+      (30, ON, 1.0), (20, ON, 2.0), (20, five_shot, 3.0), (30, ON, 4.0), (10, five_shot, 5.0),
+    )
+  ]  # fmt: skip
+  assert sorted(line['seconds'] for line in results.latest(lines)) == [3.0, 4.0]
+  with pytest.raises(InputError, match=r"'val'.*support_images=25; support_images=5"):
+    results.newest_by_preset(lines)
+  assert results.newest_by_preset(lines[:2])['val']['step'] == 30
+
+
+@pytest.mark.parametrize(
+  ('changes', 'text'),
+  [
+    ({}, '5-way 1-shot'),
+    ({'support_images': 7}, '5-way, 7 support images'),
+    (
+      {'support_images': 15, 'unlabeled_per_class': 1},
+      '5-way 2-shot, 1 more per class without label',
+    ),
+  ],
+)
+def test_tasks_are_described(changes: dict[str, Any], text: str) -> None:
+  assert results.task(ON | changes) == text
+
+
+def test_differences_are_described() -> None:
+  changed = {'seed': 1, 'sequence': {'scenario': 'mini_batch', 'num_tasks': 3}}
+  assert results.differences([ON, ON | changed]) == [
+    'seed=none, sequence=none',
+    'seed=1, sequence=scenario=mini_batch num_tasks=3',
+  ]
+  assert results.differences([ON, ON | {'support_images': 25}]) == ['', '']
+  assert results.differences([]) == []
+  assert results.key(ON) == results.key(dict(reversed(ON.items())))
+
+
+def test_the_table_has_a_row_for_each_number_on_sequences() -> None:
+  """Of several results that are about the same, the last one counts."""
+  lines = [
+    LINE,
+    LINE | {'continual': CONTINUAL | {'forgetting': 0.5}},
+    LINE | {'continual': CONTINUAL},
+    LINE | {'preset': 'a, "b"', 'continual': CONTINUAL},
+    LINE | {'measured': ON | {'seed': 3}, 'continual': CONTINUAL},
+  ]
+  rows = list(csv.DictReader(io.StringIO(results.continual_table(lines))))
+  assert len(rows) == 3 * (3 + 2 + 2)
+  assert [
+    (row['measure'], row['after_task'], row['task'], row['value'], row['ci95']) for row in rows[:7]
+  ] == [
+    ('accuracy', '1', '1', '0.5', '0.5'),
+    ('accuracy', '2', '1', '0.5', '0.5'),
+    ('accuracy', '2', '2', '0.75', ''),
+    ('average_accuracy', '1', '', '0.5', '0.1'),
+    ('average_accuracy', '2', '', '0.625', ''),
+    ('forgetting', '2', '', '0.1', ''),
+    ('backward_transfer', '2', '', '0.1', '0.25'),
+  ]
+  assert [(row['preset'], row['seed']) for row in rows[::7]] == [
+    ('val', ''), ('a, "b"', ''), ('val', '3'),
+  ]  # fmt: skip
+  assert (rows[0]['scenario'], rows[0]['augmentation']) == ('class_incremental', 'angle_range=180')
+  assert results.continual_table([LINE]) == ''

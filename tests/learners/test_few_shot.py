@@ -12,9 +12,8 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.evaluator import FIRST_STREAM, EvalSetup
+from hypertransformer.evaluation.evaluator import FIRST_STREAM, Evaluator
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.task_evaluator import TaskEvaluator
 from hypertransformer.learners import FewShotLearner
 from hypertransformer.settings import flags
 
@@ -28,20 +27,11 @@ def test_it_is_as_good_as_the_evaluator_says(
   """Support sets and query batches are the evaluator's; accuracies are equal to the last image."""
   values = few_shot_run.values
   preset = Preset('all', 'tiny', DataFolder(str(data_folder)).open('tiny:0-29'))
-  config = flags.settings_from({**values, 'num_task_evals': 12}).evaluation
-  evaluator = TaskEvaluator(
-    EvalSetup(
-      flags.settings_from(values).model,
-      flags.settings_from(values).episodes,
-      flags.settings_from(values).test_augmentation,
-      values['image_size'],
-      [preset],
-      config,
-      SEED,
-    )
-  )
+  settings = flags.settings_from({**values, 'num_task_evals': 12, 'seed': SEED})
+  config = settings.evaluation
+  evaluator = Evaluator(settings, [preset])
   evaluator.restore(learner.checkpoint)
-  expected = evaluator.evaluate('all').accuracy
+  expected = evaluator.evaluate('all').cells[:, 0, 0]
   evaluator.close()
   sampler = EpisodeSampler(
     preset.class_set,

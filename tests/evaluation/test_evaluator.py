@@ -1,4 +1,4 @@
-"""The task evaluator, against NumPy on logits computed batch by batch from the same draws."""
+"""The evaluator on single tasks, against logits computed batch by batch from the same draws."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from hypertransformer.data.arrays import ClassSet
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation.evaluator import EvalSetup
+from hypertransformer.evaluation.evaluator import Evaluator
 from hypertransformer.evaluation.presets import Preset
-from hypertransformer.evaluation.task_evaluator import Scores, TaskEvaluator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.settings import flags
 
@@ -58,20 +57,8 @@ def values(make_values: Callable[..., Any], trained: Any) -> dict[str, Any]:
   }
 
 
-def make_evaluator(
-  values: dict[str, Any], presets: list[Preset], seed: int = SEED
-) -> TaskEvaluator:
-  return TaskEvaluator(
-    EvalSetup(
-      flags.settings_from(values).model,
-      flags.settings_from(values).episodes,
-      flags.settings_from(values).augmentation_of,
-      values['image_size'],
-      presets,
-      flags.settings_from(values).evaluation,
-      seed,
-    )
-  )
+def make_evaluator(values: dict[str, Any], presets: list[Preset]) -> Evaluator:
+  return Evaluator(flags.settings_from(values | {'seed': SEED}), presets)
 
 
 @pytest.fixture(scope='module')
@@ -141,14 +128,14 @@ def expected_scores(by_hand: list[tuple[Draw, np.ndarray]]) -> tuple[list[float]
 
 @pytest.mark.parametrize('number', [0, 1, 2])
 def test_accuracies_are_those_of_the_logits_batch_by_batch(
-  evaluator: TaskEvaluator,
+  evaluator: Evaluator,
   presets: list[Preset],
   by_hand: list[list[tuple[Draw, np.ndarray]]],
   number: int,
 ) -> None:
   scores = evaluator.evaluate(presets[number].name)
   accuracy, disjoint = expected_scores(by_hand[number])
-  np.testing.assert_allclose(scores.accuracy, accuracy, atol=1e-6)
+  np.testing.assert_allclose(scores.cells[:, 0, 0], accuracy, atol=1e-6)
   np.testing.assert_allclose(scores.disjoint, disjoint, atol=1e-6)
 
 
@@ -174,7 +161,7 @@ def test_only_the_preset_train_has_the_augmentation_of_training(
     for name in ('train', 'test'):
       made = make_evaluator(changed | {'num_task_evals': 20}, [Preset(name, 'tiny', classes)])
       made.restore(str(trained.folder / 'model-6'))
-      scores[name, training, test] = made.evaluate(name).accuracy.tolist()
+      scores[name, training, test] = made.evaluate(name).cells.tolist()
       made.close()
   plain, negative = scores['test', 0.0, 0.0], scores['test', 1.0, 1.0]
   assert plain != negative
@@ -182,24 +169,24 @@ def test_only_the_preset_train_has_the_augmentation_of_training(
   assert scores['train', 1.0, 0.0] == scores['train', 1.0, 1.0] == negative
 
 
-def test_the_same_tasks_at_every_call_and_progress_is_told(evaluator: TaskEvaluator) -> None:
+def test_the_same_tasks_at_every_call_and_progress_is_told(evaluator: Evaluator) -> None:
   told: list[tuple[int, float]] = []
   first = evaluator.evaluate('val', lambda done, mean: told.append((done, mean)))
   evaluator.evaluate('pairs')
   again = evaluator.evaluate('val')
-  np.testing.assert_array_equal(first.accuracy, again.accuracy)
+  np.testing.assert_array_equal(first.cells, again.cells)
   assert [done for done, _ in told] == [1, 2, 3, 4, 5]
   assert [mean for _, mean in told] == pytest.approx(
-    [np.mean(first.accuracy[:done], dtype=np.float64) for done in range(1, 6)]
+    [first.cells[:done].mean() for done in range(1, 6)]
   )
 
 
 def test_pictures_are_of_the_first_task_and_change_nothing(
-  evaluator: TaskEvaluator, by_hand: list[list[tuple[Draw, np.ndarray]]]
+  evaluator: Evaluator, by_hand: list[list[tuple[Draw, np.ndarray]]]
 ) -> None:
   before = evaluator.evaluate('val')
   summary = evaluator.pictures('val')
-  np.testing.assert_array_equal(evaluator.evaluate('val').accuracy, before.accuracy)
+  np.testing.assert_array_equal(evaluator.evaluate('val').cells, before.cells)
   images = {value.tag for value in summary.value if value.HasField('image')}
   layers = ('layer_3', 'layer_4')
   assert images == {'episode/val', 'confusion/val'} | {
@@ -214,14 +201,14 @@ def test_pictures_are_of_the_first_task_and_change_nothing(
   np.testing.assert_array_equal(shown['predicted'], logits.argmax(-1).reshape(-1))
 
 
-def test_another_checkpoint_gives_another_result(evaluator: TaskEvaluator, trained: Any) -> None:
+def test_another_checkpoint_gives_another_result(evaluator: Evaluator, trained: Any) -> None:
   """What is measured is what was restored last."""
   before = evaluator.evaluate('mine, all: "ö"')
   evaluator.restore(str(trained.folder / 'model-0'))
   other = evaluator.evaluate('mine, all: "ö"')
   evaluator.restore(str(trained.folder / 'model-6'))
-  assert not np.array_equal(before.accuracy, other.accuracy)
-  np.testing.assert_array_equal(evaluator.evaluate('mine, all: "ö"').accuracy, before.accuracy)
+  assert not np.array_equal(before.cells, other.cells)
+  np.testing.assert_array_equal(evaluator.evaluate('mine, all: "ö"').cells, before.cells)
 
 
 @pytest.mark.parametrize('added', [False, True])
@@ -246,11 +233,11 @@ def test_trained_variables_of_the_query_pass_are_restored(
   assert ('model/cnn_query/layer_3/conv/kernel' in expected) == added
   assert {v.op.name: v.shape.as_list() for v in evaluator.variables} == expected
   evaluator.restore(prefix)
-  assert np.isfinite(evaluator.evaluate('val').accuracy).all()
+  assert np.isfinite(evaluator.evaluate('val').cells).all()
   evaluator.close()
 
 
-def test_only_the_models_variables_are_restored(evaluator: TaskEvaluator) -> None:
+def test_only_the_models_variables_are_restored(evaluator: Evaluator) -> None:
   """The step, the shared head and the optimizer's variables may be missing in an import."""
   assert {v.op.name.split('/')[0] for v in evaluator.variables} == {'model'}
 
@@ -260,18 +247,14 @@ def test_presets_of_different_channels_are_refused(
 ) -> None:
   np.save(tmp_path / 'coloured.npy', np.repeat(tiny, 3, axis=-1))
   coloured = Preset('coloured', 'coloured:0-9', DataFolder(str(tmp_path)).open('coloured:0-9'))
-  with pytest.raises(
-    InputError, match=r'the evaluation datasets have \[1, 3\] channels; one model takes only one'
-  ):
+  with pytest.raises(InputError, match=r'eval_datasets have \[1, 3\] channels'):
     make_evaluator(values, [presets[0], coloured])
 
 
 def test_a_preset_with_too_few_samples_is_refused(
   values: dict[str, Any], presets: list[Preset]
 ) -> None:
-  with pytest.raises(
-    InputError, match=r"dataset 'tiny': class 20 has 8 samples, but an episode needs 9 per class"
-  ):
+  with pytest.raises(InputError, match="'tiny': class 20 has 8 samples"):
     make_evaluator(values | {'eval_batch_size': 27}, presets[:1])
 
 
@@ -279,12 +262,5 @@ def test_a_preset_with_too_few_classes_is_refused(
   values: dict[str, Any], folder: DataFolder
 ) -> None:
   few = ClassSet(folder.open('tiny:0-9').arrays, np.array([1, 2]))
-  with pytest.raises(
-    InputError, match=r'is used with 2 classes, but an episode needs num_labels=3'
-  ):
+  with pytest.raises(InputError, match=r'2 classes.* num_labels=3'):
     make_evaluator(values, [Preset('few', 'tiny:1-2', few)])
-
-
-def test_scores_hold_one_number_per_task(evaluator: TaskEvaluator) -> None:
-  scores: Scores = evaluator.evaluate('val')
-  assert scores.accuracy.shape == scores.disjoint.shape == (TASKS,)
