@@ -24,10 +24,9 @@ from absl import app, flags
 
 from hypertransformer import cli
 from hypertransformer.errors import InputError
-from hypertransformer.evaluation import measured, results
+from hypertransformer.evaluation import results
 from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import CONTINUAL_METHODS
-from hypertransformer.settings.flags_file import facts
 
 matplotlib.use('Agg')
 from matplotlib import pyplot
@@ -96,12 +95,7 @@ class Run:
   @property
   def setting(self) -> str:
     """What runs must have in common to be compared: data, CNN, and how they were trained."""
-    on = measured.of_line(self.line)
-    if on.known('ways', 'support_images'):
-      task = on.task()
-    else:
-      known = facts(self.flags)
-      task = f'{known.way}-way {known.shots}-shot'
+    task = results.task(self.line['measured'])
     trained = self.flags['continual_scenario'].replace('_', '-')
     how = ', mixed queries' if self.flags.get('mixed_queries') else ''
     if self.flags['continual_loss_terms'] == 'last':
@@ -142,7 +136,7 @@ def read(folder: str) -> list[Run]:
   """
   path = pathlib.Path(folder, 'eval', 'results.jsonl')
   lines = [line for line in results.read(path) if 'continual' in line]
-  last = {measured.of_line(line): line for line in lines}
+  last = {results.key(line['measured']): line for line in lines}
   values = flags_file.read_flags(folder)
   if not last or values is None:
     raise InputError(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import filelock
 import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -268,11 +269,19 @@ class Daemon:
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:
     """Let evaluators of the same run write in turn, and name what cannot be written."""
+    lock = filelock.FileLock(self._results.with_name('.results.lock'))
+    with contextlib.suppress(OSError):  # without locks, or where writing will fail
+      lock.acquire()
     try:
-      with run_folder.in_turn(self._results.parent / '.results.lock'):
-        yield
+      yield
     except (OSError, tf.errors.OpError) as error:
       raise _cannot_write(self._results.parent, error) from error
+    finally:
+      if lock.is_locked:
+        pathlib.Path(lock.lock_file).unlink(
+          missing_ok=True
+        )  # before the lock is free, so that it is our own file
+      lock.release()
 
   def _write_table(self) -> None:
     """Write continual.csv from all results, if there are any on sequences."""
