@@ -1,11 +1,11 @@
-"""Converts images of one's own into a dataset that training reads.
+"""Convert your own images into a dataset that training reads.
 
   python utils/cache_image_folder.py --input_path=~/photos --output_path=data_numpy_dir/photos
 
-There are four ways to tell the class and the split of each image:
+The class and the split of each image are given in one of four ways:
 
-  folders     --input_path has a folder of images for each class; or it has the folders train, val
-              and test, and these have the folders of the classes
+  folders     --input_path contains a folder of images for each class; or the folders train, val and
+              test, which contain the folders of the classes
   CSV files   --csv=train.csv,val.csv,test.csv with the columns filename,label; the file names are
               relative to --input_path (miniImageNet, CUB)
   lists       --splits=train.txt,val.txt,test.txt with a class name on each line, which is the name
@@ -14,19 +14,19 @@ There are four ways to tell the class and the split of each image:
   pickles     --pickles=FC100_train.pickle,... with dicts of data [n, H, W, 3] and labels [n];
               without --input_path
 
-The classes of the first split get the first numbers; those of a split are sorted by name, numbers
-in names by value (2 before 10). Splits keep the order in which they are given; folders are in the
-order train, val, test. The numbers are printed in the form in which flags take them, such as
-photos:0-63, and listed in photos/classes.csv, or NAME.classes.csv beside NAME.npy.
+Classes are numbered split by split, in the order in which the splits are given (folders: train,
+val, test), and by name within a split, in natural order (2 before 10). The numbers are printed in
+the form that flags take, such as photos:0-63, and listed in photos/classes.csv, or in
+NAME.classes.csv beside NAME.npy.
 
-Images may have any format that Pillow reads, whatever their names are. They are turned upright as
-their EXIF data say, put on white where they are transparent, resized to a square (--crop=center
-cuts the middle out instead) and written as uint8. The memory needed does not grow with the data.
-Grey images of 16 or 32 bits or of floats get one scale for all images, which a warning names;
---white_value chooses it. --invert makes bright ink on black of dark ink on white paper.
+Images may have any format that Pillow reads, whatever their names are. They are rotated as their
+EXIF data say, put on white where they are transparent, resized to a square (--crop=center crops the
+middle first) and written as uint8. Memory does not grow with the data. All images of 16 or 32 bits
+or of floats get the same scale, which is logged; --white_value sets it. --invert turns dark ink on
+white into bright ink on black.
 
-What systems leave in folders (@eaDir, .DS_Store, Thumbs.db and the like) is passed over and named.
-Links are followed, also those that lead out of --input_path; nothing is written there.
+Files that systems leave in folders (@eaDir, .DS_Store, Thumbs.db and others) are skipped and named
+in a warning. Links are followed, also those out of --input_path; nothing is written there.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
   'input_path',
   None,
-  'Folder of the images: of class folders, of split folders with these, or the '
-  'one that --csv or --splits refer to.',
+  'Folder of class folders, of split folders with class folders, or the folder that --csv or '
+  '--splits refer to.',
 )
 flags.DEFINE_string(
   'output_path',
   None,
-  'The folder to make, such as data_numpy_dir/cub; its name is the name of the '
-  'dataset. Or a .npy file, if all classes have the same number of images.',
+  'Folder to write, such as data_numpy_dir/cub, where cub is the name of the dataset; or a .npy '
+  'file, if all classes have the same number of images.',
   required=True,
 )
 flags.DEFINE_list('csv', [], 'One file for each split, with the columns filename and label.')
@@ -68,20 +68,20 @@ flags.DEFINE_enum(
   'crop',
   images.CROPS[0],
   list(images.CROPS),
-  'How images that are not square become so: '
-  'squash keeps all of the image and changes its proportions, center cuts the middle out.',
+  'How images become square: squash keeps the whole image and changes its proportions, center '
+  'crops the middle.',
 )
 flags.DEFINE_bool(
-  'skip_broken', False, 'Leave out images that cannot be read, instead of ending with an error.'
+  'skip_broken', False, 'Skip images that cannot be read, instead of ending with an error.'
 )
 flags.DEFINE_bool(
-  'invert', False, 'Exchange dark and bright: dark ink on white paper becomes bright ink on black.'
+  'invert', False, 'Invert brightness: dark ink on white becomes bright ink on black.'
 )
 flags.DEFINE_float(
   'white_value',
   None,
-  'The value that is white in grey images of 16 or 32 bits or of floats, such as 4095. Default: '
-  'found out from all images.',
+  'White value of grey images of 16 or 32 bits or of floats, such as 4095. Default: chosen from all '
+  'images.',
 )
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
 

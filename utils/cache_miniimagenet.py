@@ -1,4 +1,4 @@
-r"""Converts the pickles in which miniImageNet is passed around into the array that training reads.
+r"""Convert the pickles in which miniImageNet is distributed into the array that training reads.
 
   python utils/cache_miniimagenet.py \
     --input_path=~/Downloads/miniimagenet --output_path=data_numpy_dir
@@ -8,7 +8,7 @@ r"""Converts the pickles in which miniImageNet is passed around into the array t
 ..._test.pickle.
 
 Writes miniimagenet.npy, uint8 [100, 600, 84, 84, 3], 1.3 GB, and miniimagenet.classes.csv. There
-are 64 training, 16 validation and 20 test classes, in this order. 2 GB of memory are needed.
+are 64 training, 16 validation and 20 test classes, in this order. It requires 2 GB of memory.
 """
 
 from __future__ import annotations

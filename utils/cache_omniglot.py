@@ -1,4 +1,4 @@
-"""Converts the official Omniglot release into the array that training reads.
+"""Convert the official Omniglot release into the array that training reads.
 
   python utils/cache_omniglot.py --input_path=~/Downloads/omniglot --output_path=data_numpy_dir
 

@@ -1,4 +1,4 @@
-r"""Converts the files of the tieredImageNet release into the folder that training reads.
+r"""Convert the files of the tieredImageNet release into the folder that training reads.
 
   python utils/cache_tieredimagenet.py \
     --input_path=~/Downloads/tiered-imagenet --output_path=data_numpy_dir
@@ -8,8 +8,8 @@ r"""Converts the files of the tieredImageNet release into the folder that traini
 
 Writes the folder tieredimagenet/ with images.npy, uint8 [779165, 84, 84, 3], 16.5 GB, and
 class_sizes.npy and classes.csv. There are 351 training, 97 validation and 160 test classes, in this
-order. Less than 300 MB of memory is needed. If the program is killed, start it again: the hidden
-folder that it left, .tieredimagenet.NUMBER.part, is removed by the next run.
+order. It requires less than 300 MB of memory. If it is killed, start it again: the next run removes
+the hidden folder .tieredimagenet.NUMBER.part.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ flags.DEFINE_string(
   'input_path', None, 'Folder with labels and images of each split.', required=True
 )
 flags.DEFINE_string(
-  'output_path', './data_numpy_dir', f'The folder {NAME} to make, or the folder to make it in.'
+  'output_path', './data_numpy_dir', f'The folder {NAME} to write, or the folder above it.'
 )
 flags.DEFINE_bool(
   'bgr',

@@ -1,9 +1,9 @@
-"""Makes the built-in dataset `strokes`, whose characters look handwritten, without a download.
+"""Draw the built-in dataset `strokes`, whose characters look handwritten, without a download.
 
   python utils/make_strokes.py --output_path=./data_numpy_dir/strokes.npy
 
-Writes uint8 [1623, 20, 28, 28, 1], which is the shape of omniglot.npy. The same seed gives the same
-bytes. It takes less than a minute on one core.
+Writes uint8 [1623, 20, 28, 28, 1], the shape of omniglot.npy, in less than a minute on one core.
+The same seed gives the same bytes.
 """
 
 from __future__ import annotations

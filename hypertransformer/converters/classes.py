@@ -17,15 +17,15 @@ from absl import logging
 
 from hypertransformer.data import class_list, files, specs
 from hypertransformer.data.class_list import ClassEntry
+from hypertransformer.data.files import shown
 from hypertransformer.errors import InputError
 
 # A byte order mark, a zero-width space and a word joiner.
 _INVISIBLE = dict.fromkeys(map(ord, '\ufeff\u200b\u2060'))
-_SHOWN_LETTERS = 60
 # What network drives, Windows, macOS, Linux and programs leave between images; hidden files too.
 # A colon before a stream such as Zone.Identifier may have become another character.
 _LEFTOVER = re.compile(
-  r'\..*'
+  r'\..*|[\s\ufeff\u200b\u2060]*'
   r'|@eadir|@tmp|@syno(eastream|resource)|.*@syno(eastream|resource)|#recycle|#snapshot'
   r'|@recycle|@recently-snapshot|network trash folder|temporary items'
   r'|(eh)?thumbs(_vista)?\.db|zbthumbnail\.info|desktop\.ini|picasa\.ini|\$recycle\.bin'
@@ -84,12 +84,6 @@ def natural_key(name: str) -> tuple[list[Any], str]:
   return pieces, name
 
 
-def shown(name: str) -> str:
-  """Return a name as messages show it: printable, on one line, at most 60 characters."""
-  text = name if name.isprintable() else ascii(name)[1:-1]
-  return text if len(text) <= _SHOWN_LETTERS else text[: _SHOWN_LETTERS - 3] + '...'
-
-
 def sequence(names: Iterable[str], most: int = 12) -> str:
   """Return names as text, separated by commas; of more than `most`, the middle is left out."""
   listed = [shown(name) for name in names]
@@ -117,60 +111,33 @@ class SplitChecks:
 
   def __init__(self) -> None:
     """Start without classes."""
-    self._split_of: dict[str, str] = {}
-    self._name: dict[str, str] = {}
-    self._file: dict[tuple[int, int], tuple[str, str]] = {}
-    self._content: dict[bytes, tuple[str, str]] = {}
+    self._first: dict[object, tuple[str, str]] = {}
 
   def add_name(self, split: str, name: str) -> None:
-    """Add a class by its name.
-
-    Raises:
-      InputError: a class of this name, in any spelling, was added before.
-    """
-    plain = canonical(name)
-    if plain in self._split_of:
-      raise InputError(
-        f'the class {shown(plain)!r} is in two places, {self._split_of[plain]} and {split}; remove '
-        'it from one of them, or convert one split only'
-      )
-    self._split_of[plain] = split
-    alike = self._name.setdefault(plain.casefold(), plain)
-    if alike != plain:
-      logging.warning('%r and %r are two classes', shown(alike), shown(plain))
+    """Add a class by its name, which no other split may have in any spelling."""
+    self._add(canonical(name), split, f'the class {shown(name)!r}')
+    _, alike = self._first.setdefault(('case', name.casefold()), (split, name))
+    if alike != name:
+      logging.warning('%r and %r are two classes', shown(alike), shown(name))
 
   def add_files(self, split: str, paths: Iterable[str]) -> None:
-    """Add images by their paths, of which two may be links to the same file.
-
-    Raises:
-      InputError: a file is in another split already.
-    """
+    """Add images by their paths; no path of another split may be, or link to, the same file."""
     for path in paths:
-      try:
+      with contextlib.suppress(OSError):  # reported when the image is read
         found = os.stat(path)
-      except OSError:
-        continue  # reported when the image is read
-      other, before = self._file.setdefault((found.st_dev, found.st_ino), (split, path))
-      if found.st_ino and other != split:
-        raise InputError(
-          f'the image {path} of {split} is the same file as {before} of {other}; remove it from '
-          'one of them'
-        )
+        if found.st_ino:  # some file systems have none
+          self._add((found.st_dev, found.st_ino), split, f'the image {path}')
 
   def add_pixels(self, split: str, name: str, images: Iterable[np.ndarray]) -> None:
-    """Add the images of a class in memory.
-
-    Raises:
-      InputError: a class of another split has the same images, in any order.
-    """
+    """Add the images of a class in memory, which no other split may have, in any order."""
     single = sorted(hashlib.blake2b(np.ascontiguousarray(image).data).digest() for image in images)
     digest = hashlib.blake2b(b''.join(single)).digest()
-    other, before = self._content.setdefault(digest, (split, name))
+    self._add(digest, split, f'the images of the class {shown(name)!r}')
+
+  def _add(self, key: object, split: str, what: str) -> None:
+    other, before = self._first.setdefault(key, (split, what))
     if other != split:
-      raise InputError(
-        f'the class {shown(name)!r} of {split} has the same images as {shown(before)!r} of '
-        f'{other}; remove one of them'
-      )
+      raise InputError(f'{what} of {split} and {before} of {other} are the same; keep one of them')
 
 
 def path_flag(text: str, flag: str) -> pathlib.Path:
@@ -183,12 +150,10 @@ def path_flag(text: str, flag: str) -> pathlib.Path:
   Raises:
     InputError: no path is given, the system cannot have such a path, or a part of it is called `~`.
   """
-  if not text:
-    raise InputError(f'--{flag} is not given; expected a path')
   path = files.expanded(text)
-  if '~' in path.parts or str(path).startswith('~'):
+  if not text or '~' in path.parts or str(path).startswith('~'):
     raise InputError(
-      f'--{flag}={shown(text)} contains a ~ that is no home directory; write the path in full'
+      f'--{flag}={shown(text)} is empty or contains a ~ that is no home directory; give a path'
     )
   files.exists(path)  # refuses what cannot be a path, such as a name that is too long
   return path
@@ -210,20 +175,16 @@ def output_path(text: str, default: str = '', overwrite: bool = False) -> pathli
   path = path_flag(text, 'output_path')
   if default and (path.suffix != '.npy' if default.endswith('.npy') else path.name != default):
     path /= default
-  is_file = path.suffix == '.npy'
-  specs.parse_dataset((path.stem if is_file else path.name).replace(':', '?'))
-  if not is_file:
+  if path.suffix == '.npy':
+    specs.parse_dataset(path.stem.replace(':', '?'))
+    for file in (path, class_list.beside(path)):
+      if files.is_folder(file) or (files.exists(file) and not overwrite):
+        raise InputError(f'{file} exists already; remove it or give --overwrite to replace a file')
+  else:
+    specs.parse_dataset(path.name.replace(':', '?'))
     files.check_folder(path, overwrite)
-    if files.exists(path.with_name(f'{path.name}.npy')):
-      raise InputError(
-        f'{path}.npy exists and would be read instead of the folder {path}; remove it or give '
-        'another --output_path'
-      )
-  for file in (path, class_list.beside(path)) if is_file else ():
-    if files.is_folder(file):
-      raise InputError(f'{file} is a folder, where a file is to be written; give another path')
-    if files.exists(file) and not overwrite:
-      raise InputError(f'{file} exists already; remove it or give --overwrite to replace it')
+    if files.exists(array := path.with_name(f'{path.name}.npy')):
+      raise InputError(f'{array} would be read instead of the folder {path}; remove it')
   return path
 
 
@@ -247,19 +208,18 @@ def new_dataset(
   """
   files.require_space(path, needed)
   with contextlib.ExitStack() as stack:
+    folder: pathlib.Path | None = None
     if path.suffix == '.npy':
-      listing = stack.enter_context(files.atomic_file(class_list.beside(path)))
+      listing = pathlib.Path(stack.enter_context(files.atomic_file(class_list.beside(path))).name)
       file = stack.enter_context(files.atomic_file(path))
-      yield (
-        file,
-        lambda entries, sizes: class_list.write(pathlib.Path(listing.name), entries, sizes),
-      )
     else:
       folder = stack.enter_context(files.atomic_folder(path, overwrite))
+      listing = class_list.beside(folder)
       file = stack.enter_context(open(folder / 'images.npy', 'wb'))
 
-      def write_classes(entries: Sequence[ClassEntry], sizes: Sequence[int]) -> None:
+    def write_classes(entries: Sequence[ClassEntry], sizes: Sequence[int]) -> None:
+      class_list.write(listing, entries, sizes)
+      if folder:
         np.save(folder / 'class_sizes.npy', np.array(sizes, np.int64))
-        class_list.write(folder / class_list.FILE_NAME, entries, sizes)
 
-      yield file, write_classes
+    yield file, write_classes

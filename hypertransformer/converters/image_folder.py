@@ -6,6 +6,7 @@ Images are decoded and written a block at a time, so a dataset may be far larger
 from __future__ import annotations
 
 import functools
+import math
 import pathlib
 import sys
 import warnings
@@ -14,7 +15,6 @@ from concurrent import futures
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from hypertransformer import cores
 from hypertransformer.converters import classes, images
@@ -62,23 +62,33 @@ def convert(
   """
   all_classes = [cls for split in splits for cls in split.classes]
   sizes = [len(cls.images) for cls in all_classes]
-  is_array = path.suffix == '.npy'
-  if is_array:
-    _require_equal(all_classes, sizes)
+  shape = _shape(path, all_classes, sizes, form)
   scale = _scale(all_classes, form, white_value)
-  needed = sum(sizes) * int(np.prod(form.shape))
-  with classes.new_dataset(path, needed, overwrite) as (file, write_classes):
-    file.write(files.uint8_header((sum(sizes), *form.shape)))  # replaced below; of the same length
-    total = sum(sizes)
+  with classes.new_dataset(path, math.prod(shape), overwrite) as (file, write_classes):
+    file.write(files.uint8_header(shape))
+    skipped = sum(sizes)
     sizes = _write_images(file, all_classes, form, scale, skip_broken)
-    if is_array:
-      _require_equal(all_classes, sizes)
-    shape = (len(sizes), sizes[0]) if is_array else (sum(sizes),)
+    skipped -= sum(sizes)
     file.seek(0)
-    file.write(files.uint8_header((*shape, *form.shape)))
+    file.write(files.uint8_header(_shape(path, all_classes, sizes, form)))  # of the same length
     entries = [ClassEntry(split.name, cls.name) for split in splits for cls in split.classes]
     write_classes(entries, sizes)
-  return _summary(splits, path, form, sizes, total - sum(sizes))
+  return _summary(splits, path, form, sizes, skipped)
+
+
+def _shape(
+  path: pathlib.Path, all_classes: Sequence[ImageClass], sizes: Sequence[int], form: Form
+) -> tuple[int, ...]:
+  """Return the shape of the array of all images, given the number of images of each class."""
+  if path.suffix != '.npy':
+    return sum(sizes), *form.shape
+  for cls, size in zip(all_classes, sizes, strict=True):
+    if size != sizes[0]:
+      raise InputError(
+        f'class {cls.name!r} has {size} images and class {all_classes[0].name!r} {sizes[0]}; a '
+        'single .npy requires classes of equal size: give --output_path a folder, without .npy'
+      )
+  return len(sizes), sizes[0], *form.shape
 
 
 def _summary(
@@ -96,20 +106,10 @@ def _summary(
     lines.append(f'  in this order: {classes.sequence(cls.name for cls in split.classes)}')
     first = end
   shape = ' x '.join(map(str, (sum(sizes), *form.shape)))
-  megabytes = sum(sizes) * np.prod(form.shape) / 1e6
+  megabytes = sum(sizes) * math.prod(form.shape) / 1e6
   broken = f', {skipped} broken images skipped' if skipped else ''
   lines.append(f'wrote {path}: {len(sizes)} classes, uint8 {shape}, {megabytes:.1f} MB{broken}')
   return lines
-
-
-def _require_equal(all_classes: Sequence[ImageClass], sizes: Sequence[int]) -> None:
-  """Raise InputError unless all classes have the same number of images."""
-  for cls, size in zip(all_classes, sizes, strict=True):
-    if size != sizes[0]:
-      raise InputError(
-        f'class {cls.name!r} has {size} images and class {all_classes[0].name!r} {sizes[0]}; a '
-        'single .npy requires classes of equal size: give --output_path a folder, without .npy'
-      )
 
 
 def _mapped(
@@ -120,7 +120,7 @@ def _mapped(
   Pillow releases Python's lock while it decodes. Its warnings about metadata are not shown.
   """
   threads = min(cores.available(), _MAX_THREADS)
-  block = max(_MAX_THREADS, _BLOCK_BYTES // int(np.prod(form.shape)))
+  block = max(_MAX_THREADS, _BLOCK_BYTES // math.prod(form.shape))
   with (
     warnings.catch_warnings(),
     futures.ThreadPoolExecutor(threads) as pool,
@@ -181,17 +181,15 @@ def _write_images(
       raise InputError(f'no image of the class {cls.name!r} can be read; remove the class')
   if brightest <= _BLACK:
     raise InputError(
-      f'all pixels of all images are between 0 and {brightest} of 255; scale the images to 0..255, '
-      'or give --white_value for images of more than 8 bits'
+      f'all pixels are between 0 and {brightest} of 255; scale the images to 0..255, or give '
+      '--white_value for images of more than 8 bits'
     )
   return sizes
 
 
 def _pixels_or_reason(image: str | np.ndarray, form: Form, scale: Scale) -> np.ndarray | str:
-  """Return the pixels of an image file or array, or why it cannot be read."""
+  """Return the pixels of an image, or why it cannot be read."""
   try:
-    if isinstance(image, str):
-      return images.read(image, form, scale)
-    return images.pixels(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), form)
+    return images.read(image, form, scale)
   except InputError as error:
     return str(error)

@@ -6,22 +6,23 @@ CSV files and pickles. The classes of a split are in the natural order of their 
 
 from __future__ import annotations
 
-import collections
 import csv
 import dataclasses
+import functools
 import io
 import itertools
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from absl import logging
 
 from hypertransformer.converters import classes, miniimagenet
-from hypertransformer.converters.classes import SplitChecks, canonical, natural_key, shown
+from hypertransformer.converters.classes import SplitChecks, canonical, natural_key
 from hypertransformer.data import files
+from hypertransformer.data.files import shown
 from hypertransformer.errors import InputError
 
 # The names that the folder of a split may have, in the order in which its classes are numbered.
@@ -80,22 +81,17 @@ class ImageTree:
       )
     self.root = os.fspath(root)
     self.leftovers: list[str] = []
+    self.entries = functools.cache(self._entries)
+    self._named = functools.cache(self._by_name)
     self._absolute, self._real = os.path.abspath(root), os.path.realpath(root)
     self._links: list[str] = []
-    self._entries: dict[str, tuple[list[str], list[str]]] = {}
-    self._by_name: dict[str, dict[str, list[str]]] = {}
 
-  def entries(self, folder: str) -> tuple[list[str], list[str]]:
+  def _entries(self, folder: str) -> tuple[list[str], list[str]]:
     """Return the paths of the folders and of the files in a folder, in natural order.
 
     Raises:
       InputError: the folder cannot be read.
     """
-    if folder not in self._entries:
-      self._entries[folder] = self._read(folder)
-    return self._entries[folder]
-
-  def _read(self, folder: str) -> tuple[list[str], list[str]]:
     folders: list[str] = []
     found: list[str] = []
     try:
@@ -139,24 +135,19 @@ class ImageTree:
       found = [path for folder in found for path in self._named(folder).get(part, ())]
     return found
 
-  def _named(self, folder: str) -> dict[str, list[str]]:
+  def _by_name(self, folder: str) -> dict[str, list[str]]:
     """Return the paths of the entries of a folder by their canonical names; none for a file."""
-    if folder not in self._by_name:
-      self._by_name[folder] = collections.defaultdict(list)
-      for path in itertools.chain(*self.entries(folder)) if os.path.isdir(folder) else ():
-        self._by_name[folder][canonical(os.path.basename(path))].append(path)
-    return self._by_name[folder]
+    found: dict[str, list[str]] = {}
+    for path in itertools.chain(*self.entries(folder)) if os.path.isdir(folder) else ():
+      found.setdefault(canonical(os.path.basename(path)), []).append(path)
+    return found
 
   def report(self) -> None:
     """Log a warning about skipped leftovers, and one about links that lead out of the folder."""
     classes.report_leftovers(self.root, self.leftovers)
     if self._links:
-      logging.warning(
-        '%s: %d links lead out of the folder and are followed (%s, ...)',
-        self.root,
-        len(self._links),
-        self._links[0],
-      )
+      shown_links = classes.sequence(self._links, most=4)
+      logging.warning('%s: links out of the folder are followed: %s', self.root, shown_links)
 
 
 def _contains(folder: str, path: str) -> bool:
@@ -180,13 +171,10 @@ def from_folders(root: pathlib.Path) -> list[Split]:
   folders, others = tree.entries(tree.root)
   if others:
     logging.warning('%s: skipped %d files beside the folders', root, len(others))
-  names = [os.path.basename(folder) for folder in folders]
-  if 'train' in names and set(names) <= set(_SPLIT_ORDER):
-    splits = [
-      Split(name, _folder_classes(tree, os.path.join(root, name)))
-      for name in _SPLIT_ORDER
-      if name in names
-    ]
+  by_name = {os.path.basename(folder): folder for folder in folders}
+  if 'train' in by_name and set(by_name) <= set(_SPLIT_ORDER):
+    names = sorted(by_name, key=_SPLIT_ORDER.index)
+    splits = [Split(name, _folder_classes(tree, by_name[name])) for name in names]
   else:
     _refuse_other_splits(tree, folders)
     splits = [Split(NO_SPLIT, _folder_classes(tree, tree.root))]
@@ -201,10 +189,6 @@ def _folder_classes(tree: ImageTree, root: str) -> tuple[ImageClass, ...]:
   images: dict[str, list[str]] = {}
   for folder in folders:
     name = canonical(os.path.basename(folder))
-    if not name:
-      raise InputError(f'the folder {folder!r} has a blank name; rename it to the name of a class')
-    if name in images:
-      logging.warning('%s is taken as the class %r, which is spelled in two ways', folder, name)
     images.setdefault(name, []).extend(_class_images(tree, folder))
   return _in_order(images)
 
@@ -234,9 +218,9 @@ def _refuse_other_splits(tree: ImageTree, folders: Sequence[str]) -> None:
   alike = []
   for folder in folders:
     name = os.path.basename(folder)
-    if _SPLIT_LIKE.fullmatch(canonical(name).casefold()):
-      inner, images = tree.entries(folder)
-      alike += [name] if inner and not images else []
+    inner, images = tree.entries(folder)
+    if inner and not images and _SPLIT_LIKE.fullmatch(canonical(name).casefold()):
+      alike.append(name)
   if len(alike) > 1:
     raise InputError(
       f'{tree.root} contains {classes.sequence(alike)}, which look like splits; expected train, '
@@ -252,40 +236,27 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
     lists: the text files; the name of a file, without its suffix, is the name of the split.
 
   Raises:
-    InputError: as `from_folders`, or there is no folder of a name; the message has the line.
+    InputError: as `from_folders`, or there is no folder of a name (the message has the line).
   """
   tree = ImageTree(root)
   splits = []
   for path in lists:
-    named = []
+    images: dict[str, list[str]] = {}
     for number, line in enumerate(_text(path, 'a list of class names').splitlines(), 1):
-      if not line.strip():
-        continue
       where = f'{path}, line {number}'
       name = tree.relative(line, where)
       if leftover := classes.leftover_in(name):
         tree.leftovers.append(leftover)
-        continue
-      images = [file for folder in tree.find(name) for file in _class_images(tree, folder)]
-      if not images:
-        raise InputError(
-          f'{where}: {root} contains no folder {shown(name)!r}; correct --input_path or the list'
-        )
-      named.append(ImageClass(name, images))
-    splits.append(Split(path.stem, tuple(sorted(named, key=lambda cls: natural_key(cls.name)))))
+      elif line.strip():
+        images[name] = [file for found in tree.find(name) for file in _class_images(tree, found)]
+        if not images[name]:
+          raise InputError(f'{where}: {shown(name)!r} is not a folder in {root}')
+    splits.append(Split(path.stem, _in_order(images)))
   listed = {cls.name.split('/')[0] for split in splits for cls in split.classes}
-  unlisted = [
-    name
-    for name in map(os.path.basename, tree.entries(tree.root)[0])
-    if canonical(name) not in listed
-  ]
+  names = [os.path.basename(folder) for folder in tree.entries(tree.root)[0]]
+  unlisted = classes.sequence(name for name in names if canonical(name) not in listed)
   if unlisted:
-    logging.warning(
-      '%s: skipped %d folders that are in no split: %s',
-      root,
-      len(unlisted),
-      classes.sequence(unlisted),
-    )
+    logging.warning('%s: skipped folders that are in no split: %s', root, unlisted)
   return _checked(splits, tree)
 
 
@@ -313,27 +284,22 @@ def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> list[Split]
       # Of files with equal canonical names, the one that is spelled exactly so is meant.
       found = sorted(tree.find(plain), key=lambda file: not file.endswith(f'/{name}'))
       if not found or not os.path.isfile(found[0]):
-        raise InputError(
-          f'{where}: {shown(name)!r} is not a file in {root}; correct --input_path or the table'
-        )
+        raise InputError(f'{where}: {shown(name)!r} is not a file in {root}')
       if found[0] in seen:
-        raise InputError(
-          f'{where}: {shown(name)!r} is named before ({seen[found[0]]}); name each image once'
-        )
+        raise InputError(f'{where}: {shown(name)!r} is named before ({seen[found[0]]})')
       seen[found[0]] = where
       images.setdefault(label, []).append(found[0])
     splits.append(Split(path.stem, _in_order(images)))
   return _checked(splits, tree)
 
 
-def _rows(path: pathlib.Path) -> list[tuple[str, str, str]]:
-  """Return the place, the file name and the label of each row of a CSV file.
+def _rows(path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
+  """Yield the place, the file name and the label of each row of a CSV file.
 
   Raises:
     InputError: a column or an entry is missing; the message has the line.
   """
   table = csv.DictReader(io.StringIO(_text(path, 'a CSV file'), newline=''), strict=True)
-  rows = []
   try:
     table.fieldnames = [canonical(name).lower() for name in table.fieldnames or ()]
     if [table.fieldnames.count(name) for name in _COLUMNS] != [1, 1]:
@@ -345,10 +311,9 @@ def _rows(path: pathlib.Path) -> list[tuple[str, str, str]]:
       where, label = f'{path}, line {table.line_num}', canonical(row['label'] or '')
       if not (row['filename'] or '').strip() or not label:
         raise InputError(f'{where}: the file name or the label is missing')
-      rows.append((where, row['filename'], label))
+      yield where, row['filename'], label
   except csv.Error as error:
     raise InputError(f'{path}, line {table.reader.line_num}: {error}') from error
-  return rows
 
 
 def _text(path: pathlib.Path, expected: str) -> str:
@@ -369,25 +334,21 @@ def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
   Raises:
     InputError: a file contains something else, or classes of two files have the same images.
   """
-  return _checked(
-    [
-      Split(
-        path.stem,
-        tuple(
-          ImageClass(f'{path.stem}/{name}', np.stack([images[index] for index in indices]))
-          for name, indices in members
-        ),
-      )
-      for path in pickles
-      for images, members in [miniimagenet.read(path)]
-    ]
-  )
+  splits = []
+  for path in pickles:
+    images, members = miniimagenet.read(path)
+    pixels = {
+      f'{path.stem}/{name}': np.stack([images[index] for index in indices])
+      for name, indices in members
+    }
+    splits.append(Split(path.stem, _in_order(pixels)))
+  return _checked(splits)
 
 
-def _in_order(images: dict[str, list[str]]) -> tuple[ImageClass, ...]:
+def _in_order(images: Mapping[str, Sequence[str] | np.ndarray]) -> tuple[ImageClass, ...]:
   """Return classes, the images of each by its name, in the natural order of their names."""
   ordered = sorted(images.items(), key=lambda item: natural_key(item[0]))
-  return tuple(ImageClass(name, paths) for name, paths in ordered)
+  return tuple(ImageClass(name, of_class) for name, of_class in ordered)
 
 
 def _checked(splits: list[Split], tree: ImageTree | None = None) -> list[Split]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import logging
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from hypertransformer.data import files
 from hypertransformer.errors import InputError
@@ -57,12 +57,12 @@ class Form:
   invert: bool = False
 
   def __post_init__(self) -> None:
+    """Check the values."""
     if not 1 <= self.size <= _MAX_SIDE:
       raise InputError(f'image_size is {self.size}; expected 1 to {_MAX_SIDE}')
-    if self.channels not in (1, 3):
-      raise InputError(f'channels is {self.channels}; expected 1 (grey) or 3 (RGB)')
-    if self.crop not in CROPS:
-      raise InputError(f'crop is {self.crop!r}; expected one of {", ".join(CROPS)}')
+    if self.channels not in (1, 3) or self.crop not in CROPS:
+      found = f'channels is {self.channels} and crop {self.crop!r}'
+      raise InputError(f'{found}; expected 1 or 3, and one of {CROPS}')
 
   @property
   def shape(self) -> tuple[int, int, int]:
@@ -93,8 +93,16 @@ class ValueRange(NamedTuple):
   path: str
 
 
-def read(path: str, form: Form, scale: Scale = FULL) -> np.ndarray:
-  """Read an image file, of an animation the first frame; the content tells the format.
+def read(image: str | np.ndarray, form: Form, scale: Scale = FULL) -> np.ndarray:
+  """Read an image file, of an animation the first frame, and convert it to the form wanted.
+
+  It is rotated as its EXIF data say (broken EXIF data are ignored), reduced to 8 bits by `scale`,
+  put on white where it is transparent, cropped, resized by the LANCZOS filter, and inverted.
+
+  Args:
+    image: the path of the file, whose content tells the format; or uint8 [H, W, 1 or 3].
+    form: the form wanted.
+    scale: what grey values of more than 8 bits mean.
 
   Returns:
     uint8 [form.size, form.size, form.channels].
@@ -103,8 +111,10 @@ def read(path: str, form: Form, scale: Scale = FULL) -> np.ndarray:
     InputError: the file is not a whole image, or it would unpack to too many pixels. The message
       begins with the path.
   """
-  with _opened(path) as image:
-    return pixels(image, form, scale)
+  if isinstance(image, np.ndarray):
+    return _pixels(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), form)
+  with _opened(image) as opened:
+    return _pixels(opened, form, scale)
 
 
 def value_range(path: str) -> ValueRange | None:
@@ -126,18 +136,12 @@ def _opened(path: str) -> Iterator[Image.Image]:
   try:
     with Image.open(path, formats=_formats()) as image:
       if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
-        raise Image.DecompressionBombError
+        raise ValueError(f'more than {Image.MAX_IMAGE_PIXELS} pixels')
       yield image
-  except Image.DecompressionBombError as error:
-    raise InputError(
-      f'{path} would unpack to more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller or '
-      'remove it'
-    ) from error
-  except UnidentifiedImageError as error:
-    files.refuse_page_or_empty(pathlib.Path(path), 'an image')
-    raise InputError(f'{path} is not an image of a format that Pillow reads') from error
   except Exception as error:  # broken image data can raise any exception
-    raise InputError(f'{path} is not a whole image ({error or type(error).__name__})') from error
+    files.refuse_page_or_empty(pathlib.Path(path), 'an image')
+    reason = ' '.join(str(error or type(error).__name__).split())
+    raise InputError(f'{path} is not a whole image ({reason})') from error
 
 
 @functools.cache
@@ -147,15 +151,8 @@ def _formats() -> tuple[str, ...]:
   return tuple(name for name in Image.ID if name != 'EPS')
 
 
-def pixels(image: Image.Image, form: Form, scale: Scale = FULL) -> np.ndarray:
-  """Convert an opened image to the form wanted.
-
-  It is rotated as its EXIF data say (broken EXIF data are ignored), reduced to 8 bits by `scale`,
-  put on white where it is transparent, cropped, resized by the LANCZOS filter, and inverted.
-
-  Returns:
-    uint8 [form.size, form.size, form.channels].
-  """
+def _pixels(image: Image.Image, form: Form, scale: Scale = FULL) -> np.ndarray:
+  """Convert an opened image as `read` says."""
   image.draft(None, (2 * form.size, 2 * form.size))  # a JPEG is decoded at about this size
   image.load()
   with contextlib.suppress(Exception):
@@ -215,17 +212,13 @@ def choose_scale(ranges: Sequence[ValueRange]) -> Scale:
   for found in ranges:
     if found.high > found.low and scale.apply(np.array(found.high)) < _BLACK:
       raise InputError(
-        f'{found.path} has values up to {found.high:.9g} and {brightest.path} up to {high:.9g}; on '
-        'one scale the first would be black. Make all of them 8-bit images, or give --white_value'
+        f'{found.path} has values up to {found.high:.9g}, which are black beside those of '
+        f'{brightest.path}, up to {high:.9g}; give --white_value, or make 8-bit images of all'
       )
   logging.warning(
-    '%d images have grey values of more than 8 bits, from %.9g to %.9g; %.9g becomes black and '
-    '%.9g white (--white_value chooses another)',
-    len(ranges),
-    low,
-    high,
-    scale.black,
-    scale.white,
+    'grey values of more than 8 bits, %.9g to %.9g: %.9g becomes black and %.9g white '
+    '(--white_value chooses another)',
+    *(low, high, *scale),
   )
   return scale
 

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
-from absl import logging
 
 from hypertransformer.converters import classes
 from hypertransformer.converters.classes import Release, SplitChecks
@@ -25,20 +24,10 @@ from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.progress import progress
 
-# The names that the file of a split may have; the first one that exists is read. The .pkl files
-# are those of few-shot-ssl and learn2learn, the .pickle files those of MetaOptNet.
-NAMES = {
-  'train': (
-    'mini-imagenet-cache-train.pkl',
-    'miniImageNet_category_split_train_phase_train.pickle',
-  ),
-  'val': (
-    'mini-imagenet-cache-val.pkl',
-    'mini-imagenet-cache-validation.pkl',
-    'miniImageNet_category_split_val.pickle',
-  ),
-  'test': ('mini-imagenet-cache-test.pkl', 'miniImageNet_category_split_test.pickle'),
-}
+# The names of the file of a split: those of few-shot-ssl, and those of MetaOptNet; and other words
+# for a split in them.
+_FILES = ('mini-imagenet-cache-{}.pkl', 'miniImageNet_category_split_{}.pickle')
+_ALIASES = {'train': ('train', 'train_phase_train'), 'val': ('val', 'validation')}
 OFFICIAL = Release({'train': 64, 'val': 16, 'test': 20}, images=60_000, side=84)
 _EXPECTED = "a dict of 'image_data' and 'class_dict', or of 'data' and 'labels'"
 
@@ -55,7 +44,7 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
   protocol 2.
 
   Args:
-    folder: the folder with the file of each split, under one of its NAMES.
+    folder: the folder with the file of each split.
     output: the file to write, uint8 [classes, samples, side, side, 3].
     release: the size of the complete dataset.
 
@@ -65,10 +54,6 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
   """
   files.require_folder(folder)
   paths = {split: _find(folder, split) for split in release.splits}
-  if len({path.suffix for path in paths.values()}) > 1:
-    logging.warning(
-      '%s: the files have two sources, which resized the images differently; use one', folder
-    )
   shape = (release.classes, release.samples, release.side, release.side, 3)
   checks = SplitChecks()
   entries: list[ClassEntry] = []
@@ -82,13 +67,12 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
 
 def _find(folder: pathlib.Path, split: str) -> pathlib.Path:
   """Find the file of a split."""
-  for name in NAMES[split]:
-    if (folder / name).exists():
-      files.refuse_page_or_empty(folder / name, 'a pickle')
-      return folder / name
-  raise InputError(
-    f'{folder} contains no file of the {split} split; expected one of {", ".join(NAMES[split])}'
-  )
+  names = [name.format(alias) for name in _FILES for alias in _ALIASES.get(split, (split,))]
+  path = next((folder / name for name in names if (folder / name).exists()), None)
+  if path is None:
+    raise InputError(f'{folder} contains none of {", ".join(names)}; correct --input_path')
+  files.refuse_page_or_empty(path, 'a pickle')
+  return path
 
 
 def _write_split(
@@ -99,16 +83,12 @@ def _write_split(
   if len(members) != expected:
     raise InputError(f'{path} contains {len(members)} classes; expected {expected}')
   if images[0].shape != (release.side, release.side, 3):
-    raise InputError(
-      f'{path} contains images of {list(images[0].shape)}; expected '
-      f'{[release.side, release.side, 3]}'
-    )
+    raise InputError(f'{path} contains images of {images[0].shape}, not of side {release.side}')
   with progress(path.name, expected, 'classes') as bar:
     for name, indices in members:
       if len(indices) != release.samples:
-        raise InputError(
-          f'{path}: class {name[:40]!r} has {len(indices)} images; expected {release.samples}'
-        )
+        found = f'{path}: the class {files.shown(name)!r} has {len(indices)} images'
+        raise InputError(f'{found}; expected {release.samples}')
       if not name.isdecimal():  # numbers may begin with 0 in each file
         checks.add_name(path.name, name)
       chosen = [images[index] for index in indices.tolist()]
@@ -190,25 +170,23 @@ def rank(labels: Any, what: str) -> tuple[np.ndarray, list[str]]:
 def _class_dict(value: Any, what: str) -> Members:
   """Return the name of each class and the indices of its images, in the order of the dict."""
   if not isinstance(value, dict):
-    raise InputError(f'{what} is a {type(value).__name__}; expected a dict of names and indices')
-  found: dict[str, list[int]] = {}
+    raise InputError(f'{what} is {_described(value)}; expected a dict of names and indices')
+  found: dict[str, list[np.ndarray]] = {}
   for key, indices in value.items():
     name = _name(key)
-    found.setdefault(name, []).extend(
-      _numbers(_list(indices, what), f'{what} of class {name[:40]!r}').tolist()
-    )
-  return [(name, np.array(indices, np.int64)) for name, indices in found.items()]
+    numbers = _numbers(_list(indices, what), f'{what} of class {files.shown(name)!r}')
+    found.setdefault(name, []).append(numbers)
+  return [(name, np.concatenate(parts)) for name, parts in found.items()]
 
 
 def _name(label: Any) -> str:
   """Return a label as the canonical name of a class."""
-  return classes.canonical(
-    label.decode('utf-8', 'replace') if isinstance(label, bytes) else str(label)
-  )
+  text = label.decode('utf-8', 'replace') if isinstance(label, bytes) else str(label)
+  return classes.canonical(text)
 
 
 def _list(values: Any, what: str) -> Sequence[Any]:
-  """Return `values` as a list; raise InputError if it is not a one-dimensional sequence."""
+  """Return `values` if it is a one-dimensional sequence."""
   if isinstance(values, np.ndarray) and values.ndim == 1:
     return values.tolist()
   if not isinstance(values, list | tuple | range):
@@ -218,25 +196,26 @@ def _list(values: Any, what: str) -> Sequence[Any]:
 
 def _numbers(values: Sequence[Any], what: str) -> np.ndarray:
   """Return whole numbers of up to 64 bits as an array, int64 [n]."""
-  if not all(isinstance(value, int | np.integer) for value in values):
-    raise InputError(f'{what} contains other values than whole numbers')
-  try:
+  if all(
+    isinstance(value, int | np.integer) and -(2**63) <= int(value) < 2**63 for value in values
+  ):
     return np.array(values, np.int64)
-  except OverflowError as error:
-    raise InputError(f'{what} contains a number beyond 64 bits') from error
+  raise InputError(f'{what} contains other values than whole numbers of 64 bits')
 
 
 def _images(value: Any, what: str) -> Images:
   """Return `value` if it is images, uint8 [n, H, W, 1 or 3] or a list of such images."""
-  for number, image in enumerate(value if isinstance(value, list) else [value]):
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-      raise InputError(f'{what}, entry {number}, is {_described(image)}; expected a uint8 array')
-  shapes = {image.shape for image in value} if isinstance(value, list) else {value.shape[1:]}
-  if (
-    len(shapes) != 1 or len(shape := shapes.pop()) != 3 or shape[-1] not in (1, 3) or not len(value)
-  ):
-    raise InputError(f'{what} is {_described(value)}; expected uint8 [n, H, W, 3]')
-  return value if isinstance(value, list) else np.asarray(value)
+  images = np.asarray(value) if isinstance(value, np.ndarray) else value
+  some = list(images[:1]) if isinstance(images, np.ndarray) and images.ndim == 4 else images
+  if isinstance(some, list) and some and all(_is_image(one, like=some[0]) for one in some):
+    return images
+  raise InputError(f'{what} is {_described(value)}; expected uint8 images, [n, H, W, 3]')
+
+
+def _is_image(value: Any, like: Any) -> bool:
+  """Return whether a value is an image, uint8 [H, W, 1 or 3], of the shape of another one."""
+  is_uint8 = isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3
+  return is_uint8 and value.shape[-1] in (1, 3) and value.shape == like.shape
 
 
 def _described(value: Any) -> str:

@@ -1,18 +1,18 @@
 """Convert the official Omniglot release into one uint8 array (docs/spec/data.md, section 2).
 
 The release is two archives of drawings, alphabet/characterNN/NNNN_MM.png, zipped or unpacked. The
-archives are untrusted: sizes are checked before a file is decompressed, and nothing is unpacked to
+archives are untrusted: only the first 64 kB of a file are decompressed, and nothing is unpacked to
 the disk.
 """
 
 from __future__ import annotations
 
-import collections
+import itertools
 import os
 import pathlib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -35,12 +35,12 @@ class Archive(NamedTuple):
   Attributes:
     source: the zip file or folder.
     characters: the paths of the drawings of each character, by 'alphabet/character', in order.
-    read: returns the content of the drawing at a path.
+    open: opens the drawing at a path.
   """
 
   source: pathlib.Path
   characters: dict[str, list[str]]
-  read: Callable[[str], bytes]
+  open: Callable[[str], IO[bytes]]
 
 
 def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFICIAL) -> np.ndarray:
@@ -69,33 +69,32 @@ def find(folder: pathlib.Path, release: Release = OFFICIAL) -> list[Archive]:
     InputError: as `convert`.
   """
   files.require_folder(folder)
-  found = []
-  for name, expected in release.splits.items():
-    source = folder / f'{name}.zip'
-    if source.is_file():
-      paths, read = _open_zip(source)
-    else:
-      source = folder / name
-      if not source.is_dir():
-        raise InputError(
-          f'{folder} contains neither {name}.zip nor the folder {name}; correct --input_path, or '
-          f'{_DOWNLOAD}'
-        )
-      paths, read = _open_folder(source)
-    characters = _characters(paths, source)
+  found = [_open_archive(folder, name) for name in release.splits]
+  for (source, characters, _), expected in zip(found, release.splits.values(), strict=True):
     if len(characters) != expected:
-      raise InputError(
-        f'{source} contains {len(characters)} characters (folders of .png drawings); expected '
-        f'{expected}: {_DOWNLOAD}'
-      )
-    for character, drawings in characters.items():
+      raise InputError(f'{source} contains {len(characters)} characters; expected {expected}')
+    for name, drawings in characters.items():
       if len(drawings) != release.samples:
         raise InputError(
-          f'{source}: {character} has {len(drawings)} drawings; expected {release.samples}: '
-          f'{_DOWNLOAD}'
+          f'{source}: {name} has {len(drawings)} drawings; expected {release.samples}'
         )
-    found.append(Archive(source, characters, read))
   return found
+
+
+def _open_archive(folder: pathlib.Path, name: str) -> Archive:
+  """Open NAME.zip or the folder NAME, and list its drawings."""
+  source, unpacked = folder / f'{name}.zip', folder / name
+  if source.is_file():
+    files.refuse_page_or_empty(source, 'a zip archive')
+    try:
+      archive = zipfile.ZipFile(source)
+    except images.BROKEN as error:
+      raise InputError(f'{source} is not a whole zip archive ({error}); {_DOWNLOAD}') from error
+    return Archive(source, _characters(archive.namelist(), source), archive.open)
+  if not unpacked.is_dir():
+    raise InputError(f'{folder} contains neither {name}.zip nor the folder {name}; {_DOWNLOAD}')
+  paths = _files_in(unpacked)
+  return Archive(unpacked, _characters(paths, unpacked), lambda path: open(unpacked / path, 'rb'))
 
 
 def class_entries(archives: Sequence[Archive]) -> list[ClassEntry]:
@@ -115,53 +114,21 @@ def decode(archives: Sequence[Archive], image_size: int, release: Release = OFFI
   """Decode the drawings that were found; see `convert`."""
   if not 1 <= image_size <= release.side:
     raise InputError(f'image_size is {image_size}; expected 1 to {release.side}')
-  shape = (release.classes * release.samples, image_size, image_size, 1)
+  shape = (release.classes, release.samples, image_size, image_size, 1)
   result: np.ndarray = np.zeros(shape, np.uint8)
-  drawings = (
-    (archive, path)
-    for archive in archives
-    for paths in archive.characters.values()
-    for path in paths
-  )
-  with progress('omniglot', len(result), 'drawings') as bar:
-    for image, (archive, path) in zip(result, drawings, strict=True):
-      png, what = archive.read(path), f'{archive.source}: {path}'
-      image[..., 0] = drawing_of(png, what, image_size, release.side)
-      bar.update()
-  return result.reshape(release.classes, release.samples, *shape[1:])
-
-
-def _open_zip(path: pathlib.Path) -> tuple[list[str], Callable[[str], bytes]]:
-  """Return the names of all files in an archive, and the function that reads one of them."""
-  files.refuse_page_or_empty(path, 'a zip archive')
-  try:
-    archive = zipfile.ZipFile(path)
-  except images.BROKEN as error:
-    raise InputError(f'{path} is not a whole zip archive ({error}); {_DOWNLOAD}') from error
-
-  def read(name: str) -> bytes:
-    size = archive.getinfo(name).file_size
-    if size > _MAX_PNG_BYTES:
-      raise InputError(f'{path}: {name} would unpack to {size} bytes; {_DOWNLOAD}')
-    try:
-      return archive.read(name)
-    except images.BROKEN as error:
-      raise InputError(f'{path}: {name} cannot be unpacked ({error}); {_DOWNLOAD}') from error
-
-  return archive.namelist(), read
-
-
-def _open_folder(path: pathlib.Path) -> tuple[list[str], Callable[[str], bytes]]:
-  """Return the names of all files in an unpacked split, and the function that reads one of them."""
-
-  def read(name: str) -> bytes:
-    try:
-      with open(path / name, 'rb') as file:
-        return file.read(_MAX_PNG_BYTES)
-    except OSError as error:
-      raise InputError(f'{path / name} cannot be read ({error.strerror})') from error
-
-  return list(_files_in(path)), read
+  rows = iter(result.reshape(-1, *shape[2:]))
+  with progress('omniglot', release.images, 'drawings') as bar:
+    for archive in archives:
+      for path in itertools.chain(*archive.characters.values()):
+        what = f'{archive.source}: {path}'
+        try:
+          with archive.open(path) as file:
+            png = file.read(_MAX_PNG_BYTES)
+        except images.BROKEN as error:
+          raise InputError(f'{what} cannot be read ({error}); {_DOWNLOAD}') from error
+        next(rows)[..., 0] = drawing_of(png, what, image_size, release.side)
+        bar.update()
+  return result
 
 
 def _files_in(folder: pathlib.Path) -> Iterator[str]:
@@ -178,14 +145,14 @@ def _files_in(folder: pathlib.Path) -> Iterator[str]:
 
 def _characters(paths: Iterable[str], source: pathlib.Path) -> dict[str, list[str]]:
   """Return the paths of the form .../alphabet/character/drawing.png by character, sorted."""
-  characters: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+  characters: dict[tuple[str, str], list[str]] = {}
   leftovers = []
   for path in paths:
     parts = pathlib.PurePosixPath(path).parts
     if leftover := classes.leftover_in(path):
       leftovers.append(leftover)
     elif path.endswith('.png') and len(parts) >= 3:
-      characters[parts[-3], parts[-2]].append(path)
+      characters.setdefault((parts[-3], parts[-2]), []).append(path)
   classes.report_leftovers(source, leftovers)
   return {'/'.join(name): sorted(found) for name, found in sorted(characters.items())}
 

@@ -82,15 +82,11 @@ def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:
   Raises:
     InputError: an argument is out of range.
   """
-  for name, value, least in (
-    ('classes', classes, 1),
-    ('samples', samples, 1),
-    ('image_size', image_size, 8),
-  ):
-    if value < least:
-      raise InputError(f'{name} is {value}; expected at least {least}')
-  if not 0 <= seed < 2**32:
-    raise InputError(f'seed is {seed}; expected 0 to {2**32 - 1}')
+  if min(classes, samples) < 1 or image_size < 8 or not 0 <= seed < 2**32:
+    raise InputError(
+      f'classes is {classes}, samples {samples}, image_size {image_size} and seed {seed}; expected '
+      'at least 1, 1 and 8, and 0 to 2^32 - 1'
+    )
   images: np.ndarray = np.zeros((classes, samples, image_size, image_size, 1), np.uint8)
   with progress('strokes', classes, 'characters') as bar:
     for number in range(classes):

@@ -17,7 +17,7 @@ import math
 import pathlib
 import zipfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from absl import logging
@@ -122,10 +122,8 @@ def _plan(folder: pathlib.Path, split: str, expected: int, first_row: int, side:
   content = miniimagenet.read_dict(path, f'a dict with {_LABEL_KEYS[0]!r}')
   key = next((key for key in _LABEL_KEYS if key in content), None)
   if key is None:
-    raise InputError(
-      f'{path} contains a dict of {miniimagenet.keys_of(content)}; expected '
-      f'{" or ".join(map(repr, _LABEL_KEYS))}'
-    )
+    found = miniimagenet.keys_of(content)
+    raise InputError(f'{path} contains a dict of {found}; expected one of {_LABEL_KEYS}')
   ranks, labels = miniimagenet.rank(content[key], f'{path}: {key!r}')
   if len(labels) != expected:
     raise InputError(f'{path} contains {len(labels)} classes; expected {expected}')
@@ -134,7 +132,8 @@ def _plan(folder: pathlib.Path, split: str, expected: int, first_row: int, side:
   rows[order] = np.arange(first_row, first_row + len(ranks))
   path = folder / f'{split}_images.npz'
   if path.exists():
-    _check_npz(path, (len(ranks), side, side, 3))
+    with _member(path, (len(ranks), side, side, 3)):
+      pass  # only checked
   else:
     path = folder / f'{split}_images_png.pkl'
     files.refuse_page_or_empty(path, f'a pickle of PNG images, or {split}_images.npz beside it')
@@ -152,7 +151,7 @@ def _write(file: BinaryIO, plans: list[_SplitPlan], shape: tuple[int, ...], bgr:
   with progress('tieredimagenet', shape[0], 'images') as bar:
     for plan in plans:
       done = 0
-      for block in _blocks(plan.path, shape[1]):
+      for block in _blocks(plan.path, (len(plan.rows), *shape[1:])):
         rows = plan.rows[done : done + len(block)]
         done += len(block)
         if done > len(plan.rows):
@@ -161,10 +160,8 @@ def _write(file: BinaryIO, plans: list[_SplitPlan], shape: tuple[int, ...], bgr:
         bar.update(len(block))
       if done != len(plan.rows):
         found = f'more than {len(plan.rows)}' if done > len(plan.rows) else done
-        raise InputError(
-          f'{plan.path} contains {found} images; expected {len(plan.rows)}, one for each label of '
-          f'{plan.name}_labels.pkl'
-        )
+        labels = f'{len(plan.rows)}, the number of labels in {plan.name}_labels.pkl'
+        raise InputError(f'{plan.path} contains {found} images; expected {labels}')
 
 
 def _red_first(block: np.ndarray) -> np.ndarray:
@@ -190,23 +187,23 @@ def _scatter(file: BinaryIO, begin: int, rows: np.ndarray, block: np.ndarray) ->
     file.write(block[run[0] : run[-1] + 1].data)
 
 
-def _blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
-  """Yield the images of a file in blocks of up to 16 MB, uint8 [n, side, side, 3], blue first.
+def _blocks(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+  """Yield the images, uint8 of this shape, of a file in blocks of up to 16 MB, blue first.
 
   Raises:
     InputError: the file turns out to be broken.
   """
-  step = max(1, _BLOCK_BYTES // (side * side * 3))
+  image_bytes = math.prod(shape[1:])
+  step = max(1, _BLOCK_BYTES // image_bytes)
   if path.suffix == '.npz':
-    with _member(path) as (stream, _):
-      files.read_header(stream, path)
+    with _member(path, shape) as stream:
       # The stream is read to its end, where zipfile compares the checksum.
-      while data := stream.read(step * side * side * 3):
-        yield np.frombuffer(data, np.uint8).reshape(-1, side, side, 3)
+      while data := stream.read(step * image_bytes):
+        yield np.frombuffer(data, np.uint8).reshape(-1, *shape[1:])
     return
   block: list[np.ndarray] = []
   for number, png in enumerate(_png_files(path)):
-    image = images.decode_png(png, f'{path}: image {number}', side)
+    image = images.decode_png(png, f'{path}: image {number}', shape[1])
     block.append(np.asarray(image.convert('RGB'))[..., ::-1])
     if len(block) == step:
       yield np.stack(block)
@@ -215,46 +212,32 @@ def _blocks(path: pathlib.Path, side: int) -> Iterator[np.ndarray]:
     yield np.stack(block)
 
 
-def _check_npz(path: pathlib.Path, shape: tuple[int, ...]) -> None:
-  """Raise InputError unless a .npz file has an array `images`, uint8 of this shape."""
-  with _member(path) as (stream, size):
-    header = files.read_header(stream, path)
-    begin = stream.tell()
-  if header.dtype != np.uint8 or header.shape != shape or header.fortran_order:
-    order = ' in Fortran order' if header.fortran_order else ''
-    raise InputError(
-      f"{path}: 'images' is {header}{order}; expected uint8 {list(shape)}, an image for each label"
-    )
-  if size - begin != math.prod(shape):
-    raise InputError(
-      f"{path}: 'images' needs {math.prod(shape)} bytes and has {size - begin}; download it again"
-    )
-
-
 @contextlib.contextmanager
-def _member(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
-  """Open the array `images` in a .npz file, compressed or not.
+def _member(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+  """Open the array `images`, uint8 of this shape, in a .npz file, compressed or not.
 
   Yields:
-    A stream of its unpacked bytes, header included, and their number by the archive.
+    A stream of its unpacked data.
 
   Raises:
     InputError: the archive has no such array or is broken, also where it is read in the block.
   """
   files.refuse_page_or_empty(path, 'a NumPy .npz file')
+  expected = files.Header(shape, np.dtype(np.uint8))
   try:
-    with zipfile.ZipFile(path) as archive:
-      if _MEMBER not in archive.namelist():
+    with zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as stream:
+      header = files.read_header(stream, path)  # type: ignore[arg-type]
+      size = archive.getinfo(_MEMBER).file_size - stream.tell()
+      if header != expected or size != math.prod(shape):
         raise InputError(
-          f'{path} contains {classes.sequence(archive.namelist()) or "nothing"}; expected an array '
-          f"'images' ({_MEMBER})"
+          f"{path}: 'images' is {header} in {size} bytes; expected {expected} in C order, an image "
+          'for each label'
         )
-      with archive.open(_MEMBER) as stream:
-        yield stream, archive.getinfo(_MEMBER).file_size  # type: ignore[misc]
+      yield stream
   except InputError:
     raise
-  except images.BROKEN as error:
-    raise InputError(f'{path} is not a whole .npz file ({error}); download it again') from error
+  except (KeyError, *images.BROKEN) as error:
+    raise InputError(f'{path} is not a whole .npz file of images ({error})') from error
 
 
 def _png_files(path: pathlib.Path) -> Iterator[bytes]:

@@ -115,11 +115,11 @@ def test_folders_of_one_name_are_one_class(other: str, tmp_path: pathlib.Path) -
 def test_one_class_in_two_splits_is_an_error(one: str, other: str, tmp_path: pathlib.Path) -> None:
   data = _touch(tmp_path / 'data', f'train/{one}/1', f'test/{other}/2')
   _touch(data / 'train', f'{one}/1', 'x')
-  with pytest.raises(InputError, match=rf"'{one}' .* train and test"):
+  with pytest.raises(InputError, match=r'test and .* of train are the same'):
     _from_folders(data)
-  with pytest.raises(InputError, match=rf"'{one}' .* train and test"):
+  with pytest.raises(InputError, match=r'test and .* of train are the same'):
     _from_lists(data / 'train', train=one, test=f'{other}/\n')
-  with pytest.raises(InputError, match=rf"'{one}' .* train and test"):
+  with pytest.raises(InputError, match=r'test and .* of train are the same'):
     _from_csvs(data, train=f'{HEAD}train/{one}/1,{one}\n', test=f'{HEAD}train/x,{other}\n')
 
 
@@ -129,7 +129,9 @@ def test_one_image_in_two_splits_is_an_error(
 ) -> None:
   _touch(tmp_path, 'train/a/1.png', 'test/b/2.png')
   link(tmp_path / 'train' / 'a' / '1.png', tmp_path / 'test' / 'b' / '3.png')
-  with pytest.raises(InputError, match=r'test/b/3\.png of test .*train/a/1\.png of train'):
+  with pytest.raises(
+    InputError, match=r'test/b/3\.png of test and .*train/a/1\.png of train are the same'
+  ):
     _from_folders(tmp_path)
 
 
@@ -144,10 +146,10 @@ def test_links_are_followed_and_those_out_of_the_folder_are_reported(
   expected = {'a': ['a/1', 'a/2', 'a/3'], 'b': ['b/1']}
   assert _from_folders(data) == {'all': expected}
   assert warnings == [
-    f'{data}: 2 links lead out of the folder and are followed ({data / "b"}, ...)'
+    f'{data}: links out of the folder are followed: {data / "b"}, {data / "a" / "3"}'
   ]
   assert _from_csvs(data, train=f'{HEAD}a/1,a\na/2,a\na/3,a\nb/1,b\n') == {'train': expected}
-  assert ' 2 links' in warnings[1]
+  assert 'links' in warnings[1]
 
 
 @pytest.mark.parametrize(
@@ -225,17 +227,16 @@ def test_lists_name_the_classes_of_each_split(tmp_path: pathlib.Path, warnings: 
     'train': {'b': ['b/1'], 'c': ['c/1'], 'group/d': ['group/d/1', 'group /d /2']},
     'test': {COMPOSED: [f'{DECOMPOSED}/1']},
   }
-  assert warnings == [f'{data}: skipped 1 folders that are in no split: e']
+  assert warnings == [f'{data}: skipped folders that are in no split: e']
 
 
 @pytest.mark.parametrize(
   ('texts', 'found'),
   [
-    ({'train': 'a\nz\n'}, r"train\.txt, line 2: .* 'z'"),
-    ({'train': 'a\n\n a/\n'}, "'a' .* train and train"),
+    ({'train': 'a\nz\n'}, r"train\.txt, line 2: 'z'"),
     ({'train': 'a\n../../etc\n'}, r"train\.txt, line 2: '\.\./\.\./etc' .*--input_path"),
     ({'train': '/etc'}, r"line 1: '/etc' .*--input_path"),
-    ({'train': '.'}, "line 1: .* ''"),
+    ({'train': '.'}, "line 1: ''"),
     ({'train': 'a', 'test': '\n'}, "'test' has no classes"),
     ({'train': '<html>'}, r'train\.txt is a web page'),
   ],
@@ -348,5 +349,5 @@ def test_a_pickle_under_two_names_is_an_error(tmp_path: pathlib.Path) -> None:
   for name, order in (('train', [0, 1, 2, 3]), ('test', [1, 0, 3, 2])):
     content = {'data': images[order], 'labels': [0, 0, 1, 1]}
     (tmp_path / f'{name}.pickle').write_bytes(pickle.dumps(content))
-  with pytest.raises(InputError, match=r"'test/0' of test .* 'train/0'"):
+  with pytest.raises(InputError, match=r"'test/0' of test .*'train/0'"):
     image_sources.from_pickles([tmp_path / 'train.pickle', tmp_path / 'test.pickle'])

@@ -162,8 +162,8 @@ def test_center_cuts_and_squash_squeezes(size: tuple[int, int], tmp_path: pathli
   ('values', 'found'),
   [
     ((0, 3, 'squash'), 'image_size is 0; expected 1 to 4096'),
-    ((84, 2, 'squash'), 'channels is 2; expected 1'),
-    ((84, 3, 'pad'), "crop is 'pad'; expected one of squash, center"),
+    ((84, 2, 'squash'), 'channels is 2'),
+    ((84, 3, 'pad'), "crop 'pad'"),
   ],
 )
 def test_a_form_out_of_range_is_an_error(values: tuple[int, int, str], found: str) -> None:
@@ -196,11 +196,13 @@ def _png(side: int, bits: int, data: bytes) -> bytes:
     (b'', 'is an empty file'),
     (b'<!DOCTYPE html><html>', 'is a web page'),
     (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n', '.*Git LFS'),
-    (b'PK\x03\x04' + bytes(60), 'is not an image'),
-    (b'n01 3 4 5 6\n' * 20, 'is not an image'),
-    (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n', 'is not'),
-    (_png(60000, 8, bytes(1000)), 'would unpack to more than 89478485 pixels'),
-    (_png(10000, 8, bytes(1000)), 'would unpack to more than 89478485 pixels'),
+    (b'n01 3 4 5 6\n' * 20, 'is not a whole image'),
+    (
+      b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n',
+      'is not a whole image',
+    ),
+    (_png(60000, 8, bytes(1000)), r'is not .* pixels'),
+    (_png(10000, 8, bytes(1000)), r'is not .* pixels'),
   ],
 )
 @pytest.mark.filterwarnings('ignore:Image size')
@@ -264,7 +266,7 @@ def test_one_scale_is_for_all_images(tmp_path: pathlib.Path) -> None:
 
 def test_files_with_different_numbers_of_bits_are_refused(tmp_path: pathlib.Path) -> None:
   images = {name: np.rint(RAMP * top).astype(np.uint16) for name, top in (('a', 255), ('b', 65535))}
-  with pytest.raises(InputError, match=r'a/x\.dat .* 255 and .*b/x\.dat .* 65535.*--white_value'):
+  with pytest.raises(InputError, match=r'a/x\.dat .* 255.*b/x\.dat.* 65535.*--white_value'):
     _convert(tmp_path, **images, c=np.zeros((8, 8), np.uint16))
   assert not (tmp_path / 'out').exists()
 

@@ -140,7 +140,9 @@ def test_a_class_in_two_files_is_an_error(spelling: Any, tmp_path: pathlib.Path)
     first, *others = classes = contents[split]['class_dict']
     contents[split]['class_dict'] = {name: classes[first]} | {key: classes[key] for key in others}
   write(tmp_path, contents)
-  with pytest.raises(InputError, match=r"'n10' .*train\.pkl and .*test\.pkl"):
+  with pytest.raises(
+    InputError, match=r"'n10' of .*test\.pkl .*'n10' of .*train\.pkl are the same"
+  ):
     convert(tmp_path)
   assert os.listdir(tmp_path / 'out') == []
 
@@ -173,9 +175,7 @@ def test_classes_are_in_the_order_of_their_labels(
   assert (found.tolist(), order) == (ranks, names)
 
 
-def test_the_same_images_in_files_of_two_sources_are_an_error(
-  tmp_path: pathlib.Path, warnings: list[str]
-) -> None:
+def test_the_same_images_in_files_of_two_sources_are_an_error(tmp_path: pathlib.Path) -> None:
   """The one numbers its classes and the other names them."""
   images, classes = SPLITS['val']
   (indices,) = classes.values()
@@ -183,9 +183,8 @@ def test_the_same_images_in_files_of_two_sources_are_an_error(
   contents = make_contents()
   write(tmp_path, {name: contents[name] for name in ('train', 'val')})
   write(tmp_path, {'test': {'data': data, 'labels': np.repeat([5, 3], SAMPLES)}}, LABELLED)
-  with pytest.raises(InputError, match=r"'3' of .*_test\.pickle .*'n1000000"):
+  with pytest.raises(InputError, match=r"'3' of .*_test\.pickle .*'n1"):
     convert(tmp_path)
-  assert 'two sources' in warnings[0]
 
 
 def _with(**parts: Any) -> Change:
@@ -211,15 +210,15 @@ def _labels(labels: Any) -> Change:
       for indices in ([6, 7, 11], [-1, 7, 8], [6, 7, 5], [6, 7, 7], range(10**6))),
     (_classes(d=[9, 10]), 'contains 4 classes; expected 3'),
     (_classes(b=[3, 4, 5.5]), "'class_dict' of class 'b' contains other"),
-    (_classes(b=[3, 4, 10**40]), "'class_dict' of class 'b' contains a number beyond 64 bits"),
+    (_classes(b=[3, 4, 10**40]), "'class_dict' of class 'b' contains other values"),
     (_classes(b='abc'), "'class_dict' is a str"),
     (_classes(b=np.zeros((3, 1), int)), r"'class_dict' is int64 \[3, 1\]"),
     (_with(class_dict=[[0, 1, 2]]), "'class_dict' is a list"),
-    (_with(image_data=np.zeros((11, 5, 4, 3), np.uint8)), r'\[5, 4, 3\]; expected \[4, 4, 3\]'),
+    (_with(image_data=np.zeros((11, 5, 4, 3), np.uint8)), r'\(5, 4, 3\), not of side 4'),
     (_with(image_data=np.zeros((9, 4, 4), np.uint8)), r"'image_data' is uint8 \[9, 4, 4\]"),
     (_with(image_data=np.zeros((9, 4, 4, 3))), r"'image_data'.* is float64 \[9, 4, 4, 3\]"),
     (_with(image_data='x'), "'image_data'.* is a str"),
-    (_with(image_data=[np.zeros((4, 4, 3), np.uint8), [0]]), "'image_data', entry 1, is a list"),
+    (_with(image_data=[np.zeros((4, 4, 3), np.uint8), [0]]), "'image_data' is a list"),
     (_with(image_data=[np.zeros((side, 4, 3), np.uint8) for side in (3, 4)]), "'image_data' is a"),
     (_with(image_data=[]), "'image_data' is a list"),
     (lambda content: {'images': 1, 'labels': 2}, "'images', 'labels'; expected a dict of 'image_d"),
@@ -256,7 +255,7 @@ def test_a_late_error_leaves_nothing(tmp_path: pathlib.Path) -> None:
 
 def test_missing_files_and_web_pages_are_found_first(tmp_path: pathlib.Path) -> None:
   (tmp_path / CACHE.format('train')).write_bytes(b'not even a pickle')
-  with pytest.raises(InputError, match=r'val split; expected one of .*cache-val\.pkl'):
+  with pytest.raises(InputError, match=r'contains none of .*cache-val\.pkl'):
     convert(tmp_path)
   (tmp_path / CACHE.format('val')).write_bytes(b'<!DOCTYPE html><title>Quota exceeded')
   with pytest.raises(InputError, match=r'cache-val\.pkl is a web page'):
