@@ -80,7 +80,7 @@ flags.DEFINE_bool(
 flags.DEFINE_float(
   'white_value',
   None,
-  'White value of grey images of 16 or 32 bits or of floats, such as 4095. Default: chosen from all '
+  'White value of grey images of 16 or 32 bits or of floats, such as 4095. Default: from all '
   'images.',
 )
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
