@@ -121,9 +121,10 @@ def run_settings(program: Callable[[Settings], None]) -> None:
 
 def _define_flags() -> None:
   """Define the flags of a run, as those of this program."""
+  from hypertransformer.model import cnn
   from hypertransformer.settings import flags as run_flags
 
-  run_flags.define()
+  run_flags.define(choices={'cnn_model_name': list(cnn.ARCHITECTURES)})
   for flag in run_flags.ALL_FLAGS:  # --help lists only flags that are key flags of the program
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
 

@@ -10,22 +10,10 @@ from typing import Any
 
 from hypertransformer.cluster.board import Run
 from hypertransformer.errors import require
+from hypertransformer.settings import flags
 
 MARK = 'cluster.token'  # the file in the folder of the run
 SECONDS_TO_APPEAR = 10.0  # shared folders can show a new file late
-
-# Flags that may differ from machine to machine, or that only the evaluator uses.
-_OWN = {
-  'train_log_dir',
-  'data_numpy_dir',
-  'data_dir',
-  'kernel_threads',
-  'num_gpus',
-  'xla',
-  'seed',
-  'steps_between_saves',
-  'restore_shared_features_from',
-}
 
 
 def mark(folder: str, token: str) -> None:
@@ -67,7 +55,7 @@ def require_same_flags(values: Mapping[str, Any], run: Run) -> None:
   changed = [
     f'--{name} is {value!r}, that of the chief {chief.get(name)!r}'
     for name, value in values.items()
-    if name not in _OWN and not name.startswith('eval_') and chief.get(name) != value
+    if name in flags.affecting('training') and name != 'seed' and chief.get(name) != value
   ]
   require(
     not changed,

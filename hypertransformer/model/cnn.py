@@ -78,10 +78,19 @@ def plan_layers(config: ModelConfig, image_shape: Shape) -> list[LayerPlan]:
     image_shape: Height, width and channels of the images, (H, W, C).
 
   Raises:
-    InputError: The images are too small for the convolutions, or more convolutions are to be
-      trained than there are.
+    InputError: The CNN is unknown, the images are too small for its convolutions, it has fewer
+      convolutions than are to be trained, or it has no flattened features.
   """
+  errors.require(
+    config.cnn_name in ARCHITECTURES,
+    f'cnn_model_name is {config.cnn_name!r}; it must be one of {", ".join(ARCHITECTURES)}.',
+  )
   architecture = ARCHITECTURES[config.cnn_name]
+  errors.require(
+    architecture.flatten or config.features.logits_extractor == 'default',
+    f'logits_feature_extractor={config.features.logits_extractor} requires a cnn_model_name whose '
+    f'logits layer sees flattened activations, which is {config.cnn_name}.',
+  )
   trained = _trained_layers(config.trained_layers, architecture.convolutions)
   plans: list[LayerPlan] = []
   shape = image_shape

@@ -32,11 +32,6 @@ ACCURACIES = {
 }
 CURVES, ABOUT = 'curve.csv', 'run.json'  # the files that the campaign keeps of a run
 STEPS_COLUMN = 'steps up to'  # of CURVES; the other columns are accuracies in %
-# Flags that do not influence results, besides those that have no effect at all.
-WITHOUT_INFLUENCE = {
-  'train_log_dir', 'data_numpy_dir', 'data_dir', 'steps_between_saves', 'kernel_threads',
-  'eval_once', 'eval_checkpoint', 'eval_timeout_secs', *flags.WITHOUT_EFFECT,
-}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +92,8 @@ class LoggedRun:
   @property
   def influential(self) -> dict[str, Any]:
     """The flags that influence its results, without its seed."""
-    left_out = {*WITHOUT_INFLUENCE, 'seed'}
-    return {name: value for name, value in self.values.items() if name not in left_out}
+    names = flags.affecting('training', 'evaluation') - {'seed'}
+    return {name: value for name, value in self.values.items() if name in names}
 
 
 def read_runs(folders: Sequence[str]) -> list[LoggedRun]:

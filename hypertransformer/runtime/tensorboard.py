@@ -64,23 +64,6 @@ def _png(picture: np.ndarray) -> tf.Summary.Image:
   )
 
 
-# Flags that say where a run reads and writes, or how a checkpoint is evaluated: they are no
-# hyperparameters.
-_NO_HPARAMS = {
-  'data_numpy_dir',
-  'data_dir',
-  'train_log_dir',
-  'restore_shared_features_from',
-  'steps_between_saves',
-  'kernel_threads',
-  'image_summaries',
-  'eval_once',
-  'eval_checkpoint',
-  'eval_timeout_secs',
-  *(flag.name for flag in flags.EVALUATION_FLAGS),
-  *flags.WITHOUT_EFFECT,
-}
-
 # Charts by their titles, and the tags of their lines as regular expressions.
 _CHARTS = {
   'accuracy: train, val and test': [
@@ -107,7 +90,7 @@ def hparams(values: Mapping[str, Any], log_dir: str) -> tf.Summary:
   shown = {
     name: value
     for name, value in values.items()
-    if name not in _NO_HPARAMS and name in flags.defaults() and value is not None
+    if name in flags.affecting('training') and value is not None
   }
   return hparams_summary.session_start_pb(shown, group_name=os.path.abspath(log_dir))
 

@@ -1,311 +1,149 @@
-"""What a run is made of: frozen dataclasses that check themselves when they are made.
+"""The settings of a run: frozen dataclasses whose fields declare the flags.
 
-`Settings` holds all of them. Those of the model are in model_config.py. How flags become settings
-is in flags.py; here only error messages name flags.
+`Settings` holds all of them. The model's are in model_config.py. flags.py makes them from flag
+values, and checks the values.
 
 Letters used throughout the package (those of docs/spec/model.md and docs/spec/continual.md):
   K        classes of one task, or episode ("way")
   Ns, Nq   support images and query images of one task, over all its classes
-  H, W, C  height, width and channels of an image, in pixels and numbers per pixel
-  E        numbers in one embedding of a label or of a weight block
-  B, b     weight blocks of a CNN layer, and numbers in one block
+  H, W, C  height, width and channels of an image
+  E        dimension of an embedding of a label or of a weight block
+  B, b     weight blocks of a CNN layer, and weights in one block
   F        features of one support image, as the generator of one layer sees them
-  D        numbers in one token
+  D        width of a token
   T        tasks of a sequence
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from hypertransformer.errors import InputError, require
-from hypertransformer.settings.checks import fraction, not_negative, one_of, positive
+from hypertransformer.settings.declare import flag
 from hypertransformer.settings.model_config import ModelConfig
 
 CONTINUAL_SCENARIOS = ('task_incremental', 'class_incremental', 'mini_batch')
 CONTINUAL_METHODS = ('continual_hypertransformer', 'constant_protonet', 'merged_hypertransformer')
-CONTINUAL_LOSSES = ('prototypical', 'cross_entropy')
-CONTINUAL_LOSS_TERMS = ('all', 'last')
-MOST_THREADS = 1024  # of one operation; TensorFlow starts as many as it is told to, or crashes
 
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-  """What training minimises (docs/spec/model.md, sections 1 and 5).
-
-  Attributes:
-    label_smoothing: share of each target that is spread evenly over all classes, 0 to 1.
-    l2_weight: weight of the sum of squares of the CNN's kernels.
-    variation_weight: weight of sum(generated^2) / sum(trained^2), for tensors of the convolutions
-      that are the sum of a generated and a trained part.
-    warmup_steps: steps over which the loss moves from the warm-up heads on inner layers to the
-      final logits; 0 if there are no heads.
-    shared_head_weight: weight of the loss of the real-class head, which predicts from the shared
-      features which class of the dataset a support image belongs to.
-    pretrain_shared: whether the shared features and that head are trained alone, without a CNN.
-
-  Raises:
-    InputError: a field is out of range.
-  """
-
-  label_smoothing: float = 0.0
-  l2_weight: float = 0.0
-  variation_weight: float = 0.0
-  warmup_steps: int = 0
-  shared_head_weight: float = 0.0
-  pretrain_shared: bool = False
-
-  def __post_init__(self) -> None:
-    require(
-      0.0 <= self.label_smoothing <= 1.0,
-      f'label_smoothing is {self.label_smoothing}; it must be in 0..1.',
-    )
-    not_negative(
-      self,
-      l2_weight='l2_reg_weight',
-      variation_weight='weight_variation_regularization',
-      warmup_steps='warmup_steps',
-      shared_head_weight='shared_head_weight',
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-  """How gradients change the trained variables (docs/spec/model.md, section 1).
-
-  The learning rate after so many steps is learning_rate * decay_rate ** (step / decay_steps), and
-  in the cooldown, the last steps of a run, so much less as steps are left.
-
-  Attributes:
-    name: the update rule: 'sgd', 'momentum' or 'adam'.
-    learning_rate: the learning rate at step 0.
-    decay_steps: steps after which the learning rate has been multiplied by decay_rate once.
-    decay_rate: factor of the learning rate; 1 leaves it constant.
-    cooldown: part of train_steps that the cooldown has; 0 for none.
-    train_steps: updates in all.
-    gradient_norm_clip: largest L2 norm of the gradient over all variables; a longer gradient is
-      scaled down to it. 0 means that there is no limit.
-
-  Raises:
-    InputError: a field is out of range.
-  """
-
-  name: str = 'sgd'
-  learning_rate: float = 1e-3
-  decay_steps: float = 1e4
-  decay_rate: float = 1.0
-  cooldown: float = 0.0
-  train_steps: int = 10_000
-  gradient_norm_clip: float = 0.0
-
-  def __post_init__(self) -> None:
-    one_of('optimizer', self.name, ('sgd', 'momentum', 'adam'))
-    positive(
-      self,
-      learning_rate='learning_rate',
-      decay_steps='learning_rate_decay_steps',
-      decay_rate='learning_rate_decay_rate',
-    )
-    fraction(self, cooldown='learning_rate_cooldown')
-    not_negative(self, gradient_norm_clip='gradient_norm_clip')
-
-
-@dataclasses.dataclass(frozen=True)
-class ContinualConfig:
-  """How a sequence of tasks is learned (docs/spec/continual.md, sections 1 to 3).
-
-  Attributes:
-    scenario: 'task_incremental' (queries are classified among the classes of their own task),
-      'class_incremental' (among those of all tasks so far) or 'mini_batch' (the "tasks" are pieces
-      of one support set).
-    method: the Continual HyperTransformer, or one of the baselines in CONTINUAL_METHODS.
-    train_length: T in training, the tasks of a sequence (in mini_batch: pieces of a support set).
-    eval_length: T in evaluation.
-    loss: 'prototypical' (scores are distances to prototypes) or, in mini_batch only,
-      'cross_entropy' (the CNN gives K logits).
-    loss_terms: 'all' if queries are asked after every task of a training sequence, 'last' if only
-      after the last one.
-    mixed_queries: whether a batch of queries has images of all tasks so far and not of one task;
-      class_incremental only.
-
-  Raises:
-    InputError: a field is out of range, or two do not go together.
-  """
-
-  scenario: str
-  method: str = 'continual_hypertransformer'
-  train_length: int = 3
-  eval_length: int = 5
-  loss: str = 'prototypical'
-  loss_terms: str = 'all'
-  mixed_queries: bool = False
-
-  def __post_init__(self) -> None:
-    one_of('continual_scenario', self.scenario, CONTINUAL_SCENARIOS)
-    one_of('continual_method', self.method, CONTINUAL_METHODS)
-    one_of('continual_loss', self.loss, CONTINUAL_LOSSES)
-    one_of('continual_loss_terms', self.loss_terms, CONTINUAL_LOSS_TERMS)
-    positive(self, train_length='num_tasks', eval_length='eval_num_tasks')
-    require(
-      not self.mixed_queries or self.scenario == 'class_incremental',
-      f'mixed_queries does not go with continual_scenario={self.scenario}: it is for '
-      'class_incremental, where queries do not come with their task.',
-    )
-    require(
-      self.prototypical or self.scenario == 'mini_batch',
-      f'continual_loss=cross_entropy does not go with continual_scenario={self.scenario} (classes '
-      'change from task to task, the CNN has one output per class of one task): use prototypical, '
-      'or mini_batch.',
-    )
-    require(
-      self.prototypical or self.method != 'constant_protonet',
-      'continual_loss=cross_entropy does not go with continual_method=constant_protonet: without '
-      'prototypes it learns nothing from a support set. Use continual_loss=prototypical.',
-    )
-
-  @property
-  def prototypical(self) -> bool:
-    """Whether queries are classified by their distances to prototypes, and not by logits."""
-    return self.loss == 'prototypical'
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalConfig:
-  """How checkpoints are evaluated. A preset is a named group of classes.
-
-  Attributes:
-    num_episodes: tasks per checkpoint and preset; with a continual scenario, sequences of tasks.
-    num_batches: query batches per task.
-    batch_size: images in one query batch, over all classes.
-    once: whether only the newest checkpoint is evaluated.
-    checkpoint: path, without ending, of the only checkpoint to evaluate; '' for all that appear.
-    timeout_secs: seconds without a new checkpoint after which the evaluator ends; 0 waits for ever.
-    xla: whether XLA compiles clusters of operations.
-
-  Raises:
-    InputError: a field is out of range.
-  """
-
-  num_episodes: int = 512
-  num_batches: int = 16
-  batch_size: int = 200
-  once: bool = False
-  checkpoint: str = ''
-  timeout_secs: float = 0.0
-  xla: bool = False
-
-  def __post_init__(self) -> None:
-    positive(
-      self,
-      num_episodes='num_task_evals',
-      num_batches='num_eval_batches',
-      batch_size='eval_batch_size',
-    )
-    require(
-      self.timeout_secs >= 0,
-      f'eval_timeout_secs is {self.timeout_secs}; it must be 0 (wait for ever) or more.',
-    )
+_training = functools.partial(flag, affects='training')
+_evaluation = functools.partial(flag, affects='evaluation')
+_run = functools.partial(flag, affects='run')
+_probability = functools.partial(flag, within='[0, 1]')
+_sequences = functools.partial(flag, continual=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeConfig:
-  """How an episode is drawn (docs/spec/data.md, section 3).
-
-  Attributes:
-    num_labels: K, the classes of an episode.
-    support_samples: Ns, the support images over all classes (not of each class).
-    query_samples: Nq, the query images over all classes.
-    balanced: whether every class has the same number of images, as far as it divides, in the
-      support set and in the query set. The two sets are then drawn independently.
-    unlabeled_per_class: support images of each class whose label is hidden.
-    disjoint_query: whether no query image may be a support image of its episode.
-
-  Raises:
-    InputError: a field is out of range, or two do not go together.
-  """
+  """How an episode is sampled (docs/spec/data.md, section 3)."""
 
   num_labels: int = 4
-  support_samples: int = 32
-  query_samples: int = 128
-  balanced: bool = False
-  unlabeled_per_class: int = 0
-  disjoint_query: bool = False
+  support_samples: int = flag(
+    32, 'Ns: support images per task, over all classes', '[1, 1e6]', name='samples_transformer'
+  )
+  query_samples: int = _training(
+    128, 'Nq: query images per training task, over all classes', '[1, 1e6]', name='samples_cnn'
+  )
+  balanced: bool = flag(
+    False, 'equal numbers of images in the classes of a task', name='balanced_batches'
+  )
+  unlabeled_per_class: int = flag(
+    0,
+    'support images per class whose label is hidden',
+    '[0, inf)',
+    name='unlabeled_samples_per_class',
+    continual=False,
+  )
+  disjoint_query: bool = flag(False, 'sample query images that are not in the support set')
 
-  def __post_init__(self) -> None:
-    require(
-      self.support_samples >= self.num_labels,
-      f'samples_transformer is {self.support_samples}, fewer than num_labels={self.num_labels}: '
-      'every class of an episode needs at least one support sample.',
-    )
-    positive(self, query_samples='samples_cnn')
-    not_negative(self, unlabeled_per_class='unlabeled_samples_per_class')
-    require(
-      self.unlabeled_per_class == 0 or self.balanced,
-      f'unlabeled_samples_per_class={self.unlabeled_per_class} needs --balanced_batches: without '
-      'it a class may have no support sample left.',
-    )
-    per_class = self.support_samples // self.num_labels
-    require(
-      self.unlabeled_per_class < per_class or self.unlabeled_per_class == 0,
-      f'unlabeled_samples_per_class={self.unlabeled_per_class} would hide every label: a class has '
-      f'only {per_class} support samples (samples_transformer / num_labels).',
-    )
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Which images a run reads."""
+
+  folder: str = _run(
+    '', 'directory that holds NAME.npy or NAME/ for each dataset', name='data_numpy_dir', path=True
+  )
+  tfds_folder: str | None = _run(
+    None,
+    'directory of tensorflow_datasets, for datasets without a file',
+    name='data_dir',
+    kind=str,
+    path=True,
+  )
+  train_dataset: str = flag(
+    'emnist', 'dataset and classes of the training tasks: NAME or NAME:0-9,20,30-39'
+  )
+  test_dataset: str = _evaluation(
+    'emnist:8-61', 'dataset and classes of the test tasks, written like --train_dataset'
+  )
+  test_split: str = _evaluation(
+    'train', 'split of test and evaluation datasets that tensorflow_datasets provides'
+  )
+  eval_datasets: str = _evaluation(
+    '',
+    'classes to evaluate on: PRESET=NAME:0-9,20,... or omniglot, strokes, miniimagenet or '
+    'tieredimagenet for presets train, val and test; empty: those of training and test',
+  )
+  shuffle_labels_seed: int = flag(
+    0, 'seed of a permutation of the classes of every dataset; 0: no permutation', model=True
+  )
+  use_labels: int = flag(8, 'number of classes, the first ones, of a dataset without class numbers')
+  image_size: int = flag(
+    28, 'side of the square images, to which others are resized', '[1, 10000]', model=True
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationConfig:
-  """How the images of an episode are changed at random (docs/spec/data.md, section 4).
+  """How the images of an episode are augmented (docs/spec/data.md, section 4).
 
-  A change whose probability is 0 has no operations in the graph.
-
-  Attributes:
-    rotation_probability: probability of a rotation by a random angle.
-    smooth_probability: probability of smoothing by the mean of 3 x 3 pixels.
-    contrast_probability: probability of a change of contrast.
-    resize_probability: probability of shrinking, with zeros around the smaller image.
-    negate_probability: probability of the negative of the image.
-    roll_probability: probability of a cyclic shift.
-    angle_range: a rotation is by an angle from [-angle_range, angle_range), in degrees.
-    random_rotate_by_90: whether images are turned by 0, 1, 2 or 3 quarter turns, each time.
-    per_label: whether random settings are drawn for each class of an episode and not once for the
-      whole episode; rotated characters then make new classes.
-    photographic: whether flip, hue, brightness, contrast and crop are changed as well (the flag
-      apply_image_augmentations).
-    photographic_individually: whether these are drawn for each image, and not once for the support
-      set and once for the query set (the flag augment_images_individually).
-
-  Raises:
-    InputError: a probability is outside [0, 1], or the angle range is negative or not finite.
+  Each flag but the two for photographs also exists with the prefix test_, see flags.py. An
+  augmentation whose probability is 0 has no operations in the graph.
   """
 
-  rotation_probability: float = 0.0
-  smooth_probability: float = 0.0
-  contrast_probability: float = 0.0
-  resize_probability: float = 0.0
-  negate_probability: float = 0.0
-  roll_probability: float = 0.0
-  angle_range: float = 180.0
-  random_rotate_by_90: bool = False
-  per_label: bool = False
-  photographic: bool = False
-  photographic_individually: bool = False
-
-  def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if field.name.endswith('_probability') and not 0.0 <= value <= 1.0:
-        raise InputError(f'{field.name} is {value}; expected a probability from 0 to 1.')
-    if not (math.isfinite(self.angle_range) and self.angle_range >= 0.0):
-      raise InputError(
-        f'angle_range is {self.angle_range}; expected a number of degrees, 0 or larger.'
-      )
+  rotation_probability: float = _probability(
+    0.0, 'probability of rotating the images of a task, see --angle_range'
+  )
+  smooth_probability: float = _probability(
+    0.5, 'probability of smoothing the images of a task (3 x 3 mean)', field=0.0
+  )
+  contrast_probability: float = _probability(
+    0.5, 'probability of changing the contrast of the images of a task', field=0.0
+  )
+  resize_probability: float = _probability(
+    0.0, 'probability of shrinking the images of a task to 70 to 100 %'
+  )
+  negate_probability: float = _probability(
+    0.0, 'probability of inverting the images of a task (255 - value)'
+  )
+  roll_probability: float = _probability(
+    0.0, 'probability of a cyclic shift of the images of a task, by up to 30 %'
+  )
+  angle_range: float = flag(180.0, 'largest rotation in either direction, in degrees', '[0, inf)')
+  random_rotate_by_90: bool = flag(
+    False, 'rotate the images of each task by 0, 90, 180 or 270 degrees'
+  )
+  per_label: bool = flag(
+    False,
+    'augment each class of a task differently, which makes new classes',
+    name='per_label_augmentation',
+  )
+  photographic: bool = flag(
+    False,
+    'augment photographs: flip, hue, brightness, contrast, crop',
+    name='apply_image_augmentations',
+  )
+  photographic_individually: bool = flag(
+    False,
+    'change the colors of each photograph, not of each set',
+    name='augment_images_individually',
+  )
 
   @property
   def needs_floats(self) -> bool:
-    """Whether one of the changes that have a probability is on: these need images as floats."""
+    """Whether an augmentation that has a probability is on: these need images as floats."""
     return any(
       getattr(self, field.name) > 0.0
       for field in dataclasses.fields(self)
@@ -314,106 +152,217 @@ class AugmentationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """Which images a run reads.
+class LossConfig:
+  """What training minimizes (docs/spec/model.md, sections 1 and 5)."""
 
-  Attributes:
-    folder: folder that holds NAME.npy or NAME/ for each dataset (--data_numpy_dir).
-    tfds_folder: folder of the package tensorflow_datasets; None for its default.
-    train_dataset: dataset and classes of the training episodes: 'name' or 'name:0-9,20'.
-    test_dataset: the same for the test episodes beside training.
-    test_split: split of a dataset of tensorflow_datasets that test and evaluation read.
-    eval_datasets: presets of the evaluator, written as in the flag; '' for the two datasets above.
-    shuffle_labels_seed: seed of a permutation of the classes of every dataset; 0 leaves them in
-      order.
-    use_labels: how many classes, the first ones, are taken of a dataset whose name comes without
-      class numbers.
-    image_size: height and width of the images as the CNN sees them, in pixels.
+  label_smoothing: float = _training(
+    0.0, 'fraction of each target that is spread over all classes', '[0, 1]'
+  )
+  l2_weight: float = _training(
+    0.0,
+    'weight of the regularization sum(kernel^2) of the CNN',
+    '[0, inf)',
+    name='l2_reg_weight',
+    continual=False,
+  )
+  variation_weight: float = _training(
+    0.0,
+    'weight of the regularization sum(generated^2) / sum(trained^2)',
+    '[0, inf)',
+    name='weight_variation_regularization',
+    continual=False,
+  )
+  warmup_steps: int = _training(
+    0,
+    '> 0: steps over which the loss moves from logits of inner layers to the final ones',
+    '[0, 9.2e18)',
+    model=True,
+    continual=False,
+  )
+  shared_head_weight: float = _training(
+    0.0,
+    'weight of the loss that predicts dataset classes from shared features',
+    '[0, inf)',
+    continual=False,
+  )
+  pretrain_shared: bool = _training(
+    False,
+    'train only the shared features, with the loss of --shared_head_weight',
+    name='pretrain_shared_feature',
+    continual=False,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """How gradients change the trained variables (docs/spec/model.md, section 1).
+
+  The learning rate is learning_rate * decay_rate ** (step / decay_steps). In the cooldown, the last
+  steps of a run, it also falls linearly to 0.
   """
 
-  folder: str
-  tfds_folder: str | None
-  train_dataset: str
-  test_dataset: str
-  test_split: str
-  eval_datasets: str
-  shuffle_labels_seed: int
-  use_labels: int
-  image_size: int
+  name: str = _training(
+    'sgd',
+    'optimizer; the original has sgd only',
+    name='optimizer',
+    choices=('sgd', 'momentum', 'adam'),
+    model=True,
+  )
+  learning_rate: float = _training(0.001, 'learning rate at step 0', '(0, inf)')
+  decay_steps: float = _training(
+    10_000.0,
+    'steps per decay of the learning rate, which is smooth',
+    '(0, inf)',
+    name='learning_rate_decay_steps',
+  )
+  decay_rate: float = _training(
+    1.0,
+    'factor of the learning rate per --learning_rate_decay_steps',
+    '(0, inf)',
+    name='learning_rate_decay_rate',
+  )
+  cooldown: float = _training(
+    0.0,
+    'final fraction of the run over which the learning rate also falls linearly to 0',
+    '[0, 1)',
+    name='learning_rate_cooldown',
+  )
+  train_steps: int = 10_000
+  gradient_norm_clip: float = _training(
+    0.0, 'largest norm of the gradient over all variables; 0: any', '[0, inf)'
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-  """Where a run writes, how long it trains, and where it starts.
+  """Where a run writes, how long it trains, and where it starts."""
 
-  Attributes:
-    log_dir: folder of the checkpoints and summaries.
-    train_steps: updates of the variables in all.
-    steps_between_saves: updates between two checkpoints; 0 or less: none but at the start and at
-      the end.
-    restore_shared_from: a checkpoint, or the folder of one, from which a new run takes its shared
-      features; '' if they start at random.
-    seed: number that makes a run repeatable; None for the seed of the run that goes on, or for one
-      drawn at random.
-    episodes_per_step: episodes whose mean loss one update minimises.
-    kernel_threads: CPU threads that share one operation; 0 for one per core.
-    image_summaries: whether pictures, and histograms of gradients, are written for TensorBoard.
-    sync_replicas: whether the workers of a cluster make each update together.
-    num_gpus: GPUs of this machine that share the episodes of a step; 0 if TensorFlow chooses.
-    xla: whether XLA compiles clusters of operations.
+  log_dir: str = _run(
+    '/tmp/experiment', 'directory of checkpoints and summaries', name='train_log_dir', path=True
+  )
+  train_steps: int = _training(
+    10_000, 'total number of training steps, also of a resumed run', '[1, 9.2e18)'
+  )
+  steps_between_saves: int = _run(
+    50_000, 'steps between two checkpoints; 0 or less: save at the start and end only'
+  )
+  restore_shared_from: str = _training(
+    '',
+    'checkpoint (path without suffix, or directory) that provides the shared features',
+    name='restore_shared_features_from',
+    path=True,
+  )
+  # None: the seed of the resumed run, or a random one.
+  seed: int | None = flag(
+    None, 'random seed that makes a run reproducible', '[0, 9.2e18)', kind=int
+  )
+  episodes_per_step: int = _training(
+    1, 'tasks per update (meta-batch)', '[1, 10000]', continual=False
+  )
+  kernel_threads: int = _run(
+    1, 'CPU threads per operation; 0: one per core, often slower', '[0, 1024]'
+  )
+  image_summaries: bool = _run(True, 'write images and histograms of gradients for TensorBoard')
+  sync_replicas: bool = _training(
+    False, 'in a cluster: average the gradients of all workers in each update'
+  )
+  num_gpus: int = _run(
+    0, 'GPUs that share the tasks of an update; 0: TensorFlow decides', '[0, 1000]'
+  )
+  xla: bool = _run(False, 'compile with XLA, in training and evaluation; meant for GPUs')
 
-  Raises:
-    InputError: a field is out of range, two do not go together, or log_dir is empty.
-  """
 
-  log_dir: str
-  train_steps: int = 10_000
-  steps_between_saves: int = 50_000
-  restore_shared_from: str = ''
-  seed: int | None = None
-  episodes_per_step: int = 1
-  kernel_threads: int = 1
-  image_summaries: bool = True
-  sync_replicas: bool = False
-  num_gpus: int = 0
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """How checkpoints are evaluated. A preset is a named group of classes."""
+
+  num_episodes: int = _evaluation(
+    512,
+    'tasks (or sequences of tasks) per checkpoint and preset',
+    '[1, 1e7]',
+    name='num_task_evals',
+  )
+  num_batches: int = _evaluation(
+    16, 'query batches per evaluation task', '[1, 1e5]', name='num_eval_batches'
+  )
+  batch_size: int = _evaluation(
+    200, 'images per query batch, over all classes', '[1, 1e6]', name='eval_batch_size'
+  )
+  once: bool = _run(False, 'evaluate the newest checkpoint and exit', name='eval_once')
+  checkpoint: str = _run(
+    '', 'evaluate only this checkpoint (path without .index)', name='eval_checkpoint', path=True
+  )
+  timeout_secs: float = _run(
+    0.0,
+    'exit after so long without a new checkpoint; 0: never',
+    '[0, inf)',
+    name='eval_timeout_secs',
+  )
   xla: bool = False
 
-  def __post_init__(self) -> None:
-    positive(self, train_steps='train_steps', episodes_per_step='episodes_per_step')
-    require(
-      0 <= self.kernel_threads <= MOST_THREADS,
-      f'kernel_threads is {self.kernel_threads}; it must be 0 (one per core) to {MOST_THREADS}.',
-    )
-    not_negative(self, num_gpus='num_gpus')
-    require(
-      self.episodes_per_step % max(self.num_gpus, 1) == 0,
-      f'episodes_per_step={self.episodes_per_step} cannot be shared by num_gpus={self.num_gpus}: '
-      'make it a multiple, so that each GPU has the same number of episodes.',
-    )
-    require(
-      bool(self.log_dir), 'train_log_dir is empty; give the folder for checkpoints and summaries.'
-    )
+
+@dataclasses.dataclass(frozen=True)
+class ContinualConfig:
+  """How a sequence of tasks is learned (docs/spec/continual.md, sections 1 to 3)."""
+
+  scenario: str = flag(
+    'none',
+    'learn sequences of tasks; task_incremental: queries are classified among the classes of their '
+    'own task; class_incremental: among those of all tasks so far; mini_batch: the tasks are parts '
+    'of one support set; none: single tasks',
+    name='continual_scenario',
+    choices=('none', *CONTINUAL_SCENARIOS),
+    model=True,
+  )
+  method: str = _sequences(
+    'continual_hypertransformer',
+    'how sequences are learned: the Continual HyperTransformer or a baseline',
+    name='continual_method',
+    choices=CONTINUAL_METHODS,
+    model=True,
+  )
+  train_length: int = flag(
+    3,
+    'T: tasks (or parts) of a training sequence',
+    '[1, 1000]',
+    name='num_tasks',
+    affects='training',
+  )
+  eval_length: int = flag(
+    5,
+    'T: tasks (or parts) of an evaluation sequence',
+    '[1, 1000]',
+    name='eval_num_tasks',
+    affects='evaluation',
+  )
+  loss: str = _sequences(
+    'prototypical',
+    'how queries of a sequence are classified; prototypical: by distances to class prototypes; '
+    'cross_entropy: by logits of the CNN (mini_batch only)',
+    name='continual_loss',
+    choices=('prototypical', 'cross_entropy'),
+    model=True,
+  )
+  loss_terms: str = _sequences(
+    'all',
+    'tasks of a training sequence after which queries are classified',
+    name='continual_loss_terms',
+    choices=('all', 'last'),
+    affects='training',
+  )
+  mixed_queries: bool = _sequences(
+    False, 'query batches with images of all tasks so far (class_incremental only)'
+  )
+
+  @property
+  def prototypical(self) -> bool:
+    """Whether queries are classified by their distances to prototypes instead of by logits."""
+    return self.loss == 'prototypical'
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """All that a run is made of.
-
-  A program makes it once, by flags.settings_from, and hands its parts down.
-
-  Attributes:
-    model: the HyperTransformer and the CNN that it generates.
-    loss: what training minimises.
-    optimizer: how gradients change the variables.
-    episodes: how the episodes of training are drawn, and those of the test set beside it.
-    train_augmentation: how the images of training episodes are changed at random.
-    test_augmentation: the same for test episodes.
-    continual: how sequences of tasks are learned; None if tasks are learned one by one.
-    data: which images are read.
-    run: where the run writes, how long it trains, and where it starts.
-    evaluation: how checkpoints are evaluated.
-    flag_values: the value of every flag by its name; only for writing and comparing flags.json.
-  """
+  """All settings of a run, made by flags.settings_from. `continual` is None for single tasks."""
 
   model: ModelConfig
   loss: LossConfig
@@ -425,7 +374,7 @@ class Settings:
   data: DataConfig
   run: RunConfig
   evaluation: EvalConfig
-  flag_values: Mapping[str, Any]
+  flag_values: Mapping[str, Any]  # all flag values by name, for flags.json and comparisons
 
   def augmentation_of(self, preset: str) -> AugmentationConfig:
     """Return the augmentation of the evaluator's tasks: that of training for the preset `train`."""

@@ -1,4 +1,4 @@
-"""What the HyperTransformer and the CNN that it generates are made of.
+"""The configuration of the HyperTransformer and of the CNN that it generates.
 
 The letters K, Ns, E, F, D, B and b are explained in config.py.
 """
@@ -6,129 +6,108 @@ The letters K, Ns, E, F, D, B and b are explained in config.py.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
-from hypertransformer.errors import require
-from hypertransformer.settings.checks import fraction, not_negative, one_of, positive
+from hypertransformer.settings.declare import flag
 
-CNN_NAMES = ('3-layer', '4-layer', 'maxpool-4-layer')
-# A size of the transformer up to this is a fraction of D, a larger one is the width itself.
+# A width of the transformer up to this is a fraction of D, a larger one is the width itself.
 LARGEST_FRACTION = 3.0
-# Those whose logits layer sees all activations, not their spatial mean.
-FLATTENING_CNNS = ('maxpool-4-layer',)
-FEATURE_NORMALIZATIONS = ('none', 'support')
-SHARED_EXTRACTORS = (
-  'none',
-  '2-layer',
-  '3-layer',
-  '4-layer',
-  '2-layer-bn',
-  '3-layer-bn',
-  '4-layer-bn',
-)
+
+_model = functools.partial(flag, model=True)
+_dropout = functools.partial(flag, 0.0, within='[0, 1)', affects='training')
+_removal = functools.partial(flag, 0.0, within='[0, 1]', affects='training', continual=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-  """The transformer of a generator (docs/spec/model.md, sections 2 and 3).
+  """The transformer of a generator (docs/spec/model.md, sections 2 and 3)."""
 
-  A width (*_dim) counts all heads together. A value of at most 3 is a fraction of the token width
-  D; a larger value is the width itself.
-
-  Attributes:
-    num_layers: blocks of the encoder, and as many of the decoder if there is one.
-    heads: parallel parts of every attention.
-    key_query_dim: width of the queries and of the keys.
-    value_dim: width of the values.
-    inner_dim: width of the inner layer of the feed-forward parts; 0 or less if there are none.
-    activation: what makes attention weights of the attention's logits: 'softmax' or 'sigmoid'.
-    nonlinearity: of the feed-forward parts: 'relu', 'gelu' or 'lrelu' (leaky relu).
-    skip_last_nonlinearity: whether the last encoder block has no nonlinearity; without effect if
-      there is a decoder.
-    use_decoder: whether a decoder follows the encoder; the separate generator always has one.
-    dropout_rate: share of numbers that is dropped in every block, in training only.
-
-  Raises:
-    InputError: a field is out of range.
-  """
-
-  num_layers: int = 4
-  heads: int = 4
-  key_query_dim: float = 1.0
-  value_dim: float = 1.0
-  inner_dim: float = 1.0
-  activation: str = 'softmax'
-  nonlinearity: str = 'relu'
-  skip_last_nonlinearity: bool = False
-  use_decoder: bool = False
-  dropout_rate: float = 0.0
-
-  def __post_init__(self) -> None:
-    positive(
-      self,
-      num_layers='num_layers',
-      heads='heads',
-      key_query_dim='lw_key_query_dim',
-      value_dim='lw_value_dim',
-    )
-    fraction(self, dropout_rate='dropout_rate')
-    one_of('transformer_activation', self.activation, ('softmax', 'sigmoid'))
-    one_of('transformer_nonlinearity', self.nonlinearity, ('relu', 'gelu', 'lrelu'))
+  num_layers: int = _model(4, 'encoder layers of the transformer, and decoder layers', '[1, 1000]')
+  heads: int = _model(4, 'attention heads of the transformer', '[1, 1000]')
+  key_query_dim: float = _model(
+    1.0,
+    'width of queries and keys over all heads; up to 3: a fraction of the token width D',
+    '(0, 1e6]',
+    name='lw_key_query_dim',
+  )
+  value_dim: float = _model(
+    1.0, 'width of the values, given like --lw_key_query_dim', '(0, 1e6]', name='lw_value_dim'
+  )
+  inner_dim: float = _model(
+    1.0,
+    'width of the feed-forward blocks, given like --lw_key_query_dim; 0 or less: no such blocks',
+    '(-inf, 1e6]',
+    name='lw_inner_dim',
+  )
+  activation: str = _model(
+    'softmax',
+    'function that normalizes attention logits',
+    name='transformer_activation',
+    choices=('softmax', 'sigmoid'),
+  )
+  nonlinearity: str = _model(
+    'relu',
+    'nonlinearity of the feed-forward blocks',
+    name='transformer_nonlinearity',
+    choices=('gelu', 'relu', 'lrelu'),
+  )
+  skip_last_nonlinearity: bool = _model(
+    False,
+    'omit the nonlinearity of the last encoder layer; no effect with a decoder',
+    name='transformer_skip_last_nonlinearity',
+  )
+  use_decoder: bool = _model(False, 'add a decoder to the joint generator')
+  dropout_rate: float = _dropout('dropout of the transformer; like every dropout, in training only')
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureConfig:
-  """Which features of a support image the generators see (docs/spec/model.md, section 4).
+  """The features of a support image that the generators see (docs/spec/model.md, section 4).
 
   Shared features are computed once from the image, for all generators. Local features belong to
   one CNN layer and are computed from the activations that enter it.
-
-  Attributes:
-    shared_extractor: the convolutions that compute the shared features, or 'none'. The variants
-      '-bn', with a batch norm, can only be chosen in Python; as in the original, no flag does.
-    shared_dim: channels of these convolutions, and so the number of shared features.
-    shared_padding: their padding, 'valid' or 'same'.
-    shared_dropout: share of the shared features that is dropped in training.
-    layerwise: channels of the convolutions that compute local features; 0 if there are none. None
-      takes, for a convolution of the CNN, the larger of its input and output channels, and for a
-      logits layer its input channels.
-    nonlinear: whether the features of a logits layer are taken after the relu and not before.
-    logits_extractor: what the generator of the final logits layer sees of its input: local features
-      ('default'), the flattened activations ('passthrough'), or both ('mix').
-    dropout: share of the local features that is dropped in training.
-    normalization: 'support' gives every feature mean 0 and deviation 1 over the support set; 'none'
-      leaves them, as the original does.
-
-  Raises:
-    InputError: a field is out of range, or there would be no features at all.
   """
 
-  shared_extractor: str = 'none'
-  shared_dim: int = 32
-  shared_padding: str = 'valid'
-  shared_dropout: float = 0.0
-  layerwise: int | None = None
-  nonlinear: bool = False
-  logits_extractor: str = 'default'
-  dropout: float = 0.0
-  normalization: str = 'none'
-
-  def __post_init__(self) -> None:
-    positive(self, shared_dim='shared_features_dim')
-    fraction(self, shared_dropout='shared_fe_dropout', dropout='fe_dropout')
-    one_of('shared_feature_extractor', self.shared_extractor, SHARED_EXTRACTORS)
-    one_of('shared_feature_extractor_padding', self.shared_padding, ('valid', 'same'))
-    one_of('feature_normalization', self.normalization, FEATURE_NORMALIZATIONS)
-    one_of('logits_feature_extractor', self.logits_extractor, ('default', 'passthrough', 'mix'))
-    require(
-      self.layerwise is None or self.layerwise >= 0,
-      f'num_layerwise_features is {self.layerwise}; it must be 0 or more (or empty for the '
-      'default).',
-    )
-    require(
-      self.has_shared or self.layerwise != 0,
-      'num_layerwise_features=0 with shared_feature_extractor=none leaves no features at all: '
-      'set one of the two.',
-    )
+  # The variants '2-layer-bn' to '4-layer-bn', with batch norm, have no flag, as in the original.
+  shared_extractor: str = _model(
+    'none',
+    'convolutions that compute features of the support images for all generators',
+    name='shared_feature_extractor',
+    choices=('none', '2-layer', '3-layer', '4-layer'),
+  )
+  shared_dim: int = _model(
+    32, 'number of shared features', '[1, 10000]', name='shared_features_dim'
+  )
+  shared_padding: str = _model(
+    'valid',
+    'padding of --shared_feature_extractor',
+    name='shared_feature_extractor_padding',
+    choices=('valid', 'same'),
+  )
+  shared_dropout: float = _dropout('dropout of the shared features', name='shared_fe_dropout')
+  # Channels; None: the larger of the layer's input and output channels.
+  layerwise: int | None = _model(
+    '',
+    "number of a layer's own features; 0: none; empty: that of its channels",
+    name='num_layerwise_features',
+    field=None,
+  )
+  nonlinear: bool = _model(
+    False, 'features of the logits layer after a ReLU', name='lw_use_nonlinear_feature'
+  )
+  logits_extractor: str = _model(
+    'default',
+    'features of the logits layer: of a convolution, its flattened input, or both',
+    name='logits_feature_extractor',
+    choices=('default', 'passthrough', 'mix'),
+  )
+  dropout: float = _dropout("dropout of a layer's own features", name='fe_dropout')
+  normalization: str = _model(
+    'none',
+    'support: zero mean and unit variance of each feature over the support set',
+    name='feature_normalization',
+    choices=('none', 'support'),
+  )
 
   @property
   def has_shared(self) -> bool:
@@ -138,128 +117,78 @@ class FeatureConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The HyperTransformer and the CNN that it generates (docs/spec/model.md, sections 2 to 5).
+  """The HyperTransformer and the CNN that it generates (docs/spec/model.md, sections 2 to 5)."""
 
-  Attributes:
-    num_labels: K, the classes of a task.
-    cnn_name: the CNN, one of CNN_NAMES.
-    kernel_size: side of the kernels of the CNN's convolutions, in pixels.
-    stride: stride of these convolutions, in pixels.
-    channels: output channels of each of them.
-    cnn_activation: their activation, 'relu' or 'lrelu' (leaky relu).
-    trained_layers: n > 0: the first n convolutions have trained variables and no generator; n < 0:
-      the last -n; 0: all convolutions are generated.
-    allocation: what a weight block of a convolution holds: the weights of one kernel position
-      ('spatial'), or the kernel of one output channel ('output').
-    generate_bias: whether the biases of convolutions are generated; otherwise they have none.
-    generate_bn: whether the scales and offsets of batch norms are generated; otherwise they are
-      trained.
-    add_trainable_weights: whether every generated tensor is added to a trained variable.
-    separate_query_variables: whether the CNN that classifies query images has trained variables of
-      its own, apart from those that the support images meet.
-    cnn_dropout_rate: share of the input of a logits layer that is dropped, when query images are
-      classified in training.
-    warmup_heads: extra logits layers on inner layers: 'none', 'generated' or 'trained'.
-    generator: 'joint' (samples and weights are one sequence of tokens) or 'separate' (samples go to
-      the encoder, weights to the decoder).
-    embedding_dim: E, the numbers of a label embedding and of a weight embedding.
-    max_prob_remove_labeled: the largest probability with which a training step hides a labelled
-      support image from the generators.
-    max_prob_remove_unlabeled: the same for support images without a label.
-    embedding_units: U, outputs of the CNN if they are an embedding (docs/spec/continual.md,
-      section 1); 0 if they are K logits.
-    generated_weight_scale: with add_trainable_weights, weight = trained + this * generated.
-    support_classes: classes that the images of a support set can have; 0 means num_labels. It is
-      larger for the merged HyperTransformer, which sees the support sets of several tasks at once.
-    transformer: the transformer of each generator.
-    features: what the generators see of a support image.
-
-  Raises:
-    InputError: a field is out of range, or two do not go together.
-  """
-
-  num_labels: int = 4
-  cnn_name: str = '3-layer'
-  kernel_size: int = 3
-  stride: int = 2
-  channels: int = 16
-  cnn_activation: str = 'relu'
-  trained_layers: int = 0
-  allocation: str = 'spatial'
-  generate_bias: bool = False
-  generate_bn: bool = False
-  add_trainable_weights: bool = False
-  separate_query_variables: bool = False
-  cnn_dropout_rate: float = 0.0
-  warmup_heads: str = 'none'
-  generator: str = 'joint'
-  embedding_dim: int = 8
-  max_prob_remove_labeled: float = 0.0
-  max_prob_remove_unlabeled: float = 0.0
-  embedding_units: int = 0
-  generated_weight_scale: float = 1.0
+  num_labels: int = _model(4, 'K: classes per task ("way")', '[2, 10000]')
+  # The known names are those of model/cnn.py.
+  cnn_name: str = _model('3-layer', 'the generated CNN', name='cnn_model_name')
+  kernel_size: int = _model(3, "side of the CNN's kernels, in pixels", '[1, 1000]')
+  stride: int = _model(2, "stride of the CNN's convolutions", '[1, 1000]')
+  channels: int = _model(
+    16, "output channels of the CNN's convolutions", '[1, 10000]', name='default_num_channels'
+  )
+  cnn_activation: str = _model(
+    'relu', "activation of the CNN's convolutions; lrelu is leaky ReLU", choices=('relu', 'lrelu')
+  )
+  trained_layers: int = _model(
+    0,
+    'n: the first n convolutions are trained, not generated; -n: the last n',
+    name='number_of_trained_cnn_layers',
+  )
+  allocation: str = _model(
+    'spatial',
+    'one weight token per kernel position, or per output channel',
+    name='lw_weight_allocation',
+    choices=('spatial', 'output'),
+  )
+  generate_bias: bool = _model(
+    False, 'generate biases of the convolutions', name='lw_generate_bias'
+  )
+  generate_bn: bool = _model(
+    False, 'generate the batch-norm scales and offsets', name='lw_generate_bn'
+  )
+  add_trainable_weights: bool = _model(
+    False, 'add a trained variable to every generated tensor: weight = trained + generated'
+  )
+  separate_query_variables: bool = _model(
+    False,
+    'train separate batch-norm variables for queries',
+    name='separate_evaluation_bn_vars',
+    continual=False,
+  )
+  cnn_dropout_rate: float = _dropout('dropout before the logits layer of the CNN, for queries')
+  # 'none' without --warmup_steps.
+  warmup_heads: str = _model(
+    'generated',
+    'logits layers of inner layers (--warmup_steps)',
+    choices=('generated', 'trained'),
+    field='none',
+    affects='training',
+  )
+  generator: str = _model(
+    'joint',
+    'support samples and weight tokens in one sequence, or in encoder and decoder',
+    name='layerwise_generator',
+    choices=('joint', 'separate'),
+  )
+  embedding_dim: int = _model(
+    8, 'E: dimension of label embeddings and weight embeddings', '[1, 10000]'
+  )
+  max_prob_remove_labeled: float = _removal(
+    'largest probability of hiding a labeled support image in a training step'
+  )
+  max_prob_remove_unlabeled: float = _removal(
+    'largest probability of hiding an unlabeled support image in a training step'
+  )
+  # The number of outputs if queries are classified by prototypes; 0 for K logits.
+  embedding_units: int = _model(
+    0, 'U: dimension in which prototypes are compared; 0: 32', '[0, 1e5]', continual=True
+  )
+  generated_weight_scale: float = _model(
+    1.0, 'weight = trained + this * generated (--add_trainable_weights)', '(0, inf)'
+  )
+  # Classes that a support set can have; 0 means num_labels. The merged HyperTransformer sees the
+  # support sets of several tasks at once.
   support_classes: int = 0
   transformer: TransformerConfig = TransformerConfig()
   features: FeatureConfig = FeatureConfig()
-
-  def __post_init__(self) -> None:
-    positive(
-      self,
-      kernel_size='kernel_size',
-      stride='stride',
-      channels='default_num_channels',
-      embedding_dim='embedding_dim',
-      generated_weight_scale='generated_weight_scale',
-    )
-    not_negative(self, embedding_units='embedding_units', support_classes='support_classes')
-    fraction(self, cnn_dropout_rate='cnn_dropout_rate')
-    for name in ('max_prob_remove_labeled', 'max_prob_remove_unlabeled'):
-      require(
-        0.0 <= getattr(self, name) <= 1.0, f'{name} is {getattr(self, name)}; it must be in 0..1.'
-      )
-    require(
-      self.num_labels >= 2, f'num_labels is {self.num_labels}; an episode needs at least 2 classes.'
-    )
-    require(
-      self.support_classes == 0 or self.support_classes >= self.num_labels,
-      f'support_classes is {self.support_classes}; it must be 0 or at least '
-      f'num_labels={self.num_labels}.',
-    )
-    one_of('cnn_model_name', self.cnn_name, CNN_NAMES)
-    one_of('cnn_activation', self.cnn_activation, ('relu', 'lrelu'))
-    one_of('lw_weight_allocation', self.allocation, ('spatial', 'output'))
-    one_of('layerwise_generator', self.generator, ('joint', 'separate'))
-    one_of('warmup_heads', self.warmup_heads, ('none', 'generated', 'trained'))
-    self._check_combinations()
-
-  def _check_combinations(self) -> None:
-    for name, chosen in (
-      ('lw_generate_bias', self.generate_bias),
-      ('lw_generate_bn', self.generate_bn),
-    ):
-      require(
-        not (chosen and self.allocation == 'spatial'),
-        f'{name} does not go with lw_weight_allocation=spatial (a spatial block holds one kernel '
-        'position of all channels, there is no place for it): use lw_weight_allocation=output.',
-      )
-    require(
-      not (self.generator == 'separate' and self.max_prob_remove_unlabeled > 0),
-      'max_prob_remove_unlabeled does not go with layerwise_generator=separate (it has no mask): '
-      'set it to 0 or use layerwise_generator=joint.',
-    )
-    require(
-      not (self.generator == 'separate' and self.max_prob_remove_labeled > 0),
-      'max_prob_remove_labeled does not go with layerwise_generator=separate (it has no mask): '
-      'set it to 0 or use layerwise_generator=joint.',
-    )
-    require(
-      self.generated_weight_scale == 1.0 or self.add_trainable_weights,
-      f'generated_weight_scale={self.generated_weight_scale} is for generated weights that are '
-      'added to trained ones: set --add_trainable_weights.',
-    )
-    require(
-      self.features.logits_extractor == 'default' or self.cnn_name in FLATTENING_CNNS,
-      f'logits_feature_extractor={self.features.logits_extractor} has no meaning for '
-      f'cnn_model_name={self.cnn_name}, whose logits see the spatial mean: use '
-      f'cnn_model_name={" or ".join(FLATTENING_CNNS)} or logits_feature_extractor=default.',
-    )

@@ -1,135 +1,102 @@
-"""The flags of sequences of tasks (--continual_scenario): which others they go with.
-
-Also what the values of several of them together mean for the model.
-"""
+"""Which flags require or exclude each other, and what several of them mean together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hypertransformer import errors
+from hypertransformer.errors import require
+from hypertransformer.settings.config import CONTINUAL_SCENARIOS
+from hypertransformer.settings.declare import Flag
+
+Values = Mapping[str, Any]  # the value of every flag by its name, without dashes
 
 DEFAULT_EMBEDDING_UNITS = 32
+_GENERATING = ('continual_hypertransformer', 'merged_hypertransformer')
 
-# Flags that have no meaning without a scenario.
-NEED_SCENARIO = (
-  'continual_method',
-  'continual_loss',
-  'continual_loss_terms',
-  'mixed_queries',
-  'embedding_units',
-)
-
-# Flags that do not go with a scenario: (flag, the only value that does, why).
-REFUSED = (
-  ('warmup_steps', 0, 'warm-up heads are logits of one task'),
+# (flags, another flag, the values that it must have if they are not at their defaults)
+_REQUIREMENTS: tuple[tuple[tuple[str, ...], str, tuple[Any, ...]], ...] = (
+  (('lw_generate_bias', 'lw_generate_bn'), 'lw_weight_allocation', ('output',)),
+  (('max_prob_remove_labeled', 'max_prob_remove_unlabeled'), 'layerwise_generator', ('joint',)),
+  (('generated_weight_scale', 'weight_variation_regularization'), 'add_trainable_weights', (True,)),
   (
-    'pretrain_shared_feature',
-    False,
-    'no CNN learns anything then; pre-train without a scenario and start from that '
-    'run by --restore_shared_features_from',
+    ('pretrain_shared_feature', 'shared_head_weight', 'restore_shared_features_from'),
+    'shared_feature_extractor',
+    ('2-layer', '3-layer', '4-layer'),
   ),
-  (
-    'shared_head_weight',
-    0.0,
-    'the real-class head is for single tasks; pre-train the shared features instead',
-  ),
-  ('separate_evaluation_bn_vars', False, 'prototypes and queries must be embedded by the same CNN'),
-  ('l2_reg_weight', 0.0, 'regularisation of the CNN is for single tasks'),
-  ('weight_variation_regularization', 0.0, 'regularisation of the CNN is for single tasks'),
-  ('unlabeled_samples_per_class', 0, 'prototypes are means of labelled samples'),
-  ('max_prob_remove_labeled', 0.0, 'prototypes are means of all labelled samples'),
-  ('max_prob_remove_unlabeled', 0.0, 'there are no unlabelled samples'),
+  (('unlabeled_samples_per_class',), 'balanced_batches', (True,)),
+  (('mixed_queries',), 'continual_scenario', ('class_incremental',)),
+  (('continual_loss',), 'continual_scenario', ('mini_batch',)),
+  (('continual_loss', 'restore_shared_features_from'), 'continual_method', _GENERATING),
+  (('embedding_units',), 'continual_loss', ('prototypical',)),
 )
 
 
-def embedding_units(v: Mapping[str, Any]) -> int:
-  """Returns U, the outputs of a CNN whose queries are classified by prototypes.
+def check(v: Values, flags: Iterable[Flag]) -> None:
+  """Check that flag values, each of which is allowed, go together.
 
   Args:
-    v: flag values by name. An --embedding_units of 0 there stands for the default.
+    v: flag values by name.
+    flags: all flags.
 
-  Returns:
-    U, or 0 if there are no prototypes: the CNN then gives logits.
+  Raises:
+    InputError: they do not.
   """
+  defaults = {flag.name: flag.default for flag in flags}
+  scenarios = tuple(
+    ((flag.name,), 'continual_scenario', CONTINUAL_SCENARIOS if flag.continual else ('none',))
+    for flag in flags
+    if flag.continual is not None
+  )
+  for names, other, allowed in (*scenarios, *_REQUIREMENTS):
+    for name in names:
+      require(
+        v[name] == defaults[name] or v[other] in allowed,
+        f'{name}={v[name]} requires {other}={" or ".join(map(str, allowed))}, which is {v[other]}. '
+        f'Set that, or leave {name} at {defaults[name]!r}.',
+      )
+  local, shared = v['num_layerwise_features'], v['shared_feature_extractor']
+  require(
+    local == '' or (local.isascii() and local.isdigit() and len(local) <= 5),
+    f'num_layerwise_features is {local!r}; it must be empty or a whole number below 100000.',
+  )
+  require(
+    local == '' or int(local) > 0 or shared != 'none',
+    'num_layerwise_features=0 with shared_feature_extractor=none leaves no features. Set one of '
+    'the two.',
+  )
+  ways, support, hidden = (
+    v[name] for name in ('num_labels', 'samples_transformer', 'unlabeled_samples_per_class')
+  )
+  require(
+    support >= ways,
+    f'samples_transformer is {support}, fewer than num_labels={ways}. It counts the support images '
+    'of all classes.',
+  )
+  require(
+    hidden < support // ways,
+    f'unlabeled_samples_per_class={hidden} hides every label: a class has {support // ways} '
+    'support images (samples_transformer / num_labels).',
+  )
+  require(
+    v['episodes_per_step'] % max(v['num_gpus'], 1) == 0,
+    f'episodes_per_step={v["episodes_per_step"]} is not a multiple of num_gpus={v["num_gpus"]}.',
+  )
+  require(v['train_log_dir'] != '', 'train_log_dir is empty. Give the directory of the run.')
+
+
+def embedding_units(v: Values) -> int:
+  """Return U, the outputs of a CNN whose queries are classified by prototypes; 0 for logits."""
   prototypical = v['continual_scenario'] != 'none' and v['continual_loss'] == 'prototypical'
   return v['embedding_units'] or (DEFAULT_EMBEDDING_UNITS if prototypical else 0)
 
 
-def support_classes(v: Mapping[str, Any]) -> int:
-  """Returns how many classes the images of one support set can have.
+def support_classes(v: Values) -> int:
+  """Return how many classes one support set can have if it is more than those of one task, else 0.
 
-  For the merged HyperTransformer, which sees the support sets of several tasks at once, these are
-  the classes of the longest sequence in training or evaluation. Otherwise 0 is returned, which
-  stands for the classes of one task.
-
-  Args:
-    v: flag values by name.
+  The merged HyperTransformer sees the support sets of the longest sequence at once.
   """
-  together = v['continual_method'] == 'merged_hypertransformer' and v['continual_scenario'] in (
-    'task_incremental',
-    'class_incremental',
-  )
-  return v['num_labels'] * max(v['num_tasks'], v['eval_num_tasks']) if together else 0
-
-
-def support_classes_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-  """Explains why a merged HyperTransformer is another model because its `support_classes` changed.
-
-  Args:
-    old: all flag values by name, of the run so far.
-    new: all flag values by name, as they are now.
-
-  Returns:
-    One line of text; an empty list if the number of classes is the same.
-  """
-  if support_classes(old) == support_classes(new):
-    return []
-  before, now = (
-    'continual_scenario={continual_scenario} of up to {longest} tasks'.format(
-      longest=max(v['num_tasks'], v['eval_num_tasks']), **v
-    )
-    for v in (old, new)
-  )
-  return [
-    f'merged_hypertransformer was made for {before}, is for {now} (the larger of --num_tasks and '
-    '--eval_num_tasks: for shorter sequences in evaluation leave --num_tasks as large)'
-  ]
-
-
-def check(v: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-  """Checks that the flags go with the value of --continual_scenario.
-
-  Args:
-    v: flag values by name.
-    defaults: the default of every flag by name.
-
-  Raises:
-    InputError: a flag needs a scenario and there is none, or does not go with the scenario.
-  """
-  scenario = v['continual_scenario']
-  if scenario == 'none':
-    for name in NEED_SCENARIO:
-      errors.require(
-        v[name] == defaults[name],
-        f'{name}={v[name]} is for sequences of tasks: set '
-        f'--continual_scenario, or leave it at {defaults[name]}.',
-      )
-    return
-  for name, fine, why in REFUSED:
-    errors.require(
-      v[name] == fine,
-      f'{name}={v[name]} does not go with continual_scenario={scenario} ({why}): leave '
-      f'it at {fine}.',
-    )
-  errors.require(
-    v['continual_loss'] == 'prototypical' or v['embedding_units'] == 0,
-    f'embedding_units={v["embedding_units"]} does not go with continual_loss=cross_entropy, whose '
-    'CNN has num_labels logits: leave it at 0.',
-  )
-  errors.require(
-    v['continual_method'] != 'constant_protonet' or not v['restore_shared_features_from'],
-    f'restore_shared_features_from={v["restore_shared_features_from"]} does not go with '
-    'continual_method=constant_protonet, which has no shared features: leave it empty.',
-  )
+  merged = v['continual_method'] == 'merged_hypertransformer'
+  if not merged or v['continual_scenario'] not in ('task_incremental', 'class_incremental'):
+    return 0
+  return v['num_labels'] * max(v['num_tasks'], v['eval_num_tasks'])

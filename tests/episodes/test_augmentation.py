@@ -46,19 +46,6 @@ def augmented(images, groups, config, seed=(3, 4), photographic_seed=(5, 6), ima
   )
 
 
-@pytest.mark.parametrize('name', PROBABILITIES)
-@pytest.mark.parametrize('value', [-0.1, 1.5, math.nan])
-def test_a_probability_outside_0_to_1_is_refused_by_name(name, value):
-  with pytest.raises(InputError, match=f'^{name} is {value}; expected a probability'):
-    AugmentationConfig(**{name: value})
-
-
-@pytest.mark.parametrize('value', [-1.0, math.nan, math.inf])
-def test_a_senseless_angle_range_is_refused(value):
-  with pytest.raises(InputError, match=f'angle_range is {value}'):
-    AugmentationConfig(angle_range=value)
-
-
 def test_nothing_configured_only_normalises():
   images = random_images(5)
   ours = augmented(images, [0, 1, 2, 3, 4], AugmentationConfig())

@@ -10,7 +10,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import cnn
 from hypertransformer.model.cnn import LayerPlan
 from hypertransformer.model.layers import Noise
-from hypertransformer.settings.model_config import ModelConfig
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig
 
 
 def outputs(config: ModelConfig, side: int, channels: int = 1) -> list[tuple[int, ...]]:
@@ -72,6 +72,18 @@ def test_too_many_trained_layers_are_refused(count):
   message = f'number_of_trained_cnn_layers is {count}, but the CNN has 3 convolutions: use '
   with pytest.raises(InputError, match=message):
     cnn.plan_layers(ModelConfig(trained_layers=count), (28, 28, 1))
+
+
+@pytest.mark.parametrize(
+  ('settings', 'flag'),
+  [
+    ({'cnn_name': '5-layer'}, 'cnn_model_name is .5-layer.; .*maxpool-4-layer'),
+    ({'features': FeatureConfig(logits_extractor='mix')}, 'logits_feature_extractor=mix .*3-layer'),
+  ],
+)
+def test_cnns_and_features_that_there_are_not_are_refused(settings, flag):
+  with pytest.raises(InputError, match=flag):
+    cnn.plan_layers(ModelConfig(**settings), (28, 28, 1))
 
 
 @pytest.mark.parametrize(

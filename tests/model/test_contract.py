@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.model import cnn
 from hypertransformer.model.generator import token_widths
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.settings import model_config
 from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, TransformerConfig
 from hypertransformer.training import losses
 
@@ -59,7 +59,7 @@ COMBINATIONS = [
 
 
 def test_every_pair_of_choices_occurs():
-  factors = (GENERATORS, ALLOCATIONS, model_config.CNN_NAMES, DECODERS)
+  factors = (GENERATORS, ALLOCATIONS, tuple(cnn.ARCHITECTURES), DECODERS)
   for (i, some), (j, others) in itertools.combinations(enumerate(factors), 2):
     assert {(row[i], row[j]) for row in COMBINATIONS} == set(itertools.product(some, others))
 

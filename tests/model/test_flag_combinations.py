@@ -18,17 +18,16 @@ from allpairspy import AllPairs
 
 from hypertransformer.checkpoint_conversion import names
 from hypertransformer.errors import InputError
-from hypertransformer.model import generator
+from hypertransformer.model import cnn, generator
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 from hypertransformer.settings import flags
-from hypertransformer.settings.model_config import CNN_NAMES
 from hypertransformer.training import optimizer, task_objective
 
 # What others need comes first: allpairspy fills combinations from the left.
 CHOICES: dict[str, list[Any]] = {
   'image_size': [33, 24, 17],
-  'cnn_model_name': list(CNN_NAMES),
+  'cnn_model_name': list(cnn.ARCHITECTURES),
   'stride': [1, 2, 3],
   'kernel_size': [1, 2, 3],
   'lw_weight_allocation': ['output', 'spatial'],

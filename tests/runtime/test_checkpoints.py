@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import shutil
 from typing import Any
@@ -11,10 +10,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import hypertransformer
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import flags, flags_file
 
 
 @pytest.fixture(scope='module')
@@ -234,53 +231,6 @@ def test_require_nothing_lost_refuses_to_lose_variables_of_the_model(
       r'as model/b/kernel: they would be lost\. Use the flags it was trained with',
     ):
       checkpoints.require_nothing_lost(str(tmp_path / 'x'), [kept])
-
-
-def test_flags_json_holds_every_flag_value(tmp_path: pathlib.Path) -> None:
-  values = flags.defaults() | {'seed': 5, 'learning_rate': 0.25}
-  flags_file.write_flags(str(tmp_path), values)
-  expected = values | {'hypertransformer_version': hypertransformer.__version__}
-  assert json.loads((tmp_path / 'flags.json').read_text()) == expected
-  assert flags_file.read_flags(str(tmp_path)) == expected
-  assert [path.name for path in tmp_path.iterdir()] == ['flags.json']
-
-
-def test_a_missing_flags_json_is_none_and_a_damaged_one_is_refused(tmp_path: pathlib.Path) -> None:
-  assert flags_file.read_flags(str(tmp_path)) is None
-  (tmp_path / 'flags.json').write_text('{"seed": ')
-  with pytest.raises(
-    InputError, match=r'flags\.json cannot be read as JSON .*: correct it or delete it'
-  ):
-    flags_file.read_flags(str(tmp_path))
-
-
-@pytest.mark.parametrize('content', ['[]', 'null', '3', '"text"'])
-def test_a_flags_json_that_maps_no_names_to_values_is_refused(
-  tmp_path: pathlib.Path, content: str
-) -> None:
-  """By all that read it: training, the evaluator for its own folder and for that of the run."""
-  (tmp_path / 'flags.json').write_text(content)
-  for read in (
-    flags_file.require_same_model,
-    flags_file.why_not_evaluated,
-    flags_file.same_evaluation_flags,
-  ):
-    with pytest.raises(InputError, match='holds no flag values: copy it anew'):
-      read(str(tmp_path), flags.defaults())
-
-
-def test_require_same_model_names_the_flags_that_differ(tmp_path: pathlib.Path) -> None:
-  values = flags.defaults()
-  flags_file.require_same_model(str(tmp_path), values)  # no flags.json: nothing to say
-  flags_file.write_flags(str(tmp_path), values)
-  flags_file.require_same_model(str(tmp_path), values | {'learning_rate': 7.0, 'train_steps': 1})
-  with pytest.raises(InputError) as error:
-    flags_file.require_same_model(
-      str(tmp_path), values | {'embedding_dim': 9, 'cnn_model_name': '4-layer'}
-    )
-  assert '--embedding_dim was 8, is 9' in str(error.value)
-  assert "--cnn_model_name was '3-layer', is '4-layer'" in str(error.value)
-  assert str(tmp_path) in str(error.value)
 
 
 @pytest.mark.parametrize('ending', ['', '.index', '.data-00000-of-00001', '.meta'])

@@ -14,9 +14,7 @@ import numpy as np
 # The edits of CONTRIBUTING.md, "How to add: a CNN", then the program train.
 PROGRAM = """
 from hypertransformer.model import cnn
-from hypertransformer.settings import model_config
 cnn.ARCHITECTURES['resnet-10'] = cnn.Architecture(2, 'SAME', pool=True, flatten=False)
-model_config.CNN_NAMES += ('resnet-10',)
 from hypertransformer import cli, train
 cli.run_settings(train.main)
 """

@@ -1,0 +1,145 @@
+"""flags.json: what it holds, how it is read, and which flags make another model."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+import hypertransformer
+from hypertransformer.errors import InputError
+from hypertransformer.settings import flags, flags_file
+
+CLASS = {'continual_scenario': 'class_incremental'}
+PIECES = {'continual_scenario': 'mini_batch'}
+LOGITS = {**PIECES, 'continual_loss': 'cross_entropy'}
+MERGED = {**CLASS, 'continual_method': 'merged_hypertransformer'}
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A folder, as text."""
+  return str(tmp_path)
+
+
+def test_it_holds_every_flag_and_the_version(folder, values):
+  v = values(seed=5, learning_rate=0.25)
+  flags_file.write_flags(folder, v)
+  expected = v | {'hypertransformer_version': hypertransformer.__version__}
+  assert flags_file.read_flags(folder) == expected
+  assert os.listdir(folder) == ['flags.json']
+  assert flags_file.seed_of(folder) == 5
+
+
+def test_no_file_is_left_where_it_cannot_be_written(tmp_path, values, monkeypatch):
+  monkeypatch.setattr(os, 'replace', lambda *_: (_ for _ in ()).throw(OSError('full')))
+  with pytest.raises(OSError, match='full'):
+    flags_file.write_flags(str(tmp_path), values())
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_the_file(folder, values):
+  assert flags_file.read_flags(folder) is None
+  assert flags_file.seed_of(folder) is None
+  assert not flags_file.same_evaluation_flags(folder, values())
+  flags_file.require_same_model(folder, values())
+  with pytest.raises(InputError, match=r'flags\.json is missing'):
+    flags_file.read_settings(folder)
+
+
+@pytest.mark.parametrize('content', ['[]', 'null', '3', '"text"', '{"seed": ', '[' * 100_000])
+def test_a_damaged_file_is_refused_by_all_that_read_it(content, tmp_path, values):
+  (tmp_path / 'flags.json').write_text(content)
+  for read in (
+    flags_file.read_settings,
+    lambda folder: flags_file.require_same_model(folder, values()),
+    lambda folder: flags_file.same_evaluation_flags(folder, values()),
+  ):
+    with pytest.raises(InputError, match=r'flags\.json'):
+      read(str(tmp_path))
+
+
+def test_settings_are_read_with_defaults_for_flags_that_it_lacks(tmp_path, values):
+  v = values(num_labels=5)
+  del v['feature_normalization']
+  (tmp_path / 'flags.json').write_text(json.dumps({**v, 'train_classes': 'noted beside the flags'}))
+  assert flags_file.read_settings(str(tmp_path)) == flags.settings_from(values(num_labels=5))
+
+
+@pytest.mark.parametrize(
+  ('name', 'value'),
+  [('num_labels', '5'), ('optimizer', 'x'), ('learning_rate', None), ('heads', 10**400)],
+)
+def test_a_value_that_is_not_allowed_is_refused_with_file_and_flag(name, value, folder, values):
+  flags_file.write_flags(folder, values(**{name: value}))
+  with pytest.raises(InputError, match=rf'flags\.json: {name} is'):
+    flags_file.read_settings(folder)
+
+
+def test_evaluations_are_the_same_if_only_other_flags_differ(folder, values):
+  flags_file.write_flags(folder, flags_file.evaluation_flags(values()))
+  other = values(learning_rate=0.5, train_log_dir='other', optimizer='adam', dropout_rate=0.5)
+  assert flags_file.same_evaluation_flags(folder, other)
+  assert not flags_file.same_evaluation_flags(folder, values(num_task_evals=3))
+  assert not flags_file.same_evaluation_flags(folder, values(samples_transformer=64))
+
+
+ADDED = {'add_trainable_weights': True}
+HEADS = {'warmup_steps': 5}
+
+
+@pytest.mark.parametrize(
+  ('old', 'new', 'changed'),
+  [
+    ({}, {'learning_rate': 0.2, 'train_steps': 3, 'dropout_rate': 0.1}, []),
+    (
+      {'num_labels': 20},
+      {'num_labels': 5, 'cnn_activation': 'lrelu'},
+      ['--num_labels was 20, is 5', "--cnn_activation was 'relu', is 'lrelu'"],
+    ),
+    ({'warmup_steps': 100}, {'warmup_steps': 200}, []),  # the same heads, for longer
+    ({}, HEADS, ['--warmup_steps was 0, is 5']),
+    ({'warmup_heads': 'trained'}, {}, []),  # there are none
+    ({**HEADS, 'warmup_heads': 'trained'}, HEADS, ["--warmup_heads was 'trained', is 'generated'"]),
+    (CLASS, {**CLASS, 'num_tasks': 9, 'eval_num_tasks': 2, 'continual_loss_terms': 'last'}, []),
+    (CLASS, {'continual_scenario': 'task_incremental'}, []),  # the same model, another loss
+    (CLASS, {**CLASS, 'embedding_units': 32}, []),  # its default
+    ({}, CLASS, ["--continual_scenario was 'none', is 'class_incremental'"]),
+    (CLASS, {**CLASS, 'embedding_units': 16}, ['--embedding_units was 0, is 16']),
+    (
+      CLASS,
+      {**CLASS, 'continual_method': 'constant_protonet'},
+      ["--continual_method was 'continual_hypertransformer', is 'constant_protonet'"],
+    ),
+    (
+      {**MERGED, 'num_tasks': 2, 'eval_num_tasks': 6},
+      {**MERGED, 'num_tasks': 6, 'eval_num_tasks': 4},
+      [],
+    ),
+    (PIECES, LOGITS, ["--continual_loss was 'prototypical', is 'cross_entropy'"]),
+    (ADDED, {**ADDED, 'generated_weight_scale': 0.1}, ['--generated_weight_scale was 1.0, is 0.1']),
+  ],
+)
+def test_only_flags_of_the_model_make_another_model(old, new, changed, folder, values):
+  flags_file.write_flags(folder, values(**old))
+  assert sorted(flags_file.model_changes(folder, values(**new))) == sorted(changed)
+
+
+@pytest.mark.parametrize('new', [{**MERGED, 'eval_num_tasks': 6}, {**MERGED, **PIECES}])
+def test_another_size_of_merged_support_sets_makes_another_model(new, folder, values):
+  flags_file.write_flags(folder, values(**MERGED))
+  (change,) = flags_file.model_changes(folder, values(**new))
+  assert 'num_tasks' in change
+
+
+def test_another_model_is_not_resumed(folder, values):
+  flags_file.write_flags(folder, values())
+  flags_file.require_same_model(folder, values(learning_rate=7.0))
+  with pytest.raises(InputError, match=f'{folder}.*--embedding_dim was 8, is 9'):
+    flags_file.require_same_model(folder, values(embedding_dim=9))
+
+
+def test_the_model_is_known_by_its_changed_flags(values):
+  v = values(num_labels=9, seed=3, learning_rate=0.5)
+  assert flags_file.changed_model_flags(v) == {'num_labels': 9}
