@@ -22,8 +22,9 @@ from absl import app, flags
 
 from hypertransformer.evaluation.evaluator import Evaluator
 from hypertransformer.evaluation.presets import Preset
+from hypertransformer.settings.config import Settings
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training.setup import Setup, setup_from
+from hypertransformer.training.graph import Inputs
 
 from train_step import time_parts  # isort: skip  (beside this file)
 
@@ -33,10 +34,10 @@ TASKS = flags.DEFINE_integer('tasks', 100, 'tasks to time')
 WARM_UP = 50
 
 
-def untrained(setup: Setup, folder: str) -> str:
+def untrained(settings: Settings, inputs: Inputs, folder: str) -> str:
   """Writes a checkpoint of the model with its initial values, and returns its path."""
   with tf.Graph().as_default(), tf.Session() as session:
-    graph_lib.build(setup, seed=1)
+    graph_lib.build(settings, inputs)
     session.run(tf.global_variables_initializer())
     return tf.train.Saver().save(session, str(pathlib.Path(folder) / 'model'))
 
@@ -45,11 +46,11 @@ def main(argv: list[str]) -> None:
   """Measures and prints the cost of a task."""
   del argv
   settings = yardstick.settings(num_task_evals=WARM_UP, seed=1)
-  setup, config = setup_from(settings), settings.evaluation
-  preset = Preset('test', settings.data.test_dataset, setup.test_set)
+  inputs, config = graph_lib.open_inputs(settings, seed=1), settings.evaluation
+  preset = Preset('test', settings.data.test_dataset, inputs.test.class_set)
   evaluator = Evaluator(settings, [preset])
   with tempfile.TemporaryDirectory() as folder:
-    evaluator.restore(untrained(setup, folder))
+    evaluator.restore(untrained(settings, inputs, folder))
   evaluator.evaluate('test')
   units, cpu, wall = time_parts(
     lambda: evaluator.evaluate('test'), max(2, TASKS.value // WARM_UP), 2

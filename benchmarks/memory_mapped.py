@@ -36,7 +36,6 @@ from absl import app, flags
 
 from hypertransformer.data import files
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training.setup import setup_from
 
 GIGABYTES = flags.DEFINE_float('gigabytes', 6.0, 'size of the dataset', lower_bound=0.1)
 ROUNDS = flags.DEFINE_integer('rounds', 6, 'turns of each process')
@@ -85,17 +84,14 @@ def work() -> None:
   Each line of stdin is a number of steps. They are run, and the CPU seconds and wall seconds that
   they took are printed.
   """
-  setup = setup_from(yardstick.settings())
+  settings = yardstick.settings()
+  inputs = graph_lib.open_inputs(settings, seed=1)
   if WORKER.value == 'memory':
-    held = dataclasses.replace(
-      setup.train_set.arrays, images=np.array(setup.train_set.arrays.images)
-    )
-    setup = dataclasses.replace(
-      setup,
-      train_set=dataclasses.replace(setup.train_set, arrays=held),
-      test_set=dataclasses.replace(setup.test_set, arrays=held),
-    )
-  graph = graph_lib.build(setup, seed=1)
+    arrays = inputs.train.class_set.arrays
+    held = dataclasses.replace(arrays, images=np.array(arrays.images))
+    for sampler in (inputs.train, inputs.test):
+      sampler.class_set = dataclasses.replace(sampler.class_set, arrays=held)
+  graph = graph_lib.build(settings, inputs)
   with tf.Session(config=yardstick.one_core()) as session:
     session.run(tf.global_variables_initializer())
     session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})

@@ -17,7 +17,6 @@ import tensorflow.compat.v1 as tf
 from absl import app, flags
 
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training.setup import setup_from
 
 STEPS = flags.DEFINE_integer('steps', 100, 'training steps after which memory is read again')
 IMPORTED = time.process_time()
@@ -46,8 +45,8 @@ def main(argv: list[str]) -> None:
   """Starts a run, measures, and prints the figures."""
   del argv
   times, memory = [('importing TensorFlow and ours', IMPORTED)], [('imports', resident_mb())]
-  setup = setup_from(yardstick.settings())
-  graph = graph_lib.build(setup, seed=1)
+  settings = yardstick.settings()
+  graph = graph_lib.build(settings, graph_lib.open_inputs(settings, seed=1))
   init = tf.global_variables_initializer()
   times.append(('building the graph', time.process_time()))
   with tf.Session(config=yardstick.one_core()) as session:

@@ -11,7 +11,6 @@ docs/performance.md, with the command. startup.py measures what comes before the
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -23,8 +22,6 @@ from absl import app, flags
 
 from hypertransformer.runtime import sessions
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training import towers
-from hypertransformer.training.setup import setup_from
 
 import op_times  # isort: skip  (beside this file)
 
@@ -76,8 +73,9 @@ def main(argv: list[str]) -> None:
   del argv
   settings = yardstick.settings()
   sessions.use_kernel_threads(CORES.value or settings.run.kernel_threads)
-  setup = dataclasses.replace(setup_from(settings), devices=towers.gpus(settings.run.num_gpus))
-  graph = graph_lib.build(setup, seed=1)
+  graph = graph_lib.build(
+    settings, graph_lib.open_inputs(settings, seed=1), devices=graph_lib.gpus(settings.run.num_gpus)
+  )
   config = sessions.config(tf.get_default_graph(), settings.run.xla)
   config.inter_op_parallelism_threads = CORES.value
   if TRACE.value:

@@ -288,7 +288,7 @@ def kill(place: pathlib.Path, times: int, roles: list[str]) -> str:
       first = (
         f'{" ".join(map(str, statuses.values()))} ({said} messages), then ' if statuses else ''
       )
-      restored = re.findall(r'Going on from checkpoint \S*model-(\d+)', ''.join(cluster.lines))
+      restored = re.findall(r'Resuming from checkpoint \S*model-(\d+)', ''.join(cluster.lines))
       if role != 'worker 0':  # other workers may have made updates since it was restored
         resumed = int(restored[-1]) if restored else 0
       lost = max(at - resumed, 0) if role != 'worker 0' else 'its own step'

@@ -1,11 +1,11 @@
-"""Trains a HyperTransformer, or a Continual HyperTransformer.
+"""Train a HyperTransformer or a Continual HyperTransformer.
 
   python -m hypertransformer.train --data_numpy_dir=... --train_log_dir=... [further flags]
 
-The same command resumes a run that was stopped. scripts/ holds the published settings. The exit
-status is
+The same command resumes an interrupted run. scripts/ holds the published settings. The exit status
+is
 
-  0  when training is done, or when SIGTERM or Ctrl-C ended it, after it saved a checkpoint
+  0  when training is done, or was stopped by SIGTERM or Ctrl-C after it saved a checkpoint
   1  when the loss became NaN, or a parameter server of the cluster was lost
   2  for bad input
 """
@@ -17,7 +17,6 @@ if __name__ == '__main__':
 
   cli.import_tensorflow()
 
-import dataclasses
 import os
 import sys
 
@@ -28,25 +27,24 @@ from hypertransformer import cli, evaluate_model
 from hypertransformer.cluster import leaving, parameter_server, roles
 from hypertransformer.errors import require
 from hypertransformer.settings.config import Settings
-from hypertransformer.training import distributed, loop, towers
-from hypertransformer.training.setup import setup_from
+from hypertransformer.training import distributed, loop
 
 
 def main(settings: Settings) -> None:
-  """Trains the model of these settings, from its newest checkpoint on if there is one.
+  """Train a model, or resume from its latest checkpoint.
 
   The environment variable TF_CONFIG makes this process a task of a cluster (docs/cluster.md).
 
   Raises:
-    InputError: the settings, the data or the checkpoints cannot be used.
+    InputError: The settings, the data or the checkpoints cannot be used.
   """
   resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
   task = roles.task_from(os.environ.get('TF_CONFIG', ''), resolver)
   if task is None:
     require(
       not settings.run.sync_replicas,
-      'sync_replicas is for a cluster, but the environment variable TF_CONFIG names none: leave '
-      'the flag out, or start with scripts/launch_local.sh (docs/cluster.md).',
+      'sync_replicas requires a cluster, but the environment variable TF_CONFIG names none. Omit '
+      'the flag, or start with scripts/launch_local.sh (docs/cluster.md).',
     )
     _train(settings, None)
   elif task.type == roles.EVALUATOR:
@@ -60,17 +58,16 @@ def main(settings: Settings) -> None:
 
 
 def _train(settings: Settings, task: roles.Task | None) -> None:
-  """Trains alone, or as the chief or a worker of a cluster."""
-  setup = dataclasses.replace(setup_from(settings), devices=towers.gpus(settings.run.num_gpus))
+  """Train alone, or as the chief or a worker of a cluster."""
   try:
     if task is None:
-      loop.train(setup, settings)
+      loop.train(settings)
     else:
-      distributed.train(task, setup, settings)
+      distributed.train(task, settings)
   except tf.train.NanLossDuringTrainingError:
     logging.error(
-      'The loss is no longer a number. The last good checkpoint in %s is kept; lower '
-      '--learning_rate and run the same command to go on from it.',
+      'The loss became NaN. The latest checkpoint in %s is good: lower --learning_rate and run the '
+      'same command to resume from it.',
       settings.run.log_dir,
     )
     sys.exit(1)

@@ -20,8 +20,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.settings import flags
-from hypertransformer.training import loop
-from hypertransformer.training.setup import setup_from
+from hypertransformer.training import hooks, loop
 
 tf.disable_eager_execution()
 # Property tests: the same examples in every run, none kept on disk, and no limit of time.
@@ -120,8 +119,7 @@ def run_training() -> Callable[[Values], int]:
   """run_training(values): trains in this process and returns the last step."""
 
   def run(values: Values) -> int:
-    settings = flags.settings_from(values)
-    return loop.train(setup_from(settings), settings)
+    return loop.train(flags.settings_from(values))
 
   return run
 
@@ -204,9 +202,9 @@ def trained(
     train_log_dir=str(folder), train_steps=6, steps_between_saves=3, seed=1, dropout_rate=0.2
   )
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop, 'STEPS_PER_SUMMARY', 2)
-    patch.setattr(loop, 'STEPS_PER_HISTOGRAM', 4)
-    patch.setattr(loop, 'STEPS_PER_PICTURE', 4)
+    patch.setattr(hooks, 'STEPS_PER_SUMMARY', 2)
+    patch.setattr(hooks, 'STEPS_PER_HISTOGRAM', 4)
+    patch.setattr(hooks, 'STEPS_PER_FIGURE', 4)
     assert run_training(values) == 6
   return TrainedRun(folder, values)
 

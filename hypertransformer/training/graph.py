@@ -1,21 +1,47 @@
-"""The training graph: from episodes to the loss, to the update, and what is measured beside it."""
+"""The training graph: from episodes to the objective, its gradients, and the update.
+
+Several GPUs of one machine can share the episodes of a step. Each computes the objective and the
+gradients of its episodes with the same variables. There is one update, by the mean gradients.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.episodes import pipeline
-from hypertransformer.episodes.pipeline import EpisodeStream
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.folder import DataFolder
+from hypertransformer.episodes import augmentation, pipeline, sequences
+from hypertransformer.episodes.pipeline import ALONE, Episode, EpisodeStream, Share
 from hypertransformer.episodes.sampling import EpisodeSampler
-from hypertransformer.model.getter import Row
-from hypertransformer.model.shown import Shown
-from hypertransformer.training import optimizer, replicas, towers
+from hypertransformer.errors import require
+from hypertransformer.model.hypertransformer import HyperTransformer
+from hypertransformer.settings.config import Settings
+from hypertransformer.training import objective, optimizer
+from hypertransformer.training.objective import Objective
 from hypertransformer.training.optimizer import Gradients
-from hypertransformer.training.setup import Setup, check
-from hypertransformer.training.step import of_one_episode, of_several_episodes
-from hypertransformer.training.towers import Tower
+
+TRAIN_STREAM, TEST_STREAM = 0, 1  # the numbers of the episode streams of a seed
+# The device of the variables if several GPUs share a step. Each GPU reads them once in a step.
+VARIABLES = '/cpu:0'
+_VARIABLE_OPS = ('VarHandleOp', 'VariableV2')
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """What a training graph is built from besides its settings; all of it is checked.
+
+  Attributes:
+    train: The sampler of training episodes.
+    test: The sampler of test episodes.
+    model: The model.
+  """
+
+  train: EpisodeSampler
+  test: EpisodeSampler
+  model: HyperTransformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,118 +49,200 @@ class TrainGraph:
   """The tensors of the training graph that the training loop runs.
 
   Attributes:
-    step_done: running it makes one update; its value is the number of updates then done.
-    loss: what the update makes smaller, a scalar.
-    global_step: the number of updates done.
-    metrics: the scalars that are measured in a training step, by TensorBoard tag.
-    testing: a placeholder, usually False. If True is fed, the episode comes from the test stream,
-      and there is no dropout or other noise.
-    test_metrics: scalars by TensorBoard tag, to be run with True fed to `testing`; empty if there
-      is no test stream.
-    weights: the generated tensors by TensorBoard tag, to be run in the same way.
-    shown: what people are shown of the episode, to be run in the same way; empty in pre-training.
-    gradients: those of the loss, before they are clipped.
-    rows: which variables of the CNN are generated and which are trained.
-    train_stream: the training episodes. It must be initialised with the number of the first one.
-    test_stream: the test episodes, likewise; None in pre-training.
-    sync: the update rule, if several workers make each update together.
+    objective: What a step minimizes and measures.
+    step_done: Running it makes one update; its value is the number of updates then done.
+    global_step: The number of updates done.
+    learning_rate: The learning rate of the step.
+    testing: A placeholder, False by default. With True the episode comes from the test stream, and
+      dropout and other noise are off.
+    gradients: Those of the loss, before clipping.
+    train_stream: The training episodes. It must be initialized with the number of the first one.
+    test_stream: The test episodes, likewise; None in pre-training.
+    sync: The optimizer, if several workers make each update together.
   """
 
+  objective: Objective
   step_done: tf.Tensor
-  loss: tf.Tensor
-  global_step: tf.Tensor
-  metrics: dict[str, tf.Tensor]
+  global_step: tf.Variable
+  learning_rate: tf.Tensor
   testing: tf.Tensor
-  test_metrics: dict[str, tf.Tensor]
-  weights: dict[str, tf.Tensor]
-  shown: Shown
   gradients: Gradients
-  rows: list[Row]
   train_stream: EpisodeStream
   test_stream: EpisodeStream | None
-  sync: tf.train.SyncReplicasOptimizer | None = None
+  sync: tf.train.SyncReplicasOptimizer | None
+
+  @property
+  def metrics(self) -> dict[str, tf.Tensor]:
+    """The scalars that are measured in a training step, by TensorBoard tag."""
+    return {**self.objective.metrics, 'learning_rate': self.learning_rate}
+
+  @property
+  def test_metrics(self) -> dict[str, tf.Tensor]:
+    """Scalars by TensorBoard tag, to be run with True fed to `testing`; empty in pre-training."""
+    if self.test_stream is None:
+      return {}
+    return {'accuracy/test_accuracy': self.objective.metrics['accuracy/accuracy']}
 
 
-def build(setup: Setup, seed: int) -> TrainGraph:
-  """Builds the training graph in the current default graph.
+def open_inputs(settings: Settings, seed: int) -> Inputs:
+  """Open the datasets and plan the model; no graph is needed.
 
   Args:
-    setup: what the graph is made from.
-    seed: makes the episodes and all noise: the same seed gives the same ones.
+    settings: The settings of the run.
+    seed: The seed of the run. The same seed gives the same episodes and the same noise.
 
   Raises:
-    InputError: data, model and sizes do not go together.
+    InputError: A dataset is missing, or data, model and sizes do not fit together.
   """
-  train_sampler, test_sampler, model = check(setup, seed)
+  data = settings.data
+  folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
+  train = folder.open(data.train_dataset)
+  test = folder.open(data.test_dataset, data.test_split)
+  channels, others = (each.arrays.image_shape[-1] for each in (train, test))
+  require(
+    channels == others,
+    f'train_dataset {train.name!r} has {channels} channels, test_dataset {test.name!r} has '
+    f'{others}: they must be the same.',
+  )
+  augmentation.check(settings.train_augmentation, train.arrays.image_shape)
+  augmentation.check(settings.test_augmentation, test.arrays.image_shape)
+  return Inputs(
+    _sampler(settings, train, seed, TRAIN_STREAM),
+    _sampler(settings, test, seed, TEST_STREAM),
+    HyperTransformer(settings.model, (data.image_size, data.image_size, channels)),
+  )
+
+
+def _sampler(settings: Settings, class_set: ClassSet, seed: int, stream: int) -> EpisodeSampler:
+  """Return a sampler of episodes, each of which has a whole sequence in continual learning."""
+  episodes, continual = settings.episodes, settings.continual
+  if continual is not None:
+    sequences.require_classes(class_set, episodes, continual, continual.train_length)
+    episodes = sequences.episode_config(episodes, continual, continual.train_length)
+  return EpisodeSampler(class_set, episodes, seed, stream)
+
+
+def gpus(count: int) -> tuple[str, ...]:
+  """Return the names of the first `count` GPUs of this machine.
+
+  Raises:
+    InputError: TensorFlow finds fewer GPUs.
+  """
+  found = len(tf.config.list_physical_devices('GPU')) if count else 0
+  require(
+    found >= count,
+    f'num_gpus is {count}, but TensorFlow finds {found} GPUs on this machine: lower it, or install '
+    'the package with its extra [gpu] and check that nvidia-smi lists the GPUs.',
+  )
+  return tuple(f'/gpu:{number}' for number in range(count))
+
+
+def build(
+  settings: Settings, inputs: Inputs, share: Share = ALONE, devices: Sequence[str] = ()
+) -> TrainGraph:
+  """Build the training graph in the default graph.
+
+  Args:
+    settings: The settings of the run.
+    inputs: The episodes and the model.
+    share: Which training episodes are used, if several workers share those of a seed.
+    devices: The devices that share the episodes of a step, such as '/gpu:0'; () if TensorFlow
+      places the whole step.
+  """
   global_step = tf.train.get_or_create_global_step()
   testing = tf.placeholder_with_default(False, [], 'testing')
-  train_stream, test_stream = _streams(setup, train_sampler, test_sampler)
-  episode = (
-    train_stream.next()
-    if test_stream is None
-    else pipeline.either(testing, test_stream, train_stream)
-  )
-  noise_on = 1.0 - tf.cast(testing, tf.float32)
-  parts: list[Tower] = []
-  if setup.devices:
-    parts = towers.build(setup, model, episode, global_step, noise_on)
-    ours = towers.together(parts)
-  else:
-    make = of_one_episode if setup.episodes_per_step == 1 else of_several_episodes
-    ours = make(setup, model, episode, global_step, noise_on)
-  rule, rate = optimizer.make(setup.optimizer, global_step)
-  found = towers.gradients(rule, parts) if parts else optimizer.gradients(rule, ours.loss)
-  train_op, sync = _update(setup, rule, found, global_step)
-  with tf.control_dependencies([train_op]):
-    step_done = global_step.read_value()
-  metrics = {**ours.metrics, 'learning_rate': rate}
-  tests = {} if test_stream is None else {'accuracy/test_accuracy': metrics['accuracy/accuracy']}
-  return TrainGraph(
-    step_done,
-    ours.loss,
-    global_step,
-    metrics,
-    testing,
-    tests,
-    ours.weights,
-    ours.shown,
-    found,
-    ours.rows,
-    train_stream,
-    test_stream,
-    sync,
-  )
-
-
-def _streams(
-  setup: Setup, train_sampler: EpisodeSampler, test_sampler: EpisodeSampler
-) -> tuple[EpisodeStream, EpisodeStream | None]:
-  """The training episodes and the test episodes, of which there are none in pre-training."""
+  together, size = settings.run.episodes_per_step, settings.data.image_size
   train_stream = pipeline.stream(
-    train_sampler,
-    setup.train_augmentation,
-    setup.image_size,
-    'train_episodes',
-    setup.episodes_per_step,
-    setup.share,
+    inputs.train, settings.train_augmentation, size, 'train_episodes', together, share
   )
-  if setup.loss.pretrain_shared:
-    return train_stream, None
-  test_stream = pipeline.stream(
-    test_sampler,
-    setup.test_augmentation,
-    setup.image_size,
-    'test_episodes',
-    setup.episodes_per_step,
+  test_stream = None
+  if settings.loss.pretrain_shared:
+    episode = train_stream.next()
+  else:
+    test_stream = pipeline.stream(
+      inputs.test, settings.test_augmentation, size, 'test_episodes', together
+    )
+    episode = pipeline.either(testing, test_stream, train_stream)
+  noise_on = 1.0 - tf.cast(testing, tf.float32)
+  classes = inputs.train.class_set.classes
+  real_classes = range(int(classes.min()), int(classes.max()) + 1)
+
+  def objective_of(episodes: Episode, count: int) -> Objective:
+    make = objective.of_episode if count == 1 else objective.of_episodes
+    return make(settings, inputs.model, episodes, real_classes, global_step, noise_on)
+
+  if devices:
+    shares = _shares(episode, together, len(devices))
+    parts = []
+    for device, ours in zip(devices, shares, strict=True):
+      with tf.device(_placing(device)):
+        parts.append(objective_of(ours, together // len(devices)))
+    rule, rate = optimizer.make(settings.optimizer, global_step)
+    goal, found = _mean_objective(parts), _mean_gradients(rule, devices, parts)
+  else:
+    goal = objective_of(episode, together)
+    rule, rate = optimizer.make(settings.optimizer, global_step)
+    found = optimizer.gradients(rule, goal.loss)
+  norm, sync = settings.optimizer.gradient_norm_clip, None
+  if share.synchronous:
+    sync = optimizer.synchronous(rule, share.workers, norm)
+    update = sync.apply_gradients(found, global_step)
+  else:
+    update = rule.apply_gradients(optimizer.clip(found, norm), global_step)
+  with tf.control_dependencies([update]):
+    step_done = global_step.read_value()
+  return TrainGraph(
+    objective=goal,
+    step_done=step_done,
+    global_step=global_step,
+    learning_rate=rate,
+    testing=testing,
+    gradients=found,
+    train_stream=train_stream,
+    test_stream=test_stream,
+    sync=sync,
   )
-  return train_stream, test_stream
 
 
-def _update(
-  setup: Setup, rule: tf.train.Optimizer, gradients: Gradients, global_step: tf.Variable
-) -> tuple[tf.Operation, tf.train.SyncReplicasOptimizer | None]:
-  """The operation that makes an update, and its rule if several workers make it together."""
-  if not setup.share.synchronous:
-    return optimizer.apply(rule, gradients, setup.optimizer, global_step), None
-  sync = replicas.synchronous(rule, setup.share.workers, setup.optimizer)
-  return sync.apply_gradients(gradients, global_step), sync
+def _shares(episodes: Episode, together: int, count: int) -> list[Episode]:
+  """Split the episodes of a step into `count` shares; a single episode has no axis for them."""
+  if together == 1:
+    return [episodes]
+  each = together // count
+  tensors = {field.name: getattr(episodes, field.name) for field in dataclasses.fields(Episode)}
+  return [
+    Episode(**{k: x[i] if each == 1 else x[i : i + each] for k, x in tensors.items()})
+    for i in range(0, together, each)
+  ]
+
+
+def _mean_objective(parts: Sequence[Objective]) -> Objective:
+  """Return the means of losses and metrics; the rest is that of the first part."""
+  return dataclasses.replace(
+    parts[0],
+    loss=_mean([part.loss for part in parts]),
+    metrics={tag: _mean([part.metrics[tag] for part in parts]) for tag in parts[0].metrics},
+  )
+
+
+def _mean_gradients(
+  rule: tf.train.Optimizer, devices: Sequence[str], parts: Sequence[Objective]
+) -> Gradients:
+  """Build the gradients of the loss of each part on its device, and return their means."""
+  found = []
+  for device, part in zip(devices, parts, strict=True):
+    with tf.device(_placing(device)):
+      found.append(optimizer.gradients(rule, part.loss))
+  return [
+    (None if pairs[0][0] is None else _mean([gradient for gradient, _ in pairs]), pairs[0][1])
+    for pairs in zip(*found, strict=True)
+  ]
+
+
+def _mean(values: list[tf.Tensor]) -> tf.Tensor:
+  return tf.add_n(values) / len(values)
+
+
+def _placing(device: str) -> Callable[[tf.Operation], str]:
+  """Return a function that places operations on a device, and variables on VARIABLES."""
+  return lambda operation: VARIABLES if operation.type in _VARIABLE_OPS else device

@@ -1,108 +1,266 @@
-"""The training run: a monitored session with hooks, which goes on from the newest checkpoint."""
+"""A training run: its directory, where it starts, and the session that trains.
+
+A run resumes from its latest readable checkpoint, with the seed that is on record in flags.json.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
 import tensorflow.compat.v1 as tf
 from absl import logging
-from tqdm import tqdm
 
+from hypertransformer.data import inspection
+from hypertransformer.data.arrays import ClassSet
+from hypertransformer.errors import InputError
 from hypertransformer.model import getter
 from hypertransformer.progress import progress
-from hypertransformer.runtime import checkpoints, sessions, tensorboard
+from hypertransformer.runtime import checkpoints, run_folder, sessions, tensorboard
 from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.runtime.tensorboard import EventWriter
-from hypertransformer.settings.config import RunConfig, Settings
+from hypertransformer.settings import flags_file
+from hypertransformer.settings.config import Settings
 from hypertransformer.training import graph as graph_lib
-from hypertransformer.training import hooks, record, saving
-from hypertransformer.training.episode_watch import EpisodeWatch, rhythm
-from hypertransformer.training.graph import TrainGraph
-from hypertransformer.training.setup import Setup
-from hypertransformer.training.start import choose_seed, find_start, make_scaffold
+from hypertransformer.training import hooks, saving
+from hypertransformer.training.graph import Inputs, TrainGraph
 
-STEPS_PER_SUMMARY = 100
-STEPS_PER_HISTOGRAM = 500
-STEPS_PER_PICTURE = 2000  # at least, and a multiple of the others; see episode_watch.rhythm
+# What --restore_shared_features_from restores: the features and, if there is one, their head.
+SHARED = ('model/shared_features/', 'loss/shared_head/')
+CLASSES = 'classes'  # the key of flags.json under which the classes of the datasets are described
 
 
-def train(setup: Setup, settings: Settings) -> int:
-  """Trains a model up to settings.run.train_steps updates.
+@dataclasses.dataclass(frozen=True)
+class TrainingRun:
+  """A training run that is checked and whose directory is locked; made by `open_run`.
 
-  A run that was ended before goes on. The flag values are written to flags.json in its folder.
+  Attributes:
+    settings: The settings of the run.
+    seed: The seed of the run: the given one, that on record, or a new one.
+    inputs: The episodes and the model.
+    lock: The lock on the directory.
+    before: What flags.json says of the run so far; empty for a new run.
+    resumed: The checkpoint from which the run resumes; None for a new run.
+    step: The number of updates done before.
+  """
 
-  Args:
-    setup: what the training graph is made from.
-    settings: the settings of the run.
+  settings: Settings
+  seed: int
+  inputs: Inputs
+  lock: FolderLock
+  before: Mapping[str, Any]
+  resumed: str | None
+  step: int
+
+  def is_done(self) -> bool:
+    """Return whether all updates are done, and log it."""
+    folder, steps = self.settings.run.log_dir, self.settings.run.train_steps
+    if self.step >= steps:
+      logging.info(
+        '%s is at step %d already, train_steps is %d: nothing to do.', folder, self.step, steps
+      )
+    return self.step >= steps
+
+  def scaffold(self) -> tf.train.Scaffold:
+    """Return what initializes and saves the variables of the default graph.
+
+    Raises:
+      InputError: The checkpoint to resume from, or the one with shared features, does not fit the
+        variables, or cannot be read.
+    """
+    init_fn = None
+    shared = self.settings.run.restore_shared_from
+    if self.resumed is not None:
+      checkpoints.require_match(self.resumed, tf.global_variables())
+      checkpoints.require_nothing_lost(self.resumed, tf.global_variables())
+    elif shared:
+      prefix = checkpoints.locate(shared, 'restore_shared_features_from')
+      variables = [v for v in tf.trainable_variables() if v.op.name.startswith(SHARED)]
+      checkpoints.require_match(prefix, variables)
+      saver = tf.train.Saver(variables)
+      logging.info('Restoring shared features from %s', prefix)
+
+      def init_fn(scaffold: tf.train.Scaffold, session: tf.Session) -> None:
+        saver.restore(session, prefix)
+
+    return tf.train.Scaffold(saver=saving.Saver(), init_fn=init_fn)
+
+  def record(self, graph: TrainGraph) -> tuple[EventWriter, saving.SaveGuard]:
+    """Write down what is known before the first step.
+
+    Args:
+      graph: The training graph, which is the default graph and complete.
+
+    Returns:
+      The writer of summaries, and the guard of the directory for the hook that saves.
+
+    Raises:
+      InputError: The directory cannot be written.
+    """
+    run = self.settings.run
+    values = {**self.settings.flag_values, 'seed': self.seed}
+    noted = {**values, CLASSES: describe_classes(self.inputs)}
+    if self.resumed is not None:
+      warn_of_changed_classes(run.log_dir, self.before, noted[CLASSES])
+      warn_of_cooldown(run.log_dir, run.train_steps, self.before, self.step)
+    try:
+      flags_file.write_flags(run.log_dir, noted)
+    except OSError as error:
+      raise InputError(
+        f'{flags_file.FLAGS_FILE} cannot be written to {run.log_dir} ({error.strerror}). Check '
+        'that the directory is writable and the disk has room, or use another --train_log_dir.'
+      ) from error
+    run_folder.note_machine(run.log_dir, self.step)
+    checkpoints.repair_state(run.log_dir, self.resumed)
+    writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
+    for page in (
+      tensorboard.hparams(values, run.log_dir),
+      tensorboard.layout(),
+      tensorboard.flags_page(values),
+      tensorboard.variables_page(getter.table(graph.objective.rows)),
+    ):
+      writer.add_summary(page, self.step)
+    return writer, saving.SaveGuard(run.log_dir, self.lock, noted)
+
+
+@contextlib.contextmanager
+def open_run(settings: Settings) -> Iterator[TrainingRun]:
+  """Check a run and find where it starts; create and lock its directory for the `with` block.
+
+  Raises:
+    InputError: Data, model and sizes do not fit together, the directory cannot be used, or it has a
+      run of another model or only unreadable checkpoints.
+  """
+  folder = settings.run.log_dir
+  checkpoints.require_plain(folder, 'train_log_dir')
+  before = (flags_file.read_flags(folder) or {}) if checkpoints.find(folder) else {}
+  seed = next(
+    each
+    for each in (settings.run.seed, before.get('seed'), secrets.randbits(62))
+    if each is not None
+  )
+  inputs = graph_lib.open_inputs(settings, seed)
+  warn_of_shared_classes(inputs)
+  try:
+    os.makedirs(folder, exist_ok=True)
+  except (OSError, ValueError) as error:  # ValueError: a NUL byte
+    raise InputError(
+      f'train_log_dir {folder!r} cannot be created ({getattr(error, "strerror", None) or error}): '
+      'use another one.'
+    ) from error
+  advice = 'Wait for it, stop it, or use another --train_log_dir.'
+  with run_folder.hold(folder, 'trainer', advice) as lock:
+    saving.clear_leftovers(folder)
+    resumed = checkpoints.newest(folder)
+    if resumed is None and checkpoints.find(folder):
+      raise InputError(
+        f'none of the checkpoints in {folder} can be read (see the warnings). Delete them to start '
+        'from scratch, or use another --train_log_dir.'
+      )
+    if resumed is not None:
+      flags_file.require_same_model(folder, settings.flag_values)
+      logging.info('Resuming from checkpoint %s', resumed)
+    yield TrainingRun(
+      settings=settings,
+      seed=seed,
+      inputs=inputs,
+      lock=lock,
+      before=before,
+      resumed=resumed,
+      step=0 if resumed is None else checkpoints.global_step(resumed),
+    )
+
+
+def train(settings: Settings) -> int:
+  """Train a model, or resume its training, up to settings.run.train_steps updates.
 
   Returns:
     The number of updates done, which is smaller after SIGTERM or Ctrl-C.
 
   Raises:
-    InputError: settings, data or checkpoints do not go together.
-    tf.train.NanLossDuringTrainingError: the loss or a variable has become NaN.
+    InputError: Settings, data or checkpoints do not fit together.
+    tf.train.NanLossDuringTrainingError: The loss or a variable became NaN.
   """
-  with record.own_folder(setup, settings.run) as lock:
-    return _train(setup, settings, lock)
+  with open_run(settings) as run:
+    if run.is_done():
+      return run.step
+    with hooks.SignalHook() as signals, tf.Graph().as_default():
+      tf.set_random_seed(run.seed % 2**31)
+      graph = graph_lib.build(settings, run.inputs, devices=graph_lib.gpus(settings.run.num_gpus))
+      config = sessions.config(tf.get_default_graph(), settings.run.xla)
+      creator = functools.partial(
+        tf.train.ChiefSessionCreator, config=config, checkpoint_dir=settings.run.log_dir
+      )
+      return lead(run, graph, signals, creator)
 
 
-def _train(setup: Setup, settings: Settings, lock: FolderLock) -> int:
-  """Trains in a folder that is locked; see `train`."""
-  run = settings.run
-  seed = choose_seed(run)
-  start = find_start(run, settings.flag_values)
-  if start.is_at_end(run):
-    return start.step
-  with hooks.SignalHook() as signals, tf.Graph().as_default():
-    tf.set_random_seed(seed % 2**31)
-    graph = graph_lib.build(setup, seed)
-    logging.info('The CNN:\n%s', getter.table(graph.rows))
-    logging.info(
-      '%d variables with %d numbers; seed %d',
-      len(tf.trainable_variables()),
-      _count_trained_numbers(),
-      seed,
-    )
-    scaffold = make_scaffold(start)
-    writer, guard = record.begin(graph, setup, settings, seed, start, lock)
-    return _run(graph, run, scaffold, signals, guard, writer, start.step)
-
-
-def _count_trained_numbers() -> int:
-  """How many numbers the trained variables of the current graph have in all."""
-  return sum(v.shape.num_elements() for v in tf.trainable_variables())
-
-
-def _run(
+def lead(
+  run: TrainingRun,
   graph: TrainGraph,
-  run: RunConfig,
-  scaffold: tf.train.Scaffold,
   signals: hooks.SignalHook,
-  guard: saving.FolderGuard,
-  writer: EventWriter,
-  start: int,
+  creator_of: Callable[[tf.train.Scaffold], tf.train.SessionCreator],
+  further: Sequence[tf.train.SessionRunHook] = (),
+  stop_grace_period_secs: int = 120,
 ) -> int:
-  """Runs the training steps in a session after step `start`; returns the number of updates done.
+  """Train, save and report, alone or as the chief of a cluster.
 
-  The writer of summaries is closed at the end.
+  Args:
+    run: The run.
+    graph: Its training graph, which is the default graph and complete.
+    signals: The handler of signals.
+    creator_of: Returns the creator of the session for a scaffold.
+    further: Hooks of the cluster, which come first.
+    stop_grace_period_secs: How long to wait for threads at the end.
+
+  Returns:
+    The number of updates done.
   """
-  step = start
+  config = run.settings.run
+  logging.info('The CNN:\n%s', getter.table(graph.objective.rows))
+  logging.info(
+    '%d variables with %d parameters; seed %d',
+    len(tf.trainable_variables()),
+    sum(v.shape.num_elements() for v in tf.trainable_variables()),
+    run.seed,
+  )
+  scaffold = run.scaffold()
+  writer, guard = run.record(graph)
+  step = run.step
   try:
     with (
-      progress('step', run.train_steps, done=start) as bar,
-      tf.train.MonitoredTrainingSession(
-        checkpoint_dir=run.log_dir,
-        config=sessions.config(tf.get_default_graph(), run.xla),
-        scaffold=scaffold,
-        hooks=session_hooks(graph, run, scaffold, signals, guard, writer, bar),
-        save_checkpoint_steps=None,
-        save_checkpoint_secs=None,
-        save_summaries_steps=None,
-        save_summaries_secs=None,
-        log_step_count_steps=None,
+      progress('step', config.train_steps, done=step) as bar,
+      tf.train.MonitoredSession(
+        creator_of(scaffold),
+        [
+          *further,
+          signals,
+          hooks.StreamHook(graph),
+          tf.train.NanTensorHook(graph.objective.loss),  # before the hook that saves
+          tf.train.StopAtStepHook(last_step=config.train_steps),
+          hooks.ReportHook(graph, writer, bar, config.image_summaries),
+          tf.train.StepCounterHook(hooks.STEPS_PER_SUMMARY, summary_writer=writer),
+          tf.train.CheckpointSaverHook(
+            config.log_dir,
+            save_steps=config.steps_between_saves
+            if config.steps_between_saves > 0
+            else config.train_steps,
+            scaffold=scaffold,
+            checkpoint_basename=checkpoints.BASENAME,
+            save_graph_def=False,
+            listeners=[guard],
+          ),
+        ],
+        stop_grace_period_secs,
       ) as session,
     ):
       while not session.should_stop():
         step = int(session.run(graph.step_done))
-    if step >= run.train_steps:
+    if step >= config.train_steps:
       writer.add_summary(tensorboard.ended(well=True), step)
   except tf.train.NanLossDuringTrainingError:
     writer.add_summary(tensorboard.ended(well=False), step)
@@ -110,40 +268,97 @@ def _run(
   finally:
     writer.close()
   logging.info(
-    'Ended at step %d of %d%s.',
+    'Stopped at step %d of %d%s.',
     step,
-    run.train_steps,
-    '' if signals.received is None else ' by a signal; the same command goes on from here',
+    config.train_steps,
+    ' by a signal; run the same command to resume' if signals.received else '',
   )
   return step
 
 
-def session_hooks(
-  graph: TrainGraph,
-  run: RunConfig,
-  scaffold: tf.train.Scaffold,
-  signals: hooks.SignalHook,
-  guard: saving.FolderGuard,
-  writer: EventWriter,
-  bar: tqdm,
-) -> list[tf.train.SessionRunHook]:
-  """The hooks of the session, in order: a loss that is NaN ends the run before a checkpoint."""
-  watch = None
-  if run.image_summaries:
-    watch = EpisodeWatch(graph, rhythm(run.train_steps, STEPS_PER_PICTURE))
-  return [
-    signals,
-    hooks.StreamHook(graph.global_step, graph.train_stream, graph.test_stream, STEPS_PER_SUMMARY),
-    tf.train.NanTensorHook(graph.loss),
-    tf.train.StopAtStepHook(last_step=run.train_steps),
-    hooks.ReportHook(graph, writer, bar, STEPS_PER_SUMMARY, STEPS_PER_HISTOGRAM, watch),
-    tf.train.StepCounterHook(every_n_steps=STEPS_PER_SUMMARY, summary_writer=writer),
-    tf.train.CheckpointSaverHook(
-      run.log_dir,
-      save_steps=run.steps_between_saves if run.steps_between_saves > 0 else run.train_steps,
-      scaffold=scaffold,
-      checkpoint_basename=checkpoints.BASENAME,
-      save_graph_def=False,
-      listeners=[hooks.FiniteGuard(), guard],
-    ),
-  ]
+def describe_classes(inputs: Inputs) -> dict[str, dict[str, Any]]:
+  """Describe the classes of training and test, so that a later start can notice a change.
+
+  Returns:
+    For the keys 'train_dataset' and 'test_dataset', the number of classes and of their images, and
+    a digest of sizes and names.
+  """
+
+  def describe(class_set: ClassSet) -> dict[str, Any]:
+    return {
+      'classes': len(class_set.classes),
+      'images': int(class_set.arrays.sizes[class_set.classes].sum()),
+      'digest': inspection.digest(class_set),
+    }
+
+  return {
+    'train_dataset': describe(inputs.train.class_set),
+    'test_dataset': describe(inputs.test.class_set),
+  }
+
+
+def warn_of_shared_classes(inputs: Inputs) -> None:
+  """Warn if test classes are also training classes."""
+  train, test = inputs.train.class_set, inputs.test.class_set
+  shared = inspection.shared_classes(test, train)
+  if shared:
+    logging.warning(
+      '%d of the %d classes of --test_dataset are among the %d of --train_dataset: the test '
+      'accuracy says nothing about new classes. Choose others, such as '
+      '--test_dataset=%s:FIRST-LAST.',
+      shared,
+      len(test.classes),
+      len(train.classes),
+      test.name,
+    )
+
+
+def warn_of_changed_classes(
+  folder: str, before: Mapping[str, Any], now: Mapping[str, dict[str, Any]]
+) -> None:
+  """Warn if a run resumes with other classes.
+
+  Args:
+    folder: The directory of the run.
+    before: What its flags.json says.
+    now: What `describe_classes` returns.
+  """
+  for flag, ours in now.items():
+    was = before.get(CLASSES, {}).get(flag)
+    if was is None or was == ours:
+      continue
+    logging.warning(
+      '--%s has other classes than the run in %s had: %s classes with %s images before, %d with '
+      '%d now (sizes, order and names are compared). Training continues with these; to avoid that, '
+      'use the original data or another --train_log_dir.',
+      flag,
+      folder,
+      was.get('classes'),
+      was.get('images'),
+      ours['classes'],
+      ours['images'],
+    )
+
+
+def warn_of_cooldown(folder: str, train_steps: int, before: Mapping[str, Any], step: int) -> None:
+  """Warn if a run whose learning rate is already cooling down gets more steps.
+
+  Args:
+    folder: The directory of the run.
+    train_steps: The number of updates in all.
+    before: What flags.json says of the run so far.
+    step: The number of updates done.
+  """
+  planned = before.get('train_steps', train_steps)
+  begin = round((1 - before.get('learning_rate_cooldown', 0)) * planned)
+  if step > begin and train_steps > planned:
+    logging.warning(
+      'The learning rate of the run in %s has been cooling down since step %d, to end at step %d. '
+      'With train_steps=%d it rises again. For one long run, resume from a checkpoint before step '
+      '%d: copy it, with flags.json, to another --train_log_dir.',
+      folder,
+      begin,
+      planned,
+      train_steps,
+      begin,
+    )

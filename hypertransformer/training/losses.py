@@ -1,47 +1,95 @@
-"""Parts of the training loss: cross-entropy, warm-up heads and the real-class head.
+"""The training loss on a single task, and its terms.
 
-See docs/spec/model.md, sections 1 and 5.
+They are cross-entropies, mixed by warm-up weights, regularization, and the loss of the real-class
+head. See docs/spec/model.md, sections 1 and 5. A new term is added to `task_loss`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model import layers
-from hypertransformer.model.layers import accuracy
+from hypertransformer.model import getter, layers
+from hypertransformer.model.getter import Row
 from hypertransformer.settings.config import LossConfig
+
+EPSILON = 1e-8
 
 
 @dataclasses.dataclass(frozen=True)
-class SharedHead:
-  """What the real-class head gives on the shared features of the support images.
+class TaskLoss:
+  """The terms of the training loss on a single task.
 
   Attributes:
-    loss: its cross-entropy, a scalar.
-    accuracy: how many support images it classifies right, a scalar in 0..1.
+    cross_entropies: Those of the warm-up heads, then that of the final logits.
+    warmup: The weights of the cross-entropies; None without warm-up heads.
+    regularization: The weighted terms of the regularization.
+    real_classes: The weighted loss of the real-class head; None if it is not part of the loss.
   """
 
-  loss: tf.Tensor
-  accuracy: tf.Tensor
+  cross_entropies: list[tf.Tensor]
+  warmup: list[tf.Tensor] | None
+  regularization: list[tf.Tensor]
+  real_classes: tf.Tensor | None
+
+  def metrics(self) -> dict[str, tf.Tensor]:
+    """Return the sums of the terms by TensorBoard tag; 'loss/loss' is the training loss."""
+    ce = self.cross_entropies[-1]
+    if self.warmup is not None:
+      ce = tf.add_n([w * each for w, each in zip(self.warmup, self.cross_entropies, strict=True)])
+    found = {'loss/loss/ce': ce, 'loss/loss': tf.add_n([ce, *self.regularization])}
+    if self.regularization:
+      found['loss/loss/regularization'] = tf.add_n(self.regularization)
+    if self.real_classes is not None:
+      found['loss/weighted_shared_head_loss'] = self.real_classes
+      found['loss/loss'] += self.real_classes
+    return found
+
+
+def task_loss(
+  config: LossConfig,
+  logits: tf.Tensor,
+  head_logits: list[tf.Tensor],
+  labels: tf.Tensor,
+  rows: list[Row],
+  step: tf.Tensor,
+  real_class_loss: tf.Tensor | None = None,
+) -> TaskLoss:
+  """Build the terms of the training loss on a single task.
+
+  Args:
+    config: The weights of the terms.
+    logits: The final logits of the query images, [Nq, K].
+    head_logits: Those of each warm-up head.
+    labels: The labels of the query images, int [Nq].
+    rows: What the custom getter gave to the CNN, those of the support pass first.
+    step: The number of updates done, for the warm-up weights.
+    real_class_loss: The loss of the real-class head, if there is one.
+  """
+  real_classes = None
+  if real_class_loss is not None and config.shared_head_weight > 0:
+    real_classes = config.shared_head_weight * real_class_loss
+  return TaskLoss(
+    [cross_entropy(each, labels, config.label_smoothing) for each in (*head_logits, logits)],
+    warmup_weights(step, config.warmup_steps, len(head_logits)) if head_logits else None,
+    [*variation_terms(rows, config.variation_weight), *l2_terms(rows, config.l2_weight)],
+    real_classes,
+  )
 
 
 def cross_entropy(
   logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0, unknown: float | None = None
 ) -> tf.Tensor:
-  """The mean cross-entropy of a softmax of logits, against smoothed labels.
+  """Return the mean softmax cross-entropy against smoothed labels, a scalar.
 
   Args:
-    logits: float [..., number of classes].
-    labels: the right classes, int [...].
-    label_smoothing: this part of each target is spread over all classes.
-    unknown: the value of logits of classes that are not learned yet, if there can be such classes.
-      Nothing of the targets is spread over them.
-
-  Returns:
-    A scalar.
+    logits: Float [..., number of classes].
+    labels: The correct classes, int [...].
+    label_smoothing: The fraction of each target that is spread over all classes.
+    unknown: The logit of classes that are not learned yet, if there can be such classes. They get
+      no part of the smoothed targets.
   """
   num_classes = logits.shape[-1]
   smoothed = label_smoothing / num_classes
@@ -53,15 +101,15 @@ def cross_entropy(
 
 
 def warmup_weights(step: tf.Tensor, warmup_steps: int, num_heads: int) -> list[tf.Tensor]:
-  """The weights of the cross-entropies of the warm-up heads and of the final logits at a step.
+  """Return the weights of the cross-entropies of the warm-up heads and of the final logits.
 
   With n heads there are n stages of S = warmup_steps / n steps. Head i, counted from 0, has the
-  weight max(0, 1 - |step - i * S| / S). The weight of the final logits grows from 0 to 1 during the
+  weight max(0, 1 - |step - i * S| / S). The weight of the final logits rises from 0 to 1 during the
   last stage and then stays 1.
 
   Args:
-    step: the number of updates done.
-    warmup_steps: after so many steps only the final logits count.
+    step: The number of updates done.
+    warmup_steps: The number of steps after which only the final logits count.
     num_heads: n.
 
   Returns:
@@ -73,44 +121,70 @@ def warmup_weights(step: tf.Tensor, warmup_steps: int, num_heads: int) -> list[t
   return [*ramps, tf.clip_by_value(position - (num_heads - 1), 0.0, 1.0)]
 
 
-def weighted_cross_entropy(
-  terms: Sequence[tf.Tensor], weights: Sequence[tf.Tensor] | None
-) -> tf.Tensor:
-  """Mixes the cross-entropies of the warm-up heads and of the final logits.
-
-  Args:
-    terms: the cross-entropies, that of the final logits last.
-    weights: their weights in this order. None: only that of the final logits counts.
-  """
-  if weights is None:
-    return terms[-1]
-  return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])
-
-
-def shared_head(
-  shared_features: tf.Tensor,
-  real_classes: tf.Tensor,
-  first_class: int,
-  num_classes: int,
-  label_smoothing: float = 0.0,
-) -> SharedHead:
-  """Builds the real-class head, which predicts real classes from the shared features.
+def real_class_head(
+  shared_features: tf.Tensor, classes: tf.Tensor, real_classes: range, label_smoothing: float = 0.0
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Build the real-class head, which predicts classes of the dataset from the shared features.
 
   All calls share the variables `loss/shared_head`.
 
   Args:
-    shared_features: float [Ns, number of shared features].
-    real_classes: the numbers of the support images' classes in the dataset, int [Ns].
-    first_class: the smallest number that there can be.
-    num_classes: how many numbers there are from there on, all of which can be predicted.
-    label_smoothing: as for `cross_entropy`.
+    shared_features: Float [Ns, number of shared features].
+    classes: The number of each support image's class in the dataset, int [Ns].
+    real_classes: The numbers that can be predicted.
+    label_smoothing: As for `cross_entropy`.
+
+  Returns:
+    Its cross-entropy and its accuracy, scalars.
   """
   with tf.variable_scope('loss', reuse=tf.AUTO_REUSE):
-    logits = layers.dense(shared_features, num_classes, 'shared_head')
-  labels = real_classes - first_class
-  return SharedHead(cross_entropy(logits, labels, label_smoothing), accuracy(logits, labels))
+    logits = layers.dense(shared_features, len(real_classes), 'shared_head')
+  labels = classes - real_classes.start
+  return cross_entropy(logits, labels, label_smoothing), layers.accuracy(logits, labels)
 
 
-def needs_shared_head(config: LossConfig) -> bool:
-  """Whether the real-class head has a part in the loss."""
-  return config.pretrain_shared or config.shared_head_weight > 0
+def variation_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
+  """Return terms that keep generated tensors small beside the trained ones that they are added to.
+
+  There is one term weight * sum(generated^2) / (1e-8 + sum(trained^2)) for each generated tensor of
+  the convolutions that is added to a trained variable. Logits layers are excluded. Each tensor
+  counts once, however often it is used.
+
+  Args:
+    rows: What the custom getter gave to the CNN in both passes.
+    weight: --weight_variation_regularization; there are no terms if it is 0.
+  """
+  if weight == 0:
+    return []
+  return [
+    weight * _sum_of_squares(row.generated) / (EPSILON + _sum_of_squares(row.trained))
+    for row in getter.distinct(rows)
+    if row.source == getter.BOTH and not row.variable.startswith('logits/')
+  ]
+
+
+def l2_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
+  """Return weight * sum(kernel^2) for each kernel of the CNN: generated, trained, or their sum.
+
+  Each kernel counts once. A generated kernel counts as the support pass uses it (the first one in
+  `rows`), even if the query pass adds its own trained variable to it.
+
+  Args:
+    rows: What the custom getter gave to the CNN, those of the support pass first.
+    weight: --l2_reg_weight; there are no terms if it is 0.
+  """
+  if weight == 0:
+    return []
+  kernels = [row for row in getter.distinct(rows) if row.variable.endswith('/kernel')]
+  generated = {
+    (row.layer, row.variable): row for row in reversed(kernels) if row.generated is not None
+  }
+  return [
+    weight * _sum_of_squares(row.value)
+    for row in kernels
+    if row.generated is None or row is generated[row.layer, row.variable]
+  ]
+
+
+def _sum_of_squares(x: tf.Tensor) -> tf.Tensor:
+  return tf.reduce_sum(tf.square(x))

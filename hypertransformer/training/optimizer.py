@@ -1,9 +1,13 @@
-"""The update of the variables: plain SGD as in the original, SGD with momentum, or Adam.
+"""The update of the variables: SGD as in the original, SGD with momentum, or Adam.
 
-The learning rate decays exponentially, and can end in a cooldown.
+The learning rate decays exponentially and can end in a cooldown. The workers of a cluster can make
+each update together.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,55 +20,65 @@ MOMENTUM = 0.9
 Gradients = list[tuple[tf.Tensor | None, tf.Variable]]
 
 
-def minimize(
-  loss: tf.Tensor,
-  config: OptimizerConfig,
-  global_step: tf.Tensor,
-  variables: list[tf.Variable] | None = None,
-) -> tuple[tf.Operation, tf.Tensor]:
-  """Builds the update that makes a loss smaller.
-
-  Args:
-    loss: a scalar.
-    config: the optimizer, its learning rate, and the limit of the gradients' length.
-    global_step: the number of updates done; each update adds 1 to it.
-    variables: those that are changed; None for all trained variables.
-
-  Returns:
-    The op that makes one update, and the learning rate, a scalar.
-  """
-  optimizer, rate = make(config, global_step)
-  return apply(optimizer, gradients(optimizer, loss, variables), config, global_step), rate
-
-
 def make(config: OptimizerConfig, step: tf.Tensor) -> tuple[tf.train.Optimizer, tf.Tensor]:
-  """Makes the update rule, and the learning rate at a step, a scalar."""
+  """Return the optimizer, and the learning rate at a step, a scalar."""
   rate = learning_rate(config, step)
-  return _make(config.name, rate), rate
+  if config.name == 'sgd':
+    return tf.train.GradientDescentOptimizer(rate), rate
+  if config.name == 'momentum':
+    return tf.train.MomentumOptimizer(rate, MOMENTUM), rate
+  return tf.train.AdamOptimizer(rate), rate
 
 
-def gradients(
-  optimizer: tf.train.Optimizer, loss: tf.Tensor, variables: list[tf.Variable] | None = None
-) -> Gradients:
-  """Builds the gradients of a loss by the variables; None for all trained variables."""
+def learning_rate(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
+  """Return the learning rate at a step: base * decay_rate ** (step / decay_steps).
+
+  It decays at every step, and not only once in decay_steps. In the cooldown it is also multiplied
+  by the fraction of the cooldown that is left, so that the noise of single episodes no longer keeps
+  the variables away from the minimum.
+  """
+  rate = tf.train.exponential_decay(
+    config.learning_rate, step, config.decay_steps, config.decay_rate
+  )
+  if config.cooldown == 0:
+    return rate
+  left = tf.cast(config.train_steps - tf.cast(step, tf.int64), tf.float32)
+  steps = np.float32(config.cooldown * config.train_steps)
+  return rate * tf.clip_by_value(left / steps, 0.0, 1.0)
+
+
+def gradients(optimizer: tf.train.Optimizer, loss: tf.Tensor) -> Gradients:
+  """Build the gradients of a loss by all trained variables."""
   # Gradients need not wait for each other (no gates). A variable that is still being read copies
   # its value before it changes.
-  gate = tf.train.Optimizer.GATE_NONE
-  return optimizer.compute_gradients(loss, variables, gate_gradients=gate)
+  return optimizer.compute_gradients(loss, gate_gradients=tf.train.Optimizer.GATE_NONE)
 
 
-def apply(
-  optimizer: tf.train.Optimizer, found: Gradients, config: OptimizerConfig, global_step: tf.Tensor
-) -> tf.Operation:
-  """Builds the update by these gradients, which adds 1 to the number of updates done."""
-  return optimizer.apply_gradients(clip(found, config.gradient_norm_clip), global_step)
+def clip(found: Gradients, norm: float) -> Gradients:
+  """Scale all gradients down by one factor if their global norm exceeds `norm`; 0 is no limit.
+
+  With a limit, sparse gradients become dense, so that their norm can be measured.
+  """
+  if norm == 0:
+    return found
+  found = dense(found)
+  clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in found], norm)
+  return [(gradient, variable) for gradient, (_, variable) in zip(clipped, found, strict=True)]
+
+
+def dense(found: Gradients) -> Gradients:
+  """Make sparse gradients (tf.IndexedSlices) dense, adding up the rows with the same index."""
+  return [
+    (None if gradient is None else tf.convert_to_tensor(gradient), variable)
+    for gradient, variable in found
+  ]
 
 
 def by_layer(gradients: Gradients) -> dict[str, tf.Tensor]:
-  """Joins the gradients of each part of the model, before they are clipped.
+  """Concatenate the gradients of each part of the model.
 
   Returns:
-    The numbers [n] of each part, by its TensorBoard tag. Parts are generators ('generator_1'), the
+    The entries [n] of each part, by its TensorBoard tag. Parts are generators ('generator_1'), the
     trained variables of a CNN layer ('cnn/layer_1'), and the shared features.
   """
   parts: dict[str, list[tf.Tensor]] = {}
@@ -76,54 +90,55 @@ def by_layer(gradients: Gradients) -> dict[str, tf.Tensor]:
   return {f'gradients/{part}': tf.concat(found, axis=0) for part, found in parts.items()}
 
 
-def clip(found: Gradients, norm: float) -> Gradients:
-  """Scales all gradients down by one factor if they are longer than `norm` together; 0 is no limit.
+def synchronous(
+  optimizer: tf.train.Optimizer, workers: int, gradient_norm_clip: float
+) -> tf.train.SyncReplicasOptimizer:
+  """Return an optimizer with which all workers of a cluster make each update together.
 
-  With a limit, sparse gradients become dense, so that their length can be measured.
+  Gradients meet in accumulators on the parameter servers. The chief takes their mean when every
+  worker has sent one, and then hands out tokens, for one of which every worker waits.
 
   Args:
-    found: pairs (gradient, variable). A gradient is None if the loss does not depend on it.
-    norm: the largest Euclidean length of all gradients together.
+    optimizer: The optimizer that is given the mean gradient.
+    workers: The number of workers.
+    gradient_norm_clip: The limit of the norm of the mean gradient; 0 is no limit.
   """
-  if norm == 0:
-    return found
-  found = dense(found)
-  clipped, _ = tf.clip_by_global_norm([gradient for gradient, _ in found], norm)
-  return [(gradient, variable) for gradient, (_, variable) in zip(clipped, found, strict=True)]
-
-
-def dense(found: Gradients) -> Gradients:
-  """Adds up the rows of sparse gradients, such as those of an embedding, that are for one row.
-
-  TensorFlow's sparse gradients (tf.IndexedSlices) can have several of them; their length is not
-  that of the gradient.
-  """
-  return [
-    (None if gradient is None else tf.convert_to_tensor(gradient), variable)
-    for gradient, variable in found
-  ]
-
-
-def _make(name: str, rate: tf.Tensor) -> tf.train.Optimizer:
-  if name == 'sgd':
-    return tf.train.GradientDescentOptimizer(rate)
-  if name == 'momentum':
-    return tf.train.MomentumOptimizer(rate, MOMENTUM)
-  return tf.train.AdamOptimizer(rate)
-
-
-def learning_rate(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
-  """The learning rate at a step: base * decay_rate ** (step / decay_steps).
-
-  It falls at every step, and not only once in decay_steps. In the cooldown it is also
-  multiplied by the part of those steps that is left, so that the last update is a very small one:
-  the noise of single episodes no longer keeps the variables away from the minimum.
-  """
-  rate = tf.train.exponential_decay(
-    config.learning_rate, step, config.decay_steps, config.decay_rate
+  return _SyncReplicas(
+    _Clipping(optimizer, gradient_norm_clip), workers, total_num_replicas=workers
   )
-  if config.cooldown == 0:
-    return rate
-  left = tf.cast(config.train_steps - tf.cast(step, tf.int64), tf.float32)
-  steps = np.float32(config.cooldown * config.train_steps)
-  return rate * tf.clip_by_value(left / steps, 0.0, 1.0)
+
+
+class _Clipping:
+  """An optimizer that clips the mean gradient, and not the gradient of each worker.
+
+  The update is then that of one process with as many episodes per step.
+  """
+
+  def __init__(self, optimizer: tf.train.Optimizer, norm: float) -> None:
+    self._optimizer = optimizer
+    self._norm = norm
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._optimizer, name)
+
+  def apply_gradients(
+    self, pairs: Iterable[tuple[tf.Tensor | None, tf.Variable]], *args: Any
+  ) -> tf.Operation:
+    return self._optimizer.apply_gradients(clip(list(pairs), self._norm), *args)
+
+
+class _SyncReplicas(tf.train.SyncReplicasOptimizer):
+  """TensorFlow's optimizer, corrected for sparse gradients and for the end of its queue thread."""
+
+  def apply_gradients(self, grads_and_vars: Gradients, *args: Any) -> tf.Operation:
+    # An accumulator of sparse gradients would divide each row by the number of workers that have
+    # that row, and not by the number of all workers.
+    return super().apply_gradients(dense(grads_and_vars), *args)
+
+  def get_chief_queue_runner(self) -> tf.train.QueueRunner:
+    runner = super().get_chief_queue_runner()
+    return tf.train.QueueRunner(
+      runner.queue,
+      runner.enqueue_ops,
+      queue_closed_exception_types=(tf.errors.OutOfRangeError, tf.errors.CancelledError),
+    )

@@ -1,7 +1,7 @@
-"""Saves the checkpoints of a training run, into a folder that nobody else may use meanwhile.
+"""Saving the checkpoints of a training run.
 
-Everything that can go wrong with the folder while a run works in it ends here, in one message: the
-disk is full, the folder is deleted, or another training has taken its place.
+Everything that can happen to the directory of a run during training ends here, in one message: the
+disk is full, the directory is deleted, or another training has taken its place.
 """
 
 from __future__ import annotations
@@ -19,42 +19,26 @@ from hypertransformer.runtime import checkpoints
 from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.settings import flags, flags_file
 
-ROLE = 'trainer'
-ADVICE = 'Wait for it or end it, or use another --train_log_dir.'
-# Files that a training writes under another name first. What a killed one leaves of them is of no
-# use to anybody.
+# The names of files while they are written. A killed training can leave some of them.
 _TEMPORARY = (
   f'{checkpoints.BASENAME}-*.tempstate*',
   'checkpoint.tmp*',
   f'{flags_file.FLAGS_FILE}.part',
 )
-
-
-# The last one is TensorFlow's where the folder of the checkpoint is gone.
+# TensorFlow raises ValueError if the directory of a checkpoint is missing.
 _SAVE_ERRORS = (tf.errors.OpError, OSError, ValueError)
 
 
 def clear_leftovers(folder: str) -> None:
-  """Deletes temporary files that a killed training left; only the holder of the lock may do so."""
+  """Delete temporary files that a killed training left; the caller must hold the lock."""
   for pattern in _TEMPORARY:
     for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
-      logging.info('Deleting %s, which a training that was killed has left.', path)
+      logging.info('Deleting %s, which an interrupted training left behind.', path)
       pathlib.Path(path).unlink(missing_ok=True)
 
 
-def write_flags(folder: str, values: flags.Values) -> None:
-  """Writes flags.json of the run; raises InputError if it cannot be written."""
-  try:
-    flags_file.write_flags(folder, values)
-  except OSError as error:
-    raise InputError(
-      f'{flags_file.FLAGS_FILE} cannot be written to {folder} ({error.strerror}): check that the '
-      'folder is writable and the disk has room, or use another --train_log_dir.'
-    ) from error
-
-
 class Saver(tf.train.Saver):
-  """Saves all variables; the paths that it notes are relative, so that the folder can be moved."""
+  """Saves all variables, with relative paths so that the directory can be moved."""
 
   def __init__(self) -> None:
     super().__init__(
@@ -64,70 +48,67 @@ class Saver(tf.train.Saver):
     )
 
   def save(self, sess: tf.Session, save_path: str, *args: Any, **kwargs: Any) -> str:
-    """Saves a checkpoint.
+    """Save a checkpoint.
 
     Raises:
-      InputError: it cannot be written.
+      InputError: The checkpoint cannot be written.
     """
-    folder = os.path.dirname(save_path)
     try:
-      try:
-        return super().save(sess, save_path, *args, **kwargs)
-      except _SAVE_ERRORS:
-        if os.path.isdir(folder):
-          raise
-        os.makedirs(folder)  # it was deleted since the guard has looked
-        return super().save(sess, save_path, *args, **kwargs)
+      return super().save(sess, save_path, *args, **kwargs)
     except _SAVE_ERRORS as error:
+      # TensorFlow writes '/path/of/the/file; No space left on device' among lines on the graph.
+      lines = str(error).splitlines()
+      cause = next((line.split('; ', 1)[1] for line in lines if '; ' in line), lines[0])
       raise InputError(
-        f'a checkpoint cannot be written to {folder} ({_cause(error)}): check '
-        'that the folder is writable and the disk has room, then run the same command; it goes on '
-        'from the newest checkpoint.'
+        f'a checkpoint cannot be written to {os.path.dirname(save_path)} ({cause}). Check that the '
+        'directory is writable and the disk has room, then run the same command again: it resumes '
+        'from the latest checkpoint.'
       ) from error
 
 
-def _cause(error: Exception) -> str:
-  """What the system said, out of a message of TensorFlow that is about the graph mostly."""
-  lines = str(error).splitlines()
-  # TensorFlow writes '/path/of/the/file; No space left on device'.
-  return next((line.split('; ', 1)[1] for line in lines if '; ' in line), lines[0])
-
-
-class FolderGuard(tf.train.CheckpointSaverListener):
-  """Sees to it, before each checkpoint, that the folder of the run is still the run's own."""
+class SaveGuard(tf.train.CheckpointSaverListener):
+  """Checks before each save that the variables are finite and that the run owns its directory."""
 
   def __init__(self, folder: str, lock: FolderLock, values: flags.Values) -> None:
-    """Keeps what belongs to the run.
+    """Keep what belongs to the run.
 
     Args:
-      folder: the folder of the run.
-      lock: the lock on it, which is held.
-      values: what flags.json holds, to write it again if somebody deletes it.
+      folder: The directory of the run.
+      lock: The lock on it, which is held.
+      values: The content of flags.json, to write it again if the directory is deleted.
     """
     self._folder = folder
     self._lock = lock
     self._values = values
+    self._finite: tf.Tensor | None = None
+
+  def begin(self) -> None:
+    """Build the check of all floating-point variables of the graph."""
+    variables = [v for v in tf.global_variables() if v.dtype.base_dtype.is_floating]
+    self._finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in variables])
 
   def before_save(self, session: tf.Session, global_step_value: int) -> None:
-    """Makes the folder and its flags.json again if they were deleted.
+    """Refuse to save variables that are NaN or inf; make the directory again if it was deleted.
 
     Raises:
-      InputError: another training works in the folder now, or the folder cannot be made.
+      NanLossDuringTrainingError: A variable is NaN or inf; the latest checkpoint stays good.
+      InputError: Another training uses the directory, or it cannot be written.
     """
-    del session
+    if not session.run(self._finite):
+      logging.error('Variables are NaN or inf after step %d: not saved.', global_step_value)
+      raise tf.train.NanLossDuringTrainingError
     try:
       os.makedirs(self._folder, exist_ok=True)
       if not self._lock.acquire():
         raise InputError(
-          f'{self._folder} was deleted, and another training works there now '
-          f'({self._lock.holder()}): this one ends at step {global_step_value} without a '
-          'checkpoint.'
+          f'{self._folder} was deleted, and another training uses it now ({self._lock.holder()}). '
+          f'This one ends at step {global_step_value} without a checkpoint.'
         )
       if not os.path.exists(os.path.join(self._folder, flags_file.FLAGS_FILE)):
-        logging.warning('%s was deleted: it is made anew.', self._folder)
+        logging.warning('%s was deleted; creating it again.', self._folder)
         flags_file.write_flags(self._folder, self._values)
     except OSError as error:
       raise InputError(
-        f'{self._folder} cannot be written: {error}; make room, or make it writable, and run the '
+        f'{self._folder} cannot be written ({error}). Make room or make it writable, then run the '
         'same command again.'
       ) from error

@@ -24,7 +24,7 @@ from hypertransformer.data.layouts import FlatImages
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import presets
 from hypertransformer.settings import flags
-from hypertransformer.training.setup import setup_from
+from hypertransformer.training import graph
 
 RNG = np.random.default_rng(3)
 # {split: its examples}
@@ -133,11 +133,9 @@ def test_flags_say_the_folder_and_the_split(
   values = make_values(
     data_dir='there', test_split='test', train_dataset='kmnist:0-5', test_dataset='kmnist:6-9'
   )
-  setup = setup_from(flags.settings_from(values))
-  assert [setup.train_set.arrays.images[0, 0, 0, 0], setup.test_set.arrays.images[0, 0, 0, 0]] == [
-    1,
-    2,
-  ]
+  inputs = graph.open_inputs(flags.settings_from(values), seed=1)
+  first = [each.class_set.arrays.images[0, 0, 0, 0] for each in (inputs.train, inputs.test)]
+  assert first == [1, 2]
   presets.presets_from(flags.settings_from(values).data)
   presets.presets_from(flags.settings_from(values | {'eval_datasets': 'val=kmnist:6-9'}).data)
   assert [split for *_, split in asked] == ['train', 'test', 'train', 'test', 'test']

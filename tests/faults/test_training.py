@@ -49,6 +49,24 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
     np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+def test_signals_save_and_end_with_status_0_and_the_same_command_resumes(program: Program) -> None:
+  """Checkpoints are saved at the start, every third step, and at the end; three are kept."""
+  reached = 3
+  for number in (signal.SIGINT, signal.SIGTERM):
+    process = program.start()
+    program.wait_for_step(reached + 3)
+    process.send_signal(number)
+    assert process.wait(120) == 0, program.text()
+    assert program.errors() == []
+    assert number.name in program.text()
+    reached = program.steps()[-1]
+    assert f'Stopped at step {reached} of 1000000 by a signal' in program.text()
+  program.values |= {'train_steps': reached + 7}
+  assert program.run() == 0, program.text()
+  assert f'Resuming from checkpoint {program.folder}/model-{reached}' in program.text()
+  assert program.steps() == [reached + 3, reached + 6, reached + 7]
+
+
 def test_kills_at_random_end_bit_for_bit_as_the_run_that_was_never_stopped(
   program: Program, tmp_path: pathlib.Path
 ) -> None:
@@ -86,7 +104,7 @@ def test_a_kill_before_any_rename_of_a_save_costs_that_checkpoint_only(
     (program.folder / name).rename(program.folder / temporary_name(name))
   (program.folder / 'checkpoint').write_text(state)
   assert program.run() == 0, program.text()
-  resumed = 'nothing to do' if renamed == 2 else 'Going on from checkpoint'
+  resumed = 'nothing to do' if renamed == 2 else 'Resuming from checkpoint'
   assert resumed in program.text()
   assert_equal(variables(program.folder, 6), whole)
   assert not [path.name for path in program.folder.glob('*temp*')]
@@ -102,10 +120,10 @@ def test_a_second_signal_ends_the_program_at_once_and_says_so(
   program.wait_for(lambda: (program.folder / '.trainer.lock').exists())
   time.sleep(0.5)
   process.send_signal(number)
-  program.wait_for(lambda: 'ending after this step' in program.text())
+  program.wait_for(lambda: 'stopping after this step' in program.text())
   process.send_signal(number)
   assert process.wait(60) == -number
-  assert f'{number.name} for the second time: ending at once' in program.text()
+  assert f'{number.name} again' in program.text()
   assert 'Traceback' not in program.text()
 
 
@@ -146,7 +164,7 @@ def test_a_folder_deleted_under_a_training_is_made_anew(program: Program) -> Non
   assert (program.folder / 'flags.json').exists()
   process.send_signal(signal.SIGTERM)
   assert process.wait(60) == 0, program.text()
-  assert program.text().count('was deleted: it is made anew') == 1
+  assert program.text().count('was deleted; creating it again') == 1
 
 
 def test_a_training_whose_folder_another_one_took_ends_without_writing_there(
@@ -161,7 +179,7 @@ def test_a_training_whose_folder_another_one_took_ends_without_writing_there(
     second.wait_for(lambda: (second.folder / '.trainer.lock').exists())
   assert process.wait(100) == 2
   (error,) = program.errors()
-  assert 'was deleted, and another training works there now' in error
+  assert 'was deleted, and another training uses it' in error
   second.wait_for_step(100)
   second.kill()
 
@@ -178,13 +196,12 @@ def test_a_full_disk_ends_with_one_error_and_the_same_command_goes_on(
     assert process.wait(100) == 2
     (error,) = program.errors()
     assert 'a checkpoint cannot be written to' in error
-    assert 'the disk has room' in error
     left = program.steps()[-1]
     assert checkpoints.unreadable(str(disk / 'logs' / f'model-{left}')) == ''
     (disk / 'ballast').unlink()
     program.values |= {'train_steps': left + 1}
     assert program.run() == 0, program.text()
-    assert f'Going on from checkpoint {disk}/logs/model-{left}' in program.text()
+    assert f'Resuming from checkpoint {disk}/logs/model-{left}' in program.text()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +253,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(program: Program, damage: st
   )
   assert program.run() == 0, program.text()
   assert 'model-6 cannot be read' in program.text()
-  assert 'Going on from checkpoint' in program.text()
+  assert 'Resuming from checkpoint' in program.text()
   assert_equal(variables(program.folder, 6), whole)
 
 

@@ -17,12 +17,12 @@ import tensorflow.compat.v1 as tf
 from allpairspy import AllPairs
 
 from hypertransformer.checkpoint_conversion import names
+from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import InputError
-from hypertransformer.model import cnn, generator
+from hypertransformer.model import cnn
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
-from hypertransformer.model.layers import Noise
 from hypertransformer.settings import flags
-from hypertransformer.training import optimizer, task_objective
+from hypertransformer.training import objective, optimizer
 
 # What others need comes first: allpairspy fills combinations from the left.
 CHOICES: dict[str, list[Any]] = {
@@ -136,30 +136,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_the_combination_works(lab, hand_model, episode, chosen):
   values = values_of(chosen)
   print(shown(chosen))
-  model, loss = model_of(values), flags.settings_from(values).loss
-  images, query = tf.constant(episode['support']), tf.constant(episode['query'])
-  labels, classes = (
-    tf.constant(episode['labels'], tf.int32),
-    tf.constant(episode['classes'], tf.int32),
+  model, settings = model_of(values), flags.settings_from(values)
+  ours = objective.of_episode(
+    settings,
+    model,
+    Episode(
+      support_images=tf.constant(episode['support']),
+      support_labels=tf.constant(episode['labels'], tf.int32),
+      support_classes=tf.constant(episode['classes'], tf.int32),
+      query_images=tf.constant(episode['query']),
+      query_labels=tf.constant(episode['query_labels'], tf.int32),
+      query_classes=None,
+      query_in_support=None,
+      seed=tf.constant([3, 4], tf.int64),
+    ),
+    range(FIRST_CLASS, FIRST_CLASS + CLASSES),
+    tf.train.get_or_create_global_step(),
+    tf.constant(1.0),
   )
-  real, noise = task_objective.RealClasses(FIRST_CLASS, CLASSES), Noise(tf.constant([3, 4]))
-  step = tf.train.get_or_create_global_step()
-  if loss.pretrain_shared:
-    ours = task_objective.build_pretraining(model, images, classes, real, loss, noise)
-  else:
-    mask = generator.removal_mask(labels, model.config, noise)
-    ours = task_objective.build(
-      model,
-      Support(images, labels, mask),
-      query,
-      tf.constant(episode['query_labels'], tf.int32),
-      loss,
-      step,
-      noise,
-      (classes, real) if model.config.features.has_shared else None,
-    )
+  if not settings.loss.pretrain_shared:
     by_numpy(lab, hand_model, model, episode)
-  update, _ = optimizer.minimize(ours.loss, flags.settings_from(values).optimizer, step)
+  rule, _ = optimizer.make(settings.optimizer, tf.train.get_or_create_global_step())
+  update = rule.apply_gradients(optimizer.gradients(rule, ours.loss))
   lab.run(tf.global_variables_initializer())
   before = trained(lab)
   loss_value, _ = lab.run((ours.loss, update))

@@ -24,11 +24,17 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.checkpoint_conversion import names
 from hypertransformer.model import layers
-from hypertransformer.model.hypertransformer import HyperTransformer, Support
+from hypertransformer.model.getter import Row
+from hypertransformer.model.hypertransformer import (
+  Classified,
+  CnnWeights,
+  HyperTransformer,
+  Support,
+)
 from hypertransformer.runtime import sessions
 from hypertransformer.settings import flags
 from hypertransformer.settings.config import LossConfig
-from hypertransformer.training import regularization, task_objective
+from hypertransformer.training import losses
 from tests.parity import tolerances
 from tests.parity.tolerances import Comparison
 
@@ -198,62 +204,52 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
   if images is None:
     raise NotComparable(f'{case.path} has no in/support_images.')
   model = HyperTransformer(config, tuple(images.shape.as_list()[1:]))
-  first, last = case.settings['real_class_min'], case.settings['real_class_max']
-  classes = task_objective.RealClasses(first, last - first + 1)
+  real_classes = range(case.settings['real_class_min'], case.settings['real_class_max'] + 1)
   loss_config = flags.settings_from(values).loss
   real = case.input('support_classes')
   if loss_config.pretrain_shared:
-    return _pretraining_outputs(model, images, real, classes, loss_config)
+    features = model.shared_features(images)
+    loss, hits = losses.real_class_head(features, real, real_classes, loss_config.label_smoothing)
+    return {
+      'out/loss': loss,
+      'out/shared_features': features,
+      'out/shared_head_loss': loss,
+      'out/shared_head_accuracy': hits,
+    }, loss
   support = Support(images, case.input('support_labels'), case.input('support_mask'))
-  query = case.input('query_images'), case.input('query_labels')
+  query, labels = case.input('query_images'), case.input('query_labels')
   step = tf.constant(case.settings['global_step'], tf.int64)
-  ours = task_objective.build(
-    model, support, *query, loss_config, step, head=None if real is None else (real, classes)
+  weights = model.generate(support)
+  classified = model.classify(query, weights)
+  outputs = _training_outputs(weights, classified)
+  head_loss = None
+  if real is not None and weights.shared_features is not None:
+    head_loss, outputs['out/shared_head_accuracy'] = losses.real_class_head(
+      weights.shared_features, real, real_classes, loss_config.label_smoothing
+    )
+    outputs['out/shared_head_loss'] = head_loss
+  rows = weights.rows + classified.rows
+  ours = losses.task_loss(
+    loss_config, classified.logits, classified.head_logits, labels, rows, step, head_loss
   )
-  outputs = _training_outputs(ours)
-  outputs |= _evaluation_outputs(model, support, *query)
-  return _with_original_loss(case, model, ours, loss_config, outputs)
-
-
-def _pretraining_outputs(
-  model: HyperTransformer,
-  images: tf.Tensor,
-  real: tf.Tensor,
-  classes: task_objective.RealClasses,
-  config: LossConfig,
-) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-  """Builds the outputs and the loss of a case that only pre-trains the shared features."""
-  ours = task_objective.build_pretraining(model, images, real, classes, config)
-  assert ours.shared_head is not None
-  return {
-    'out/loss': ours.loss,
-    'out/shared_features': model.shared_features(images),
-    'out/shared_head_loss': ours.shared_head.loss,
-    'out/shared_head_accuracy': ours.shared_head.accuracy,
-  }, ours.loss
-
-
-def _training_outputs(ours: task_objective.Objective) -> dict[str, tf.Tensor]:
-  """Returns what training computes, by the key of the recorded output."""
-  assert ours.weights is not None
-  assert ours.classified is not None
-  outputs = {
-    f'out/weights/{_number(name)}': weights.blocks for name, weights in ours.weights.layers.items()
-  }
-  outputs |= {f'out/layer/{_number(name)}': x for name, x in ours.classified.activations.items()}
-  outputs |= {f'out/head_logits/{i}': x for i, x in enumerate(ours.classified.head_logits, start=1)}
   outputs |= {
-    'out/logits': ours.classified.logits,
-    'out/ce': ours.ce,
-    'out/ce_terms': tf.stack(ours.terms),
+    'out/ce': ours.metrics()['loss/loss/ce'],
+    'out/ce_terms': tf.stack(ours.cross_entropies),
   }
-  if ours.warmup_weights is not None:
-    outputs['out/warmup_weights'] = tf.stack(ours.warmup_weights)
-  if ours.shared_head is not None:
-    outputs['out/shared_head_loss'] = ours.shared_head.loss
-    outputs['out/shared_head_accuracy'] = ours.shared_head.accuracy
-  if ours.weights.shared_features is not None:
-    outputs['out/shared_features'] = ours.weights.shared_features
+  if ours.warmup is not None:
+    outputs['out/warmup_weights'] = tf.stack(ours.warmup)
+  outputs |= _evaluation_outputs(model, support, query, labels)
+  return _with_original_loss(case, model, rows, ours, loss_config, outputs)
+
+
+def _training_outputs(weights: CnnWeights, classified: Classified) -> dict[str, tf.Tensor]:
+  """Return what the two passes of training compute, by the key of the recorded output."""
+  outputs = {f'out/weights/{_number(name)}': layer.blocks for name, layer in weights.layers.items()}
+  outputs |= {f'out/layer/{_number(name)}': x for name, x in classified.activations.items()}
+  outputs |= {f'out/head_logits/{i}': x for i, x in enumerate(classified.head_logits, start=1)}
+  outputs['out/logits'] = classified.logits
+  if weights.shared_features is not None:
+    outputs['out/shared_features'] = weights.shared_features
   return outputs
 
 
@@ -273,7 +269,8 @@ def _evaluation_outputs(
 def _with_original_loss(
   case: Case,
   model: HyperTransformer,
-  ours: task_objective.Objective,
+  rows: list[Row],
+  ours: losses.TaskLoss,
   config: LossConfig,
   outputs: dict[str, tf.Tensor],
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -282,7 +279,7 @@ def _with_original_loss(
   It counts the variation of a generated tensor at each of its uses: in the support pass and in the
   query pass, of the training episode and of the test episode.
   """
-  variation = [ours.variation_terms]
+  variation = [losses.variation_terms(rows, config.variation_weight)]
   if case.input('test_support_images') is not None:
     test_support = Support(
       case.input('test_support_images'),
@@ -294,14 +291,15 @@ def _with_original_loss(
     outputs['out/test_logits'] = classified.logits
     outputs['test_accuracy'] = layers.accuracy(classified.logits, case.input('test_query_labels'))
     variation.append(
-      regularization.variation_terms(weights.rows + classified.rows, config.variation_weight)
+      losses.variation_terms(weights.rows + classified.rows, config.variation_weight)
     )
   # If both passes have trained variables of their own, the terms of both are in the list already.
   passes = ('both',) if model.config.separate_query_variables else ('support', 'query')
-  terms = [term for episode in variation for _ in passes for term in episode] + ours.l2_terms
-  loss = tf.add_n([ours.ce, *terms])
-  if ours.shared_head is not None and config.shared_head_weight > 0:
-    loss += config.shared_head_weight * ours.shared_head.loss
+  terms = [term for episode in variation for _ in passes for term in episode]
+  terms += losses.l2_terms(rows, config.l2_weight)
+  loss = tf.add_n([outputs['out/ce'], *terms])
+  if ours.real_classes is not None:
+    loss += ours.real_classes
   if terms:
     outputs |= {'out/reg': tf.add_n(terms), 'out/reg_terms': tf.stack(terms)}
   return {**outputs, 'out/loss': loss}, loss

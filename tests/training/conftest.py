@@ -1,20 +1,20 @@
-"""What the tests of training share: setups, graphs, and a copy of a finished run."""
+"""What the tests of training share: settings, graphs, and a copy of a finished run."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.settings import flags
+from hypertransformer.settings.config import Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training.graph import TrainGraph
-from hypertransformer.training.setup import Setup, setup_from
 
 
 @dataclasses.dataclass
@@ -24,21 +24,29 @@ class Built:
   ops: TrainGraph
   graph: tf.Graph
 
+  def start(self, session: tf.Session) -> None:
+    """Gives variables and streams their first values."""
+    session.run(tf.global_variables_initializer())
+    for stream in (self.ops.train_stream, self.ops.test_stream):
+      if stream is not None:
+        session.run(stream.initializer, {stream.first: 0})
+
 
 @pytest.fixture(scope='session')
-def setup_of(make_values: Callable[..., Any]) -> Callable[..., Setup]:
-  """setup_of(**changes) makes the setup of a minimal run on `tiny`, with changes of its flags."""
-  return lambda **changes: setup_from(flags.settings_from(make_values(**changes)))
+def settings_of(make_values: Callable[..., Any]) -> Callable[..., Settings]:
+  """settings_of(**changes): the settings of a minimal run on `tiny`, with changes of its flags."""
+  return lambda **changes: flags.settings_from(make_values(**changes))
 
 
 @pytest.fixture(scope='session')
-def build() -> Callable[[Setup], Built]:
-  """build(setup) builds the training graph of a setup, with seed 1."""
+def build() -> Callable[..., Built]:
+  """build(settings, devices) builds the training graph, with seed 1."""
 
-  def build_graph(setup: Setup) -> Built:
+  def build_graph(settings: Settings, devices: Sequence[str] = ()) -> Built:
     with tf.Graph().as_default() as graph:
       tf.set_random_seed(1)
-      return Built(graph_lib.build(setup, seed=1), graph)
+      inputs = graph_lib.open_inputs(settings, seed=1)
+      return Built(graph_lib.build(settings, inputs, devices=devices), graph)
 
   return build_graph
 
@@ -54,4 +62,4 @@ def copied(trained: Any, tmp_path: pathlib.Path) -> dict[str, Any]:
 @pytest.fixture
 def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
   """Makes a test fail if a graph is built."""
-  monkeypatch.setattr(graph_lib, 'build', lambda *args: pytest.fail('a graph is built'))
+  monkeypatch.setattr(graph_lib, 'build', lambda *args, **more: pytest.fail('a graph is built'))

@@ -1,4 +1,4 @@
-"""Session hooks, each in a monitored session that counts steps in place of training a model."""
+"""The session hooks, on a graph that counts steps: records, streams, figures and signals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import tqdm
 
 from hypertransformer.episodes import pipeline
 from hypertransformer.progress import progress
-from hypertransformer.runtime import tensorboard
+from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.training import hooks
 
 
@@ -57,7 +57,7 @@ def counter() -> Any:
 
 
 def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], steps: int) -> int:
-  """Runs at most so many steps, and returns the number of those done."""
+  """Runs at most this many steps, and returns the number of those done."""
   last = 0
   with tf.train.MonitoredSession(hooks=session_hooks) as session:
     while last < steps and not session.should_stop():
@@ -66,26 +66,39 @@ def run(counter: Counter, session_hooks: Sequence[tf.train.SessionRunHook], step
 
 
 def report(
-  counter: Counter, folder: pathlib.Path, train_steps: int, every: int, histograms_every: int
-) -> tuple[hooks.ReportHook, tensorboard.EventWriter]:
+  counter: Counter, folder: pathlib.Path, train_steps: int
+) -> tuple[hooks.ReportHook, EventWriter]:
   """A ReportHook on the counter, and the writer that it uses."""
-  writer = tensorboard.EventWriter(str(folder))
+  writer = EventWriter(str(folder))
   graph: Any = types.SimpleNamespace(
     step_done=counter.step_done,
     global_step=counter.step,
     metrics={'loss/loss': counter.doubled},
     testing=counter.testing,
     test_metrics={'accuracy/test_accuracy': counter.test},
-    weights={'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])},
+    objective=types.SimpleNamespace(
+      weights={'generated_weights/layer_1/conv/kernel': tf.stack([counter.test, 0.5])}
+    ),
   )
-  bar = progress('step', train_steps)
-  return hooks.ReportHook(graph, writer, bar, every, histograms_every), writer
+  return hooks.ReportHook(graph, writer, progress('step', train_steps), False), writer
+
+
+@pytest.fixture
+def every(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+  """every(summary, histogram): sets the steps between two records, and between two histograms."""
+
+  def set_steps(summary: int, histogram: int) -> None:
+    monkeypatch.setattr(hooks, 'STEPS_PER_SUMMARY', summary)
+    monkeypatch.setattr(hooks, 'STEPS_PER_HISTOGRAM', histogram)
+
+  return set_steps
 
 
 def test_scalars_are_means_since_the_last_record(
-  counter: Counter, tmp_path: pathlib.Path, read_events: Callable[[pathlib.Path], Any]
+  counter: Counter, tmp_path: pathlib.Path, read_events: Callable[[pathlib.Path], Any], every: Any
 ) -> None:
-  hook, writer = report(counter, tmp_path, train_steps=7, every=3, histograms_every=6)
+  every(3, 6)
+  hook, writer = report(counter, tmp_path, train_steps=7)
   run(counter, [hook], 7)
   writer.close()
   events = read_events(tmp_path)
@@ -95,9 +108,12 @@ def test_scalars_are_means_since_the_last_record(
   assert events.histograms == {'generated_weights/layer_1/conv/kernel': [6]}
 
 
-def test_the_test_episode_is_run_once_per_record(counter: Counter, tmp_path: pathlib.Path) -> None:
+def test_the_test_episode_is_run_once_per_record(
+  counter: Counter, tmp_path: pathlib.Path, every: Any
+) -> None:
   """So it is also where histograms are due; a resumed run relies on it (see StreamHook)."""
-  hook, _ = report(counter, tmp_path, train_steps=100, every=2, histograms_every=2)
+  every(2, 2)
+  hook, _ = report(counter, tmp_path, train_steps=100)
   looked = []
 
   class Look(tf.train.SessionRunHook):
@@ -108,13 +124,21 @@ def test_the_test_episode_is_run_once_per_record(counter: Counter, tmp_path: pat
   assert looked == [3]
 
 
+# Progress.
+
+
 def test_progress_has_the_means_of_the_last_record(
-  counter: Counter, tmp_path: pathlib.Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+  counter: Counter,
+  tmp_path: pathlib.Path,
+  lines: list[str],
+  monkeypatch: pytest.MonkeyPatch,
+  every: Any,
 ) -> None:
   """Before the first record, it has the scalars of the first step."""
   now = [100.0]
   monkeypatch.setattr(tqdm.std, 'time', lambda: now[0])
-  hook, _ = report(counter, tmp_path, train_steps=12, every=4, histograms_every=100)
+  every(4, 100)
+  hook, _ = report(counter, tmp_path, train_steps=12)
 
   class Tick(tf.train.SessionRunHook):
     def after_run(self, run_context: Any, run_values: Any) -> None:
@@ -147,13 +171,7 @@ def test_progress_has_loss_and_accuracies(means: dict[str, float], text: str) ->
   assert hooks.describe(means) == text
 
 
-def test_a_scalar_summary_has_exactly_these_tags() -> None:
-  summary = tensorboard.scalar_summary({'a/b': 0.5, 'c': 2.0})
-  assert [(value.tag, value.simple_value) for value in summary.value] == [('a/b', 0.5), ('c', 2.0)]
-
-
-def test_there_is_no_histogram_summary_of_nothing() -> None:
-  assert tensorboard.histogram_summary({}) is None
+# Streams.
 
 
 class Stream:
@@ -168,61 +186,107 @@ class Stream:
 
 
 @pytest.mark.parametrize('together', [1, 4])
-@pytest.mark.parametrize('with_test', [True, False])
-def test_streams_start_at_the_restored_step(
-  tmp_path: pathlib.Path, with_test: bool, together: int
-) -> None:
+def test_streams_start_at_the_restored_step(together: int) -> None:
   with tf.Graph().as_default():
     step = tf.train.get_or_create_global_step()
-    streams = [Stream(together), Stream(together)]
-    hook = hooks.StreamHook(step, streams[0], streams[1] if with_test else None, 100)  # type: ignore[arg-type]
+    train, test = Stream(together), Stream(together)
+    graph: Any = types.SimpleNamespace(global_step=step, train_stream=train, test_stream=test)
     with tf.Session() as session:
-      session.run([step.initializer, streams[1].begun.initializer])
+      session.run([step.initializer, test.begun.initializer])
       session.run(step.assign(250))
-      hook.after_create_session(session, tf.train.Coordinator())
-      begun = [250 * together, 2 * together][: 1 + with_test]
-      assert session.run([stream.begun for stream in streams][: 1 + with_test]) == begun
+      hooks.StreamHook(graph, with_test=False).after_create_session(session, tf.train.Coordinator())
+      assert session.run([train.begun, test.begun]) == [250 * together, -1]
+      hooks.StreamHook(graph).after_create_session(session, tf.train.Coordinator())
+      assert session.run([train.begun, test.begun]) == [250 * together, 2 * together]
 
 
-@pytest.mark.parametrize('bad', [np.nan, np.inf])
-def test_the_guard_keeps_variables_that_are_not_finite_from_being_saved(
-  counter: Counter, tmp_path: pathlib.Path, lines: list[str], bad: float
+# Figures.
+
+
+@pytest.mark.parametrize(
+  ('train_steps', 'every_steps'),
+  [(10, 2000), (200_000, 2000), (200_001, 4000), (4_000_000, 40_000)],
+)
+def test_figures_come_at_most_a_hundred_times(train_steps: int, every_steps: int) -> None:
+  assert hooks.figure_steps(train_steps) == every_steps
+
+
+@pytest.mark.parametrize(
+  'changes', [{'episodes_per_step': 2}, {'continual_scenario': 'class_incremental'}]
+)
+def test_other_steps_compute_nothing_for_figures(
+  settings_of: Callable[..., Any], build: Any, changes: dict[str, Any]
 ) -> None:
-  weights = tf.get_variable('weights', initializer=np.zeros(3, np.float32))
-  spoil = tf.assign(weights, [0.0, bad, 0.0])
+  """The ops of an ordinary step are those of a graph without figures."""
+  built = build(settings_of(**changes))
+  ops = built.ops
+  with built.graph.as_default():
+    before = len(built.graph.get_operations())
+    hook = hooks.ReportHook(ops, None, progress('step', 10), True)  # type: ignore[arg-type]
+    added = built.graph.get_operations()[before:]
+    fetched = tf.nest.flatten(hook.before_run(None).fetches)
+    names = [tensor.op.name for tensor in (*fetched, ops.objective.loss)]
+    graph = tf.graph_util.extract_sub_graph(built.graph.as_graph_def(), names)
+  needed = {node.name for node in graph.node}
+  shown = [ops.objective.shown[name] for name in ('predicted', 'kernels', 'attention')]
+  only_shown = {x.op.name for x in tf.nest.flatten(shown)}
+  assert added
+  assert only_shown
+  assert needed.isdisjoint({op.name for op in added} | only_shown)
 
-  class Spoil(tf.train.SessionRunHook):
-    """Spoils a variable after step 2, when the loss has been computed."""
 
-    def after_run(self, run_context: Any, run_values: Any) -> None:
-      if run_context.session.run(counter.step) == 2:
-        run_context.session.run(spoil)
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'episodes_per_step': 2},
+    {'continual_scenario': 'task_incremental', 'num_tasks': 2, 'continual_loss_terms': 'last'},
+    {'continual_scenario': 'mini_batch'},
+    {'continual_scenario': 'class_incremental', 'continual_method': 'constant_protonet'},
+    {'warmup_steps': 2, 'unlabeled_samples_per_class': 1, 'layerwise_generator': 'separate'},
+    {
+      'pretrain_shared_feature': True,
+      'shared_feature_extractor': '2-layer',
+      'shared_features_dim': 4,
+    },
+  ],
+  ids=str,
+)
+def test_every_kind_of_episode_is_drawn(
+  make_values: Callable[..., Any],
+  run_training: Callable[[Any], int],
+  read_events: Callable[[Any], Any],
+  tmp_path: Any,
+  monkeypatch: pytest.MonkeyPatch,
+  changes: dict[str, Any],
+) -> None:
+  for name in ('STEPS_PER_SUMMARY', 'STEPS_PER_HISTOGRAM', 'STEPS_PER_FIGURE'):
+    monkeypatch.setattr(hooks, name, 2)
+  run_training(make_values(train_log_dir=str(tmp_path), train_steps=2, seed=1, **changes))
+  events = read_events(tmp_path / 'train')
+  figures = events.pictures
+  assert any(tag.startswith('gradients/') for tag in events.histograms)
+  if 'pretrain_shared_feature' in changes:
+    assert figures == {}
+    return
+  assert {'episode/test_episode', 'confusion/test_episode'} <= set(figures)
+  assert ('accuracy_matrix/test_episode' in figures) == ('continual_scenario' in changes)
+  with_kernels = changes.get('continual_method') != 'constant_protonet'
+  assert ('kernels/test_episode/layer_4' in figures) == with_kernels
+  assert all(steps == [2] for steps in figures.values())
 
-  saver = tf.train.CheckpointSaverHook(
-    str(tmp_path),
-    save_steps=1,
-    checkpoint_basename='model',
-    saver=tf.train.Saver(),
-    listeners=[hooks.FiniteGuard()],
-  )
-  with pytest.raises(tf.train.NanLossDuringTrainingError):
-    run(counter, [Spoil(), saver], 5)
-  assert sorted(path.name for path in tmp_path.glob('*.index')) == [
-    'model-0.index',
-    'model-1.index',
-  ]
-  assert lines == ['Variables are not finite after step 2: no checkpoint is written.']
+
+# Signals.
 
 
 class Kill(tf.train.SessionRunHook):
   """Sends a signal to this process during step 2."""
 
-  def __init__(self, number: int, test: tf.Tensor) -> None:
+  def __init__(self, number: int, step: tf.Tensor) -> None:
     self._number = number
-    self._test = test
+    self._step = step
 
   def after_run(self, run_context: Any, run_values: Any) -> None:
-    if run_context.session.run(self._test) == 2:
+    if run_context.session.run(self._step) == 2:
       os.kill(os.getpid(), self._number)
 
 
@@ -232,16 +296,13 @@ def test_a_signal_ends_the_run_after_the_step(
 ) -> None:
   before = signal.getsignal(number)
   with hooks.SignalHook() as signals:
-    assert signal.getsignal(number) != before
     assert run(counter, [Kill(number, counter.step), signals], 100) == 2
     assert signals.received == number
   assert signal.getsignal(number) == before
-  assert lines == [f'{number.name}: saving a checkpoint and ending after this step.']
+  assert number.name in lines[0]
 
 
-def test_a_signal_before_the_session_ends_the_run_after_its_first_step(
-  counter: Counter, lines: list[str]
-) -> None:
+def test_a_signal_before_the_session_ends_the_run_after_its_first_step(counter: Counter) -> None:
   with hooks.SignalHook() as signals:
     os.kill(os.getpid(), signal.SIGTERM)
     assert run(counter, [signals], 100) == 1
