@@ -80,7 +80,9 @@ class Case:
   @property
   def values(self) -> dict[str, Any]:
     """The values of all our flags; as in the original, warm-up heads are trained."""
-    return {**flags.defaults(), 'warmup_heads': 'trained', **self.settings['flags']}
+    # The episodes are recorded; only `balanced_batches` allows unlabelled samples among the flags.
+    fixed = {'warmup_heads': 'trained', 'balanced_batches': True}
+    return {**flags.defaults(), **fixed, **self.settings['flags']}
 
   @property
   def variables(self) -> dict[str, np.ndarray]:
