@@ -41,7 +41,7 @@ REPORT_HEAD = """# The continual method: all tables
 
 Made by `python experiments/continual_tables.py --report=docs/continual_results.md LOG_DIR ...`:
 edit that program, not this page. [How the runs were made](continual.md#how-it-was-measured), and
-[what the tables say](continual.md#what-was-found-and-why).
+[what the tables say](continual.md#results).
 
 All numbers are in %, with 95 % intervals over sequences. The first part has the average accuracy
 after each task, forgetting and backward transfer. The second part has, for every run, the accuracy
