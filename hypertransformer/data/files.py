@@ -1,178 +1,141 @@
-"""Writes data files such that none is ever half-written, and none overwritten unasked.
+"""Safe reading of untrusted files, and atomic writes.
 
-Files and folders are written under a hidden name beside their place, `.NAME.PROCESS.part`, and get
-their own name when all is done.
+Paths of users are expanded and checked here, and nowhere else. Everything that is written gets its
+own name only when it is complete: until then it is `.NAME.RANDOM.part` in the same directory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import glob
 import io
 import math
 import os
 import pathlib
+import secrets
 import shutil
-import warnings
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+import stat
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
 from hypertransformer.errors import InputError
 
+try:
+  import fcntl
+except ImportError:  # Windows; temporary files of killed processes stay there
+  fcntl = None  # type: ignore[assignment]
+
 _SHOWN_LETTERS = 120
+_HEAD_BYTES = 512
+_PAGE_STARTS = (b'<!doctype', b'<html', b'<?xml', b'<head', b'<!--')
+_POINTER_START = b'version https://git-lfs.github.com/spec/'
+# Only directories that hold nothing else are replaced.
+_DATASET_SUFFIXES = ('.npy', '.csv')
 
 
 def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
-  """Returns a path as `expanded_text` does, as a Path; that of '' is the current folder."""
-  return pathlib.Path(expanded_text(path))
-
-
-def expanded_text(path: str | os.PathLike[str]) -> str:
-  """Returns a path with `~` and `~user` at its beginning replaced by the home folder.
+  """Return a path given by a user, with `~` and `~user` replaced by the home directory.
 
   Raises:
-    InputError: no system can have such a path, because there is a NUL character in it.
+    InputError: the path contains a NUL character.
   """
   text = os.fspath(path)
   if '\0' in text:
-    raise InputError(
-      f'the path {shown(text)} holds a NUL character, which no file name can have; correct the path'
-    )
-  return os.path.expanduser(text)
+    raise InputError(f'the path {shown(text)} contains a NUL character; correct the path')
+  return pathlib.Path(os.path.expanduser(text))
 
 
-def shown(path: str | os.PathLike[str]) -> str:
-  """Returns a path as a message shows it: on one line, and only the end of a very long one."""
-  text = os.fspath(path)
+def shown(text: str | os.PathLike[str]) -> str:
+  """Return a path or text as messages show it: on one line, and only the end if it is long."""
+  text = os.fspath(text)
   if not text.isprintable():
     text = ascii(text)[1:-1]
   return text if len(text) <= _SHOWN_LETTERS else '...' + text[3 - _SHOWN_LETTERS :]
 
 
+def exists(path: pathlib.Path) -> bool:
+  """Return whether a file or directory exists; raise InputError if the system cannot tell."""
+  return _mode(path) != 0
+
+
 def is_file(path: pathlib.Path) -> bool:
-  """Tells whether a file is there; raises InputError where the system cannot say."""
-  return _asked(path) and path.is_file()
+  """Return whether a path is a file; raise InputError if the system cannot tell."""
+  return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: pathlib.Path) -> bool:
-  """Tells whether a folder is there; raises InputError where the system cannot say."""
-  return _asked(path) and path.is_dir()
+  """Return whether a path is a directory; raise InputError if the system cannot tell."""
+  return stat.S_ISDIR(_mode(path))
 
 
-def exists(path: pathlib.Path) -> bool:
-  """Tells whether a file or folder is there; raises InputError where the system cannot say."""
-  return _asked(path)
-
-
-def _asked(path: pathlib.Path) -> bool:
-  """Asks the system for a path: whether there is anything.
-
-  Raises:
-    InputError: the name is too long or not one at all, a folder above may not be read, or the disk
-      fails. Nobody knows then whether there is something.
-  """
+def _mode(path: pathlib.Path) -> int:
+  """Return the type and permissions of a file or directory; 0 if there is none."""
   try:
-    os.stat(path)
+    return os.stat(path).st_mode
   except (FileNotFoundError, NotADirectoryError):
-    return False
+    return 0
   except (OSError, ValueError) as error:
-    raise InputError(f'{shown(path)} cannot be looked for ({reason(error)})') from error
-  return True
+    raise InputError(f'cannot access {shown(path)} ({reason(error)})') from error
 
 
-def reason(error: OSError | ValueError) -> str:
-  """Returns why the system refused a path, with what to do where a path itself is the reason."""
-  number = error.errno if isinstance(error, OSError) else None
-  if number == errno.ENAMETOOLONG:
-    return 'the name is too long; give a shorter one'
-  if number == errno.ELOOP:
-    return 'its links lead in a circle; give the path of the file itself'
-  return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-_HEAD_BYTES = 512
-_PAGE_STARTS = (b'<!doctype', b'<html', b'<?xml', b'<head', b'<!--')
-_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
-# The first line of what Git LFS leaves in place of a large file that was not downloaded.
-_POINTER_START = b'version https://git-lfs.github.com/spec/'
+def reason(error: Exception) -> str:
+  """Return the reason of an error as one short line, as it may quote an untrusted file."""
+  text = getattr(error, 'strerror', None) or str(error).partition('\n')[0]
+  return shown(text or type(error).__name__)
 
 
 def is_web_page(head: bytes) -> bool:
-  """Tells whether a file that begins with the bytes `head` is an HTML or XML page."""
-  text = head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower()
-  return text.startswith(_PAGE_STARTS)
-
-
-def is_pointer(head: bytes) -> bool:
-  """Tells whether a file that begins with the bytes `head` only points to one in Git LFS."""
-  return head.removeprefix(_BYTE_ORDER_MARK).startswith(_POINTER_START)
+  """Return whether a file that begins with `head` is an HTML or XML page."""
+  return head.removeprefix(b'\xef\xbb\xbf').lstrip().lower().startswith(_PAGE_STARTS)
 
 
 def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
-  """Raises InputError if a file cannot be read, is empty, a web page, or a pointer of Git LFS.
+  """Raise InputError if a file is unreadable, empty, a web page or a Git LFS pointer.
 
   Args:
-    path: the file.
-    expected: what it should be, for the message; such as 'a zip archive'.
+    path: The file.
+    expected: What it should be, for the message; such as 'a zip archive'.
   """
-  name = shown(path)
   try:
     with open(path, 'rb') as file:
       head = file.read(_HEAD_BYTES)
-  except IsADirectoryError as error:
-    raise InputError(
-      f'{name} cannot be read (Is a directory); expected {expected}, not a folder: give the file '
-      'itself'
-    ) from error
   except (OSError, ValueError) as error:
-    raise InputError(f'{name} cannot be read ({reason(error)}); expected {expected}') from error
+    raise InputError(f'cannot read {shown(path)} ({reason(error)}); expected {expected}') from error
   if not head:
-    raise InputError(f'{name} is an empty file; expected {expected}; download or make it again')
+    raise InputError(f'{shown(path)} is empty; expected {expected}: download or make it again')
   if is_web_page(head):
     raise InputError(
-      f'{name} is a web page, not {expected}; the download link probably led to a '
-      'confirmation or error page: download the file itself'
+      f'{shown(path)} is a web page; expected {expected}: download the file itself, the link may '
+      'lead to a confirmation page'
     )
-  if is_pointer(head):
+  if head.startswith(_POINTER_START):
     raise InputError(
-      f'{name} is a pointer of Git LFS, not {expected}: the file itself was not downloaded; run '
-      '`git lfs pull` in its repository'
+      f'{shown(path)} is a Git LFS pointer; expected {expected}: run `git lfs pull` in its '
+      'repository'
     )
 
 
 def require_folder(path: pathlib.Path) -> None:
-  """Raises InputError unless `path` is a folder that can be read."""
+  """Raise InputError unless `path` is a directory that can be read."""
   try:
     os.scandir(path).close()
-  except NotADirectoryError as error:
-    raise InputError(
-      f'{shown(path)} cannot be read as a folder (Not a directory); expected the folder that '
-      'the files are in: correct --input_path'
-    ) from error
   except (OSError, ValueError) as error:
     raise InputError(
-      f'{shown(path)} cannot be read as a folder ({reason(error)}); correct --input_path'
+      f'cannot read the directory {shown(path)} ({reason(error)}): correct --input_path'
     ) from error
-
-
-_MAX_HEADER_BYTES = 10_000  # NumPy's own limit for headers of strangers
-_MAX_AXES = 32  # of NumPy 1
-_MAX_BYTES = (1 << 63) - 1
-_MAX_REASON = 100  # letters
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a .npy file says it holds.
+  """The header of a .npy file.
 
   Attributes:
-    shape: the shape of the array.
-    dtype: the type of its elements.
-    fortran_order: whether the first axis is the one that runs fastest in the file.
+    shape: The shape of the array.
+    dtype: The type of its elements.
+    fortran_order: Whether the elements are in Fortran order.
   """
 
   shape: tuple[int, ...]
@@ -180,83 +143,46 @@ class Header:
   fortran_order: bool = False
 
   def __str__(self) -> str:
+    """Return type and shape, such as 'uint8 [5, 28, 28, 1]'."""
     return f'{self.dtype} {list(self.shape)}'
 
 
 def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
-  """Reads the header of a .npy file.
+  """Read the header of a .npy file.
 
   Args:
-    file: the open file, at the beginning of the header; afterwards it is at the data.
-    path: the name of the file in errors.
+    file: The open file, at its start; afterwards it is at the data.
+    path: The name of the file in errors.
 
   Raises:
-    InputError: there is no header, or a broken one.
+    InputError: The header is missing or malformed.
   """
-  readers = {
-    (1, 0): (2, np.lib.format.read_array_header_1_0),
-    (2, 0): (4, np.lib.format.read_array_header_2_0),
-  }
   try:
     version = np.lib.format.read_magic(file)
-    if version not in readers:  # version 3.0 is for structured arrays only
-      raise ValueError(f'version {version} of the format')
-    count_bytes, read = readers[version]
-    count = file.read(count_bytes)
-    length = int.from_bytes(count, 'little')
-    if length > _MAX_HEADER_BYTES:  # a small zip file can hold a header of many GB
-      raise ValueError(f'a header of {length} bytes')
-    with warnings.catch_warnings():  # Python warns of doubtful code, and a header is code
-      warnings.simplefilter('ignore')
-      shape, fortran_order, dtype = read(io.BytesIO(count + file.read(length)))
-    _check_claims(shape, dtype)
-  except Exception as error:  # a broken header, being Python code, can raise any exception
+    if version != (1, 0):  # the others are for headers of more than 64 kB
+      raise ValueError(f'format version {version}')
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if min(shape, default=0) < 0:
+      raise ValueError(f'shape {shape}')
+  except Exception as error:  # NumPy parses the header as Python code, which can raise anything
     raise InputError(
-      f'{shown(path)} is not a NumPy .npy file, or a broken one ({_short(error)}); make or '
-      'download it again'
+      f'{shown(path)} is not a whole .npy file ({reason(error)}): make or download it again'
     ) from error
   return Header(shape, dtype, fortran_order)
 
 
-def _check_claims(shape: tuple[Any, ...], dtype: np.dtype) -> None:
-  """Raises ValueError for a shape or type that no array of numbers or objects can have."""
-  if len(shape) > _MAX_AXES:
-    raise ValueError(f'an array of {len(shape)} axes')
-  for number, size in enumerate(shape):
-    if type(size) is not int or size < 0:  # NumPy lets True through, which counts as an int
-      raise ValueError(f'axis {number} has the size {str(size)[:20]}')
-    if size > _MAX_BYTES:
-      raise ValueError(f'axis {number} is larger than any memory')
-  if dtype.fields is not None or dtype.subdtype is not None:
-    raise ValueError('it holds records of several fields; expected plain numbers')
-  if dtype.itemsize == 0:
-    raise ValueError(f'its items of type {dtype} have no size')
-  # NumPy refuses this product too, and leaves out the axes of size 0.
-  if math.prod(max(size, 1) for size in shape) * dtype.itemsize > _MAX_BYTES:
-    raise ValueError('the array is larger than any memory')
-
-
-def _short(error: Exception) -> str:
-  """Returns the reason of an error on one line, cut if it is long, as it may quote the file."""
-  text = ' '.join(str(error).split()) or type(error).__name__
-  if not text.isprintable():
-    text = ascii(text)[1:-1]
-  return text if len(text) <= _MAX_REASON else f'{text[:_MAX_REASON]}...'
-
-
 def header_of(path: pathlib.Path) -> Header:
-  """Returns what a .npy file says it holds; raises InputError if it is not a .npy file."""
+  """Return the header of a .npy file; raise InputError if it is not one."""
   refuse_page_or_empty(path, 'a NumPy .npy file')
   with open(path, 'rb') as file:
     return read_header(file, path)
 
 
 def uint8_header(shape: tuple[int, ...]) -> bytes:
-  """Returns the beginning of a .npy file that holds a uint8 array of this shape, in C order.
+  """Return the header of a .npy file with a uint8 array in C order.
 
-  The data are to follow it. NumPy pads headers, so those of all images [classes, samples, H, W, C]
-  or [all images, H, W, C] have the same length, 128 bytes. A header can thus be written again with
-  another shape when the number of images has become known.
+  NumPy pads headers, so those of all images [classes, samples, H, W, C] or [all images, H, W, C]
+  have 128 bytes. A header can thus be replaced when the number of images has become known.
   """
   header = io.BytesIO()
   np.lib.format.write_array_header_1_0(
@@ -266,161 +192,111 @@ def uint8_header(shape: tuple[int, ...]) -> bytes:
 
 
 def map_array(path: pathlib.Path) -> np.memmap:
-  """Opens a .npy file of numbers as a memory map that can only be read.
+  """Open a .npy file of numbers as a read-only memory map.
 
   Raises:
-    InputError: the file is not a .npy file (if it is a web page, the message says so), it holds
-      Python objects, its array is empty, or it is cut short.
+    InputError: The file is not a .npy file of numbers, is empty or truncated.
   """
   refuse_page_or_empty(path, 'a NumPy .npy file')
-  name = shown(path)
   with open(path, 'rb') as file:
     header = read_header(file, path)
     begin = file.tell()
-    available = path.stat().st_size - begin
-  if header.dtype.hasobject:
+  available = path.stat().st_size - begin
+  if header.dtype.kind not in 'biufc' or 0 in header.shape:
     raise InputError(
-      f'{name} holds Python objects ({header}); expected an array of numbers: save it as uint8'
+      f'{shown(path)} holds {header}; expected an array of numbers that is not empty'
     )
-  if 0 in header.shape:
-    raise InputError(f'{name} holds an empty array ({header}); expected at least one image')
   needed = math.prod(header.shape) * header.dtype.itemsize
   if available < needed:
     raise InputError(
-      f'{name} is truncated: {header} needs {needed} bytes, the file has '
-      f'{available}; make or download it again'
+      f'{shown(path)} is truncated: {header} needs {needed} bytes, the file has {available}; make '
+      'or download it again'
     )
   order = 'F' if header.fortran_order else 'C'
-  return np.memmap(path, header.dtype, 'r', begin, header.shape, order)  # type: ignore[call-overload]
-
-
-# What the folder of a dataset may hold. With anything else in it, a folder is never replaced.
-_DATASET_SUFFIXES = ('.npy', '.csv')
-
-
-def output_file(text: str, default_name: str, overwrite: bool = False) -> pathlib.Path:
-  """Returns the .npy file that a converter is to write.
-
-  Args:
-    text: the flag --output_path: a path that ends in .npy, or a folder, which need not exist yet;
-      `~` at its beginning is the home folder.
-    default_name: the name that the file gets in a folder, such as 'omniglot.npy'.
-    overwrite: whether an existing file may be replaced.
-
-  Raises:
-    InputError: no path is given, the path is a folder where a file is expected, or the file exists
-      and may not be replaced.
-  """
-  if not text:
-    raise InputError(
-      f'--output_path is not given; expected a .npy file, or a folder for {default_name}'
-    )
-  path = expanded(text)
-  if is_folder(path) or path.suffix != '.npy':
-    path = path / default_name
-  if is_folder(path):
-    raise InputError(f'{path} is a folder; expected a file name: give another --output_path')
-  if exists(path) and not overwrite:
-    raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
-  return path
+  try:
+    return np.memmap(path, header.dtype, 'r', begin, header.shape, order)  # type: ignore[call-overload]
+  except (OSError, ValueError) as error:
+    raise InputError(f'cannot map {shown(path)}, {header} ({reason(error)})') from error
 
 
 @contextlib.contextmanager
 def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
-  """Opens a file for writing, which is called `path` only when the `with` block has succeeded.
+  """Open a file for writing that gets its name only when the `with` block succeeds.
 
-  The folder of the file is made if it is missing. If the block raises an exception, nothing is left
-  behind, and an older file `path` stays as it was. If the process is killed, what it left is
-  removed by the next one that writes the same file.
+  Missing directories are made. After an exception nothing is left behind, and an existing file
+  `path` is unchanged. What a killed process leaves is removed by the next one that writes `path`.
 
   Raises:
-    InputError: the folder or the file cannot be written.
+    InputError: The file cannot be written.
   """
   path = expanded(path)
-  beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_overs(path)
+  with _beside(path, pathlib.Path.touch) as beside:
     with open(beside, 'wb') as file:
       yield file
       file.flush()
       os.fsync(file.fileno())
     os.replace(beside, path)
-  except OSError as error:
-    raise _cannot_write(path, error) from error
-  finally:
-    with contextlib.suppress(OSError):
-      beside.unlink()
 
 
-def _cannot_write(path: pathlib.Path, error: OSError) -> InputError:
-  """Returns the error about a file or folder that the system did not let be written."""
-  return InputError(
-    f'cannot write {shown(path)}: {error.strerror or error}; check that the folder is '
-    'writable and the disk has room, or give another path'
-  )
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Write a text file atomically, in UTF-8; raise InputError if it cannot be written."""
+  with atomic_file(path) as file:
+    file.write(text.encode())
+
+
+def save_array(path: pathlib.Path, array: np.ndarray) -> None:
+  """Write a .npy file atomically; raise InputError if it cannot be written."""
+  with atomic_file(path) as file:
+    np.save(file, array, allow_pickle=False)
 
 
 def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
-  """Raises InputError unless `path` may become the folder of a dataset.
+  """Raise InputError unless `path` may become the directory of a dataset.
 
-  That is so if nothing of this name exists, or an empty folder. With `overwrite` it may also be a
-  folder that holds .npy and .csv files only. A mistyped path can thus never delete anything else.
+  It may if it does not exist or is empty. With `overwrite` it may hold .npy and .csv files, but
+  nothing else, so a mistyped path never deletes anything else.
   """
   if not exists(path):
     return
   if not is_folder(path):
-    raise InputError(f'{path} is a file; expected the folder of a dataset: give another path')
-  others = [
-    entry.name
-    for entry in path.iterdir()
-    if entry.is_dir() or entry.suffix not in _DATASET_SUFFIXES
-  ]
-  if others:
-    raise InputError(
-      f'{path} is there and holds {others[0]!r}, so it is not the folder of one '
-      'dataset; give a path of its own, such as data_numpy_dir/NAME'
-    )
-  if any(path.iterdir()) and not overwrite:
+    raise InputError(f'{path} is a file; give another path for the directory of the dataset')
+  entries = list(path.iterdir())
+  for entry in entries:
+    if entry.is_dir() or entry.suffix not in _DATASET_SUFFIXES:
+      raise InputError(
+        f'{path} holds {entry.name!r}, so it is not the directory of one dataset; give a path such '
+        'as data_numpy_dir/NAME'
+      )
+  if entries and not overwrite:
     raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
 
 
 @contextlib.contextmanager
 def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathlib.Path]:
-  """Makes an empty folder to be filled, which is called `path` only when the block has succeeded.
+  """Make a directory to be filled, which gets its name only when the `with` block succeeds.
 
-  If the `with` block raises an exception, nothing is left behind, and an older folder `path` stays
-  as it was. If the process is killed, what it left is removed by the next one that writes the same
-  folder.
+  After an exception nothing is left behind, and an existing directory `path` is unchanged.
 
   Args:
-    path: the folder to make.
-    overwrite: whether the folder of an older dataset may be replaced.
+    path: The directory.
+    overwrite: Whether the directory of an existing dataset may be replaced.
 
   Raises:
     InputError: `path` may not be replaced (see `check_folder`), or it cannot be written.
   """
   path = expanded(path)
   check_folder(path, overwrite)
-  path = path.resolve()  # so that a link to a folder, perhaps on a larger disk, stays a link
-  beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_overs(path)
-    beside.mkdir()
+  path = path.resolve()  # a link to a directory, perhaps on a larger disk, stays a link
+  with _beside(path, pathlib.Path.mkdir) as beside:
     yield beside
     for file in beside.iterdir():
       with open(file, 'rb') as written:
         os.fsync(written.fileno())
     _replace_folder(beside, path)
-  except OSError as error:
-    raise _cannot_write(path, error) from error
-  finally:
-    shutil.rmtree(beside, ignore_errors=True)
 
 
 def _replace_folder(beside: pathlib.Path, path: pathlib.Path) -> None:
-  """Gives the folder `beside` the name `path`, and only then deletes an older folder `path`."""
+  """Rename the directory `beside` to `path`, and only then delete an existing one."""
   old = beside.with_suffix('.old')
   if path.exists():
     path.rename(old)
@@ -430,63 +306,84 @@ def _replace_folder(beside: pathlib.Path, path: pathlib.Path) -> None:
     if old.exists():
       old.rename(path)
     raise
-  shutil.rmtree(old, ignore_errors=True)
+  _remove(old)
 
 
-def _remove_left_overs(path: pathlib.Path) -> None:
-  """Removes what killed processes left beside `path`.
+@contextlib.contextmanager
+def _beside(path: pathlib.Path, make: Callable[[pathlib.Path], None]) -> Iterator[pathlib.Path]:
+  """Make a hidden file or directory beside `path`, locked while it is in use.
 
-  An older folder that a process was about to replace is removed only if `path` is there. Otherwise
-  it is the only copy.
+  Raises:
+    InputError: It cannot be written; this includes all OSErrors of the `with` block.
+  """
+  beside = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.part')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    make(beside)
+    with _locked(beside):
+      yield beside
+  except OSError as error:
+    raise InputError(
+      f'cannot write {shown(path)} ({reason(error)}); check that the directory is writable and the '
+      'disk has room, or give another path'
+    ) from error
+  finally:
+    _remove(beside)
+
+
+def _remove_leftovers(path: pathlib.Path) -> None:
+  """Remove what killed processes left beside `path`.
+
+  A dataset that was about to be replaced is removed only if `path` exists; otherwise it is the
+  only copy.
   """
   for suffix in ('part', 'old') if path.exists() else ('part',):
     for found in path.parent.glob(f'.{glob.escape(path.name)}.*.{suffix}'):
-      pid = found.suffixes[-2][1:]
-      if not pid.isdecimal() or _is_running(int(pid)):
-        continue
-      if found.is_dir():
-        shutil.rmtree(found, ignore_errors=True)
-      else:
-        found.unlink(missing_ok=True)
+      with contextlib.suppress(OSError), _locked(found) as is_abandoned:
+        if is_abandoned:
+          _remove(found)
 
 
-def _is_running(pid: int) -> bool:
-  """Tells whether another process has this number; where that cannot be asked, yes is assumed."""
-  if os.name != 'posix':
-    return True
-  # The number of this process itself was that of an earlier one, as numbers are used again. In a
-  # container the first process always has the same one.
-  if pid == os.getpid():
-    return False
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[bool]:
+  """Lock a file or directory, and yield whether that was possible."""
+  if fcntl is None:
+    yield False
+    return
+  descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
   try:
-    os.kill(pid, 0)
-  except ProcessLookupError:
-    return False
-  except (PermissionError, OverflowError):
-    pass
-  return True
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      locked = True
+    except OSError:  # another process has locked it, or the file system has no locks
+      locked = False
+    yield locked
+  finally:
+    os.close(descriptor)
+
+
+def _remove(path: pathlib.Path) -> None:
+  """Remove a file or directory if it exists and can be removed."""
+  shutil.rmtree(path, ignore_errors=True)
+  with contextlib.suppress(OSError):
+    path.unlink()
 
 
 def require_space(path: pathlib.Path, needed: int) -> None:
-  """Raises InputError unless the disk of `path` has `needed` bytes free; `path` need not exist."""
+  """Raise InputError unless the disk of `path` has `needed` bytes free; `path` need not exist."""
   folder = path.absolute().parent
   while not exists(folder):
     folder = folder.parent
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise InputError(
-      f'{path} needs {needed / 1e9:.2f} GB, but {folder} has {free / 1e9:.2f} GB '
-      'free; make room, or give a path on another disk'
+      f'{path} needs {needed / 1e9:.2f} GB, but {folder} has {free / 1e9:.2f} GB free; make room, '
+      'or give a path on another disk'
     )
 
 
-def save_array(path: pathlib.Path, array: np.ndarray) -> None:
-  """Writes `array` as the .npy file `path` by `atomic_file`; raises InputError if it cannot."""
-  with atomic_file(path) as file:
-    np.save(file, array, allow_pickle=False)
-
-
 def summary(path: pathlib.Path, array: np.ndarray | Header) -> str:
-  """Returns the line with which a converter ends: what it wrote and where, its shape and size."""
+  """Return the last line of a converter's output: what it wrote where, its shape and size."""
   shape = ' x '.join(str(size) for size in array.shape)
   return f'wrote {path}: {array.dtype} {shape}, {path.stat().st_size / 1e6:.1f} MB'

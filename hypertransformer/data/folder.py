@@ -61,7 +61,7 @@ class DataFolder:
     self._folder = folder
     self._shuffle_seed = shuffle_seed
     self._use_labels = use_labels
-    self._tfds_dir = files.expanded_text(tfds_dir) if tfds_dir else tfds_dir
+    self._tfds_dir = str(files.expanded(tfds_dir)) if tfds_dir else None
     self._loaded: dict[tuple[str, str], ClassArrays] = {}
 
   def open(self, dataset: str | DatasetSpec, split: str = tfds.DEFAULT_SPLIT) -> ClassSet:

@@ -62,7 +62,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
     InputError: checkpoint or flags.json cannot be read, or the checkpoint is not one of a model
       that can classify.
   """
-  prefix = checkpoints.locate(files.expanded_text(checkpoint), 'checkpoint')
+  prefix = checkpoints.locate(str(files.expanded(checkpoint)), 'checkpoint')
   values = flags_file.read_model_flags(os.path.dirname(prefix))
   settings = flags.settings_from(values)
   if settings.loss.pretrain_shared:

@@ -53,19 +53,13 @@ CALLS = {
     f'os.system, protocol {protocol}': (_dumps(Calls(os.system, COMMAND), protocol), '(posix|nt)')
     for protocol in range(6)
   },
-  **{
-    f'eval, protocol {protocol}': (
-      _dumps(Calls(eval, f'open({MARK!r}, "w")'), protocol),
-      '(__builtin__|builtins)',
-    )
-    for protocol in (0, 2, 4)
-  },
-  'exec': (_dumps(Calls(exec, f'open({MARK!r}, "w")'), 4), 'builtins'),
+  'eval': (_dumps(Calls(eval, f'open({MARK!r}, "w")'), 0), '__builtin__'),
   'open': (_dumps(Calls(open, MARK, 'w'), 4), '(io|_io)'),
+  'getattr': (_dumps(Calls(getattr, [], 'append'), 4), 'getattr'),
   'np.save': (_dumps(Calls(np.save, MARK, 1), 4), 'numpy'),
   'np.fromfile': (_dumps(Calls(np.fromfile, '/etc/passwd'), 4), 'numpy'),
   'a class with a state': (_dumps(SetsState(), 4), 'hostile_payloads'),
-  'INST': (b"(S'" + COMMAND.encode() + b"'\nios\nsystem\n.", 'os'),
+  'INST': (b"(S'" + COMMAND.encode() + b"'\nios\nsystem\n.", 'instance'),
   'OBJ': (b"(cos\nsystem\nS'" + COMMAND.encode() + b"'\no.", 'os'),
   'NEWOBJ': (b"\x80\x02csubprocess\nPopen\n]S'touch'\na\x85\x81.", 'subprocess'),
   'Python 2 commands': (b"ccommands\ngetoutput\n(S'" + COMMAND.encode() + b"'\ntR.", 'commands'),
@@ -73,16 +67,21 @@ CALLS = {
     _global('os', 'path.os.system', b'\x8c' + bytes([len(COMMAND)]) + COMMAND.encode() + b'\x85'),
     'os',
   ),
-  'a name of an admitted module': (_global('numpy.core.multiarray', 'fromfile'), 'fromfile|numpy'),
-  'attributes of an admitted name': (_global('numpy', 'ndarray.tofile.__class__'), 'numpy|ndarray'),
-  'a module with a space': (_global('os system', 'x'), 'os system|system'),
+  'a name of an allowed module': (_global('numpy.core.multiarray', 'fromfile'), 'fromfile'),
+  'attributes of an allowed name': (_global('numpy', 'ndarray.tofile.__class__'), 'ndarray'),
+  'a module with a space': (_global('os system', 'x'), 'os system'),
   'a registered extension': (b'\x80\x02\x82\x01.', ''),
-  'a persistent id': (b'\x80\x02U\x03idaQ.', ''),
+  'a persistent id': (b'\x80\x02U\x03idaQ.', 'persistent'),
+  'an allowed name that is only an argument': (b'\x80\x02cnumpy\nndarray\nK\x01\x85R.', ''),
+  'the state of a function': (b'\x80\x02c_codecs\nencode\n}U\x01aK\x01sb.', 'state of a function'),
+  'an odd encoding': (
+    b'\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.',
+    'rot13',
+  ),
 }
 
-DTYPE = (
-  b'cnumpy\ndtype\nU\x02%bK\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
-)
+PLAIN_STATE = b'(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+DTYPE = b'cnumpy\ndtype\nU\x02%bK\x00K\x01\x87R' + PLAIN_STATE
 
 
 def _array(shape: bytes, code: bytes = b'u1') -> bytes:
@@ -109,69 +108,62 @@ DOUBLED = (
 )
 HUGE = struct.pack('<Q', 1 << 60)
 MEGABYTE = b'X' + struct.pack('<I', 1 << 20) + b'x' * (1 << 20)
-# Pickles that try to fill the memory or to crash Python: the data, and a pattern for what is said
-# about them; None for the one that is harmless.
+STRUCTURED_STATE = b'(K\x03U\x01|N(U\x01at}U\x01aNsJ\x08\x00\x00\x00K\x01K\x00tb'
+# Pickles that try to fill the memory or to crash Python or NumPy: the data, and a pattern for what
+# is said about them; None for what is harmless.
 BOMBS = {
-  'FRAME of 2^60 bytes': (
-    b'\x80\x04\x95' + HUGE + b'].',
-    'FRAME at byte 3 claims 1152921504606846984 bytes',
-  ),
-  'BINBYTES8 of 2^60': (
-    b'\x80\x04\x8e' + HUGE + b'x.',
-    'BINBYTES8 at byte 11 claims 1152921504606846976 bytes',
-  ),
-  'BINUNICODE8 of 2^60': (b'\x80\x04\x8d' + HUGE + b'x.', 'BINUNICODE8 at byte 11 claims 11529'),
-  'BYTEARRAY8 of 2^60': (b'\x80\x05\x96' + HUGE + b'x.', 'BYTEARRAY8 at byte 11 claims 11529'),
-  'BINBYTES of 4 GB': (
-    b'\x80\x03B\xff\xff\xff\xffx.',
-    'BINBYTES at byte 7 claims 4294967295 bytes',
-  ),
-  'BINSTRING of -1 bytes': (
-    b'\x80\x02T\xff\xff\xff\xffx.',
-    'BINSTRING at byte 7 claims 4294967295 bytes',
-  ),
-  'LONG4 of 2 GB': (b'\x80\x02\x8b\xff\xff\xff\x7fx.', 'LONG4 at byte 7 claims 2147483647 bytes'),
-  'LONG_BINPUT of 2^31': (
-    b'\x80\x02Nr\xff\xff\xff\x7f.',
-    'a table of 2147483647 entries for 3 objects',
-  ),
-  'PUT of 2 billion': (b'Np2000000000\n.', 'a table of 2000000000 entries for 2 objects'),
+  'FRAME of 2^60 bytes': (b'\x80\x04\x95' + HUGE + b'].', None),
+  'BINBYTES8 of 2^60': (b'\x80\x04\x8e' + HUGE + b'x.', ''),
+  'BYTEARRAY8 of 2^60': (b'\x80\x05\x96' + HUGE + b'x.', ''),
+  'BYTEARRAY8 of 8 GB': (b'\x80\x05\x96' + struct.pack('<Q', 1 << 33) + b'x.', ''),
+  'BINSTRING of -1 bytes': (b'\x80\x02T\xff\xff\xff\xffx.', ''),
+  'LONG4 of 2 GB': (b'\x80\x02\x8b\xff\xff\xff\x7fx.', ''),
+  'LONG_BINPUT of 2^31': (b'\x80\x02Nr\xff\xff\xff\x7f.', None),
   'an array of 10^15 elements': (_array(_long(10**15) + b'\x85'), 'malformed|do not fill'),
   'an array of 10^15 empty strings': (_array(_long(10**15) + b'\x85', b'S0'), 'malformed'),
   'a shape of a number of 10^600': (_array(_long(10**600) + b'\x85'), 'malformed'),
-  'tuples nested a million deep': (
-    b'\x80\x02})' + b'\x85' * 1_000_000 + b'K\x01s.',
-    'nests tuples more than 100',
+  'a negative shape': (_array(b'J\xff\xff\xff\xff\x85'), 'malformed'),
+  'an array of too few bytes': (_array(b'K\x09\x85'), 'do not fill'),
+  'bytes as object pointers': (_array(b'K\x00\x85', b'O8'), 'do not fill'),
+  'an array of void': (_array(b'K\x00\x85', b'V8'), 'V8'),
+  'an array of a structured dtype': (
+    _array(b'K\x00\x85', b'u8').replace(PLAIN_STATE, STRUCTURED_STATE),
+    'structured',
   ),
+  'a dict with a nested tuple as a key': (
+    b'\x80\x02})' + b'\x85' * 1_000_000 + b'K\x01s.',
+    'tuple',
+  ),
+  'a dict with keys of equal hashes': (
+    b'\x80\x02}(' + b''.join(_long(n * (2**61 - 1)) + b'N' for n in range(1, 60_000)) + b'u.',
+    'int',
+  ),
+  'an item of an array': (_array(b')')[:-1] + b'K\x00K\x01s.', 'items of a ndarray|fill'),
   'tuples nested through the memo': (
     b'\x80\x02)' + b''.join(b'q\x00h\x00h\x00\x86' for _ in range(101)) + b'.',
-    'nests tuples more than 100',
+    'nested|memory',
   ),
-  'lists nested beyond the limit': (
-    b'\x80\x02' + b']' * 30_000 + b'a' * 29_999 + b'.',
-    '20000 lists and dicts',
-  ),
-  'lists nested below the limit': (b'\x80\x02' + b']' * 15_000 + b'a' * 14_999 + b'.', None),
-  'many empty sets': (b'\x80\x04(' + b'\x8f' * 30_000 + b't.', '20000 lists and dicts'),
-  'a list doubled 59 times': (DOUBLED, 'repeats its contents until they would fill the memory'),
-  'a list in itself': (b'\x80\x02]q\x00h\x00a.', 'contains itself'),
+  'lists nested 30,000 deep': (b'\x80\x02' + b']' * 30_000 + b'a' * 29_999 + b'.', 'nested'),
+  'three million lists': (b'\x80\x02(' + b']' * 3_000_000 + b't.', 'memory'),
+  'a set': (b'\x80\x04\x8f.', 'set'),
+  'a list doubled 59 times': (DOUBLED, 'memory|nested'),
+  'a list in itself': (b'\x80\x02]q\x00h\x00a.', 'nested'),
   'a list of a range of 10^15': (
     b'\x80\x02]cbuiltins\nrange\n' + _long(10**15) + b'\x85Ra.',
-    'repeats its',
+    'memory',
   ),
-  'a range of 10^60': (b'\x80\x02cbuiltins\nrange\n' + _long(10**60) + b'\x85R.', 'repeats its'),
-  'a set of a range': (
-    b'\x80\x02cbuiltins\nset\ncbuiltins\nrange\n' + _long(10**15) + b'\x85R\x85R.',
-    'a set',
+  'a range of 10^60': (b'\x80\x02cbuiltins\nrange\n' + _long(10**60) + b'\x85R.', ''),
+  'a dict of a range of 10^15': (
+    b'\x80\x02ccollections\nOrderedDict\n]cbuiltins\nrange\n' + _long(10**15) + b'\x85Ra\x85R.',
+    '',
   ),
-  'bytearray of a length': (b'\x80\x02cbuiltins\nbytearray\n' + _long(10**15) + b'\x85R.', ''),
   'a megabyte copied 100,000 times': (
     b'\x80\x02'
     + MEGABYTE
-    + b'q\x00c_codecs\nencode\nq\x01('
-    + b'h\x01h\x00\x85R' * 100_000
+    + b'q\x00U\x06latin1q\x02c_codecs\nencode\nq\x01('
+    + b'h\x01h\x00h\x02\x86R' * 100_000
     + b'l.',
-    'copies its',
+    'memory',
   ),
   'the text of a huge number': (b'L' + b'9' * 1_000_000 + b'L\n.', ''),
 }

@@ -1,0 +1,312 @@
+"""Paths of users, .npy files, files that are something else, and atomic writes."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+
+import hypothesis.extra.numpy
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypertransformer.data import files
+from hypertransformer.errors import InputError
+
+ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def test_the_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+  monkeypatch.setenv('HOME', '/home/me')
+  assert files.expanded('~/data') == pathlib.Path('/home/me/data')
+  assert files.expanded(pathlib.Path('~')) == pathlib.Path('/home/me')
+  assert files.expanded('a~b/~') == pathlib.Path('a~b/~')
+
+
+def test_existing_paths_are_recognized(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'file').write_text('')
+  assert files.is_file(tmp_path / 'file')
+  assert not files.is_folder(tmp_path / 'file')
+  assert files.is_folder(tmp_path)
+  assert not files.exists(tmp_path / 'none')
+  assert not files.is_file(tmp_path / 'file' / 'below')
+
+
+@pytest.mark.parametrize('name', ['x' * 300, 'a\0b', 'circle'])
+@pytest.mark.parametrize(
+  'use',
+  [files.exists, files.require_folder, lambda path: files.refuse_page_or_empty(path, 'a pickle')],
+)
+def test_impossible_paths_are_errors_of_one_short_line(
+  name: str, use: Callable[[pathlib.Path], object], tmp_path: pathlib.Path
+) -> None:
+  (tmp_path / 'circle').symlink_to(tmp_path / 'circle')
+  with pytest.raises(InputError) as caught:
+    use(tmp_path / name)
+  assert str(caught.value).isprintable()
+  assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+  ('data', 'found'),
+  [
+    (b'<!DOCTYPE html><title>404', 'web page'),
+    (b'\n  <html>', 'web page'),
+    (b'\xef\xbb\xbf<HTML lang="en">', 'web page'),
+    (b'<?xml version="1.0"?>', 'web page'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n', 'Git LFS'),
+    (b'', 'is empty'),
+    (None, 'No such file'),
+  ],
+)
+def test_files_that_are_something_else_are_refused(
+  data: bytes | None, found: str, tmp_path: pathlib.Path
+) -> None:
+  if data is not None:
+    (tmp_path / 'x').write_bytes(data)
+  with pytest.raises(InputError, match=rf'/x .*{found}.* a pickle'):
+    files.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
+
+
+@pytest.mark.parametrize('data', [b'\x93NUMPY', b'PK\x03\x04', b'<', b'a <html>', b'version 2'])
+def test_other_files_are_accepted(data: bytes, tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'x').write_bytes(data)
+  files.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
+  with pytest.raises(InputError, match=r'/x \(Not a directory\)'):
+    files.require_folder(tmp_path / 'x')
+  files.require_folder(tmp_path)
+  with pytest.raises(InputError, match='Is a directory'):
+    files.refuse_page_or_empty(tmp_path, 'a pickle')
+
+
+@given(
+  array=hypothesis.extra.numpy.arrays(
+    hypothesis.extra.numpy.unsigned_integer_dtypes() | hypothesis.extra.numpy.floating_dtypes(),
+    hypothesis.extra.numpy.array_shapes(min_dims=0, max_dims=6, max_side=3),
+  ),
+  fortran=st.booleans(),
+)
+def test_saved_arrays_are_mapped_read_only(
+  array: np.ndarray, fortran: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+  path = tmp_path_factory.getbasetemp() / 'saved.npy'
+  array = np.asarray(array, order='F' if fortran else 'C')
+  np.save(path, array)
+  found = files.map_array(path)
+  assert (found.dtype, found.shape) == (array.dtype, array.shape)
+  assert found.tobytes() == array.tobytes()
+  assert found.flags.f_contiguous == array.flags.f_contiguous
+  assert not found.flags.writeable
+  assert str(files.header_of(path)) == f'{array.dtype} {list(array.shape)}'
+
+
+# What a header can say, as Python code; most of it is wrong.
+SIZES = st.one_of(
+  st.integers(0, 40),
+  st.integers(-(2**70), 2**70),
+  st.sampled_from(['True', 'False', 'None', '1.5', "'a'", '28L', '9' * 5000]),
+)
+DTYPES = st.one_of(
+  st.sampled_from(["'|u1'", "'<f4'", "'|b1'", "'|O'", "'S0'", "'<U0'", "'V0'", "'V4'", '[]', '5']),
+  st.sampled_from(["'f4,f4'", "'3f4'", "('<f4', (2, 3))", "('<f4', (10**9,))", "[('a', 'S0')]"]),
+  st.text(max_size=8).map(repr),
+)
+HEADERS = st.one_of(
+  st.tuples(DTYPES, st.sampled_from(['True', 'False', '1']), st.lists(SIZES, max_size=70)).map(
+    lambda said: (
+      f"{{'descr': {said[0]}, 'fortran_order': {said[1]}, "
+      f"'shape': ({''.join(f'{size}, ' for size in said[2])})}}\n"
+    ).encode('latin1', 'replace')
+  ),
+  st.binary(max_size=200),
+  st.integers(1, 9000).map(lambda count: b'(' * count),
+)
+
+
+@given(
+  header=HEADERS,
+  version=st.sampled_from([(1, 0), (1, 0), (2, 0), (0, 255)]),
+  longer=st.sampled_from([0, 0, 0, -1, 5, 60_000]),
+  data=st.binary(max_size=200),
+)
+@pytest.mark.filterwarnings('ignore')
+def test_any_header_is_read_or_refused_in_one_short_line(
+  header: bytes,
+  version: tuple[int, int],
+  longer: int,
+  data: bytes,
+  tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+  path = tmp_path_factory.getbasetemp() / 'header.npy'
+  length = min(max(len(header) + longer, 0), 65_535)
+  count = struct.pack('<H' if version[0] == 1 else '<I', length)
+  path.write_bytes(b'\x93NUMPY' + bytes(version) + count + header + data)
+  message = 'read'
+  try:
+    found = files.map_array(path)
+    assert 0 < found.nbytes <= path.stat().st_size
+    np.testing.assert_array_equal(found, np.load(path))
+  except InputError as error:
+    message = str(error)
+  assert message.isprintable()
+  assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+  ('descr', 'shape', 'found'),
+  [
+    ("'|u1'", '(4, -28, 1)', '-28'),
+    ("'|u1'", str((10**9, 600, 84, 84, 3)), '12700800000000000'),
+    ("'|u1'", str((1,) * 65), 'uint8'),
+    ("'|u1'", '(0, 28, 28, 1)', r'uint8 \[0, 28'),
+    ("[('a', '<f4'), ('b', '|u1')]", '(1,)', 'numbers'),
+    ("'|O'", '(1,)', r'object \[1\]'),
+    ("'S0'", '(1,)', r'S0 \[1\]'),
+    ("'|u1'", '(1,)' + ' ' * 20_000, 'Header'),
+  ],
+)
+def test_arrays_that_cannot_be_images_are_refused(
+  descr: str, shape: str, found: str, tmp_path: pathlib.Path
+) -> None:
+  header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+  data = b'\x93NUMPY\1\0' + struct.pack('<H', len(header)) + header + b'x'
+  (tmp_path / 'a.npy').write_bytes(data)
+  with pytest.raises(InputError, match=rf'a\.npy.*{found}'):
+    files.map_array(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('shape', [(1, 1, 1, 1), (24, 1, 1, 1), (10**6, 10**6, 4096, 4096, 3)])
+def test_headers_of_images_have_one_length(shape: tuple[int, ...]) -> None:
+  header = files.uint8_header(shape)
+  assert len(header) == 128
+  assert files.read_header(io.BytesIO(header), pathlib.Path('x')).shape == shape
+
+
+def test_files_are_written_with_their_directories(tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'deep' / 'er' / 'a.npy'
+  files.save_array(path, ARRAY)
+  np.testing.assert_array_equal(np.load(path), ARRAY)
+  assert files.summary(path, ARRAY).startswith(f'wrote {path}: uint8 2 x 3 x 4, ')
+  files.write_text(path, 'ü\n')
+  assert path.read_bytes() == 'ü\n'.encode()
+  assert os.listdir(path.parent) == ['a.npy']
+  mask = os.umask(0)
+  os.umask(mask)
+  assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def _write_file(path: pathlib.Path, stop: BaseException | None = None) -> None:
+  with files.atomic_file(path / 'a.npy') as file:
+    file.write(b'half')
+    if stop:
+      raise stop
+    file.write(b' and half')
+
+
+def _write_folder(path: pathlib.Path, stop: BaseException | None = None) -> None:
+  with files.atomic_folder(path, overwrite=True) as folder:
+    (folder / 'a.npy').write_bytes(b'half')
+    if stop:
+      raise stop
+    (folder / 'a.npy').write_bytes(b'half and half')
+
+
+@pytest.mark.parametrize('write', [_write_file, _write_folder])
+@pytest.mark.parametrize('stop', [ValueError(), KeyboardInterrupt(), OSError(28, 'No space left')])
+def test_a_failure_leaves_what_was_there(
+  write: Callable[..., None], stop: BaseException, tmp_path: pathlib.Path
+) -> None:
+  (tmp_path / 'x').mkdir()
+  (tmp_path / 'x' / 'a.npy').write_bytes(b'old')
+  with pytest.raises(InputError if isinstance(stop, OSError) else type(stop)):
+    write(tmp_path / 'x', stop)
+  assert os.listdir(tmp_path) == ['x']
+  assert os.listdir(tmp_path / 'x') == ['a.npy']
+  assert (tmp_path / 'x' / 'a.npy').read_bytes() == b'old'
+
+
+@pytest.mark.parametrize('write', [_write_file, _write_folder])
+def test_what_cannot_be_written_is_an_error(
+  write: Callable[..., None], tmp_path: pathlib.Path
+) -> None:
+  (tmp_path / 'file').write_bytes(b'')
+  with pytest.raises(InputError, match=r'cannot write .*file/x'):
+    write(tmp_path / 'file' / 'x')
+
+
+@pytest.mark.parametrize('write', [_write_file, _write_folder])
+def test_leftovers_of_killed_processes_are_removed_and_files_in_use_are_not(
+  write: Callable[..., None], tmp_path: pathlib.Path
+) -> None:
+  path = tmp_path / 'x'
+  opened = f'atomic_file("{path}/a.npy")' if write is _write_file else f'atomic_folder("{path}")'
+  code = (
+    f'import time; from hypertransformer.data import files\n'
+    f'with files.{opened}: print("ready", flush=True); time.sleep(300)'
+  )
+  with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as process:
+    assert process.stdout
+    process.stdout.readline()
+    write(path)
+    assert len(list(tmp_path.rglob('.*.part'))) == 1
+    process.send_signal(signal.SIGKILL)
+  write(path)
+  assert list(tmp_path.rglob('.*')) == []
+  assert (path / 'a.npy').read_bytes() == b'half and half'
+
+
+def test_a_folder_is_replaced_only_if_asked(tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'deep' / 'x'
+  with files.atomic_folder(path) as folder:
+    (folder / 'a.npy').write_bytes(b'new')
+    assert not path.exists()
+  with pytest.raises(InputError, match=r'x exists already; .*--overwrite'):
+    files.check_folder(path)
+  with files.atomic_folder(path, overwrite=True) as folder:
+    (folder / 'b.npy').write_bytes(b'newer')
+  assert os.listdir(path) == ['b.npy']
+  assert os.listdir(path.parent) == ['x']
+  (path / 'inner').mkdir()
+  with pytest.raises(InputError, match='inner'):
+    files.check_folder(path, overwrite=True)
+  with pytest.raises(InputError, match='is a file'):
+    files.check_folder(path / 'b.npy')
+
+
+def test_a_linked_folder_stays_a_link(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'disk' / 'x').mkdir(parents=True)
+  (tmp_path / 'x').symlink_to(tmp_path / 'disk' / 'x')
+  _write_folder(tmp_path / 'x')
+  assert (tmp_path / 'x').is_symlink()
+  assert os.listdir(tmp_path / 'disk' / 'x') == ['a.npy']
+
+
+def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  _write_folder(tmp_path / 'x')
+  rename = pathlib.Path.rename
+
+  def fails(self: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    if self.suffix == '.part':
+      raise OSError(5, 'Input/output error')
+    return rename(self, target)
+
+  monkeypatch.setattr(pathlib.Path, 'rename', fails)
+  with pytest.raises(InputError, match='Input/output error'):
+    _write_folder(tmp_path / 'x')
+  assert os.listdir(tmp_path) == ['x']
+  assert (tmp_path / 'x' / 'a.npy').read_bytes() == b'half and half'
+
+
+def test_a_full_disk_is_noticed_before_writing(tmp_path: pathlib.Path) -> None:
+  files.require_space(tmp_path / 'not' / 'yet' / 'x', 1)
+  with pytest.raises(InputError, match=r'x needs 1000000000\.00 GB'):
+    files.require_space(tmp_path / 'not' / 'yet' / 'x', 10**18)
