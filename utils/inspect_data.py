@@ -46,38 +46,23 @@ flags.DEFINE_integer(
 flags.DEFINE_bool('overwrite', False, 'Replace an existing contact sheet.')
 
 
-def run(
-  name: str,
-  data_numpy_dir: str,
-  splits: str,
-  shuffle_seed: int,
-  sheet: str,
-  seed: int,
-  overwrite: bool,
-) -> None:
-  """Prints the report and draws the contact sheet.
-
-  Args:
-    name: the dataset's name.
-    data_numpy_dir: the folder that has its file or folder.
-    splits: the flag --splits; '' for the default.
-    shuffle_seed: the seed by which the classes are permuted first; 0 leaves their order.
-    sheet: the file of the contact sheet; '' for none.
-    seed: the seed of the choice of classes for it.
-    overwrite: whether an existing contact sheet may be replaced.
+def run(name: str) -> None:
+  """Print the report about a dataset and draw the contact sheet.
 
   Raises:
-    InputError: there is no such dataset, it cannot be used, or the sheet cannot be written.
+    InputError: The dataset does not exist or is malformed, or the sheet cannot be written.
   """
-  path = files.expanded(sheet)
-  if sheet and path.suffix != '.png':
-    raise InputError(f'--contact_sheet={sheet} does not end in .png; give a name such as sheet.png')
-  if sheet and files.exists(path) and not overwrite:
+  path = files.expanded(FLAGS.contact_sheet)
+  if FLAGS.contact_sheet and path.suffix != '.png':
+    raise InputError(f'--contact_sheet={path} does not end in .png; give a name such as sheet.png')
+  if FLAGS.contact_sheet and files.exists(path) and not FLAGS.overwrite:
     raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
-  found = inspection.inspect(name, data_numpy_dir, splits, shuffle_seed)
-  print(*inspection.lines(found), sep='\n')
-  if sheet:
-    classes = _draw(path, found.arrays, seed)
+  arrays, lines = inspection.report(
+    name, FLAGS.data_numpy_dir, FLAGS.splits, FLAGS.shuffle_labels_seed
+  )
+  print(*lines, sep='\n')
+  if FLAGS.contact_sheet:
+    classes = _draw(path, arrays, FLAGS.seed)
     print(f'wrote {path}: classes {", ".join(map(str, classes))}')
 
 

@@ -1,9 +1,8 @@
-"""The class list of a dataset, which tells the name and the split of each class.
+"""The class list of a dataset: the split and the name of each class.
 
-It is the file classes.csv in the dataset's folder, or NAME.classes.csv beside NAME.npy. Converters
-write it, for people, for `utils/inspect_data.py` and for `identity`. Training does not need it. It
-is a table with the columns class (the number), split, name and images
-(how many there are), with one row for each class in the order of the numbers.
+It is the file classes.csv in the directory of the dataset, or NAME.classes.csv beside NAME.npy,
+with the columns class (the number), split, name and images (how many there are). Converters write
+it. Training does not need it.
 """
 
 from __future__ import annotations
@@ -22,34 +21,29 @@ FILE_NAME = 'classes.csv'
 _COLUMNS = ('class', 'split', 'name', 'images')
 
 
-def beside(path: pathlib.Path) -> pathlib.Path:
-  """Returns where the class list of a dataset is, if it has one.
-
-  Args:
-    path: the file NAME.npy or the folder NAME of the dataset.
-  """
-  if path.suffix == '.npy':
-    return path.with_name(f'{path.stem}.{FILE_NAME}')
-  return path / FILE_NAME
-
-
 class ClassEntry(NamedTuple):
-  """The split of a class, such as 'train', and the name of the class."""
+  """The split of a class, such as 'train', and its name."""
 
   split: str
   name: str
 
 
+def beside(path: pathlib.Path) -> pathlib.Path:
+  """Return the path of the class list of a dataset NAME.npy or NAME/."""
+  if path.suffix == '.npy':
+    return path.with_name(f'{path.stem}.{FILE_NAME}')
+  return path / FILE_NAME
+
+
 def write(
   path: pathlib.Path, entries: Sequence[ClassEntry], sizes: Sequence[int] | np.ndarray
 ) -> None:
-  """Writes the table.
+  """Write a class list.
 
   Args:
-    path: the file to write.
-    entries: the split and the name of each class, in the order of the class numbers. Names of files
-      need not be text; bytes that are none are written as escapes.
-    sizes: the number of images of each class.
+    path: The file.
+    entries: The split and the name of each class. Bytes of names that are not text are escaped.
+    sizes: The number of images of each class.
   """
   with open(path, 'w', encoding='utf-8', errors='backslashreplace', newline='') as file:
     table = csv.writer(file)
@@ -59,38 +53,32 @@ def write(
 
 
 def read(path: pathlib.Path, sizes: np.ndarray) -> list[ClassEntry]:
-  """Reads the table and checks that it belongs to the dataset beside it.
-
-  Table programs may have added a byte order mark, blanks around the titles and numbers, or empty
-  lines; these are passed over.
+  """Read a class list.
 
   Args:
-    path: the file to read.
+    path: The file; a byte order mark and empty lines are ignored.
     sizes: int64 [classes], the number of images of each class of the dataset.
 
   Returns:
-    The split and the name of each class, in the order of the class numbers.
+    The split and the name of each class; nothing if there is no such file.
 
   Raises:
-    InputError: the file cannot be read, or it lists other classes or other numbers of images.
+    InputError: The file is malformed, or lists other classes or numbers of images.
   """
+  if not files.exists(path):
+    return []
   try:
     with open(path, encoding='utf-8-sig', newline='') as file:
-      rows = [row for row in csv.reader(file, strict=True) if row]
-  except OSError as error:
+      rows = list(csv.DictReader(file, strict=True))
+    listed = [(int(row['class']), int(row['images'])) for row in rows]
+    entries = [ClassEntry(row['split'], row['name']) for row in rows]
+  except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
     raise InputError(
-      f'{path} cannot be read ({files.reason(error)}); make it again or remove it'
+      f'cannot read the class list {path} ({files.reason(error)}); make it again or remove it'
     ) from error
-  except (UnicodeDecodeError, csv.Error) as error:
-    raise InputError(f'{path} cannot be read ({error}); make it again or remove it') from error
-  expected = [[str(number), str(size)] for number, size in enumerate(sizes.tolist())]
-  if (
-    [[title.strip() for title in row] for row in rows[:1]] != [list(_COLUMNS)]
-    or any(len(row) != len(_COLUMNS) for row in rows)
-    or [[row[0].strip(), row[3].strip()] for row in rows[1:]] != expected
-  ):
+  if listed != list(enumerate(sizes.tolist())):
     raise InputError(
-      f'{path} does not list the {len(sizes)} classes and their images; make the dataset '
-      'again, or remove this file'
+      f'{path} does not list the {len(sizes)} classes and their images; make the dataset again, or '
+      'remove this file'
     )
-  return [ClassEntry(split, name) for _, split, name, _ in rows[1:]]
+  return entries

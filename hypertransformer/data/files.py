@@ -103,9 +103,13 @@ def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
     with open(path, 'rb') as file:
       head = file.read(_HEAD_BYTES)
   except (OSError, ValueError) as error:
-    raise InputError(f'cannot read {shown(path)} ({reason(error)}); expected {expected}') from error
+    raise InputError(
+      f'{shown(path)} cannot be read ({reason(error)}); expected {expected}'
+    ) from error
   if not head:
-    raise InputError(f'{shown(path)} is empty; expected {expected}: download or make it again')
+    raise InputError(
+      f'{shown(path)} is an empty file; expected {expected}: download or make it again'
+    )
   if is_web_page(head):
     raise InputError(
       f'{shown(path)} is a web page; expected {expected}: download the file itself, the link may '
@@ -124,7 +128,7 @@ def require_folder(path: pathlib.Path) -> None:
     os.scandir(path).close()
   except (OSError, ValueError) as error:
     raise InputError(
-      f'cannot read the directory {shown(path)} ({reason(error)}): correct --input_path'
+      f'the directory {shown(path)} cannot be read ({reason(error)}); correct the path'
     ) from error
 
 
@@ -166,7 +170,7 @@ def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
       raise ValueError(f'shape {shape}')
   except Exception as error:  # NumPy parses the header as Python code, which can raise anything
     raise InputError(
-      f'{shown(path)} is not a whole .npy file ({reason(error)}): make or download it again'
+      f'{shown(path)} is not a NumPy .npy file ({reason(error)}): make or download it again'
     ) from error
   return Header(shape, dtype, fortran_order)
 
@@ -325,7 +329,7 @@ def _beside(path: pathlib.Path, make: Callable[[pathlib.Path], None]) -> Iterato
       yield beside
   except OSError as error:
     raise InputError(
-      f'cannot write {shown(path)} ({reason(error)}); check that the directory is writable and the '
+      f'cannot write {shown(path)}: {reason(error)}; check that the directory is writable and the '
       'disk has room, or give another path'
     ) from error
   finally:

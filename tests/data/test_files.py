@@ -62,7 +62,7 @@ def test_impossible_paths_are_errors_of_one_short_line(
     (b'\xef\xbb\xbf<HTML lang="en">', 'web page'),
     (b'<?xml version="1.0"?>', 'web page'),
     (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n', 'Git LFS'),
-    (b'', 'is empty'),
+    (b'', 'empty'),
     (None, 'No such file'),
   ],
 )
@@ -79,7 +79,7 @@ def test_files_that_are_something_else_are_refused(
 def test_other_files_are_accepted(data: bytes, tmp_path: pathlib.Path) -> None:
   (tmp_path / 'x').write_bytes(data)
   files.refuse_page_or_empty(tmp_path / 'x', 'a pickle')
-  with pytest.raises(InputError, match=r'/x \(Not a directory\)'):
+  with pytest.raises(InputError, match=r'/x .*Not a directory'):
     files.require_folder(tmp_path / 'x')
   files.require_folder(tmp_path)
   with pytest.raises(InputError, match='Is a directory'):
