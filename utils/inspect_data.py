@@ -1,22 +1,22 @@
-"""Tells what a dataset holds and what it is good for.
+"""Inspect a dataset.
 
   python utils/inspect_data.py omniglot --data_numpy_dir=data_numpy_dir --contact_sheet=omniglot.png
 
-The report has the classes and images, how bright they are, the splits with the usual few-shot tasks
-that they have images for, and the images that occur more than once. Every pixel is read once, a
-block at a time. No file is written except the contact sheet, if it is asked for: a picture of
-random classes, each with a row of samples.
+The report has the classes and images, their brightness, the splits with the usual few-shot tasks
+that they have images for, and the images that occur more than once. No file is written except the
+contact sheet, if it is asked for: a picture of random classes, each with a row of samples.
 """
 
 from __future__ import annotations
 
 import pathlib
 import sys
+from collections.abc import Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from hypertransformer import cli
 from hypertransformer.data import files, inspection
@@ -27,9 +27,7 @@ from hypertransformer.pictures import canvas, episode
 _ROWS, _COLUMNS = 12, 10  # of the contact sheet
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-  'data_numpy_dir', './data_numpy_dir', 'Folder with NAME.npy or the folder NAME.'
-)
+flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'Directory that has NAME.npy or NAME/.')
 flags.DEFINE_string(
   'splits',
   '',
@@ -37,28 +35,30 @@ flags.DEFINE_string(
   'those that the converter wrote, or the presets of a known dataset, or none.',
 )
 flags.DEFINE_integer(
-  'shuffle_labels_seed', 0, 'Permutes the classes first, as the same flag of training does.'
+  'shuffle_labels_seed', 0, 'Permute the classes first, like the same flag of training.'
 )
-flags.DEFINE_string('contact_sheet', '', 'A .png file to draw random classes into.')
+flags.DEFINE_string('contact_sheet', '', 'A .png file for samples of random classes.')
 flags.DEFINE_integer(
-  'seed', 0, 'Seed of the choice of classes for the contact sheet.', lower_bound=0
+  'seed', 0, 'Seed for sampling the classes of the contact sheet.', lower_bound=0
 )
 flags.DEFINE_bool('overwrite', False, 'Replace an existing contact sheet.')
 
 
-def run(name: str) -> None:
+def run(arguments: Sequence[str]) -> None:
   """Print the report about a dataset and draw the contact sheet.
 
   Raises:
     InputError: The dataset does not exist or is malformed, or the sheet cannot be written.
   """
+  if len(arguments) != 1:
+    raise InputError(f'{len(arguments)} names are given; give one dataset: inspect_data.py NAME')
   path = files.expanded(FLAGS.contact_sheet)
   if FLAGS.contact_sheet and path.suffix != '.png':
     raise InputError(f'--contact_sheet={path} does not end in .png; give a name such as sheet.png')
   if FLAGS.contact_sheet and files.exists(path) and not FLAGS.overwrite:
     raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
   arrays, lines = inspection.report(
-    name, FLAGS.data_numpy_dir, FLAGS.splits, FLAGS.shuffle_labels_seed
+    arguments[0], FLAGS.data_numpy_dir, FLAGS.splits, FLAGS.shuffle_labels_seed
   )
   print(*lines, sep='\n')
   if FLAGS.contact_sheet:
@@ -67,7 +67,7 @@ def run(name: str) -> None:
 
 
 def _draw(path: pathlib.Path, arrays: ClassArrays, seed: int) -> list[int]:
-  """Draws random samples of random classes, and returns the numbers of these classes."""
+  """Draw random samples of random classes, and return the numbers of these classes."""
   rng = np.random.default_rng(seed)
   classes = sorted(rng.permutation(arrays.num_classes)[:_ROWS].tolist())
   rows = []
@@ -80,23 +80,5 @@ def _draw(path: pathlib.Path, arrays: ClassArrays, seed: int) -> list[int]:
   return classes
 
 
-def main(argv: list[str]) -> None:
-  """Reads the flags and the name of the dataset; bad input ends in one line and exit status 2."""
-  with cli.exit_on_bad_input():
-    if len(argv) != 2:
-      raise InputError(
-        f'{len(argv) - 1} names are given; expected one dataset: inspect_data.py NAME'
-      )
-    run(
-      argv[1],
-      FLAGS.data_numpy_dir,
-      FLAGS.splits,
-      FLAGS.shuffle_labels_seed,
-      FLAGS.contact_sheet,
-      FLAGS.seed,
-      FLAGS.overwrite,
-    )
-
-
 if __name__ == '__main__':
-  app.run(main)
+  cli.run_with_arguments(run)

@@ -1,7 +1,7 @@
-"""The images of a dataset, to be had by class and number.
+"""Access to the images of a dataset by class and index.
 
 `ClassArrays` holds all images of a dataset, in memory or in a file, and knows where each class
-begins. `ClassSet` is a choice of its classes, from which episodes are drawn.
+begins. `ClassSet` is a subset of its classes, from which episodes are sampled.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ LARGE_BYTES = 1 << 29
 
 
 class _File:
-  """Reads single images from a .npy file without a memory map.
+  """Reader of single images of a .npy file without a memory map.
 
-  Whatever is read through a memory map counts as memory of the process until the system runs short,
-  and Linux may map 2 MB for a single access. Training on a file of many GB would thus look that
-  large within seconds, and in a container it would be stopped for it.
+  What is read through a memory map counts as memory of the process until the system runs short, and
+  Linux may map 2 MB for a single access. Training on a file of many GB would thus soon exceed the
+  limit of a container.
   """
 
   def __init__(self, path: str | os.PathLike[str], begin: int, shape: tuple[int, ...]) -> None:
-    """Opens the file and keeps it open as long as this object lives.
+    """Open the file and keep it open as long as this object lives.
 
     Args:
-      path: the file.
-      begin: the place of the first byte of the array in the file.
-      shape: the shape of the array, [all images, H, W, C]; it is uint8 and in C order.
+      path: The file.
+      begin: The position of the array in the file.
+      shape: The shape of the array, [all images, H, W, C]; it is uint8 and in C order.
     """
     self._path, self._begin, self._shape = path, begin, shape
     self._descriptor = os.open(path, os.O_RDONLY)
     weakref.finalize(self, os.close, self._descriptor)
 
   def read(self, rows: np.ndarray) -> np.ndarray:
-    """Reads the images of the given rows.
+    """Read the images of the given rows.
 
     Args:
-      rows: int64 [n], numbers of images in the whole array.
+      rows: int64 [n], indices of images in the whole array.
 
     Returns:
       The images, uint8 [n, H, W, C].
 
     Raises:
-      IndexError: the array has no such row.
-      InputError: the file has become shorter since it was opened.
+      IndexError: The array has no such row.
+      InputError: The file has become shorter since it was opened.
     """
     if rows.size and not 0 <= rows.min() <= rows.max() < self._shape[0]:
       raise IndexError(
@@ -60,12 +60,12 @@ class _File:
     images: np.ndarray = np.empty((len(rows), *self._shape[1:]), np.uint8)
     for image, row in zip(images, rows.tolist(), strict=True):
       if os.preadv(self._descriptor, [image], self._begin + row * image.nbytes) < image.nbytes:
-        raise InputError(f'{self._path} has become shorter while it was in use; make it again')
+        raise InputError(f'{self._path} became shorter while it was in use; make it again')
     return images
 
 
 def _file_of(images: np.ndarray) -> _File | None:
-  """Returns the file behind a large memory map, to be read directly; None for any other array."""
+  """Return the file behind a large memory map, to be read directly; None for any other array."""
   if images.nbytes <= LARGE_BYTES or not hasattr(os, 'preadv'):
     return None
   # A copy of a memory map has the same type but no file. A part of one says that its data begin
@@ -78,15 +78,15 @@ def _file_of(images: np.ndarray) -> _File | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassArrays:
-  """All images of a dataset, and where each class has its own.
+  """All images of a dataset, and the position of each class.
 
   Attributes:
-    name: the dataset's name.
-    images: uint8 [all images, H, W, C], in memory or memory-mapped. The images of a class lie side
-      by side.
+    name: The name of the dataset.
+    images: uint8 [all images, H, W, C], in memory or memory-mapped. The images of a class are
+      adjacent.
     starts: int64 [classes], the row in `images` of the first image of each class.
     sizes: int64 [classes], the number of images of each class.
-    names: the name of each class; empty if they are not known.
+    names: The name of each class; empty if they are not known.
   """
 
   name: str
@@ -97,6 +97,7 @@ class ClassArrays:
   _file: _File | None = dataclasses.field(init=False, repr=False)
 
   def __post_init__(self) -> None:
+    """Open the file of the images if it is large."""
     object.__setattr__(self, '_file', _file_of(self.images))
 
   @property
@@ -111,17 +112,17 @@ class ClassArrays:
     return height, width, channels
 
   def rows(self, cls: int, samples: np.ndarray | Sequence[int]) -> np.ndarray:
-    """Returns where images of a class are in `images`.
+    """Return the rows of images of a class.
 
     Args:
-      cls: the number of the class.
-      samples: [n], numbers of images in the class, from 0 to the size of the class - 1.
+      cls: The number of the class.
+      samples: [n], indices of images in the class.
 
     Returns:
-      int64 [n], the rows of these images.
+      int64 [n], rows of `images`.
 
     Raises:
-      IndexError: the class has no such image.
+      IndexError: The class has no such image.
     """
     chosen = np.asarray(samples, np.int64)
     if chosen.size and not 0 <= chosen.min() <= chosen.max() < self.sizes[cls]:
@@ -132,19 +133,19 @@ class ClassArrays:
     return self.starts[cls] + chosen
 
   def gather(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
-    """Returns a copy of the images of the given rows, [n], as uint8 [n, H, W, C]."""
+    """Return a copy of the images of the given rows, [n], as uint8 [n, H, W, C]."""
     chosen = np.asarray(rows, np.int64)
     if self._file:
       return self._file.read(chosen)
     return np.asarray(self.images)[chosen]  # indexing np.memmap itself is slower
 
   def shuffled(self, seed: int) -> ClassArrays:
-    """Returns the dataset with its classes in the order of `specs.shuffled_classes`.
+    """Return the dataset with its classes in the order of `specs.shuffled_classes`.
 
     No image is copied.
 
     Args:
-      seed: the seed of the permutation; 0 or less leaves the order as it is.
+      seed: The seed of the permutation; 0 or less keeps the order.
     """
     if seed <= 0:
       return self
@@ -157,11 +158,11 @@ class ClassArrays:
 
 @dataclasses.dataclass(frozen=True)
 class ClassSet:
-  """The classes of a dataset that episodes are drawn from.
+  """The classes of a dataset that episodes are sampled from.
 
   Attributes:
-    arrays: the images of the whole dataset.
-    classes: int64 [n], the numbers of the classes in use.
+    arrays: The images of the whole dataset.
+    classes: int64 [n], the numbers of these classes.
   """
 
   arrays: ClassArrays

@@ -1,4 +1,4 @@
-"""Reads dataset specs such as `omniglot:0-1149`, and permutes classes.
+"""Dataset specs such as `omniglot:0-1149`, and the permutation of classes.
 
 A spec names a dataset and the classes of it that are used. The presets are the usual specs of the
 known datasets. See docs/spec/data.md, section 1.
@@ -6,7 +6,6 @@ known datasets. See docs/spec/data.md, section 1.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import random
 import re
@@ -33,15 +32,15 @@ class DatasetSpec:
   """A dataset and the classes of it that are used.
 
   Attributes:
-    name: the dataset's name, which is that of its file (without .npy) or folder.
-    classes: the class numbers in the order given; None if the spec names no classes.
+    name: The name of the dataset, which is that of its file (without .npy) or directory.
+    classes: The class numbers in the order given; None if the spec names no classes.
   """
 
   name: str
   classes: tuple[int, ...] | None = None
 
   def __str__(self) -> str:
-    """Returns the spec as `parse_dataset` reads it, such as 'name:0-9,20'."""
+    """Return the spec as `parse_dataset` reads it, such as 'name:0-9,20'."""
     if self.classes is None:
       return self.name
     runs: list[list[int]] = []
@@ -54,51 +53,39 @@ class DatasetSpec:
 
 
 def parse_dataset(text: str) -> DatasetSpec:
-  """Reads a spec, `NAME` or `NAME:CLASSES`.
+  """Parse a spec, `NAME` or `NAME:CLASSES`.
 
   CLASSES are class numbers and ranges of them, such as `0-9,20,30-39`. Both ends of a range belong
   to it.
 
   Raises:
-    InputError: the text has another form, a range is reversed, or a class is given twice.
+    InputError: The text has another form, a range is reversed, or a class occurs twice.
   """
   name, colon, numbers = text.strip().partition(':')
   if not _NAME.fullmatch(name):
     raise InputError(
-      f'dataset {text!r}: {name!r} is not a dataset name; expected letters, '
-      f'digits, _ . + or -, {_EXAMPLES}'
+      f'dataset {text!r}: {name!r} is not a dataset name; expected letters, digits and _ . + -, '
+      f'{_EXAMPLES}'
     )
   if not colon:
     return DatasetSpec(name)
-  classes = [cls for piece in numbers.split(',') for cls in _parse_classes(piece.strip(), text)]
-  repeated = [cls for cls, count in collections.Counter(classes).items() if count > 1]
-  if repeated:
-    raise InputError(f'dataset {text!r}: label {repeated[0]} is given twice; give each label once')
+  classes: list[int] = []
+  for piece in numbers.split(','):
+    match = _CLASS_RANGE.fullmatch(piece.strip())
+    found = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+    if not found:
+      raise InputError(
+        f'dataset {text!r}: {piece!r} is not a class or a range of classes; expected numbers and '
+        f'ranges, {_EXAMPLES}'
+      )
+    classes += found
+  if len(set(classes)) < len(classes):
+    raise InputError(f'dataset {text!r} names a class twice; name each class once')
   return DatasetSpec(name, tuple(classes))
 
 
-def _parse_classes(piece: str, text: str) -> range:
-  """Reads a class number such as `7` or a range such as `3-9`.
-
-  Args:
-    piece: the text to read.
-    text: the whole spec, for errors.
-  """
-  match = _CLASS_RANGE.fullmatch(piece)
-  if not match:
-    raise InputError(
-      f'dataset {text!r}: {piece!r} is not a label or a range of labels; expected '
-      f'numbers and ranges, {_EXAMPLES}'
-    )
-  first = int(match[1])
-  last = int(match[2]) if match[2] else first
-  if last < first:
-    raise InputError(f'dataset {text!r}: the range {piece} is reversed; write {last}-{first}')
-  return range(first, last + 1)
-
-
 def parse_eval_datasets(text: str) -> list[tuple[str, DatasetSpec]]:
-  """Reads the flag --eval_datasets: which datasets are evaluated, and under which names.
+  """Parse the flag --eval_datasets: which datasets are evaluated, and under which names.
 
   The text is a list of entries with commas between them. The class numbers of an entry may have
   commas too. There are three forms of entry:
@@ -111,67 +98,46 @@ def parse_eval_datasets(text: str) -> list[tuple[str, DatasetSpec]]:
     The name of each preset and its spec, in the order given.
 
   Raises:
-    InputError: nothing is given, an entry has another form, a dataset has no presets, or two
-      presets have the same name.
+    InputError: The text is empty, an entry has another form, or two presets have the same name.
   """
+  entries: list[str] = []
+  for piece in map(str.strip, text.split(',')):
+    if entries and _MORE_CLASSES.fullmatch(piece):  # more classes of the entry before
+      entries[-1] += f',{piece}'
+    else:
+      entries.append(piece)
   found: list[tuple[str, DatasetSpec]] = []
-  for entry in _entries(text):
-    found += _parse_entry(entry)
-  names = [preset for preset, _ in found]
-  for preset in names:
-    if names.count(preset) > 1:
+  for entry in entries:
+    preset, equals, dataset = entry.rpartition('=')
+    spec = parse_dataset(dataset)
+    if spec.classes is not None and bool(preset) == bool(equals):
+      found.append((preset or dataset, spec))
+    elif spec.name in PRESETS and not equals:
+      found += [
+        (name, DatasetSpec(spec.name, tuple(classes)))
+        for name, classes in PRESETS[spec.name].items()
+      ]
+    else:
       raise InputError(
-        f'datasets {text!r}: the preset {preset!r} is given twice; results are '
-        'kept by preset, so give each its own name, as in mine=name:0-9'
+        f'datasets: {entry!r} has no preset name or no classes; expected PRESET=NAME:CLASSES, such '
+        f'as mine={spec.name}:0-9, or one of {", ".join(PRESETS)}'
       )
+  names = [preset for preset, _ in found]
+  if len(set(names)) < len(names):
+    raise InputError(
+      f'datasets {text!r} name a preset twice; give each its own name, as in mine=NAME:0-9'
+    )
   return found
 
 
-def _entries(text: str) -> list[str]:
-  """Cuts a text into entries, at the commas that do not merely go on with the class numbers.
-
-  For example 'a=x:0-9,20,b=y:1' gives ['a=x:0-9,20', 'b=y:1'].
-  """
-  entries: list[str] = []
-  for piece in text.split(','):
-    if entries and _MORE_CLASSES.fullmatch(piece.strip()):
-      entries[-1] += f',{piece.strip()}'
-    else:
-      entries.append(piece.strip())
-  return entries
-
-
-def _parse_entry(entry: str) -> list[tuple[str, DatasetSpec]]:
-  """Reads one entry; a known name alone gives all of its presets."""
-  preset, equals, dataset = entry.rpartition('=')
-  if equals and not preset:
-    raise InputError(f'datasets: {entry!r} has no preset name; expected preset=name:labels')
-  spec = parse_dataset(dataset)
-  if spec.classes is not None:
-    return [(preset or dataset, spec)]
-  if equals:
-    raise InputError(
-      f'datasets: {entry!r} has no labels; expected preset=name:labels, such as {entry}:0-9'
-    )
-  if spec.name not in PRESETS:
-    raise InputError(
-      f'datasets: {spec.name!r} has no presets (only {", ".join(PRESETS)} have); '
-      f'give labels, such as {spec.name}:0-9'
-    )
-  return [
-    (name, DatasetSpec(spec.name, tuple(classes))) for name, classes in PRESETS[spec.name].items()
-  ]
-
-
 def shuffled_classes(num_classes: int, seed: int) -> list[int]:
-  """Returns the permutation of classes that the published runs use.
+  """Return the permutation of classes that the published runs use.
 
-  It is that of `random.seed(seed); random.shuffle(...)`, but Python's global generator is left
-  alone.
+  It is that of `random.seed(seed); random.shuffle(...)`, and leaves the global generator unchanged.
 
   Args:
-    num_classes: the number of classes of the dataset.
-    seed: the seed of the permutation, --shuffle_labels_seed.
+    num_classes: The number of classes of the dataset.
+    seed: The seed of the permutation, --shuffle_labels_seed.
 
   Returns:
     For each new class number, the old number of the class that gets it.

@@ -11,6 +11,7 @@ from example_files import IMAGES, RAGGED, assert_classes, save_ragged
 
 from hypertransformer.data import arrays, specs
 from hypertransformer.data import folder as folder_lib
+from hypertransformer.data.arrays import ClassArrays
 from hypertransformer.errors import InputError
 
 
@@ -72,7 +73,7 @@ def test_a_large_file_that_becomes_shorter_is_an_error(tmp_path: pathlib.Path) -
   path = tmp_path / 'x' / 'images.npy'
   os.truncate(path, path.stat().st_size - 1)
   np.testing.assert_array_equal(found.gather([10]), RAGGED[4][:1])
-  with pytest.raises(InputError, match=r'images\.npy has become shorter'):
+  with pytest.raises(InputError, match=r'images\.npy became shorter'):
     found.gather([11])
 
 
@@ -82,7 +83,7 @@ def test_arrays_without_a_file_of_their_own_are_indexed(tmp_path: pathlib.Path) 
   images = folder_lib.load('x', str(tmp_path)).images
   np.save(tmp_path / 'f.npy', np.asfortranarray(IMAGES))
   for part in (images[2:5], images + np.uint8(1), np.array(images), images[:, ::2]):
-    found = folder_lib.of_images('part', (part, np.array([len(part)])))
+    found = ClassArrays('part', part, np.array([0]), np.array([len(part)]))
     np.testing.assert_array_equal(found.gather([1, 0]), np.array(part)[[1, 0]])
   assert_classes(folder_lib.load('f', str(tmp_path)), list(IMAGES))
 

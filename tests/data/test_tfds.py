@@ -55,36 +55,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None, str]]:
 
 
 @pytest.mark.usefixtures('absent')
-@pytest.mark.parametrize(
-  ('name', 'advice'),
-  [
-    (
-      'emnist',
-      r'let training and evaluation download it: pip install \'\.\[tfds\]\', or put emnist\.npy ',
-    ),
-    (
-      'kmnist',
-      r'let training and evaluation download it: pip install \'\.\[tfds\]\', or put kmnist\.npy ',
-    ),
-    (
-      'omniglot',
-      r'make it with python utils/cache_omniglot\.py, or let .* download it: pip install '
-      r'\'\.\[tfds\]\'$',
-    ),
-  ],
-)
+@pytest.mark.parametrize('name', ['emnist', 'omniglot'])
 def test_without_the_package_a_missing_dataset_says_how_to_get_it(
-  name: str, advice: str, tmp_path: pathlib.Path
+  name: str, tmp_path: pathlib.Path
 ) -> None:
-  with pytest.raises(
-    InputError,
-    match=rf"'{name}' is not there: looked for .*{name}\.npy and the folder .*; {advice}",
-  ):
-    DataFolder(str(tmp_path)).open(name)
-  with pytest.raises(
-    InputError, match=rf'no folder of data is given, expected --data_numpy_dir; {advice}'
-  ):
-    DataFolder('').open(name)
+  for folder in (str(tmp_path), ''):
+    with pytest.raises(InputError, match=rf"'{name}' .*utils/cache_.*pip install '\.\[tfds\]'"):
+      DataFolder(folder).open(name)
 
 
 def test_a_file_is_read_rather_than_the_package_asked(
@@ -93,17 +70,18 @@ def test_a_file_is_read_rather_than_the_package_asked(
   np.save(tmp_path / 'kmnist.npy', np.full((10, 2, 5, 5, 1), 9, np.uint8))
   assert DataFolder(str(tmp_path)).open('kmnist', 'test').arrays.image_shape == (5, 5, 1)
   assert not asked
-  assert warnings == ['--test_split=test has no effect on kmnist: files have no splits']
+  (text,) = warnings
+  assert '--test_split=test has no effect on kmnist' in text
 
 
 def test_the_package_is_asked_only_for_names_that_it_knows(
   asked: list[Any], tmp_path: pathlib.Path
 ) -> None:
   for name in ('miniimagenet', 'mine'):
-    with pytest.raises(InputError, match='is not there'):
+    with pytest.raises(InputError, match=name):
       DataFolder(str(tmp_path)).open(name)
   # A mistyped data folder is no reason for a download.
-  with pytest.raises(InputError, match='nowhere is not there'):
+  with pytest.raises(InputError, match='nowhere'):
     DataFolder(str(tmp_path / 'nowhere')).open('kmnist')
   assert not asked
 
@@ -122,9 +100,8 @@ def test_both_splits_of_omniglot_are_read(asked: list[Any], warnings: list[str])
   folder = DataFolder('')
   assert folder.open('omniglot:0-9').arrays is folder.open('omniglot:0-9', 'test').arrays
   assert len(asked) == 1
-  assert warnings == [
-    '--test_split=test has no effect on omniglot: train+test is read, as its classes need'
-  ]
+  (text,) = warnings
+  assert '--test_split=test has no effect on omniglot' in text
 
 
 def test_flags_say_the_folder_and_the_split(
@@ -240,9 +217,9 @@ def test_missing_classes_and_splits_are_errors(
   prepare: Callable[[str, Splits], None], tmp_path: pathlib.Path
 ) -> None:
   prepare('kmnist', {'train': _labelled(9, 2)[1]})
-  with pytest.raises(InputError, match=r"gives 9 classes of kmnist, split 'train'; expected 10"):
+  with pytest.raises(InputError, match=r"kmnist .* 9 classes in split 'train', expected 10"):
     tfds.read('kmnist', str(tmp_path))
-  with pytest.raises(InputError, match=r"cannot give kmnist, split 'val' \(.*val"):
+  with pytest.raises(InputError, match="kmnist, split 'val'"):
     tfds.read('kmnist', str(tmp_path), 'val')
 
 
@@ -254,7 +231,5 @@ def test_a_download_that_fails_is_explained(
       raise ConnectionError('no route to host\nand more')
 
   prepare('fashion_mnist', {'train': Broken()})
-  with pytest.raises(
-    InputError, match=r"cannot give fashion_mnist, split 'train' \(.*no route to host.*\); correct"
-  ):
+  with pytest.raises(InputError, match=r"fashion_mnist, split 'train' .*no route to host"):
     tfds.read('fashion_mnist', str(tmp_path))

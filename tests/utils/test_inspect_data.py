@@ -60,10 +60,10 @@ def test_nothing_is_written_unasked(data_folder: pathlib.Path, tmp_path: pathlib
 
 def test_bad_input_ends_with_one_line_and_status_2(data_folder: pathlib.Path) -> None:
   for arguments, found in (
-    (['omniglot'], "dataset 'omniglot' is not there"),
-    ([], '0 names are given'),
-    (['tiny', 'tiny'], '2 names are given'),
-    (['tiny', '--splits=x'], "'x' has no presets"),
+    (['omniglot'], "dataset 'omniglot'"),
+    ([], '0 names'),
+    (['tiny', 'tiny'], '2 names'),
+    (['tiny', '--splits=x'], "'x'"),
   ):
     done = _run(*arguments, f'--data_numpy_dir={data_folder}')
     assert done.returncode == 2
