@@ -48,8 +48,9 @@ def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: Da
   except InputError:  # evaluation does not need them
     return
   for preset in presets:
-    shared = inspection.shared_classes(preset.class_set, training)
-    if shared and preset.name != 'train':
+    if preset.name == 'train':
+      continue
+    if shared := inspection.shared_classes(preset.class_set, training):
       logging.warning(
         '%d of the %d classes of the preset %s (%s) are among those of --train_dataset=%s: its '
         'accuracy is not that on new classes.',
@@ -62,10 +63,10 @@ def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: Da
 
 
 def main(settings: Settings) -> None:
-  """Evaluates checkpoints until the last one is done, or a signal ends it.
+  """Evaluate checkpoints until the last one is done, or a signal ends it.
 
   Raises:
-    InputError: the settings, the data or a checkpoint that was asked for cannot be used.
+    InputError: The settings, the data or the given checkpoint cannot be used.
   """
   if settings.loss.pretrain_shared:
     raise InputError(
@@ -83,13 +84,13 @@ def main(settings: Settings) -> None:
   try:
     Daemon(evaluator, presets, settings).run()
   except KeyboardInterrupt:
-    logging.info('Ended by a signal; results so far are kept.')
+    logging.info('Stopped by a signal; the results so far are kept.')
   finally:
     evaluator.close()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-  """Handles SIGTERM, so that it ends the evaluator in the same way as Ctrl-C."""
+  """Handle SIGTERM in the same way as Ctrl-C."""
   del number, frame
   raise KeyboardInterrupt
 

@@ -277,10 +277,8 @@ class Daemon:
     except (OSError, tf.errors.OpError) as error:
       raise _cannot_write(self._results.parent, error) from error
     finally:
-      if lock.is_locked:
-        pathlib.Path(lock.lock_file).unlink(
-          missing_ok=True
-        )  # before the lock is free, so that it is our own file
+      if lock.is_locked:  # delete the file before the lock is free, so that it is our own
+        pathlib.Path(lock.lock_file).unlink(missing_ok=True)
       lock.release()
 
   def _write_table(self) -> None:

@@ -52,12 +52,12 @@ def percent(mean: float | None, ci95: float | None = None, digits: int = 1) -> s
 
   Args:
     mean: The fraction, such as an accuracy in 0..1; None gives '-'.
-    ci95: The half-width of its confidence interval; None omits the interval.
+    ci95: The half-width of its confidence interval; None or NaN omits it.
     digits: The number of digits after the decimal point.
   """
   if mean is None:
     return '-'
-  interval = '' if ci95 is None else f' +- {100 * ci95:.{digits}f}'
+  interval = '' if ci95 is None or math.isnan(ci95) else f' +- {100 * ci95:.{digits}f}'
   return f'{100 * mean:.{digits}f}{interval} %'
 
 
