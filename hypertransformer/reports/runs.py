@@ -19,6 +19,7 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hypertransformer.errors import InputError, require
+from hypertransformer.evaluation import missed
 from hypertransformer.evaluation import results as results_lib
 from hypertransformer.runtime import run_folder
 from hypertransformer.settings import flags, flags_file
@@ -72,6 +73,7 @@ class LoggedRun:
     steps_per_second: the median over the training; None if it was not recorded.
     cpu_hours: of all processes that have trained it; None if they were not recorded.
     machines: the machines that trained it; empty if none was recorded.
+    missed: which checkpoints were deleted before they were evaluated, as text; '' for none.
   """
 
   name: str
@@ -83,6 +85,7 @@ class LoggedRun:
   steps_per_second: float | None
   cpu_hours: float | None
   machines: list[str]
+  missed: str = ''
 
   @property
   def facts(self) -> Facts:
@@ -135,6 +138,7 @@ def _read_run(folder: pathlib.Path, name: str) -> LoggedRun:
     steps_per_second=float(np.median(speed.values)) if speed else None,
     cpu_hours=total_of_processes(cpu.values) / 3600 if cpu else _kept_cpu_hours(folder / ABOUT),
     machines=run_folder.machines(str(folder)),
+    missed=missed.text(str(folder), results),
   )
 
 

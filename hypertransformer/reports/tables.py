@@ -24,6 +24,7 @@ MEASURES = {
   'accuracy_disjoint': 'without support images',
   'forgetting': 'forgetting',
   'backward_transfer': 'backward transfer',
+  'nearest_pixels': 'nearest pixels',
 }
 NAMED = ('dataset', 'ways', 'support_images', 'unlabeled_per_class', 'sequence')  # in titles
 NOT_RECORDED = 'not recorded'
@@ -281,6 +282,10 @@ def _results(found: Sequence[Outcome]) -> ReportTable:
     'for a single run, over seeds (Student\'s t) for several. "Without support images" leaves out '
     'query images that are in the support set.'
   )
+  if 'nearest pixels' not in unknown:
+    note += (
+      ' "Nearest pixels" is a baseline that learns nothing: the label of the nearest support image.'
+    )
   if 'the paper' not in unknown:
     note += f' The paper is {CITATION}, for the same tasks and the same CNN.'
   return ReportTable(
@@ -338,13 +343,13 @@ def _differences(groups: Sequence[RunGroup]) -> ReportTable:
 
 
 def _runs(groups: Sequence[RunGroup]) -> ReportTable:
+  runs = [run for each in groups for run in each.runs]
   note = (
     'Steps per second is the median during training. CPU hours are those of the training, and of '
     'runs that experiments/campaign.py keeps also those of the evaluation.'
   )
-  return ReportTable(
-    'The runs', note, pd.DataFrame([_run(r) for each in groups for r in each.runs])
-  )
+  missed = [f' {run.name}: {run.missed}' for run in runs if run.missed]
+  return ReportTable('The runs', note + ''.join(missed), pd.DataFrame(map(_run, runs)))
 
 
 def _run(run: LoggedRun) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from hypertransformer.reports import runs, tables
 from hypertransformer.reports.runs import LoggedRun, RunGroup
@@ -60,6 +61,18 @@ def test_an_interval_that_does_not_exist_and_an_unknown_accuracy(make_run: Make)
   assert math.isnan(accuracy[1])
   assert tables.percent(accuracy) == '40.0'
   assert found.estimate('accuracy_disjoint') is None
+
+
+def test_the_baseline_and_missed_checkpoints_are_reported(make_run: Make) -> None:
+  baseline = {'nearest_pixels': 0.25, 'nearest_pixels_ci95': 0.01}
+  folder = make_run('a', 1, [result('test', 10, 0.5, **baseline)])
+  with tf.io.TFRecordWriter(str(folder / 'events.out.tfevents.1')) as notes:
+    saved = tf.SessionLog(status=tf.SessionLog.CHECKPOINT)
+    notes.write(tf.Event(step=5, session_log=saved).SerializeToString())
+  groups = runs.group(runs.read_runs([str(folder)]))
+  reached, *_, about = tables.tables(groups, tables.outcomes(groups))
+  assert reached.frame['nearest pixels'].tolist() == ['25.0 ± 1.0']
+  assert 'a: 1 of 2 checkpoints have no result' in about.note
 
 
 def test_of_several_seeds_the_interval_is_over_seeds(three_runs: list[pathlib.Path]) -> None:
