@@ -1,4 +1,4 @@
-"""The accuracy of a model on the stored drawings, examples/data: what its card promises."""
+"""Measure the accuracy of a pretrained model on the images in examples/data."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / 'examples'
 
 
 def learns_sequences(values: dict[str, Any]) -> bool:
-  """Whether a model with these flags learns one task after the other."""
+  """Return whether a model with these flags learns one task after the other."""
   return values['continual_scenario'] != 'none'
 
 
 def learner_of(values: dict[str, Any]) -> type[ContinualLearner] | type[FewShotLearner]:
-  """The learner that opens a model with these flags."""
+  """Return the learner that opens a model with these flags."""
   return ContinualLearner if learns_sequences(values) else FewShotLearner
 
 
 def accuracies(folder: pathlib.Path, values: dict[str, Any], tasks: int) -> list[float]:
-  """The mean accuracy on tasks of the stored drawings, 0..1.
+  """Return the mean accuracy on tasks of the images in examples/data, in 0..1.
 
   Args:
-    folder: of the model.
+    folder: the directory of the model.
     values: its flags.
-    tasks: how many tasks, or sequences of tasks.
+    tasks: the number of tasks, or of sequences of tasks.
 
   Returns:
-    One number; of a model that learns sequences of tasks one after each of their tasks.
+    One accuracy; for a model that learns sequences of tasks, one after each task.
   """
   sequences = learns_sequences(values)
   name = 'continual' if sequences else 'few_shot'

@@ -1,12 +1,11 @@
-"""Makes a model that comes with the package from a run of the campaign that has been evaluated:
+"""Make a pretrained model of the package from an evaluated run of the campaign.
 
   python experiments/make_pretrained.py --run_dir=$HOME/campaign/omniglot_1shot_16_v2 \
     --results=experiments/results/omniglot_1shot_16_v2 --name=omniglot_1shot
 
-Written are the newest checkpoint that has results, its flags.json (without the paths of this
-machine) and card.json: what it takes, how it was trained and evaluated, and its accuracy with 95 %
-intervals. tests/learners/test_pretrained.py holds the model to its card on the drawings in
-examples/data.
+It writes the newest checkpoint that has results, its flags.json and card.json: the model's input,
+how it was trained and evaluated, and its accuracy with 95 % confidence intervals.
+tests/learners/test_pretrained.py compares the model with its card on the images in examples/data.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from hypertransformer.learners.learner import CARD, FOLDER
 
 import drawings  # isort: skip  (beside this file)
 
-LOG_DIR = flags.DEFINE_string('run_dir', None, 'the folder of the run', required=True)
-RESULTS = flags.DEFINE_string('results', None, 'what the campaign kept of it', required=True)
-NAME = flags.DEFINE_string('name', None, 'of the model', required=True)
+LOG_DIR = flags.DEFINE_string('run_dir', None, 'The --train_log_dir of the run.', required=True)
+RESULTS = flags.DEFINE_string('results', None, 'What the campaign keeps of it.', required=True)
+NAME = flags.DEFINE_string('name', None, 'The name of the model.', required=True)
 
-TASKS, SEQUENCES = 20, 5  # of the stored drawings
+TASKS, SEQUENCES = 20, 5  # of the images in examples/data
 INK = 'bright ink on black'
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
 DATA = 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of shuffle seed 2022'
@@ -46,7 +45,7 @@ AFTER_EACH_TASK = ('average_accuracy', 'average_accuracy_ci95')  # of sequences
 
 
 def accuracies(lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-  """{preset: accuracies and intervals}, of {preset: line of results.jsonl}."""
+  """Return accuracies and intervals by preset, from lines of results.jsonl by preset."""
   found = {}
   for preset, line in lines.items():
     found[preset] = {name: line.get(name) for name in FIELDS}
@@ -56,7 +55,7 @@ def accuracies(lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
-  """What tasks and images the model in a folder was trained for."""
+  """Return what tasks and images the model in a directory was trained for."""
   with drawings.learner_of(values)(folder) as learner:
     height, width, channels = learner.image_shape
     return {
@@ -66,16 +65,8 @@ def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def anywhere(command_line: str) -> str:
-  """A command without the paths of this machine."""
-  words = command_line.split()
-  for flag, path in PATHS.items():
-    words = [f'--{flag}={path}' if word.startswith(f'--{flag}=') else word for word in words]
-  return ' '.join(words)
-
-
 def main(argv: list[str]) -> None:
-  """Writes the folder."""
+  """Write the directory of the model."""
   del argv
   log_dir, target = pathlib.Path(LOG_DIR.value).expanduser(), FOLDER / NAME.value
   results = pathlib.Path(RESULTS.value)
@@ -99,11 +90,11 @@ def main(argv: list[str]) -> None:
   tasks = SEQUENCES if drawings.learns_sequences(values) else TASKS
   card = {
     'takes': takes(target, values),
-    'command': anywhere(about['training']),
+    'command': about['training'],
     'steps': step,
     'trained_at_commit': about['commit'],
     'data': DATA,
-    'evaluated_by': './' + anywhere(about['evaluation']).removeprefix('./'),
+    'evaluated_by': about['evaluation'],
     'evaluation': accuracies(lines),
     'accuracy_on_examples_data': drawings.accuracies(target, values, tasks),
     'tasks_on_examples_data': tasks,

@@ -1,10 +1,10 @@
-"""What a learner loses with small batches of queries, and on tasks of fewer classes than trained:
+"""Measure the accuracy of a learner on small query batches, and on tasks with fewer classes.
 
   python experiments/small_batches.py --data=./data_numpy_dir/omniglot.npy --ways=5 LOG_DIR ...
 
-For each folder a row: the accuracy in % on tasks of unseen classes (1200-1622 of shuffle seed
-2022), one support image a class, by the size of the query batch, with the support images in small
-batches and without (bare). 95 % intervals over tasks.
+It prints a row for each directory: the accuracy in % on tasks of unseen classes (1200-1622 of
+shuffle seed 2022) with one support image per class, by the size of the query batch, with the
+support images added to small batches and without (bare). Intervals are 95 % over tasks.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from hypertransformer.data.specs import shuffled_classes
 from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.learners import FewShotLearner
 
-DATA = flags.DEFINE_string('data', './data_numpy_dir/omniglot.npy', 'the images')
-WAYS = flags.DEFINE_integer('ways', 0, 'classes of a task; 0: as many as the model was trained for')
-TASKS = flags.DEFINE_integer('tasks', 200, 'tasks')
+DATA = flags.DEFINE_string('data', './data_numpy_dir/omniglot.npy', 'The images.')
+WAYS = flags.DEFINE_integer('ways', 0, 'Classes of a task; 0: as many as in training.')
+TASKS = flags.DEFINE_integer('tasks', 200, 'The number of tasks.')
 SIZES = (1, 2, 5, 25, 100)  # images of a query batch
-QUERIES = 100  # images of a task that are asked, in batches
+QUERIES = 100  # query images of a task, in batches
 
 
 def accuracies(learner: FewShotLearner, images: np.ndarray, ways: int, seed: int) -> list[float]:
-  """The accuracies on one task: for each size with support images, then for each bare."""
+  """Return the accuracies on one task: for each size with support images, then for each bare."""
   rng = np.random.default_rng(seed)
   task = images[rng.permutation(len(images))[:ways]]
   sample = np.stack([rng.permutation(task.shape[1]) for _ in range(ways)])
@@ -55,7 +55,7 @@ def accuracies(learner: FewShotLearner, images: np.ndarray, ways: int, seed: int
 
 
 def main(argv: list[str]) -> None:
-  """Prints a row for each folder."""
+  """Print a row for each directory."""
   images = np.load(DATA.value)
   images = images[shuffled_classes(len(images), seed=2022)[1200:]]
   print('| model | ways | ' + ' | '.join([*map(str, SIZES), *(f'{n} bare' for n in SIZES)]) + ' |')

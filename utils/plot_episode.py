@@ -1,11 +1,11 @@
-"""Draw an episode before and after augmentation: look at it before you train on a new dataset.
+r"""Draw an episode before and after augmentation: look at it before you train on a new dataset.
 
-  python utils/plot_episode.py --data_numpy_dir=data_numpy_dir --train_dataset=photos:0-5 \\
+  python utils/plot_episode.py --data_numpy_dir=data_numpy_dir --train_dataset=photos:0-5 \
     --num_labels=5 --samples_transformer=5 --samples_cnn=50 --balanced_batches --output=episode.png
 
 It takes the flags of the training. With those of a published run:
 
-  ./scripts/with_flags_of.sh utils/plot_episode.py omniglot_1shot_v1 \\
+  ./scripts/with_flags_of.sh utils/plot_episode.py omniglot_1shot_v1 \
     --data_numpy_dir=data_numpy_dir --output=episode.png
 """
 

@@ -1,10 +1,10 @@
-"""Draw the kernels that a trained model generates: the figures of the paper's appendix.
+r"""Draw the kernels that a trained model generates: the figures of the paper's appendix.
 
   python utils/plot_weights.py CHECKPOINT --data_numpy_dir=data_numpy_dir --output=weights.png
   python utils/plot_weights.py CHECKPOINT --figure=episodes --output=episodes.png
   python utils/plot_weights.py CHECKPOINT --figure=change --output=change.png
   python utils/plot_weights.py CHECKPOINT OTHER --figure=allocation --output=allocation.png
-  python utils/plot_weights.py omniglot_1shot --figure=overview --output=overview.png \\
+  python utils/plot_weights.py omniglot_1shot --figure=overview --output=overview.png \
     --images=examples/data/omniglot_unseen.npz
 
 CHECKPOINT is the path of a checkpoint without .index, its directory, or the name of a pretrained

@@ -23,7 +23,7 @@ COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 INK = '#0b0c0d'  # of text and axes; in SVG it becomes `currentColor`, the colour of the page's text
 WIDTH, LINE = 5.2, 0.25  # inches, of a figure and of a line of text
 SMALL = 10  # points
-LONGEST_NAME = 44  # letters
+LONGEST_LABEL = 54  # letters
 _STYLE: dict[Any, Any] = {
   'font.size': 11,
   'axes.titlesize': 11,
@@ -107,23 +107,19 @@ def figures(groups: Sequence[RunGroup], outcomes: Sequence[Outcome]) -> Iterator
     if tasks:
       yield _reached([each for each in tasks if each.preset == tasks[0].preset])
     sequences = [each for each in outcomes if each.measured['sequence'] is not None]
-    for title in dict.fromkeys(e.title for e in sequences if e.preset == sequences[0].preset):
-      yield _after_tasks([each for each in sequences if each.title == title])
+    if sequences:
+      yield _after_tasks([each for each in sequences if each.preset == sequences[0].preset])
     for name in ACCURACIES.values():
       shown = [group for group in groups if all(name in run.curves for run in group.runs)]
       if shown:
         yield _learning(shown, name)
 
 
-def _short(name: str) -> str:
-  """Leave out the middle of a long name."""
-  half = (LONGEST_NAME - 3) // 2
-  return name if len(name) <= LONGEST_NAME else f'{name[:half]}...{name[-half:]}'
-
-
-def _label(name: str, seeds: int, remark: str = '') -> str:
-  """Return an entry of a legend. Matplotlib leaves out those that begin with '_'."""
-  return f' {_short(name)}{f" ({seeds} seeds)" * (seeds > 1)}{remark and ", "}{remark}'
+def _label(*parts: str, seeds: int = 1) -> str:
+  """Join the parts of a label; the middle of a long one is left out."""
+  label = ', '.join(filter(None, parts)) + f' ({seeds} seeds)' * (seeds > 1)
+  half = (LONGEST_LABEL - 3) // 2
+  return label if len(label) <= LONGEST_LABEL else f'{label[:half]}...{label[-half:]}'
 
 
 def _reached(outcomes: Sequence[Outcome]) -> ReportFigure:
@@ -143,7 +139,7 @@ def _reached(outcomes: Sequence[Outcome]) -> ReportFigure:
     if outcome.paper:
       ends = [row - 0.22, row + 0.34]
       axes.plot([100 * outcome.paper] * 2, ends, color=COLOURS[1], linewidth=3)
-    label = f'{_label(outcome.group.name, 1, remark).strip()}: {percent(estimate)} %'
+    label = f'{_label(outcome.group.name, remark)}: {percent(estimate)} %'
     axes.text(0, row - 0.3, label, transform=left, va='bottom')
   preset = outcomes[0].preset
   axes.set(ylim=(len(outcomes) - 0.4, -0.8), yticks=[], xlabel=f'accuracy on {preset} tasks, %')
@@ -176,7 +172,8 @@ class _Band:
     axes.fill_between(self.x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(
       self.x, self.values.mean(axis=0), style,
-      color=colour, linewidth=2, label=self.label, marker=marker or 'o' * (len(self.x) < 4),
+      color=colour, linewidth=2, marker=marker or 'o' * (len(self.x) < 4),
+      label=f' {self.label}',  # a legend leaves out labels that begin with '_'
     )  # fmt: skip
 
 
@@ -198,7 +195,7 @@ def _apart(bands: Sequence[_Band], x: str) -> Any:
     for other in bands:
       axes.plot(other.x, other.values.mean(axis=0), color=INK, alpha=0.25, linewidth=0.8)
     band.draw(axes, 0)
-    axes.set_title(band.label.strip()[:30], fontsize=9, loc='left')
+    axes.set_title(band.label[:30], fontsize=9, loc='left')
     axes.set_ylim(0, 100)
     axes.grid()
   for axes in panels[len(bands) :]:
@@ -213,15 +210,15 @@ def _after_tasks(outcomes: Sequence[Outcome]) -> ReportFigure:
   bands = []
   for outcome, remark in zip(outcomes, remarks(outcomes), strict=True):
     values = 100 * np.array(outcome.each('average_accuracy'), np.float64)
-    label = _label(outcome.group.name, len(values), remark)
+    evaluation = outcome.title.partition(' tasks, ')[2]
+    label = _label(outcome.group.name, evaluation, remark, seeds=len(values))
     bands.append(_Band(label, np.arange(1, values.shape[1] + 1), values))
   drawn = _together(bands, range(len(bands)), 'o', 'tasks learned')
-  drawn.axes[0].set_xticks(bands[0].x)
-  title = outcomes[0].title
+  drawn.axes[0].set_xticks(max((band.x for band in bands), key=len))
   caption = 'The average over all tasks learned so far.'
   caption += SEEDS * any(len(each.lines) > 1 for each in outcomes)
-  name = 'after_each_task_of_' + re.sub(r'\W+', '_', title)
-  return ReportFigure(name, f'Average accuracy after each task: {title}', caption, drawn)
+  title = f'Average accuracy after each task of a sequence, {outcomes[0].preset} classes'
+  return ReportFigure('after_each_task', title, caption, drawn)
 
 
 def _learning(groups: Sequence[RunGroup], name: str) -> ReportFigure:
@@ -236,7 +233,7 @@ def _learning(groups: Sequence[RunGroup], name: str) -> ReportFigure:
     common = sorted(set.intersection(*(set(each.steps.tolist()) for each in means)))
     values = np.stack([100 * each.values[np.isin(each.steps, common)] for each in means])
     middles = (np.array(common) - window / 2) / (1000 if thousands else 1)
-    bands.append(_Band(_label(group.name, len(group.runs)), middles, values))
+    bands.append(_Band(_label(group.name, seeds=len(group.runs)), middles, values))
   apart = len(bands) > len(COLOURS)
   x = 'training steps, thousands' if thousands else 'training steps'
   best_first = sorted(range(len(bands)), key=lambda n: -bands[n].values[:, -1].mean())

@@ -68,7 +68,7 @@ def _csv(
   path: pathlib.Path, folders: Sequence[str], groups: Sequence[RunGroup], found: Sequence[Outcome]
 ) -> Contents:
   del folders, groups
-  return {path: tables.records(found).to_csv(index=False, lineterminator='\n')}
+  return {path: tables.records(found).to_csv(index=False, float_format='%.6g', lineterminator='\n')}
 
 
 def _html(
