@@ -266,7 +266,7 @@ def _build(trained: Trained) -> _Graph:
   classified = model.classify(seen, model.with_blocks(blocks))
   scores = continual.prototype_scores(classified.logits[None], known[None])[0]
   learned = model.used_blocks(weights), means
-  rows = {f'{row.layer}/{row.variable}': row.value for row in classified.rows}
+  rows = {f'{row.layer}/{row.variable}': row.value for row in classified.uses}
   # Only now, since what is above can make variables.
   variables = tf.global_variables()
   checkpoints.require_match(

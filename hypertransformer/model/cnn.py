@@ -6,10 +6,11 @@ See docs/spec/model.md, section 5.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer import errors
+from hypertransformer.errors import require
 from hypertransformer.model import layers
 from hypertransformer.model.blocks import BlockLayout, Shape
 from hypertransformer.model.layers import Noise, dropout
@@ -20,10 +21,10 @@ LEAKY_SLOPE = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-  """What a value of the flag cnn_model_name stands for.
+  """Describes the CNN that a value of the flag cnn_model_name stands for.
 
   Attributes:
-    convolutions: How many convolutional layers there are.
+    convolutions: The number of convolutional layers.
     padding: Padding of every convolution, "VALID" or "SAME".
     pool: Whether max-pooling of 2 x 2 pixels, with stride 2, follows each convolution.
     flatten: Whether the logits layer sees all activations, flattened. Otherwise it sees their mean
@@ -31,14 +32,15 @@ class Architecture:
   """
 
   convolutions: int
-  padding: str
-  pool: bool
-  flatten: bool
+  padding: str = 'VALID'
+  pool: bool = False
+  flatten: bool = False
 
 
+# To add a CNN, add a line here.
 ARCHITECTURES = {
-  '3-layer': Architecture(3, 'VALID', pool=False, flatten=False),
-  '4-layer': Architecture(4, 'VALID', pool=False, flatten=False),
+  '3-layer': Architecture(3),
+  '4-layer': Architecture(4),
   'maxpool-4-layer': Architecture(4, 'SAME', pool=True, flatten=True),
 }
 
@@ -78,38 +80,21 @@ def plan_layers(config: ModelConfig, image_shape: Shape) -> list[LayerPlan]:
     image_shape: Height, width and channels of the images, (H, W, C).
 
   Raises:
-    InputError: The CNN is unknown, the images are too small for its convolutions, it has fewer
-      convolutions than are to be trained, or it has no flattened features.
+    InputError: There is no such CNN, or it does not fit the settings or the images.
   """
-  errors.require(
-    config.cnn_name in ARCHITECTURES,
-    f'cnn_model_name is {config.cnn_name!r}; it must be one of {", ".join(ARCHITECTURES)}.',
-  )
-  architecture = ARCHITECTURES[config.cnn_name]
-  errors.require(
-    architecture.flatten or config.features.logits_extractor == 'default',
-    f'logits_feature_extractor={config.features.logits_extractor} requires a cnn_model_name whose '
-    f'logits layer sees flattened activations, which is {config.cnn_name}.',
-  )
+  architecture = _architecture(config)
   trained = _trained_layers(config.trained_layers, architecture.convolutions)
   plans: list[LayerPlan] = []
   shape = image_shape
   for number in range(1, architecture.convolutions + 1):
-    plan = _plan_convolution(config, architecture, number, shape, number in trained)
-    plans.append(plan)
-    shape = plan.output_shape
+    plans.append(_plan_convolution(config, architecture, number, shape, number in trained))
+    shape = plans[-1].output_shape
   number = architecture.convolutions + 1
-  plans.append(
-    _plan_logits(
-      f'layer_{number}',
-      f'generator_{number}',
-      config.embedding_units or config.num_labels,
-      shape,
-      flatten=architecture.flatten,
-      generated=True,
-    )
-  )
-  return plans
+  outputs = config.embedding_units or config.num_labels
+  return [
+    *plans,
+    _plan_logits(f'layer_{number}', f'generator_{number}', outputs, shape, architecture.flatten),
+  ]
 
 
 def plan_heads(config: ModelConfig, plans: list[LayerPlan]) -> list[LayerPlan]:
@@ -119,42 +104,58 @@ def plan_heads(config: ModelConfig, plans: list[LayerPlan]) -> list[LayerPlan]:
 
   Args:
     config: The model's settings.
-    plans: The layers of the CNN, as `plan_layers` gives them.
+    plans: The layers of the CNN, as returned by `plan_layers`.
 
   Returns:
     One plan per head; none if the settings have no warm-up heads.
   """
   if config.warmup_heads == 'none':
     return []
-  return [
-    _plan_logits(
-      f'head_{number}',
-      f'head_generator_{number}',
-      config.num_labels,
-      plan.output_shape,
-      flatten=False,
-      generated=config.warmup_heads == 'generated',
-    )
+  heads = [
+    _plan_logits(f'head_{number}', f'head_generator_{number}', config.num_labels, plan.output_shape)
     for number, plan in enumerate(plans[:-2], start=1)
   ]
+  if config.warmup_heads == 'trained':
+    return [dataclasses.replace(head, layout=None) for head in heads]
+  return heads
+
+
+def _architecture(config: ModelConfig) -> Architecture:
+  """Returns the CNN of the settings.
+
+  Raises:
+    InputError: There is no such CNN, or the settings ask for features that it does not have.
+  """
+  name, extractor = config.cnn_name, config.features.logits_extractor
+  require(
+    name in ARCHITECTURES,
+    f'cnn_model_name={name} is unknown. Use one of {", ".join(ARCHITECTURES)}.',
+  )
+  require(
+    extractor == 'default' or ARCHITECTURES[name].flatten,
+    f'logits_feature_extractor={extractor} requires a CNN whose logits layer sees all activations, '
+    f'unlike cnn_model_name={name}. Use logits_feature_extractor=default, or one of '
+    f'{", ".join(each for each in ARCHITECTURES if ARCHITECTURES[each].flatten)}.',
+  )
+  return ARCHITECTURES[name]
 
 
 def _trained_layers(count: int, convolutions: int) -> range:
-  """Numbers the convolutions that are trained and not generated, counted from 1.
+  """Returns the numbers of the convolutions that are trained and not generated, counted from 1.
 
   Args:
     count: The flag number_of_trained_cnn_layers: the first `count` convolutions, or the last
       `-count` if it is negative.
-    convolutions: How many convolutions the CNN has.
+    convolutions: The number of convolutions of the CNN.
 
   Raises:
     InputError: There are fewer convolutions.
   """
-  if abs(count) > convolutions:
-    raise errors.InputError(
-      f'number_of_trained_cnn_layers is {count}, but the CNN has {convolutions} '
-      f'convolutions: use -{convolutions}..{convolutions}.'
-    )
+  require(
+    abs(count) <= convolutions,
+    f'number_of_trained_cnn_layers={count} exceeds the {convolutions} convolutions of the CNN. Use '
+    f'-{convolutions}..{convolutions}.',
+  )
   return range(1, count + 1) if count >= 0 else range(convolutions + count + 1, convolutions + 1)
 
 
@@ -162,28 +163,27 @@ def _plan_convolution(
   config: ModelConfig, architecture: Architecture, number: int, shape: Shape, trained: bool
 ) -> LayerPlan:
   side_out = [_side_out(config, architecture, side) for side in shape[:2]]
-  if min(side_out) < 1:
-    raise errors.InputError(
-      f'image_size is too small for cnn_model_name={config.cnn_name} with '
-      f'kernel_size={config.kernel_size} and stride={config.stride}: convolution {number} would '
-      f'see {shape[0]} x {shape[1]}. Use larger images, a smaller stride, or a CNN with fewer '
-      'layers.'
-    )
-  layout = None if trained else _convolution_layout(config, shape[2])
+  require(
+    min(side_out) >= 1,
+    f'image_size is too small for cnn_model_name={config.cnn_name} with '
+    f'kernel_size={config.kernel_size} and stride={config.stride}: the input of convolution '
+    f'{number} would be {shape[0]} x {shape[1]}. Use larger images, a smaller stride, or a CNN '
+    'with fewer layers.',
+  )
   return LayerPlan(
     f'layer_{number}',
     f'generator_{number}',
-    False,
-    shape,
-    (*side_out, config.channels),
-    layout,
+    is_logits=False,
+    input_shape=shape,
+    output_shape=(*side_out, config.channels),
+    layout=None if trained else _convolution_layout(config, shape[2]),
     pool=architecture.pool,
     padding=architecture.padding,
   )
 
 
 def _side_out(config: ModelConfig, architecture: Architecture, side: int) -> int:
-  """How many pixels high (or wide) the output of a convolutional layer is; 0 if nothing is left."""
+  """Returns the height (or width) of the output of a convolutional layer; 0 if nothing is left."""
   if architecture.padding == 'VALID':
     side -= config.kernel_size - 1
   side = -(-side // config.stride) if side > 0 else 0
@@ -203,14 +203,18 @@ def _convolution_layout(config: ModelConfig, channels_in: int) -> BlockLayout:
 
 
 def _plan_logits(
-  name: str, generator: str, outputs: int, shape: Shape, flatten: bool, generated: bool
+  name: str, generator: str, outputs: int, shape: Shape, flatten: bool = False
 ) -> LayerPlan:
-  inputs = shape[0] * shape[1] * shape[2] if flatten else shape[2]
-  layout = BlockLayout(
-    'output', outputs, {'logits/kernel': (inputs, outputs), 'logits/bias': (outputs,)}
-  )
+  inputs = math.prod(shape) if flatten else shape[2]
+  shapes = {'logits/kernel': (inputs, outputs), 'logits/bias': (outputs,)}
   return LayerPlan(
-    name, generator, True, shape, (outputs,), layout if generated else None, flatten=flatten
+    name,
+    generator,
+    is_logits=True,
+    input_shape=shape,
+    output_shape=(outputs,),
+    layout=BlockLayout('output', outputs, shapes),
+    flatten=flatten,
   )
 
 
@@ -259,10 +263,7 @@ def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: Noise | No
   Returns:
     [n, outputs].
   """
-  x = (
-    tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
-    if plan.flatten
-    else tf.reduce_mean(x, [1, 2])
-  )
+  inputs = math.prod(plan.input_shape)
+  x = tf.reshape(x, [-1, inputs]) if plan.flatten else tf.reduce_mean(x, [1, 2])
   x = dropout(x, config.cnn_dropout_rate, noise)
   return layers.dense(x, plan.output_shape[0], 'logits')

@@ -26,7 +26,7 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import require
 from hypertransformer.model.blocks import Blocks
-from hypertransformer.model.getter import Row
+from hypertransformer.model.getter import VariableUse
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 from hypertransformer.settings.config import ContinualConfig
@@ -48,8 +48,8 @@ class Outcome:
     weights: The weight blocks after each task, [T, B, b], by layer name, with trained parts added.
       Empty for the constant ProtoNet.
     prototypes: [T, K, U] as they are after the last task; None if the CNN gives logits itself.
-    rows: What the getter gave out in the support passes. Their tensors may belong to the inside of
-      a loop, so only names, shapes and sources may be used.
+    uses: The variables that the CNN used in the support passes. Their tensors may belong to the
+      inside of a loop, so only names, shapes and sources may be used.
   """
 
   pairs: list[tuple[int, int]]
@@ -57,23 +57,23 @@ class Outcome:
   labels: tf.Tensor
   weights: Blocks
   prototypes: tf.Tensor | None
-  rows: list[Row]
+  uses: list[VariableUse]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Memory:
+class _Learned:
   """What is left of the support sets when the sequence has been learned.
 
   Attributes:
     weights: The weight blocks after each task, [T, B, b], by layer name.
     prototypes: [T, T, K, U]. Entry [t, tau] holds the prototypes of task tau as they are after task
       t; entries with tau > t have no meaning.
-    rows: What the getter gave out in the support passes.
+    uses: The variables that the CNN used in the support passes.
   """
 
   weights: Blocks
   prototypes: tf.Tensor
-  rows: list[Row]
+  uses: list[VariableUse]
 
 
 def learn_task(
@@ -93,18 +93,16 @@ def learn_task(
   Returns:
     The weights theta_t, and the mean output [K, outputs] of each class.
   """
-  weights = model.generate(support, noise, before)
-  return weights, class_means(
-    model.support_outputs(weights), support.labels, model.config.num_labels
-  )
+  outputs, weights = model.support_outputs(model.generate(support, noise, before))
+  return weights, class_means(outputs, support.labels, model.config.num_labels)
 
 
 def embed_task(model: HyperTransformer, support: Support) -> tuple[CnnWeights, tf.Tensor]:
-  """Does what `learn_task` does for the constant ProtoNet, whose CNN is trained, not generated."""
+  """Does the same as `learn_task` for the constant ProtoNet, whose CNN is not generated."""
   weights = model.with_blocks({})
   classified = model.classify(support.images, weights)
   means = class_means(classified.logits, support.labels, model.config.num_labels)
-  return dataclasses.replace(weights, rows=classified.rows), means
+  return dataclasses.replace(weights, uses=classified.uses), means
 
 
 def learn_sequence(
@@ -132,7 +130,7 @@ def learn_sequence(
     'constant_protonet': _learn_prototypes_only,
   }[config.method]
   with tf.name_scope('learn'):
-    memory = learn(model, sequence, None if noise is None else noise.fold(0))
+    learned = learn(model, sequence, None if noise is None else noise.fold(0))
   pairs = [
     (t, tau)
     for t in range(length - 1 if last_only else 0, length)
@@ -142,7 +140,7 @@ def learn_sequence(
   with tf.name_scope('query'):
     outputs = pair_outputs(
       model,
-      memory.weights,
+      learned.weights,
       sequence.query_images,
       after,
       asked,
@@ -153,17 +151,17 @@ def learn_sequence(
   if config.scenario == 'class_incremental':
     labels += (asked * model.config.num_labels)[:, None]
   if not config.prototypical:
-    return Outcome(pairs, outputs, labels, memory.weights, None, memory.rows)
-  logits = pair_scores(outputs, memory.prototypes, after, asked, config.scenario)
-  return Outcome(pairs, logits, labels, memory.weights, memory.prototypes[-1], memory.rows)
+    return Outcome(pairs, outputs, labels, learned.weights, None, learned.uses)
+  logits = pair_scores(outputs, learned.prototypes, after, asked, config.scenario)
+  return Outcome(pairs, logits, labels, learned.weights, learned.prototypes[-1], learned.uses)
 
 
 def _learn_continually(
   model: HyperTransformer, sequence: TaskSequence, noise: Noise | None
-) -> _Memory:
+) -> _Learned:
   """Learns with the Continual HyperTransformer: theta_t from S_t and theta_(t-1)."""
   length, num_labels = sequence.support_images.shape[0], model.config.num_labels
-  rows: list[Row] = []
+  uses: list[VariableUse] = []
 
   def step(
     before: tuple[Blocks, tf.Tensor], task: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -172,16 +170,16 @@ def _learn_continually(
     weights, means = learn_task(
       model, Support(images, labels), None if noise is None else noise.fold(number), before[0]
     )
-    rows.extend(weights.rows)
+    uses.extend(weights.uses)
     return model.used_blocks(weights), means
 
   start = _no_weights(model), tf.zeros([num_labels, *model.plans[-1].output_shape])
   tasks = sequence.support_images, sequence.support_labels, tf.range(length)
   weights, kept = scan(step, tasks, start)
-  return _Memory(weights, _never_recomputed(kept), rows)
+  return _Learned(weights, _never_recomputed(kept), uses)
 
 
-def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise | None) -> _Memory:
+def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise | None) -> _Learned:
   """Learns with the merged HyperTransformer: theta_t from the support sets of tasks 1..t at once.
 
   This is an upper limit to compare with, and not continual (docs/spec/continual.md, section 3). All
@@ -205,7 +203,7 @@ def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise 
       model,
       noise,
     )
-  rows: list[Row] = []
+  uses: list[VariableUse] = []
 
   def step(before: Blocks, number: tf.Tensor) -> Blocks:
     del before  # nothing but the support sets is carried on
@@ -213,12 +211,12 @@ def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise 
     weights = model.generate(
       Support(images[:seen], labels[:seen]), None if noise is None else noise.fold(number)
     )
-    model.support_outputs(weights)  # makes what `used_blocks` needs of the last layer
-    rows.extend(weights.rows)
+    _, weights = model.support_outputs(weights)  # creates the variables that `used_blocks` needs
+    uses.extend(weights.uses)
     return model.used_blocks(weights)
 
   weights = scan(step, tf.range(length), _no_weights(model))
-  return _Memory(weights, _made_anew(model, weights, sequence), rows)
+  return _Learned(weights, _made_anew(model, weights, sequence), uses)
 
 
 def _made_anew(model: HyperTransformer, weights: Blocks, sequence: TaskSequence) -> tf.Tensor:
@@ -268,18 +266,18 @@ def sequence_class_numbers(
 
 def _learn_prototypes_only(
   model: HyperTransformer, sequence: TaskSequence, noise: Noise | None
-) -> _Memory:
+) -> _Learned:
   """Learns with the constant ProtoNet: one trained CNN for all tasks, and a prototype per class."""
   del noise  # in a support pass only generators use it, and there are none
-  rows: list[Row] = []
+  uses: list[VariableUse] = []
 
   def means(task: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     weights, found = embed_task(model, Support(*task))
-    rows.extend(weights.rows)
+    uses.extend(weights.uses)
     return found
 
   kept = map_each(means, (sequence.support_images, sequence.support_labels))
-  return _Memory({}, _never_recomputed(kept), rows)
+  return _Learned({}, _never_recomputed(kept), uses)
 
 
 def _no_weights(model: HyperTransformer) -> Blocks:

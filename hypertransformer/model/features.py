@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import errors
 from hypertransformer.model import layers
 from hypertransformer.model.blocks import Shape
+from hypertransformer.model.cnn import LayerPlan
 from hypertransformer.model.layers import Noise, dropout
-from hypertransformer.settings.model_config import FeatureConfig
+from hypertransformer.settings.model_config import FeatureConfig, ModelConfig
 
 NORMALIZATION_EPSILON = 1e-8  # added to the variance
 SHARED_KERNEL = 3  # side of the shared extractor's kernels, in pixels
+LOGITS_KERNEL = 3  # the same for the local features of a logits layer
 
 
 def shared_convolutions(extractor: str) -> int:
@@ -73,74 +76,138 @@ def check_shared(config: FeatureConfig, image_shape: Shape) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class LocalConvolution:
-  """The side of the kernel of a local convolution, and its stride, both in pixels."""
+class FeaturePlan:
+  """Describes the features that the generator of a CNN layer sees of each support image.
 
-  kernel_size: int
-  stride: int
+  They are [flattened activations | local features | shared features], as far as flags ask for them.
+
+  Attributes:
+    flat: The number of activations that enter the layer if the generator sees them, otherwise 0.
+    convolutions: Kernel size and stride of each local convolution, in pixels; the features are the
+      spatial means of their outputs.
+    channels: The number of channels of each local convolution.
+    nonlinear: Whether a mean is taken after the relu and not before it.
+    shared: The number of shared features.
+  """
+
+  flat: int
+  convolutions: list[tuple[int, int]]
+  channels: int
+  nonlinear: bool
+  shared: int
+
+  @property
+  def width(self) -> int:
+    """The number of features of a support image, F."""
+    return self.flat + len(self.convolutions) * self.channels + self.shared
 
 
-def local_convolutions(side: int, kernel_size: int, depth: int) -> list[LocalConvolution]:
+def plan_features(config: ModelConfig, layer: LayerPlan) -> FeaturePlan:
+  """Plans the features of a CNN layer.
+
+  A convolution has two local convolutions with kernels of the size of its own; a logits layer has
+  one of 3 x 3.
+
+  Args:
+    config: The model's settings.
+    layer: The layer.
+  """
+  features = config.features
+  inputs, outputs = layer.input_shape[-1], layer.output_shape[-1]
+  sees_activations = layer.is_logits and layer.flatten and features.logits_extractor != 'default'
+  depth = 1 if layer.is_logits else 2
+  if features.layerwise == 0 or (sees_activations and features.logits_extractor == 'passthrough'):
+    depth = 0
+  channels = features.layerwise
+  if channels is None:
+    channels = inputs if layer.is_logits else max(inputs, outputs)
+  return FeaturePlan(
+    math.prod(layer.input_shape) if sees_activations else 0,
+    local_convolutions(
+      min(layer.input_shape[:2]), LOGITS_KERNEL if layer.is_logits else config.kernel_size, depth
+    ),
+    channels,
+    features.nonlinear and layer.is_logits,
+    features.shared_dim if features.has_shared else 0,
+  )
+
+
+def local_convolutions(side: int, kernel_size: int, depth: int) -> list[tuple[int, int]]:
   """Plans the convolutions that compute the local features of a layer.
 
-  The last of them has the stride 1, the others 2. If the activations are smaller than the kernel,
-  kernels have the side of the activations, and the stride 1. A convolution whose input has become
+  The last of them has stride 1, the others 2. If the activations are smaller than the kernel,
+  kernels have the size of the activations, and stride 1. A convolution whose input has become
   smaller than its kernel is left out.
 
   Args:
     side: The shorter side of the activations, in pixels.
-    kernel_size: The side of the kernels that is wanted, in pixels.
-    depth: How many convolutions are wanted.
+    kernel_size: The preferred size of the kernels, in pixels.
+    depth: The preferred number of convolutions.
+
+  Returns:
+    Kernel size and stride of each convolution.
   """
   stride = 2 if side >= kernel_size else 1
   kernel_size = min(kernel_size, side)
-  plan: list[LocalConvolution] = []
+  plan: list[tuple[int, int]] = []
   for number in range(1, depth + 1):
     if side < kernel_size:
       break
-    plan.append(LocalConvolution(kernel_size, stride if number < depth else 1))
-    side = (side - kernel_size) // plan[-1].stride + 1
+    plan.append((kernel_size, stride if number < depth else 1))
+    side = (side - kernel_size) // plan[-1][1] + 1
   return plan
 
 
-def local_features(
-  activations: tf.Tensor, channels: int, kernel_size: int, depth: int, nonlinear: bool
+def layer_features(
+  plan: FeaturePlan,
+  activations: tf.Tensor,
+  shared: tf.Tensor | None,
+  config: FeatureConfig,
+  noise: Noise | None,
 ) -> tf.Tensor:
-  """Computes the local features of a layer: for each convolution the spatial mean of its output.
+  """Computes the features [Ns, F] of a CNN layer.
 
   Args:
+    plan: Which features these are.
     activations: What enters the layer, [Ns, h, w, c].
-    channels: How many channels each convolution has.
-    kernel_size: The side of the kernels that is wanted, in pixels.
-    depth: How many convolutions are wanted, see `local_convolutions`.
-    nonlinear: Whether the mean is taken after the relu and not before it.
-
-  Returns:
-    [Ns, channels * number of convolutions].
+    shared: The shared features, [Ns, shared_dim]; None without an extractor.
+    config: The settings of the features.
+    noise: Random numbers for dropout; None for no dropout.
   """
+  parts = []
+  if plan.flat:
+    parts.append(tf.reshape(activations, [-1, plan.flat]))
+  if plan.convolutions:
+    parts.append(dropout(_local_features(plan, activations), config.dropout, noise))
+  if shared is not None:
+    parts.append(shared)
+  return tf.concat(parts, axis=-1)
+
+
+def _local_features(plan: FeaturePlan, x: tf.Tensor) -> tf.Tensor:
+  """Computes the spatial mean of the output of each local convolution."""
   means = []
-  x = activations
-  plan = local_convolutions(min(x.shape[1:3].as_list()), kernel_size, depth)
   with tf.variable_scope('features'):
-    for number, one in enumerate(plan, start=1):
-      if number == len(plan) and one.stride == 1 and not nonlinear:
+    for number, (kernel_size, stride) in enumerate(plan.convolutions, start=1):
+      name = f'layer_{number}'
+      if number == len(plan.convolutions) and stride == 1 and not plan.nonlinear:
         # Nothing else is needed of this convolution.
-        means.append(layers.conv2d_mean(x, channels, one.kernel_size, f'layer_{number}'))
+        means.append(layers.conv2d_mean(x, plan.channels, kernel_size, name))
         break
-      x = layers.conv2d(x, channels, one.kernel_size, f'layer_{number}', one.stride)
+      x = layers.conv2d(x, plan.channels, kernel_size, name, stride)
       rectified = tf.nn.relu(x)
-      means.append(tf.reduce_mean(rectified if nonlinear else x, [1, 2]))
+      means.append(tf.reduce_mean(rectified if plan.nonlinear else x, [1, 2]))
       x = rectified
   return tf.concat(means, axis=-1)
 
 
 def normalized(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-  """Gives every feature mean 0 and deviation 1 over the support set.
+  """Gives every feature zero mean and unit variance over the support set.
 
   See docs/spec/model.md, section 8. At the start of training the features of different images
   differ by 0.003 to 0.02, beside label embeddings of size 1: without this the transformer sees
   labels only, until the features have grown.
-  Unlabelled samples count, as their images are as good as others'. Masked ones do not: they are to
+  Unlabeled samples count, as their images are as good as others'. Masked ones do not: they must
   have no influence. A feature that all samples share becomes 0, and so do all of a single sample.
 
   Args:
@@ -151,10 +218,10 @@ def normalized(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
     [Ns, F].
   """
   if mask is None:
-    centred = features - tf.reduce_mean(features, 0)
-    variance = tf.reduce_mean(tf.square(centred), 0)
+    centered = features - tf.reduce_mean(features, 0)
+    variance = tf.reduce_mean(tf.square(centered), 0)
   else:
     shares = ((1.0 - mask) / tf.maximum(tf.reduce_sum(1.0 - mask), 1.0))[:, None]
-    centred = features - tf.reduce_sum(shares * features, 0)
-    variance = tf.reduce_sum(shares * tf.square(centred), 0)
-  return centred * tf.math.rsqrt(variance + NORMALIZATION_EPSILON)
+    centered = features - tf.reduce_sum(shares * features, 0)
+    variance = tf.reduce_sum(shares * tf.square(centered), 0)
+  return centered * tf.math.rsqrt(variance + NORMALIZATION_EPSILON)

@@ -5,15 +5,38 @@ See docs/spec/model.md, section 2.
 
 from __future__ import annotations
 
-import dataclasses
-
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import transformer
 from hypertransformer.model.blocks import BlockLayout
 from hypertransformer.model.layers import Noise
-from hypertransformer.model.transformer import Heads
+from hypertransformer.model.transformer import Heads, Widths
 from hypertransformer.settings.model_config import ModelConfig
+
+
+def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> tuple[Widths, Widths]:
+  """Returns the widths for the tokens of samples, and those for the tokens of weight blocks.
+
+  The joint generator has one width for all tokens, D = E + max(b, F). With the separate one, sample
+  tokens are E + F wide and weight tokens E + b.
+
+  Args:
+    config: The model's settings.
+    feature_width: F, features of a support image.
+    block_size: b, the size of a weight block.
+
+  Raises:
+    InputError: A width of the attention is 0 or not divisible by the number of heads. (The joint
+      generator rounds up widths that are given as fractions, so that they are divisible.)
+  """
+  sample, weight = config.embedding_dim + feature_width, config.embedding_dim + block_size
+  joint = config.generator == 'joint'
+  if joint:
+    sample = weight = max(sample, weight)
+  return (
+    transformer.widths(config.transformer, sample, round_up=joint),
+    transformer.widths(config.transformer, weight, round_up=joint),
+  )
 
 
 def generate_blocks(
@@ -24,9 +47,8 @@ def generate_blocks(
   config: ModelConfig,
   noise: Noise | None = None,
   previous: tf.Tensor | None = None,
-  looks: list[Heads] | None = None,
-) -> tf.Tensor:
-  """Generates the weight blocks [B, b] of one CNN layer.
+) -> tuple[tf.Tensor, list[Heads]]:
+  """Generates the weight blocks of one CNN layer.
 
   The generator's variables belong to the variable scope that is open.
 
@@ -34,147 +56,42 @@ def generate_blocks(
     layout: The layout of the blocks, with B and b.
     features: float32 [Ns, F].
     labels: Integers [Ns]. K, or config.support_classes where that is set, means "no label".
-    mask: float32 [Ns], 1 for a sample to ignore and 0 for one to use; None to use all.
+    mask: float32 [Ns], 1 for a sample to ignore and 0 for one to use; None to use all. Only the
+      joint generator has a mask.
     config: The model's settings.
     noise: Random numbers for the transformer's dropout; None for no dropout.
-    previous: Weight blocks [B, b] after the task before, which the weight tokens carry
+    previous: Weight blocks [B, b] after the previous task, which the weight tokens carry
       (docs/spec/continual.md, section 1); None stands for zeros.
-    looks: A list to which the attention weights of each transformer block are added in which the
-      weight tokens look at samples. The first B rows are those of the weight tokens, the last Ns
-      columns those of the samples.
+
+  Returns:
+    The weight blocks [B, b], and the attention weights of each transformer block in which weight
+    tokens attend to samples. The first B rows are those of the weight tokens, the last Ns columns
+    those of the samples.
   """
-  label_table = label_embeddings(config.support_classes or config.num_labels, config.embedding_dim)
-  weight_tokens = weight_embeddings(layout.num_blocks, config.embedding_dim)
+  label_table = _embeddings('label', 1 + (config.support_classes or config.num_labels), config)
+  weights: tf.Tensor = _embeddings('weight', layout.num_blocks, config)
   if previous is not None:
-    weight_tokens = tf.concat([weight_tokens, previous], axis=-1)
-  widths = token_widths(config, features.shape[-1], layout.block_size)
-  generate = _joint if config.generator == 'joint' else _separate
+    weights = tf.concat([weights, previous], axis=-1)
+  sizes = token_widths(config, features.shape[-1], layout.block_size)
   with tf.variable_scope('transformer'):
-    output = generate(
-      label_table, weight_tokens, widths, features, labels, mask, config, noise, looks
-    )
-  return decode_blocks(output, layout.num_blocks, config.embedding_dim, layout.block_size)
+    samples = encode_samples(labels, features, label_table, sizes[0].token)
+    if config.generator == 'joint':
+      tokens, attention = _joint(weights, samples, sizes, mask, config, noise)
+    else:
+      tokens, attention = _separate(weights, samples, sizes, config, noise)
+  # Unlike the shape of the tokens, that of a slice is known when the graph is built.
+  blocks = tf.slice(tokens, [0, config.embedding_dim], [layout.num_blocks, layout.block_size])
+  return blocks, attention
 
 
-@dataclasses.dataclass(frozen=True)
-class TokenWidths:
-  """How wide tokens are, and the sizes of the transformer's layers that follow from this.
-
-  Attributes:
-    sample: How many numbers the token of a support sample has.
-    weight: How many numbers the token of a weight block has.
-    sample_sizes: Layers of the blocks that sample tokens go through.
-    weight_sizes: Layers of the decoder blocks that weight tokens go through.
-  """
-
-  sample: int
-  weight: int
-  sample_sizes: transformer.Widths
-  weight_sizes: transformer.Widths
-
-
-def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> TokenWidths:
-  """Works out the widths of a generator's tokens.
-
-  The joint generator has one width for all tokens, D = E + max(b, F). With the separate one, sample
-  tokens are E + F wide and weight tokens E + b.
-
-  Args:
-    config: The model's settings.
-    feature_width: F, features of a support image.
-    block_size: b, numbers in one weight block.
-
-  Raises:
-    InputError: The heads do not divide the width of an attention, or it comes to 0. (The joint
-      generator rounds up widths that are given as fractions, so that the heads divide them.)
-  """
-  sample, weight = config.embedding_dim + feature_width, config.embedding_dim + block_size
-  joint = config.generator == 'joint'
-  if joint:
-    sample = weight = max(sample, weight)
-  return TokenWidths(
-    sample,
-    weight,
-    transformer.widths(config.transformer, sample, round_up=joint),
-    transformer.widths(config.transformer, weight, round_up=joint),
-  )
-
-
-def _joint(
-  label_table: tf.Tensor,
-  weight_tokens: tf.Tensor,
-  widths: TokenWidths,
-  features: tf.Tensor,
-  labels: tf.Tensor,
-  mask: tf.Tensor | None,
-  config: ModelConfig,
-  noise: Noise | None,
-  looks: list[Heads] | None,
-) -> tf.Tensor:
-  """Sends one sequence of B weight tokens and Ns sample tokens through the transformer."""
-  sequence = tf.concat(
-    [
-      pad_to(weight_tokens, widths.weight),
-      encode_samples(labels, features, label_table, widths.sample),
-    ],
-    axis=0,
-  )
-  if mask is not None:
-    mask = tf.concat([tf.zeros([weight_tokens.shape[0]]), mask], axis=0)
-  with_decoder = config.transformer.use_decoder
-  encoded = transformer.encoder(
-    sequence,
-    widths.sample_sizes,
-    config.transformer,
-    mask,
-    noise,
-    skip_last=config.transformer.skip_last_nonlinearity and not with_decoder,
-    looks=looks,
-  )
-  if not with_decoder:
-    return encoded
-  return transformer.decoder(
-    sequence, encoded, widths.weight_sizes, config.transformer, mask, mask, noise, looks
-  )
-
-
-def _separate(
-  label_table: tf.Tensor,
-  weight_tokens: tf.Tensor,
-  widths: TokenWidths,
-  features: tf.Tensor,
-  labels: tf.Tensor,
-  mask: tf.Tensor | None,
-  config: ModelConfig,
-  noise: Noise | None,
-  looks: list[Heads] | None,
-) -> tf.Tensor:
-  """Sends sample tokens through the encoder and weight tokens through the decoder, with no mask."""
-  del mask
-  samples = encode_samples(labels, features, label_table, widths.sample)
-  encoded = transformer.encoder(samples, widths.sample_sizes, config.transformer, noise=noise)
-  weight_tokens = pad_to(weight_tokens, widths.weight)
-  return transformer.decoder(
-    weight_tokens, encoded, widths.weight_sizes, config.transformer, noise=noise, looks=looks
-  )
-
-
-def label_embeddings(num_labels: int, size: int) -> tf.Variable:
-  """Makes the table of label embeddings [K + 1, E] from N(0, 1); row K means "no label"."""
-  return tf.get_variable(
-    'label_embeddings', [num_labels + 1, size], initializer=tf.random_normal_initializer()
-  )
-
-
-def weight_embeddings(num_blocks: int, size: int) -> tf.Variable:
-  """Makes the table of weight embeddings [B, E] from N(0, 1); row i asks for weight block i."""
-  return tf.get_variable(
-    'weight_embeddings', [num_blocks, size], initializer=tf.random_normal_initializer()
-  )
+def _embeddings(kind: str, rows: int, config: ModelConfig) -> tf.Variable:
+  """Makes a table of label or weight embeddings, [rows, E], from N(0, 1)."""
+  shape = [rows, config.embedding_dim]
+  return tf.get_variable(f'{kind}_embeddings', shape, initializer=tf.random_normal_initializer())
 
 
 def pad_to(x: tf.Tensor, width: int) -> tf.Tensor:
-  """Puts zeros behind the columns of x [n, m], so that it becomes [n, width]."""
+  """Appends columns of zeros to x [n, m], so that it becomes [n, width]."""
   return tf.pad(x, [[0, 0], [0, width - x.shape[-1]]])
 
 
@@ -187,7 +104,7 @@ def encode_samples(
     labels: Integers [Ns], from 0 to K.
     features: [Ns, F].
     embeddings: The table of label embeddings, [K + 1, E].
-    width: How wide the tokens are, at least E + F.
+    width: Width of the tokens, at least E + F.
 
   Returns:
     [Ns, width].
@@ -196,30 +113,46 @@ def encode_samples(
   return pad_to(tf.concat([own, features], axis=-1), width)
 
 
-def decode_blocks(
-  tokens: tf.Tensor, num_blocks: int, embedding_dim: int, block_size: int
-) -> tf.Tensor:
-  """Reads the weight blocks off the transformer's output: the columns behind the embedding.
+def _joint(
+  weights: tf.Tensor,
+  samples: tf.Tensor,
+  sizes: tuple[Widths, Widths],
+  mask: tf.Tensor | None,
+  config: ModelConfig,
+  noise: Noise | None,
+) -> tuple[tf.Tensor, list[Heads]]:
+  """Sends one sequence of B weight tokens and Ns sample tokens through the transformer."""
+  sequence = tf.concat([pad_to(weights, sizes[1].token), samples], axis=0)
+  if mask is not None:
+    mask = tf.concat([tf.zeros([weights.shape[0]]), mask], axis=0)
+  settings = config.transformer
+  skip_last = settings.skip_last_nonlinearity and not settings.use_decoder
+  encoded, attention = transformer.encoder(sequence, sizes[0], settings, mask, noise, skip_last)
+  if not settings.use_decoder:
+    return encoded, attention
+  decoded, cross = transformer.decoder(sequence, encoded, sizes[1], settings, mask, mask, noise)
+  return decoded, attention + cross
 
-  Args:
-    tokens: The output, [at least B, D]; the first B tokens are those of the weight blocks.
-    num_blocks: B.
-    embedding_dim: E.
-    block_size: b.
 
-  Returns:
-    [B, b].
-  """
-  # Unlike the tokens' shape, that of a slice is known when the graph is built.
-  return tf.slice(tokens, [0, embedding_dim], [num_blocks, block_size])
+def _separate(
+  weights: tf.Tensor,
+  samples: tf.Tensor,
+  sizes: tuple[Widths, Widths],
+  config: ModelConfig,
+  noise: Noise | None,
+) -> tuple[tf.Tensor, list[Heads]]:
+  """Sends sample tokens through the encoder and weight tokens through the decoder, with no mask."""
+  encoded, _ = transformer.encoder(samples, sizes[0], config.transformer, noise=noise)
+  weights = pad_to(weights, sizes[1].token)
+  return transformer.decoder(weights, encoded, sizes[1], config.transformer, noise=noise)
 
 
 def removal_mask(labels: tf.Tensor, config: ModelConfig, noise: Noise) -> tf.Tensor | None:
-  """Draws which support samples the generators must ignore in a training step.
+  """Samples which support samples the generators must ignore in a training step.
 
-  Two probabilities are drawn for the step, one for samples with a label and one for samples
-  without: each is uniform between 0 and the largest value that the settings allow. Then each sample
-  is hidden with the probability of its kind.
+  Two probabilities are sampled for the step, one for labeled samples and one for unlabeled ones:
+  each is uniform between 0 and the largest value that the settings allow. Then each sample is
+  hidden with the probability of its kind (docs/spec/model.md, section 5, "Hiding support samples").
 
   Args:
     labels: Integers [Ns]; K means "no label".

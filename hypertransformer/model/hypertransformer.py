@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import cnn, features, generator
 from hypertransformer.model.blocks import Shape
-from hypertransformer.model.getter import LayerGetter, LayerWeights, Row
-from hypertransformer.model.layers import Noise, dropout
-from hypertransformer.model.transformer import Heads
+from hypertransformer.model.getter import LayerGetter, LayerWeights, VariableUse
+from hypertransformer.model.layers import Noise
 from hypertransformer.settings.model_config import ModelConfig
 
 SCOPE = 'model'  # of all variables
-LOGITS_FEATURE_KERNEL = 3  # side of the kernel of a logits layer's local features, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,23 +44,20 @@ class Support:
 
 @dataclasses.dataclass(frozen=True)
 class CnnWeights:
-  """All that was computed from a support set: what queries need, and what losses look at.
+  """The result of a support pass: what queries need, and what losses look at.
 
   Attributes:
     layers: The generated tensors by layer name ("layer_1", "head_1"); trained layers have none.
     shared_features: [Ns, shared_dim], or None without a shared extractor.
-    rows: What the getter gave out in the support pass.
+    uses: The variables that the CNN used in the support pass.
     last_inputs: What enters the last layer in the support pass, [Ns, h, w, c]; None for a CNN that
       was made from given blocks.
-    attention: For each generated layer, by its name, the attention weights of its generator: see
-      generator.generate_blocks.
   """
 
-  layers: dict[str, LayerWeights]
-  shared_features: tf.Tensor | None
-  rows: list[Row]
+  layers: Mapping[str, LayerWeights]
+  shared_features: tf.Tensor | None = None
+  uses: tuple[VariableUse, ...] = ()
   last_inputs: tf.Tensor | None = None
-  attention: dict[str, list[Heads]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +68,13 @@ class Classified:
     logits: [n, K], or [n, embedding_units] if the CNN ends in an embedding.
     head_logits: Logits [n, K] of each warm-up head.
     activations: Output of each layer, by its name.
-    rows: What the getter gave out in this pass.
+    uses: The variables that the CNN used.
   """
 
   logits: tf.Tensor
   head_logits: list[tf.Tensor]
   activations: dict[str, tf.Tensor]
-  rows: list[Row]
+  uses: tuple[VariableUse, ...]
 
 
 class HyperTransformer:
@@ -103,21 +97,22 @@ class HyperTransformer:
       image_shape: Height, width and channels of the images, (H, W, C).
 
     Raises:
-      InputError: The images are too small for the CNN or for the shared extractor, or the heads do
-        not divide a width of the transformer.
+      InputError: There is no such CNN, the images are too small for it or for the shared extractor,
+        or the number of heads does not divide a width of the transformer.
     """
     self.config = config
     self.plans = cnn.plan_layers(config, image_shape)
     self.heads = cnn.plan_heads(config, self.plans)
     features.check_shared(config.features, image_shape)
+    self._features = {
+      plan.name: features.plan_features(config, plan) for plan in (*self.plans, *self.heads)
+    }
     for plan in (*self.plans, *self.heads):
       if plan.layout is not None:
-        generator.token_widths(config, self.feature_width(plan), plan.layout.block_size)
+        generator.token_widths(config, self._features[plan.name].width, plan.layout.block_size)
 
   def shared_features(self, images: tf.Tensor, noise: Noise | None = None) -> tf.Tensor | None:
-    """Computes the shared features [n, shared_dim] of images [n, H, W, C]; None without an
-    extractor.
-    """
+    """Computes the shared features [n, shared_dim] of images [n, H, W, C]; None without them."""
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       return features.shared_features(images, self.config.features, noise)
 
@@ -132,44 +127,49 @@ class HyperTransformer:
     Args:
       support: The support set.
       noise: Random numbers of a training step; None in evaluation, where nothing is dropped.
-      previous: Weight blocks [B, b] by layer name from which to go on (docs/spec/continual.md,
+      previous: Weight blocks [B, b] by layer name from which to continue (docs/spec/continual.md,
         section 1); None stands for zeros.
     """
-    weights = CnnWeights({}, self.shared_features(support.images, noise), [])
+    layers: dict[str, LayerWeights] = {}
+    uses: list[VariableUse] = []
+    shared = self.shared_features(support.images, noise)
     z = support.images
     *convolutions, last = self.plans
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       for index, plan in enumerate(convolutions):
-        self._generate_layer(plan, z, support, weights, noise, previous)
-        with self._layer_scope(plan, weights, weights.rows):
+        layers |= self._generate_layer(plan, z, shared, support, noise, previous)
+        with self._layer_scope(plan, layers) as getter:
           z = cnn.convolution(plan, z, self.config)
+        uses += getter.uses
         if index < len(self.heads):
-          self._generate_layer(self.heads[index], z, support, weights, noise)
-      self._generate_layer(last, z, support, weights, noise, previous)
-    weights = dataclasses.replace(weights, last_inputs=z)
+          layers |= self._generate_layer(self.heads[index], z, shared, support, noise)
+      layers |= self._generate_layer(last, z, shared, support, noise, previous)
+    weights = CnnWeights(layers, shared, tuple(uses), z)
     if self.config.add_trainable_weights and self.config.separate_query_variables:
       # Called for its variables only: the support pass has trained ones of its own for the logits,
-      # and the L2 regularisation counts them.
-      self.support_outputs(weights)
+      # and the L2 regularization counts them.
+      _, weights = self.support_outputs(weights)
     return weights
 
-  def support_outputs(self, weights: CnnWeights) -> tf.Tensor:
+  def support_outputs(self, weights: CnnWeights) -> tuple[tf.Tensor, CnnWeights]:
     """Runs the last layer of the support pass that `generate` began, without dropout.
 
     Returns:
-      [Ns, outputs], what the whole CNN gives for the support images.
+      [Ns, outputs], the output of the whole CNN for the support images, and the weights, whose
+      `uses` include those of the last layer.
     """
     last = self.plans[-1]
     with (
       tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE),
-      self._layer_scope(last, weights, weights.rows),
+      self._layer_scope(last, weights.layers) as getter,
     ):
-      return cnn.logits(last, weights.last_inputs, self.config, None)
+      outputs = cnn.logits(last, weights.last_inputs, self.config, None)
+    return outputs, dataclasses.replace(weights, uses=(*weights.uses, *getter.uses))
 
   def used_blocks(self, weights: CnnWeights) -> dict[str, tf.Tensor]:
     """Packs the tensors that the query pass uses, trained parts included, into weight blocks.
 
-    Call `support_outputs` first: it makes the trained variables of the last layer.
+    Call `support_outputs` first: it creates the trained variables of the last layer.
 
     Returns:
       Blocks [B, b] by layer name.
@@ -180,7 +180,7 @@ class HyperTransformer:
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       for plan in (*self.plans, *self.heads):
         if plan.layout is not None and plan.name in blocks:
-          with self._layer_scope(plan, weights, [], query=True):
+          with self._layer_scope(plan, weights.layers, query=True):
             used = {
               name: tf.get_variable(name, shape) for name, shape in plan.layout.shapes.items()
             }
@@ -191,16 +191,14 @@ class HyperTransformer:
     """Makes a CNN from given weight blocks, which are used as they are: nothing trained is added.
 
     Args:
-      blocks: [B, b] by layer name. A layer that is not among them is a trained one.
+      blocks: [B, b] by layer name. A layer without blocks is a trained one.
     """
     return CnnWeights(
       {
-        plan.name: LayerWeights(plan.layout, blocks[plan.name], False)
+        plan.name: LayerWeights(plan.layout, blocks[plan.name], add_trained=False)
         for plan in self.plans
         if plan.layout is not None and plan.name in blocks
-      },
-      None,
-      [],
+      }
     )
 
   def classify(
@@ -213,118 +211,65 @@ class HyperTransformer:
       weights: The generated CNN.
       noise: Random numbers for the dropout before the logits; None for no dropout.
     """
-    rows: list[Row] = []
+    uses: list[VariableUse] = []
     head_logits = []
     activations = {}
     x = images
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       for index, plan in enumerate(self.plans):
-        with self._layer_scope(plan, weights, rows, query=True):
+        with self._layer_scope(plan, weights.layers, query=True) as getter:
           x = (
             cnn.logits(plan, x, self.config, noise)
             if plan.is_logits
             else cnn.convolution(plan, x, self.config)
           )
+        uses += getter.uses
         activations[plan.name] = x
         if index < len(self.heads):
-          with self._layer_scope(self.heads[index], weights, rows, query=True):
-            head_logits.append(cnn.logits(self.heads[index], x, self.config, noise))
-    return Classified(x, head_logits, activations, rows)
+          head = self.heads[index]
+          with self._layer_scope(head, weights.layers, query=True) as getter:
+            head_logits.append(cnn.logits(head, x, self.config, noise))
+          uses += getter.uses
+    return Classified(x, head_logits, activations, tuple(uses))
 
   def _generate_layer(
     self,
     plan: cnn.LayerPlan,
     z: tf.Tensor,
+    shared: tf.Tensor | None,
     support: Support,
-    weights: CnnWeights,
     noise: Noise | None,
     previous: Mapping[str, tf.Tensor] | None = None,
-  ) -> None:
-    """Generates one layer from z, the activations that enter it, and adds it to `weights`."""
+  ) -> dict[str, LayerWeights]:
+    """Generates one layer from z, the activations that enter it.
+
+    Returns:
+      The layer's weights by its name; nothing for a trained layer.
+    """
     if plan.layout is None:
-      return
+      return {}
     before = None if previous is None else previous[plan.name]
-    looks = weights.attention.setdefault(plan.name, [])
+    config = self.config.features
     with tf.variable_scope(plan.generator):
-      seen = self._layer_features(plan, z, weights.shared_features, noise)
-      if self.config.features.normalization == 'support':
+      seen = features.layer_features(self._features[plan.name], z, shared, config, noise)
+      if config.normalization == 'support':
         seen = features.normalized(seen, support.mask)
-      blocks = generator.generate_blocks(
-        plan.layout, seen, support.labels, support.mask, self.config, noise, before, looks
+      blocks, attention = generator.generate_blocks(
+        plan.layout, seen, support.labels, support.mask, self.config, noise, before
       )
       if self.config.generated_weight_scale != 1.0:
         blocks *= self.config.generated_weight_scale
-    weights.layers[plan.name] = LayerWeights(plan.layout, blocks, self.config.add_trainable_weights)
-
-  def _layer_features(
-    self, plan: cnn.LayerPlan, z: tf.Tensor, shared: tf.Tensor | None, noise: Noise | None
-  ) -> tf.Tensor:
-    """Computes a layer's features [Ns, F] from z, the activations that enter it.
-
-    They are [flattened activations | local features | shared features], as far as flags ask for
-    them.
-    """
-    parts = []
-    if self._sees_activations(plan):
-      parts.append(tf.reshape(z, [-1, math.prod(plan.input_shape)]))
-    if self._local_convolutions(plan):
-      local = features.local_features(
-        z,
-        self._local_channels(plan),
-        self._local_kernel(plan),
-        self._local_depth(plan),
-        nonlinear=self.config.features.nonlinear and plan.is_logits,
-      )
-      parts.append(dropout(local, self.config.features.dropout, noise))
-    if shared is not None:
-      parts.append(shared)
-    return tf.concat(parts, axis=-1)
-
-  def feature_width(self, plan: cnn.LayerPlan) -> int:
-    """Returns F, the number of features that the generator of a layer sees of a support image."""
-    width = len(self._local_convolutions(plan)) * self._local_channels(plan)
-    if self._sees_activations(plan):
-      width += math.prod(plan.input_shape)
-    return width + (self.config.features.shared_dim if self.config.features.has_shared else 0)
-
-  def _sees_activations(self, plan: cnn.LayerPlan) -> bool:
-    return plan.is_logits and plan.flatten and self.config.features.logits_extractor != 'default'
-
-  def _local_convolutions(self, plan: cnn.LayerPlan) -> list[features.LocalConvolution]:
-    config = self.config.features
-    if config.layerwise == 0 or (
-      self._sees_activations(plan) and config.logits_extractor == 'passthrough'
-    ):
-      return []
-    return features.local_convolutions(
-      min(plan.input_shape[:2]), self._local_kernel(plan), self._local_depth(plan)
-    )
-
-  def _local_channels(self, plan: cnn.LayerPlan) -> int:
-    layerwise = self.config.features.layerwise
-    if layerwise is not None:
-      return layerwise
-    return (
-      plan.input_shape[-1] if plan.is_logits else max(plan.input_shape[-1], plan.output_shape[-1])
-    )
-
-  def _local_kernel(self, plan: cnn.LayerPlan) -> int:
-    return LOGITS_FEATURE_KERNEL if plan.is_logits else self.config.kernel_size
-
-  def _local_depth(self, plan: cnn.LayerPlan) -> int:
-    return 1 if plan.is_logits else 2
+    add_trained = self.config.add_trainable_weights
+    return {plan.name: LayerWeights(plan.layout, blocks, add_trained, attention)}
 
   @contextlib.contextmanager
   def _layer_scope(
-    self, plan: cnn.LayerPlan, weights: CnnWeights, rows: list[Row], query: bool = False
-  ) -> Iterator[None]:
-    """Opens the variable scope of a CNN layer, where its generated tensors are given out."""
+    self, plan: cnn.LayerPlan, layers: Mapping[str, LayerWeights], query: bool = False
+  ) -> Iterator[LayerGetter]:
+    """Opens the variable scope of a CNN layer, in which its getter returns generated tensors."""
     with tf.variable_scope('cnn') as scope:
-      trained_scope = (
-        f'{scope.name}_query' if query and self.config.separate_query_variables else None
-      )
-      getter = LayerGetter(
-        plan.name, scope.name, weights.layers.get(plan.name), trained_scope, rows
-      )
+      query = query and self.config.separate_query_variables
+      trained_scope = f'{scope.name}_query' if query else scope.name
+      getter = LayerGetter(plan.name, scope.name, layers.get(plan.name), trained_scope)
       with tf.variable_scope(plan.name, custom_getter=getter):
-        yield
+        yield getter

@@ -49,7 +49,7 @@ def of_task(
     'attention': {
       plan.name: [
         tf.stack([head[: plan.layout.num_blocks, -support.labels.shape[0] :] for head in heads])
-        for heads in weights.attention[plan.name]
+        for heads in weights.layers[plan.name].attention
       ]
       for plan in (*model.plans, *model.heads)
       if plan.layout is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -17,8 +15,6 @@ from small_sequences import (
   K,
   constant,
   draw,
-  fed,
-  feed,
   learn,
   model_of,
 )
@@ -79,34 +75,6 @@ def test_scores_are_those_by_hand(lab, scenario, method, unrolled_up_to):
     )
   by_hand = [[prototype(2, tau, k) for k in range(K)] for tau in range(3)]
   np.testing.assert_allclose(kept, by_hand, rtol=2e-4, atol=2e-4)
-
-
-@pytest.mark.parametrize('method', CONTINUAL_METHODS)
-def test_one_task_has_the_same_scores_in_both_incremental_scenarios(lab, method):
-  model, sequence = model_of(), constant(draw(1))
-  both = [learn(model, sequence, scenario, method).logits for scenario in (TASK, CLASS)]
-  lab.fill()
-  np.testing.assert_array_equal(*lab.run(both))
-
-
-@pytest.mark.parametrize('method', CONTINUAL_METHODS)
-def test_other_names_of_the_classes_permute_the_scores(lab, method):
-  """Label k becomes order[k], both of the support samples and in the tables of label embeddings."""
-  values, order = draw(2), np.array([2, 0, 1])
-  renamed = dataclasses.replace(
-    values, support_labels=order[values.support_labels].astype(np.int32)
-  )
-  places = fed(values)
-  outcome = learn(model_of(), places, TASK, method)
-  v = lab.fill()
-  plain = lab.run(outcome.logits, feed(places, values))
-  tables = {name: value for name, value in v.items() if name.endswith('label_embeddings')}
-  lab.load(
-    {name: np.concatenate([table[np.argsort(order)], table[K:]]) for name, table in tables.items()}
-  )
-  permuted = lab.run(outcome.logits, feed(places, renamed))
-  np.testing.assert_allclose(permuted[:, :, order], plain, rtol=1e-4, atol=1e-4)
-  assert np.abs(permuted - plain).max() > 1e-3
 
 
 @pytest.mark.parametrize('method', [CHT, MERGED])

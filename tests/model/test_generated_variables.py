@@ -18,9 +18,9 @@ def table(built: Built, source: str) -> set[str]:
 
   In the query pass every variable is used.
   """
-  rows = {f'{row.layer} {row.variable}': row.source for row in built.classified.rows}
-  assert len(rows) == len(built.classified.rows)
-  return {name for name, own in rows.items() if own == source}
+  uses = {f'{use.layer} {use.variable}': use.source for use in built.classified.uses}
+  assert len(uses) == len(built.classified.uses)
+  return {name for name, own in uses.items() if own == source}
 
 
 def of(layers, *variables) -> set[str]:
@@ -112,7 +112,7 @@ def test_generated_weights_are_scaled_before_trained_ones_are_added(lab, build):
     build(config(add_trainable_weights=True, generated_weight_scale=scale)) for scale in (1.0, 0.25)
   ]
   kernels = [
-    next(row for row in built.classified.rows if row.variable == 'conv/kernel') for built in both
+    next(use for use in built.classified.uses if use.variable == 'conv/kernel') for built in both
   ]
   assert kernels[0].trained is kernels[1].trained
   lab.load({name: value for name, value in lab.fill().items() if name.startswith('model/')})
@@ -140,9 +140,9 @@ def test_the_query_pass_can_have_trained_variables_of_its_own(lab, build):
     [weights.blocks for weights in built.weights.layers.values()],
   )
   own = of(CONVOLUTIONS, *NORM) | of(['layer_1'], 'conv/kernel')
-  for scope, rows in (('cnn', built.weights.rows), ('cnn_query', built.classified.rows)):
+  for scope, uses in (('cnn', built.weights.uses), ('cnn_query', built.classified.uses)):
     expected = sorted(f'model/{scope}/' + name.replace(' ', '/') for name in own)
-    assert sorted(row.trained.op.name for row in rows if row.trained is not None) == expected
+    assert sorted(use.trained.op.name for use in uses if use.trained is not None) == expected
     assert trained_names(f'model/{scope}/') == expected
   v = lab.fill()
   plain = lab.run((logits, blocks))

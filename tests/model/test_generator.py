@@ -42,7 +42,7 @@ def mask(ignored: np.ndarray | None = IGNORED) -> tf.Tensor | None:
 )
 def test_blocks_are_those_of_numpy(lab, by_hand, rng, width, ignored, settings):
   features = rng.normal(size=(6, width)).astype(np.float32)
-  blocks = generator.generate_blocks(
+  blocks, _ = generator.generate_blocks(
     LAYOUT, tf.constant(features), tf.constant(LABELS), mask(ignored), config(**settings)
   )
   v = {f'g/{name}': value for name, value in lab.fill().items()}
@@ -70,7 +70,7 @@ def test_weight_tokens_bring_previous_blocks_along(lab, by_hand, rng, width, set
         None,
         config(**settings),
         previous=previous,
-      )
+      )[0]
       for previous in (None, tf.zeros([3, 5]), tf.constant(before))
     ]
   v = {f'g/{name}': value for name, value in lab.fill().items()}
@@ -86,7 +86,7 @@ def test_weight_tokens_bring_previous_blocks_along(lab, by_hand, rng, width, set
 def test_an_ignored_sample_has_no_influence(lab, rng, use_decoder):
   features = tf.placeholder(tf.float32, [6, 3])
   labels = tf.placeholder(tf.int32, [6])
-  blocks = generator.generate_blocks(
+  blocks, _ = generator.generate_blocks(
     LAYOUT, features, labels, mask(), config(use_decoder=use_decoder)
   )
   lab.fill()
@@ -112,41 +112,28 @@ def test_the_separate_generator_ignores_the_mask(lab, rng):
     both = [
       generator.generate_blocks(
         LAYOUT, features, tf.constant(LABELS), m, config(generator='separate')
-      )
+      )[0]
       for m in (None, mask())
     ]
   lab.fill()
   np.testing.assert_array_equal(*lab.run(both))
 
 
-def test_the_order_of_support_samples_does_not_matter(lab, rng):
-  features = rng.normal(size=(6, 3)).astype(np.float32)
-  order = [3, 0, 5, 1, 4, 2]
-  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    both = [
-      generator.generate_blocks(LAYOUT, tf.constant(f), tf.constant(y), None, config())
-      for f, y in ((features, LABELS), (features[order], LABELS[order]))
-    ]
-  lab.fill()
-  np.testing.assert_allclose(*lab.run(both), rtol=1e-5, atol=1e-5)
-
-
-def test_dropout_of_the_transformer_is_in_training_only(lab, rng):
-  features = tf.constant(rng.normal(size=(6, 3)), tf.float32)
-  settings = ModelConfig(
-    num_labels=2,
-    embedding_dim=4,
-    transformer=TransformerConfig(num_layers=1, heads=1, dropout_rate=0.5),
-  )
-  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    blocks = [
-      generator.generate_blocks(LAYOUT, features, tf.constant(LABELS), None, settings, noise)
-      for noise in (None, None, Noise(tf.constant([1, 2])))
-    ]
-  lab.fill()
-  plain, same, dropped = lab.run(blocks)
-  np.testing.assert_array_equal(plain, same)
-  assert np.abs(plain - dropped).max() > 0.01
+def test_embeddings_start_standard_normal(lab):
+  layout = BlockLayout('output', 200, {'conv/bias': (200,)})
+  settings = config(num_labels=300, embedding_dim=40)
+  generator.generate_blocks(layout, tf.zeros([2, 3]), tf.constant([0, 1]), None, settings)
+  lab.run(tf.global_variables_initializer())
+  tables = {v.op.name: v for v in tf.trainable_variables() if 'embeddings' in v.op.name}
+  tables = lab.run(tables)
+  assert {name: table.shape for name, table in tables.items()} == {
+    'label_embeddings': (301, 40),  # one more: no label
+    'weight_embeddings': (200, 40),
+  }
+  for table in tables.values():
+    assert abs(table.mean()) < 0.05
+    assert abs(table.std() - 1) < 0.05
+    assert np.abs(table).max() > 3  # not truncated
 
 
 @pytest.mark.parametrize(
@@ -154,14 +141,61 @@ def test_dropout_of_the_transformer_is_in_training_only(lab, rng):
   [('joint', 7, 5, 11, 11), ('joint', 5, 7, 11, 11), ('separate', 7, 5, 11, 9)],
 )
 def test_token_widths_of_both_generators(kind, features, block, sample, weight):
-  widths = generator.token_widths(config(generator=kind), features, block)
-  assert (widths.sample, widths.weight) == (sample, weight)
-  assert widths.sample_sizes == Widths(sample, sample, sample)
-  assert widths.weight_sizes == Widths(weight, weight, weight)
+  samples, weights = generator.token_widths(config(generator=kind), features, block)
+  assert samples == Widths(sample, sample, sample, sample)
+  assert weights == Widths(weight, weight, weight, weight)
 
 
 def test_joint_rounds_up_to_the_heads_and_separate_does_not():
-  assert generator.token_widths(config(heads=4), 7, 5).sample_sizes == Widths(12, 12, 12)
-  for features, block, found in ((7, 4, 11), (4, 7, 11)):  # samples or weights: either may be wrong
-    with pytest.raises(InputError, match=f'heads=4 does not divide the attention width {found} '):
+  assert generator.token_widths(config(heads=4), 7, 5)[0] == Widths(11, 12, 12, 12)
+  for features, block in ((7, 4), (4, 7)):  # samples or weights: either may be wrong
+    with pytest.raises(InputError, match='heads=4'):
       generator.token_widths(config(heads=4, generator='separate'), features, block)
+
+
+# ---- hiding support samples
+
+STEPS, SAMPLES = 1500, 40
+KINDS = np.array([0, 1, 2, 3] * (SAMPLES // 4))  # K = 3: every fourth sample has no label
+UNLABELED = KINDS == 3
+
+
+def masks(lab, labeled: float, unlabeled: float) -> np.ndarray:
+  """Draws the masks of all steps, each with its own seed; [steps, samples]."""
+  seed = tf.placeholder(tf.int64, [2])
+  config = ModelConfig(
+    num_labels=3, max_prob_remove_labeled=labeled, max_prob_remove_unlabeled=unlabeled
+  )
+  mask = generator.removal_mask(tf.constant(KINDS), config, Noise(seed))
+  step = lab.session.make_callable(mask, [seed])
+  return np.stack([step([9, number]) for number in range(STEPS)])
+
+
+def test_nothing_is_hidden_where_the_noise_is_off(lab):
+  config = ModelConfig(num_labels=3, max_prob_remove_labeled=1.0, max_prob_remove_unlabeled=1.0)
+  noise = Noise(tf.constant([1, 2]), on=tf.constant(0.0))
+  assert not lab.run(generator.removal_mask(tf.constant(KINDS), config, noise)).any()
+
+
+@pytest.mark.parametrize(('labeled', 'unlabeled'), [(0.6, 0.0), (0.0, 0.9), (0.4, 1.0)])
+def test_the_share_of_hidden_samples_is_as_expected(lab, labeled, unlabeled):
+  """On average a share p / 2 is hidden: q ~ U(0, p) once per step, and each sample with q.
+
+  Between steps the share varies with a standard deviation of p / sqrt(12) from q, and of sqrt(E[q
+  (1 - q)] / n) from the n samples.
+  """
+  drawn = masks(lab, labeled, unlabeled)
+  assert set(np.unique(drawn)) <= {0.0, 1.0}
+  assert drawn.dtype == np.float32
+  for p, group in ((labeled, ~UNLABELED), (unlabeled, UNLABELED)):
+    shares = drawn[:, group].mean(1)
+    variance = p**2 / 12 + (p / 2 - p**2 / 3) / group.sum()
+    assert abs(shares.mean() - p / 2) <= 4 * (variance / STEPS) ** 0.5
+    assert abs(shares.std() - variance**0.5) <= 0.1 * variance**0.5
+  assert drawn[:, UNLABELED].any() == (unlabeled > 0)
+  assert drawn[:, ~UNLABELED].any() == (labeled > 0)
+
+
+def test_the_two_probabilities_are_drawn_apart(lab):
+  drawn = masks(lab, 1.0, 1.0)
+  assert abs(np.corrcoef(drawn[:, UNLABELED].mean(1), drawn[:, ~UNLABELED].mean(1))[0, 1]) < 0.1

@@ -37,8 +37,8 @@ def test_a_task_is_shown(rng: np.random.Generator, kind: str) -> None:
       built.classified.logits,
     )
     session.run(tf.global_variables_initializer())
-    rows = {row.layer: row.value for row in built.classified.rows if 'kernel' in row.variable}
-    values, logits, kernels = session.run((found, built.classified.logits, rows))
+    used = {use.layer: use.value for use in built.classified.uses if 'kernel' in use.variable}
+    values, logits, kernels = session.run((found, built.classified.logits, used))
   np.testing.assert_array_equal(values['predicted'], logits.argmax(-1))
   assert values['num_classes'] == small_models.K
   assert set(values['kernels']) == set(values['attention']) == set(kernels)

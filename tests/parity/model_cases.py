@@ -293,7 +293,7 @@ def _with_original_loss(
     outputs['out/test_logits'] = classified.logits
     outputs['test_accuracy'] = layers.accuracy(classified.logits, case.input('test_query_labels'))
     variation.append(
-      losses.variation_terms(weights.rows + classified.rows, config.variation_weight)
+      losses.variation_terms([*weights.uses, *classified.uses], config.variation_weight)
     )
   # If both passes have trained variables of their own, the terms of both are in the list already.
   passes = ('both',) if model.config.separate_query_variables else ('support', 'query')
