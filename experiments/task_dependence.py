@@ -34,7 +34,6 @@ from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.learners.engine import Engine, find
 from hypertransformer.pictures.kernels import relative_change
 from hypertransformer.settings.config import CONTINUAL_METHODS
-from hypertransformer.settings.flags import settings_from
 
 FOLDER = flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'Directory with the dataset.')
 DATASET = flags.DEFINE_string(
@@ -53,9 +52,9 @@ class Probe:
       InputError: it is not of a Continual HyperTransformer, or the dataset does not fit it.
     """
     found = find(folder)
-    method = found.continual and found.continual.method
+    settings = found.settings
+    method = settings.continual and settings.continual.method
     require(method == CONTINUAL_METHODS[0], f'{folder} is of continual_method={method}.')
-    settings = settings_from(found.values)
     episodes = dataclasses.replace(
       settings.episodes, query_samples=25, unlabeled_per_class=0, balanced=True, disjoint_query=True
     )

@@ -82,7 +82,7 @@ class Model:
     """Open a checkpoint, or a pretrained model of the package by its name."""
     named = checkpoint in pretrained_names()
     path = str(pretrained_folder(checkpoint)) if named else checkpoint
-    settings = settings_from(engine.find(path).values)
+    settings = settings_from(engine.find(path).settings.flag_values)
     self.learner = FewShotLearner(path)
     self.layers = self.learner.generated_layers()
     require(bool(self.layers), f'{self.learner.checkpoint} generates no layer.')

@@ -8,138 +8,33 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pathlib
-import zipfile
-import zlib
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 
 from hypertransformer.data import files
-from hypertransformer.errors import InputError
+from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import Blocks, Trained
 from hypertransformer.learners.learner import Learner
 
-VERSION = 1
-BLOCKS = 'blocks/'
-# What NumPy can raise for a file that is not an .npz file, was cut off, or holds something else.
-READ_ERRORS = (
-  OSError,
-  ValueError,
-  KeyError,
-  TypeError,
-  EOFError,
-  zipfile.BadZipFile,
-  zlib.error,
-  RuntimeError,  # and NotImplementedError: an archive with a password, or packed in another way
-  MemoryError,  # a header that claims a huge array
-  OverflowError,
-)
+_BLOCKS = 'blocks/'  # prefix of the weight blocks in the file of `save`
 
 
 @dataclasses.dataclass(frozen=True)
-class Memory:
-  """What a continual learner remembers of the tasks learned so far.
+class LearnedTasks:
+  """The state after some tasks, which never changes.
 
   Attributes:
-    blocks: the weight blocks after the last task.
-    prototypes: those of each task (in mini_batch: of each piece), [K, outputs].
-    classes: the K labels of each task as the caller has given them, in the model's order.
+    blocks: The weight blocks after the last task.
+    prototypes: Those of each task (in mini_batch: of each piece), [K, outputs].
+    classes: The K labels of each task as the caller passed them, in the model's order.
   """
 
   blocks: Blocks
   prototypes: tuple[np.ndarray, ...] = ()
   classes: tuple[list[Hashable], ...] = ()
-
-
-def write_memory(memory: Memory, path: pathlib.Path, fingerprint: str) -> None:
-  """Writes a memory to an .npz file without pickles, as a whole or not at all.
-
-  Args:
-    memory: must be of one task at least.
-    path: the file.
-    fingerprint: tells which model has learned it; see Engine.fingerprint.
-
-  Raises:
-    InputError: a label is of a type that cannot be saved, or the file cannot be written.
-  """
-  for label in (label for task in memory.classes for label in task):
-    if type(label) not in inputs.SIMPLE:
-      raise InputError(
-        f'label {label!r} cannot be saved: only whole numbers, text, floating numbers and truth '
-        'values can. Learn with such labels.'
-      )
-  text = json.dumps({'version': VERSION, 'fingerprint': fingerprint, 'classes': memory.classes})
-  arrays = {f'{BLOCKS}{name}': block for name, block in memory.blocks.items()}
-  with files.atomic_file(path) as file:
-    np.savez(
-      file,
-      allow_pickle=False,
-      about=np.array(text),
-      prototypes=np.stack(memory.prototypes),
-      **arrays,
-    )
-
-
-def read_memory(
-  path: pathlib.Path, fingerprint: str, like: Memory, prototype_shape: tuple[int, int]
-) -> Memory:
-  """Reads a memory from a file that `write_memory` has written.
-
-  Args:
-    path: the file.
-    fingerprint: that of the model which is to go on; the memory must be of the same model.
-    like: a memory of this model. The blocks that are read must have the shapes of its blocks.
-    prototype_shape: K and the number of outputs, the shape of the prototypes of a task.
-
-  Raises:
-    InputError: the file is missing or damaged, or of another model or version.
-  """
-  if not files.exists(path):
-    raise InputError(f'there is no file {path}: give the path that was given to save().')
-  files.refuse_page_or_empty(path, 'a file of ContinualLearner.save()')
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      about = json.loads(str(file['about']))
-      blocks = {
-        name.removeprefix(BLOCKS): file[name] for name in file.files if name.startswith(BLOCKS)
-      }
-      memory = Memory(blocks, tuple(file['prototypes']), tuple(about['classes']))
-      version, of = about['version'], about['fingerprint']
-  except READ_ERRORS as error:
-    raise InputError(
-      f'{path} was not written by ContinualLearner.save(), or is damaged: '
-      f'{str(error).splitlines()[0] if str(error) else type(error).__name__}.'
-    ) from error
-  if version != VERSION:
-    raise InputError(
-      f'{path} is of version {version}; this package reads version {VERSION}: learn the tasks anew.'
-    )
-  if of != fingerprint:
-    raise InputError(
-      f'{path} was saved by a learner of another checkpoint or of other settings: open the '
-      'checkpoint that it was saved with, or learn the tasks anew.'
-    )
-  if not _shaped_like(memory, like, prototype_shape):
-    raise InputError(
-      f'{path} is damaged: its arrays are not those of its model. Learn the tasks anew.'
-    )
-  return memory
-
-
-def _shaped_like(memory: Memory, like: Memory, prototype_shape: tuple[int, int]) -> bool:
-  """Whether all arrays and lists of a memory are such as `read_memory` expects them."""
-  arrays = [*memory.blocks.values(), *memory.prototypes]
-  return (
-    {name: block.shape for name, block in memory.blocks.items()}
-    == {name: block.shape for name, block in like.blocks.items()}
-    and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
-    and 0 < len(memory.classes) == len(memory.prototypes)
-    and all(len(classes) == prototype_shape[0] for classes in memory.classes)
-    and all(one.shape == prototype_shape for one in memory.prototypes)
-  )
 
 
 class ContinualLearner(Learner):
@@ -151,7 +46,7 @@ class ContinualLearner(Learner):
 
   Its scenario is the one that it was trained in:
 
-  - `task_incremental`: `predict` is told the task. Labels may come again in other tasks.
+  - `task_incremental`: `predict` requires the task. Labels may recur in other tasks.
   - `class_incremental`: `predict` chooses among the classes of all tasks so far. Each class belongs
     to one task.
   - `mini_batch`: `learn` gets one piece of a support set after the other, each with all K classes.
@@ -161,16 +56,16 @@ class ContinualLearner(Learner):
     """Opens a checkpoint; no task is learned yet.
 
     Args:
-      checkpoint: its path without `.index`, such as `logs/model-20000`; or its folder, for the
-        newest checkpoint in it. The file `flags.json` of the training must be beside it.
+      checkpoint: Its path without `.index`, such as `logs/model-20000`; or its directory, for the
+        latest checkpoint in it. The file `flags.json` of the training must be beside it.
 
     Raises:
-      InputError: the checkpoint cannot be read or used.
+      InputError: The checkpoint cannot be read or used.
     """
     super().__init__(checkpoint)
-    assert self._trained.continual is not None
-    self._config = self._trained.continual
-    self._memory = Memory(self._engine.no_blocks())
+    assert self._trained.settings.continual is not None
+    self._config = self._trained.settings.continual
+    self._learned = LearnedTasks(self._engine.no_blocks())
 
   @property
   def scenario(self) -> str:
@@ -179,28 +74,28 @@ class ContinualLearner(Learner):
 
   @property
   def num_tasks(self) -> int:
-    """How many tasks (in mini_batch: pieces) have been learned so far."""
-    return len(self._memory.prototypes)
+    """The number of tasks (in mini_batch: pieces) learned so far."""
+    return len(self._learned.classes)
 
   def learn(self, images: Any, labels: Any) -> None:
     """Learns one task from its support set.
 
-    The CNN gets new weights, which are made from the old ones and the support set, and each of the
-    K classes of the task gets a prototype.
+    The CNN gets new weights, which are generated from the old ones and the support set, and each of
+    the K classes of the task gets a prototype.
 
     Args:
-      images: the support images of the task.
-      labels: a label for each image; see `FewShotLearner.fit`.
+      images: The support images of the task.
+      labels: A label for each image; see `FewShotLearner.fit`.
 
     Raises:
-      InputError: images or labels cannot be used. Nothing is learned then.
+      InputError: Images or labels cannot be used. Nothing is learned then.
     """
+    before = self._learned
     support = self._support(images)
     found = inputs.labels(labels, len(support))
-    classes = self._classes(inputs.classes(found, self.num_labels))
-    before = self._memory
+    classes = self._classes(before, inputs.classes(found, self.num_labels, self.num_labels))
     learned = self._engine.learn(support, inputs.numbers(found, classes), before.blocks)
-    self._memory = Memory(
+    self._learned = LearnedTasks(
       learned.blocks, (*before.prototypes, learned.means), (*before.classes, classes)
     )
 
@@ -210,16 +105,18 @@ class ContinualLearner(Learner):
     The images together are one query batch; see `FewShotLearner` for what this means.
 
     Args:
-      images: the query images.
-      task: in task_incremental the number of their task, counted from 0; otherwise None.
+      images: The query images.
+      task: In task_incremental the number of their task, counted from 0; otherwise None.
 
     Returns:
-      Labels as they were given to `learn`, [n].
+      Labels as they were passed to `learn`, [n].
 
     Raises:
-      InputError: images or task cannot be used, or nothing is learned yet.
+      InputError: Images or task cannot be used, or nothing has been learned yet.
     """
-    return self.labels(task)[self.scores(images, task).argmax(axis=1)]
+    learned = self._state(task)
+    scores = self._scores(learned, images, task)
+    return self._labels(learned, task)[scores.argmax(axis=1)]
 
   def scores(self, images: Any, task: int | None = None) -> np.ndarray:
     """Computes a score of each image for each class, as one query batch.
@@ -228,163 +125,200 @@ class ContinualLearner(Learner):
     model was trained with `--continual_loss=cross_entropy`, it is a logit.
 
     Args:
-      images: the query images.
-      task: see `predict`.
+      images: The query images.
+      task: See `predict`.
 
     Returns:
       Scores, float32 [n, number of classes], with the columns in the order of `labels(task)`.
 
     Raises:
-      InputError: images or task cannot be used, or nothing is learned yet.
+      InputError: Images or task cannot be used, or nothing has been learned yet.
     """
-    known = self._known(task)
-    query = self._queries(images)
-    if not self._config.prototypical:
-      return self._engine.outputs(query, self._memory.blocks)
-    return self._engine.scores(query, self._memory.blocks, known)
+    return self._scores(self._state(task), images, task)
 
   def labels(self, task: int | None = None) -> np.ndarray:
-    """The labels that can be predicted, in the order of the columns of `scores`.
+    """Returns the labels that can be predicted, in the order of the columns of `scores`.
 
     Args:
-      task: see `predict`.
+      task: See `predict`.
 
     Returns:
-      Labels as they were given to `learn`, [number of classes].
+      Labels as they were passed to `learn`, [number of classes].
 
     Raises:
-      InputError: the task cannot be used, or nothing is learned yet.
+      InputError: The task cannot be used, or nothing has been learned yet.
     """
-    self._require_task(task)
-    classes = self._memory.classes
-    if self.scenario == 'class_incremental':
-      return inputs.as_array([label for one in classes for label in one])
-    return inputs.as_array(classes[-1 if task is None else task])
+    return self._labels(self._state(task), task)
 
   def weights(self) -> dict[str, np.ndarray]:
-    """The variables of the CNN as it uses them now, generated or trained.
+    """Returns the variables of the CNN as it uses them now, generated or trained.
 
     Returns:
       Arrays by name, such as 'layer_1/conv/kernel'.
 
     Raises:
-      InputError: nothing is learned yet.
+      InputError: Nothing has been learned yet.
     """
-    self._require_learned()
-    return self._engine.weights(self._memory.blocks)
+    return self._engine.weights(self._some().blocks)
 
   def prototypes(self) -> np.ndarray:
-    """The prototypes of each task (in mini_batch: piece), as they were made when it was learned.
+    """Returns the prototypes of each task (in mini_batch: piece), as made when it was learned.
 
     Returns:
       float32 [tasks learned so far, K, outputs of the CNN].
 
     Raises:
-      InputError: nothing is learned yet, or the model has no prototypes, because it was trained
-        with `--continual_loss=cross_entropy`.
+      InputError: Nothing has been learned yet, or the model has no prototypes, because it was
+        trained with `--continual_loss=cross_entropy`.
     """
-    self._require_learned()
-    if not self._config.prototypical:
-      raise InputError('a model trained with continual_loss=cross_entropy has no prototypes.')
-    return np.stack(self._memory.prototypes)
+    require(
+      self._config.prototypical,
+      'A model trained with continual_loss=cross_entropy has no prototypes. Use scores().',
+    )
+    return np.stack(self._some().prototypes)
 
   def save(self, path: str | os.PathLike[str]) -> None:
-    """Writes what was learned to an .npz file; the model itself is not in it.
-
-    The file is written as a whole or not at all.
+    """Writes what was learned to an .npz file, atomically; the model itself is not in it.
 
     Args:
-      path: the file.
+      path: The file.
 
     Raises:
-      InputError: the file cannot be written, a label is of a type that cannot be saved, or nothing
-        is learned yet.
+      InputError: The file cannot be written, a label is of a type that cannot be saved, or nothing
+        has been learned yet.
     """
-    self._require_learned()
-    write_memory(self._memory, files.expanded(path), self._engine.fingerprint())
+    learned = self._some()
+    for label in (label for task in learned.classes for label in task):
+      require(
+        type(label) in inputs.SIMPLE,
+        f'Label {label!r} cannot be saved. Learn with labels of type int, float, str or bool.',
+      )
+    about = json.dumps({'fingerprint': self._engine.fingerprint(), 'classes': learned.classes})
+    with files.atomic_file(files.expanded(path)) as file:
+      np.savez(
+        file,
+        allow_pickle=False,
+        about=np.array(about),
+        prototypes=np.stack(learned.prototypes),
+        **{f'{_BLOCKS}{name}': block for name, block in learned.blocks.items()},
+      )
 
   def load(self, path: str | os.PathLike[str]) -> None:
-    """Reads what a learner of the same checkpoint has saved, to go on from there.
+    """Reads what a learner of the same checkpoint has saved, to continue from there.
 
-    It takes the place of all that was learned so far.
+    It replaces everything learned so far.
 
     Args:
-      path: a file that `save` has written.
+      path: A file that `save` has written.
 
     Raises:
-      InputError: the file cannot be used. The learner then keeps what it had learned.
+      InputError: The file cannot be used. The learner then keeps what it had learned.
     """
-    model = self._trained.model
-    self._memory = read_memory(
-      files.expanded(path),
-      self._engine.fingerprint(),
-      self._memory,
-      (model.num_labels, model.embedding_units or model.num_labels),
+    path = files.expanded(path)
+    try:
+      with np.load(path, allow_pickle=False) as file:
+        about = json.loads(str(file['about']))
+        blocks = {
+          name.removeprefix(_BLOCKS): file[name] for name in file.files if name.startswith(_BLOCKS)
+        }
+        learned = LearnedTasks(blocks, tuple(file['prototypes']), tuple(about['classes']))
+      fingerprint = about['fingerprint']
+    except Exception as error:  # NumPy, zipfile, zlib and json raise a dozen types
+      reason = str(error).partition('\n')[0] or type(error).__name__
+      raise InputError(
+        f'{path} cannot be read: {reason}. Pass a file that ContinualLearner.save() has written.'
+      ) from error
+    require(
+      fingerprint == self._engine.fingerprint() and self._fits(learned),
+      f'{path} was saved by a learner of another checkpoint. Open that checkpoint, or learn the '
+      'tasks again.',
+    )
+    self._learned = learned
+
+  def _fits(self, learned: LearnedTasks) -> bool:
+    """Returns whether the arrays have the shapes and types of this model's."""
+    expected = self._engine.no_blocks()
+    model = self._trained.settings.model
+    units = model.embedding_units or model.num_labels
+    prototype: np.ndarray = np.zeros([model.num_labels, units], np.float32)
+    pairs = [
+      *((learned.blocks.get(name), block) for name, block in expected.items()),
+      *((found, prototype) for found in learned.prototypes),
+    ]
+    return 0 < len(learned.classes) == len(learned.prototypes) and all(
+      found is not None and (found.shape, found.dtype) == (like.shape, like.dtype)
+      for found, like in pairs
     )
 
-  def _classes(self, classes: list[Hashable]) -> list[Hashable]:
-    """The classes of a new task, in the order in which the model is to number them.
+  def _classes(self, before: LearnedTasks, classes: list[Hashable]) -> list[Hashable]:
+    """Returns the classes of a new task, in the order in which the model is to number them.
 
-    Raises InputError if they do not go together with those of the earlier tasks.
+    Raises InputError if the scenario does not allow them after the earlier tasks.
     """
-    earlier = {label: number for number, task in enumerate(self._memory.classes) for label in task}
-    again = [label for label in classes if label in earlier]
-    if self.scenario == 'class_incremental' and again:
-      raise InputError(
-        f'label {again[0]!r} was learned in task {earlier[again[0]]} already: with '
-        'continual_scenario=class_incremental each class belongs to one task.'
+    earlier = {label for task in before.classes for label in task}
+    if self.scenario == 'class_incremental':
+      again = [label for label in classes if label in earlier]
+      require(
+        not again,
+        f'Label {again and again[0]!r} belongs to an earlier task. With '
+        'continual_scenario=class_incremental, each class belongs to one task.',
       )
-    if self.scenario != 'mini_batch' or not earlier:
-      return classes
-    if len(again) < len(classes):
-      new = next(label for label in classes if label not in earlier)
-      first = ', '.join(map(repr, self._memory.classes[0]))
-      raise InputError(
-        f'label {new!r} is not among the classes of the first piece ({first}): with '
-        'continual_scenario=mini_batch every piece has the same classes.'
+    if self.scenario == 'mini_batch' and earlier:
+      require(
+        earlier == set(classes),
+        f'The classes {classes} differ from those of the first piece, {before.classes[0]}. With '
+        'continual_scenario=mini_batch, every piece has the same classes.',
       )
-    return self._memory.classes[0]
+      return before.classes[0]
+    return classes
 
-  def _known(self, task: int | None) -> np.ndarray:
-    """The prototypes [classes, outputs] that images are compared with."""
-    self._require_task(task)
-    kept = self._memory.prototypes
-    if task is not None:
-      return kept[task]
-    return np.concatenate(kept) if self.scenario == 'class_incremental' else np.mean(kept, axis=0)
+  def _some(self) -> LearnedTasks:
+    """Returns what was learned; raises InputError before the first task."""
+    learned = self._learned
+    require(
+      len(learned.classes) > 0, 'Nothing has been learned yet. Call learn(images, labels) first.'
+    )
+    return learned
 
-  def _require_learned(self) -> None:
-    """Raises InputError if nothing is learned yet."""
-    if not self.num_tasks:
-      raise InputError('nothing is learned yet: call learn(images, labels), or load(path), first.')
-
-  def _require_task(self, task: int | None) -> None:
-    """Raises InputError if the scenario needs another `task`, or nothing is learned yet."""
-    self._require_learned()
+  def _state(self, task: int | None) -> LearnedTasks:
+    """Returns what was learned; raises InputError if this `task` cannot be used with it."""
+    learned = self._some()
     needed = self.scenario == 'task_incremental'
-    if needed and task is None:
-      raise InputError(
-        'task is not given: with continual_scenario=task_incremental say of which task the images '
-        f'are, 0..{self.num_tasks - 1}.'
-      )
-    if not needed and task is not None:
-      raise InputError(
-        f'task is {task!r}, but with continual_scenario={self.scenario} the task of an image is '
-        'not known: leave it out.'
-      )
     whole = isinstance(task, int | np.integer) and not isinstance(task, bool)
-    if needed and not (whole and 0 <= task < self.num_tasks):  # type: ignore[operator]
-      raise InputError(f'task is {task!r}; tasks 0..{self.num_tasks - 1} are learned so far.')
+    require(
+      (whole and 0 <= task < len(learned.classes)) if needed else task is None,  # type: ignore[operator]
+      f'task={task!r} is invalid with continual_scenario={self.scenario}. '
+      + (f'Pass the number of a task, 0..{len(learned.classes) - 1}.' if needed else 'Omit it.'),
+    )
+    return learned
+
+  def _labels(self, learned: LearnedTasks, task: int | None) -> np.ndarray:
+    if self.scenario == 'class_incremental':
+      return inputs.as_array([label for one in learned.classes for label in one])
+    return inputs.as_array(learned.classes[-1 if task is None else task])
+
+  def _scores(self, learned: LearnedTasks, images: Any, task: int | None) -> np.ndarray:
+    queries = self._queries(images)
+    if not self._config.prototypical:
+      return self._engine.outputs(queries, learned.blocks)
+    kept = learned.prototypes
+    if task is not None:
+      prototypes = kept[task]
+    else:
+      pieces = self.scenario == 'mini_batch'
+      prototypes = np.mean(kept, axis=0) if pieces else np.concatenate(kept)
+    return self._engine.scores(queries, learned.blocks, prototypes)
 
   def _require_kind(self, found: Trained) -> None:
-    if found.continual is None:
+    config = found.settings.continual
+    if config is None:
       raise InputError(
-        f'checkpoint {found.prefix} was trained without --continual_scenario: open it by '
+        f'Checkpoint {found.prefix} was trained without continual_scenario. Open it with '
         'FewShotLearner.'
       )
-    if found.continual.method == 'merged_hypertransformer':
-      raise InputError(
-        f'checkpoint {found.prefix} is of continual_method=merged_hypertransformer, which needs '
-        'the images of all tasks at once and so cannot learn one after the other: use one of '
-        'continual_hypertransformer or constant_protonet.'
-      )
+    require(
+      config.method != 'merged_hypertransformer',
+      f'Checkpoint {found.prefix} was trained with continual_method=merged_hypertransformer, which '
+      'requires the images of all tasks at once. Use continual_hypertransformer or '
+      'constant_protonet.',
+    )

@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 
-from hypertransformer.errors import InputError
+from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import Blocks, Trained
 from hypertransformer.learners.learner import Learner
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+  """The state after `fit`, which never changes.
+
+  Attributes:
+    classes: The different labels, in the model's order.
+    blocks: The weight blocks of the CNN.
+    support: The support images, float32 [n, S, S, C], in 0..255.
+  """
+
+  classes: list[Hashable]
+  blocks: Blocks
+  support: np.ndarray
 
 
 class FewShotLearner(Learner):
   """A trained HyperTransformer (arXiv 2201.04182), which learns new classes from few images.
 
   Images are arrays [n, height, width, channels], or [n, height, width] if there is one channel.
-  Pixels are in 0..255, as uint8 or as any other type of number, and images have the size that the
-  model was trained on (`image_shape`). Whatever cannot be used raises
-  `hypertransformer.errors.InputError`.
+  Pixels are in 0..255, of any integer or float type, and images have the size that the model was
+  trained on (`image_shape`). Invalid input raises `hypertransformer.InputError`.
 
   Batch norm uses the statistics of the images of each call, as in the paper and in the evaluator.
-  So what is predicted for an image depends on the others that are given with it. A batch that is
-  no larger than the support set is therefore classified together with the support images, so that a
-  single image can be predicted as well; `bare=True` restores the batch by itself. Compare
+  So the prediction for an image depends on the others that are passed with it. A batch that is no
+  larger than the support set is therefore classified together with the support images, so that a
+  single image can be predicted as well; `bare=True` classifies the batch by itself. Compare
   accuracies at equal batch sizes.
   """
 
-  _learned: tuple[list[Hashable], Blocks, np.ndarray] | None = None
+  _fitted: Fitted | None = None
 
   def fit(self, images: Any, labels: Any) -> FewShotLearner:
     """Learns from a support set, and forgets an earlier one.
 
-    The model numbers the classes from 0 to K - 1: whole numbers in the order of their size, other
-    labels in the order in which they appear. In another order its results differ a little.
+    The model numbers the classes from 0 to K - 1: whole numbers in ascending order, other labels in
+    the order in which they appear. In another order its results differ a little.
 
     Args:
-      images: the support images.
-      labels: a label for each image: whole numbers, names, or anything else that is hashable. There
+      images: The support images.
+      labels: A label for each image: whole numbers, names, or anything else that is hashable. There
         must be 2 to K = `num_labels` different ones. With fewer than K the model's other classes
         are never predicted.
 
@@ -46,13 +61,13 @@ class FewShotLearner(Learner):
       The learner itself.
 
     Raises:
-      InputError: images or labels cannot be used. The learner then keeps what it had learned.
+      InputError: Images or labels cannot be used. The learner then keeps what it had learned.
     """
     support = self._support(images)
     found = inputs.labels(labels, len(support))
-    classes = inputs.classes(found, self.num_labels, fewer=True)
+    classes = inputs.classes(found, self.num_labels, fewest=2)
     learned = self._engine.learn(support, inputs.numbers(found, classes), {})
-    self._learned = classes, learned.blocks, support
+    self._fitted = Fitted(classes, learned.blocks, support)
     return self
 
   def predict(self, images: Any, bare: bool = False) -> np.ndarray:
@@ -61,71 +76,73 @@ class FewShotLearner(Learner):
     The images together are one query batch; see the class for what this means.
 
     Args:
-      images: the query images.
-      bare: takes no support images into a small batch; see the class.
+      images: The query images.
+      bare: Whether a small batch is classified without the support images; see the class.
 
     Returns:
-      Labels as they were given to `fit`, [n].
+      Labels as they were passed to `fit`, [n].
 
     Raises:
-      InputError: the images cannot be used, or nothing is learned yet.
+      InputError: The images cannot be used, or nothing has been learned yet.
     """
-    return self.labels()[self.scores(images, bare).argmax(axis=1)]
+    fitted = self._state()
+    return inputs.as_array(fitted.classes)[self._scores(fitted, images, bare).argmax(axis=1)]
 
   def scores(self, images: Any, bare: bool = False) -> np.ndarray:
     """Computes the logits of each image, as one query batch.
 
     Args:
-      images: the query images.
-      bare: takes no support images into a small batch; see the class.
+      images: The query images.
+      bare: Whether a small batch is classified without the support images; see the class.
 
     Returns:
       Logits, float32 [n, classes], with the columns in the order of `labels()`.
 
     Raises:
-      InputError: the images cannot be used, or nothing is learned yet.
+      InputError: The images cannot be used, or nothing has been learned yet.
     """
-    classes, blocks, support = self._fitted()
-    queries = batch = self._queries(images)
-    if not bare and len(queries) <= len(support):
-      batch = np.concatenate([support, queries])
-    return self._engine.outputs(batch, blocks)[-len(queries) :, : len(classes)]
+    return self._scores(self._state(), images, bare)
 
   def labels(self) -> np.ndarray:
-    """The different labels that were given to `fit`, in the order of the columns of `scores`.
+    """Returns the different labels that were passed to `fit`, in the order of `scores`' columns.
 
     Raises:
-      InputError: nothing is learned yet.
+      InputError: Nothing has been learned yet.
     """
-    return inputs.as_array(self._fitted()[0])
+    return inputs.as_array(self._state().classes)
 
   def weights(self) -> dict[str, np.ndarray]:
-    """The variables of the CNN as it uses them, generated or trained.
+    """Returns the variables of the CNN as it uses them, generated or trained.
 
     Returns:
       Arrays by name, such as 'layer_1/conv/kernel'.
 
     Raises:
-      InputError: nothing is learned yet.
+      InputError: Nothing has been learned yet.
     """
-    return self._engine.weights(self._fitted()[1])
+    return self._engine.weights(self._state().blocks)
 
   def generated_layers(self) -> list[str]:
-    """Names of the layers whose weights are generated, such as 'layer_1', in their order."""
+    """Returns the names of the layers whose weights are generated, such as 'layer_1', in order."""
     return self._engine.generated_layers
 
-  def _fitted(self) -> tuple[list[Hashable], Blocks, np.ndarray]:
-    """The classes in the model's order, the weight blocks, and the support images, as pixels.
+  def _state(self) -> Fitted:
+    """Returns what was learned; raises InputError before `fit`."""
+    if self._fitted is None:
+      raise InputError('Nothing has been learned yet. Call fit(images, labels) first.')
+    return self._fitted
 
-    Raises InputError before `fit`.
-    """
-    if self._learned is None:
-      raise InputError('nothing is learned yet: call fit(images, labels) with a support set first.')
-    return self._learned
+  def _scores(self, fitted: Fitted, images: Any, bare: bool) -> np.ndarray:
+    queries = batch = self._queries(images)
+    if not bare and len(queries) <= len(fitted.support):
+      batch = np.concatenate([fitted.support, queries])
+    outputs = self._engine.outputs(batch, fitted.blocks)
+    return outputs[-len(queries) :, : len(fitted.classes)]
 
   def _require_kind(self, found: Trained) -> None:
-    if found.continual is not None:
-      raise InputError(
-        f'checkpoint {found.prefix} was trained with '
-        f'continual_scenario={found.continual.scenario}: open it by ContinualLearner.'
-      )
+    continual = found.settings.continual
+    require(
+      continual is None,
+      f'Checkpoint {found.prefix} was trained with continual_scenario='
+      f'{continual and continual.scenario}. Open it with ContinualLearner.',
+    )

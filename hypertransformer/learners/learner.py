@@ -1,44 +1,43 @@
-"""What both learners have in common: a checkpoint that is opened, and closed again."""
+"""What both learners have in common, and the trained models that come with the package."""
 
 from __future__ import annotations
 
 import os
 import pathlib
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 
-from hypertransformer.errors import InputError
+from hypertransformer.errors import require
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import Engine, Trained, find
-from hypertransformer.settings.flags_file import facts
 
+# hypertransformer/pretrained/NAME/ holds a checkpoint, the flags.json of its training, and a
+# card.json: the command, the number of steps, the accuracy with its interval, the data and its
+# license.
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / 'pretrained'
 CARD = 'card.json'
 
+Self = TypeVar('Self', bound='Learner')
+
 
 def pretrained_names() -> list[str]:
-  """Names of the models that come with the package, sorted."""
+  """Returns the names of the models that come with the package, sorted."""
   return sorted(path.parent.name for path in FOLDER.glob(f'*/{CARD}'))
 
 
 def pretrained_folder(name: str) -> pathlib.Path:
-  """The folder of a model that comes with the package.
+  """Returns the directory of a model that comes with the package.
 
   Raises:
     InputError: There is no model of this name.
   """
   names = pretrained_names()
-  if name not in names:
-    raise InputError(
-      f'there is no pretrained model {name!r}; there are: {", ".join(names) or "none"}. For one of '
-      'your own give the path of its checkpoint.'
-    )
+  require(
+    name in names,
+    f'There is no pretrained model {name!r}. Use one of {", ".join(names)}, or open a checkpoint.',
+  )
   return FOLDER / name
-
-
-Self = TypeVar('Self', bound='Learner')
 
 
 class Learner:
@@ -48,26 +47,25 @@ class Learner:
     """Opens a checkpoint.
 
     Args:
-      checkpoint: its path without `.index`, such as `logs/model-20000`; or its folder, for the
-        newest checkpoint in it. The file `flags.json` of the training must be beside it.
+      checkpoint: Its path without `.index`, such as `logs/model-20000`; or its directory, for the
+        latest checkpoint in it. The file `flags.json` of the training must be beside it.
 
     Raises:
-      InputError: the checkpoint cannot be read or used.
+      InputError: The checkpoint cannot be read or used.
     """
-    found = find(checkpoint)
-    self._require_kind(found)
-    self._trained = found
-    self._engine = Engine(found)
+    self._trained = find(checkpoint)
+    self._require_kind(self._trained)
+    self._engine = Engine(self._trained)
 
   @classmethod
   def pretrained(cls: type[Self], name: str) -> Self:
     """Opens a model that comes with the package; `pretrained_names()` lists them.
 
     Args:
-      name: such as 'omniglot_1shot'.
+      name: Such as 'omniglot_1shot'.
 
     Raises:
-      InputError: there is no such model, or it is one for the other learner.
+      InputError: There is no such model, or it is one for the other learner.
     """
     return cls(pretrained_folder(name))
 
@@ -82,15 +80,16 @@ class Learner:
   @property
   def num_labels(self) -> int:
     """K, the number of classes of a task."""
-    return self._trained.model.num_labels
+    return self._trained.settings.model.num_labels
 
   @property
   def shots(self) -> int:
-    """The labelled support images of each class in the model's training, on average if they vary.
+    """The labeled support images of each class in the model's training, on average if they vary.
 
     A task may have others; the accuracy is best with about as many, or more.
     """
-    return facts(self._trained.values).shots
+    episodes = self._trained.settings.episodes
+    return max(1, episodes.support_samples // self.num_labels - episodes.unlabeled_per_class)
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
@@ -98,24 +97,19 @@ class Learner:
     return self._trained.image_shape
 
   def close(self) -> None:
-    """Frees what the learner holds. A `with` does so at its end."""
+    """Releases what the learner holds. A `with` does so at its end."""
     self._engine.close()
 
   def __enter__(self: Self) -> Self:
     return self
 
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    traceback: TracebackType | None,
-  ) -> None:
+  def __exit__(self, *error: object) -> None:
     self.close()
 
   def _support(self, images: Any) -> np.ndarray:
-    """The images of a support set as the model takes them; see inputs.pixels."""
+    """Returns the images of a support set as the model takes them; see inputs.pixels."""
     return inputs.pixels(images, self.image_shape, 'support images', may_be_black=False)
 
   def _queries(self, images: Any) -> np.ndarray:
-    """The images to be predicted as the model takes them; see inputs.pixels."""
+    """Returns the images to predict as the model takes them; see inputs.pixels."""
     return inputs.pixels(images, self.image_shape, 'query images', may_be_black=True)

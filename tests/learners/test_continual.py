@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+import re
+import shutil
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.errors import InputError
+from hypertransformer.learners import ContinualLearner
 from hypertransformer.model.continual import UNKNOWN, TaskSequence, learn_sequence
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.settings import flags
@@ -75,19 +82,6 @@ def test_it_is_learn_sequence_one_step_at_a_time(
   assert len(np.unique(answers)) > 2
 
 
-def test_later_tasks_change_weights_but_no_earlier_prototype(
-  make_task: Any, open_learner: Any
-) -> None:
-  learner = open_learner(TASK)
-  learner.learn(*make_task(0).support_set())
-  prototypes, weights = learner.prototypes(), learner.weights()
-  learner.learn(*make_task(9).support_set())
-  np.testing.assert_array_equal(learner.prototypes()[:1], prototypes)
-  assert learner.prototypes().shape == (2, K, 4)
-  changed = {name for name, value in learner.weights().items() if (value != weights[name]).any()}
-  assert changed == {'layer_3/conv/kernel', 'layer_4/logits/kernel', 'layer_4/logits/bias'}
-
-
 def test_permuted_names_are_predicted_permuted(make_task: Any, open_learner: Any) -> None:
   one, other = open_learner(CLASS), open_learner(CLASS)
   names, order = np.array(list('abcdef')), np.array([2, 0, 1, 5, 3, 4])
@@ -117,3 +111,74 @@ def test_labels_are_what_can_be_predicted(make_task: Any, open_learner: Any) -> 
   assert pieces.labels().tolist() == [5, 6, 7]
   assert set(of_task.predict(make_task(9).queries, np.int64(1))) <= set('xyz')
   assert [one.scenario for one in (of_task, of_class, pieces)] == [TASK, CLASS, PIECES]
+
+
+# ---- refused
+
+
+def test_before_learn_everything_is_refused(
+  open_learner: Any, make_task: Any, tmp_path: pathlib.Path
+) -> None:
+  learner = open_learner(CLASS)
+  images = make_task(0).queries
+  for call in (
+    lambda: learner.predict(images),
+    lambda: learner.scores(images),
+    learner.labels,
+    learner.weights,
+    learner.prototypes,
+    lambda: learner.save(tmp_path / 'x'),
+  ):
+    with pytest.raises(InputError, match='learn'):
+      call()
+  assert learner.num_tasks == 0
+  assert not (tmp_path / 'x').exists()
+
+
+@pytest.mark.parametrize(
+  ('scenario', 'task'),
+  [*((TASK, task) for task in (None, 1, -1, 0.0, False, '0')), (CLASS, 0), (PIECES, 0)],
+)
+def test_invalid_tasks_are_refused(
+  open_learner: Any, make_task: Any, scenario: str, task: Any
+) -> None:
+  learner = open_learner(scenario)
+  learner.learn(*make_task(0).support_set())
+  for call in (lambda: learner.predict(make_task(0).queries, task), lambda: learner.labels(task)):
+    with pytest.raises(InputError, match=re.escape(f'task={task!r}')):
+      call()
+
+
+@pytest.mark.parametrize(('scenario', 'first'), [(CLASS, 2), (PIECES, 1)])
+def test_a_refused_task_is_not_learned(
+  open_learner: Any, make_task: Any, scenario: str, first: int
+) -> None:
+  learner = open_learner(scenario)
+  learner.learn(*make_task(0).support_set())
+  images = make_task(9).support
+  with pytest.raises(InputError, match=scenario):  # classes 2..4 or 1..3 after 0..2
+    learner.learn(*make_task(9).support_set(first))
+  with pytest.raises(InputError, match='2 classes'):
+    learner.learn(images, [7, 7, 7, 8, 8, 8])
+  with pytest.raises(InputError, match='support images'):
+    learner.learn(images / 255, [7, 7, 8, 8, 9, 9])
+  assert learner.num_tasks == 1
+
+
+def test_a_model_with_logits_has_no_prototypes(open_learner: Any, make_task: Any) -> None:
+  learner = open_learner(PIECES, continual_loss='cross_entropy')
+  learner.learn(*make_task(0).support_set())
+  with pytest.raises(InputError, match='cross_entropy'):
+    learner.prototypes()
+
+
+def test_a_model_of_the_merged_method_is_refused(
+  continual_run: Any, tmp_path: pathlib.Path
+) -> None:
+  run = continual_run(CLASS)
+  copy = shutil.copytree(run.folder, tmp_path / 'copy')
+  (copy / 'flags.json').write_text(
+    json.dumps({**run.values, 'continual_method': 'merged_hypertransformer'})
+  )
+  with pytest.raises(InputError, match='merged_hypertransformer'):
+    ContinualLearner(copy)

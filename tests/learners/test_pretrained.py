@@ -66,9 +66,7 @@ def test_a_card_says_what_the_model_takes(name: str) -> None:
 
 
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:
-  with pytest.raises(
-    InputError, match=r"no pretrained model 'imagenet'; there are: .*omniglot_1shot"
-  ):
+  with pytest.raises(InputError, match=r'imagenet.*omniglot_1shot'):
     pretrained_folder('imagenet')
 
 

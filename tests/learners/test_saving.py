@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from typing import Any
@@ -106,9 +107,7 @@ def test_a_failed_save_keeps_the_file_before(
   learner.save(path)
   before = path.read_bytes()
   learner.learn(make_task(0).support, [('a', int(y)) for y in make_task(0).labels])
-  with pytest.raises(
-    InputError, match=r"label \('a', \d\) cannot be saved: only whole numbers, text"
-  ):
+  with pytest.raises(InputError, match=r"\('a', \d\)"):
     learner.save(path)
   assert path.read_bytes() == before
   with pytest.raises(InputError, match='cannot write'):
@@ -122,69 +121,45 @@ def open_and_learned(open_learner: Any, make_task: Any) -> ContinualLearner:
   return learner
 
 
-def rewritten(source: pathlib.Path, path: pathlib.Path, **changes: Any) -> pathlib.Path:
-  """Writes a file that `save` has written once more, with other arrays; None leaves one out."""
-  with np.load(source) as file:
-    arrays = {name: file[name] for name in file.files}
-  np.savez(path, **{name: value for name, value in (arrays | changes).items() if value is not None})
-  return path
-
-
-def test_unfit_files_are_refused(make_task: Any, open_learner: Any, tmp_path: pathlib.Path) -> None:
+def test_invalid_files_are_refused(
+  make_task: Any, open_learner: Any, tmp_path: pathlib.Path
+) -> None:
   learner = open_and_learned(open_learner, make_task)
   scores = learner.scores(make_task(0).queries, 0)
   good = tmp_path / 'good.npz'
   learner.save(good)
-  about = json.loads(str(np.load(good)['about']))
+  with np.load(good) as file:
+    arrays = {name: file[name] for name in file.files}
+
+  def written(name: str, **changes: Any) -> pathlib.Path:
+    """Writes the file again with other arrays; None leaves one out."""
+    path = tmp_path / f'{name}.npz'
+    np.savez(path, **{k: value for k, value in (arrays | changes).items() if value is not None})
+    return path
+
   (tmp_path / 'text').write_text('no archive')
-  (tmp_path / 'pointer').write_text('version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
   (tmp_path / 'cut').write_bytes(good.read_bytes()[:-300])
   np.save(tmp_path / 'array.npy', np.zeros(3))
-  np.savez(tmp_path / 'pickle.npz', about=np.array([{}], object))
   other = open_learner(CLASS)
   other.learn(*make_task(0).support_set())
   other.save(tmp_path / 'other.npz')
-
-  def changed(name: str, **changes: Any) -> pathlib.Path:
-    return rewritten(good, tmp_path / f'{name}.npz', **changes)
-
-  not_written = 'was not written by ContinualLearner.save(), or is damaged'
-  for path, message in (
-    (tmp_path / 'none', 'there is no file'),
-    (tmp_path, 'cannot be read (Is a directory); expected a file of ContinualLearner.save(), not'),
-    (tmp_path / 'pointer', 'is a pointer of Git LFS'),
-    (tmp_path / ('x' * 300), 'the name is too long'),
-    (tmp_path / 'text', not_written),
-    (tmp_path / 'cut', not_written),
-    (tmp_path / 'array.npy', not_written),
-    (tmp_path / 'pickle.npz', not_written),
-    (changed('lacks', prototypes=None), not_written),
-    (changed('number', prototypes=np.array(3)), not_written),
-    (changed('json', about=np.array('3')), not_written),
-    (changed('later', about=np.array(json.dumps({**about, 'version': 2}))), 'is of version 2'),
-    (tmp_path / 'other.npz', 'was saved by a learner of another checkpoint'),
-    (
-      changed('wide', prototypes=np.zeros((1, 4, 4), np.float32)),
-      'its arrays are not those of its model',
-    ),
-    (
-      changed('units', prototypes=np.zeros((1, 3, 5), np.float32)),
-      'its arrays are not those of its model',
-    ),
-    (
-      changed('more', prototypes=np.zeros((2, 3, 4), np.float32)),
-      'its arrays are not those of its model',
-    ),
-    (changed('text', prototypes=np.full((1, 3, 4), 'a')), 'its arrays are not those of its model'),
-    (
-      rewritten(good, tmp_path / 'block.npz', **{'blocks/layer_3': np.zeros((1, 1))}),
-      'its arrays are not those',
-    ),
+  for path in (
+    tmp_path / 'none',
+    tmp_path,
+    tmp_path / 'text',
+    tmp_path / 'cut',
+    tmp_path / 'array.npy',
+    tmp_path / 'other.npz',
+    written('pickle', about=np.array([{}], object)),
+    written('lacks', prototypes=None),
+    written('json', about=np.array('3')),
+    written('units', prototypes=np.zeros((1, 3, 5), np.float32)),
+    written('more', prototypes=np.zeros((2, 3, 4), np.float32)),
+    written('text', prototypes=np.full((1, 3, 4), 'a')),
+    written('block', **{'blocks/layer_3': np.zeros((1, 1))}),
   ):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=re.escape(str(path))):
       learner.load(path)
-    assert message in str(caught.value), path
-    assert path.name[-99:] in str(caught.value)
   np.testing.assert_array_equal(learner.scores(make_task(0).queries, 0), scores)
 
 

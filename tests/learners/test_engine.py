@@ -38,11 +38,11 @@ def damaged(few_shot_run: Any, folder: pathlib.Path, **changes: Any) -> pathlib.
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'embedding_dim': 3}, 'and the flags.json beside it are not of the same model'),
-    ({'image_size': '12'}, "flags.json: image_size is '12', which is no value of that flag"),
-    ({'cnn_activation': 'tanh'}, "flags.json: cnn_activation is 'tanh'"),
-    ({'num_labels': 1}, 'num_labels is 1'),
-    ({'pretrain_shared_feature': True}, 'holds pre-trained shared features only'),
+    ({'embedding_dim': 3}, 'flags.json'),
+    ({'image_size': '12'}, 'image_size'),
+    ({'cnn_activation': 'tanh'}, 'cnn_activation'),
+    ({'num_labels': 1}, 'num_labels'),
+    ({'pretrain_shared_feature': True}, 'pretrain_shared_feature'),
   ],
 )
 def test_unfit_flags_are_refused(
@@ -69,37 +69,21 @@ def test_unfit_checkpoints_are_refused(
   (tmp_path / 'empty').mkdir()
   (copy / 'model-20.data-00000-of-00001').write_bytes(b'cut')
   continual = continual_run('class_incremental').folder
-  for opened, path, message in (
-    (FewShotLearner, tmp_path / 'empty', r'empty holds no readable checkpoint model-<step>'),
-    (
-      FewShotLearner,
-      tmp_path / 'none',
-      r'checkpoint=.*none is not there \(.*none.index is missing',
-    ),
-    (
-      FewShotLearner,
-      copy / 'model-31.index',
-      r'in that folder: model-0, model-20, model-30\).* without .index',
-    ),
-    (FewShotLearner, copy / 'model-20', 'cannot be read, half-written or damaged'),
-    (
-      FewShotLearner,
-      continual,
-      'trained with continual_scenario=class_incremental: open it by ContinualLearner',
-    ),
-    (ContinualLearner, copy, 'trained without --continual_scenario: open it by FewShotLearner'),
+  for opened, path, found in (
+    (FewShotLearner, tmp_path / 'empty', 'empty'),
+    (FewShotLearner, tmp_path / 'none', 'none'),
+    (FewShotLearner, copy / 'model-31.index', 'model-0, model-20, model-30'),
+    (FewShotLearner, copy / 'model-20', 'model-20'),
+    (FewShotLearner, continual, 'ContinualLearner'),
+    (ContinualLearner, copy, 'FewShotLearner'),
   ):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=found):
       opened(path)
-  (copy / 'flags.json').write_text('[1]')
-  with pytest.raises(InputError, match='holds no flag values'):
-    FewShotLearner(copy)
-  (copy / 'flags.json').write_text('{')
-  with pytest.raises(InputError, match='cannot be read as JSON'):
-    FewShotLearner(copy)
-  (copy / 'flags.json').unlink()
-  with pytest.raises(InputError, match=r'flags.json is missing: it says which model'):
-    FewShotLearner(copy)
+  for text in ('[1]', '{', None):
+    path = copy / 'flags.json'
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(InputError, match=r'flags\.json'):
+      FewShotLearner(copy)
 
 
 def test_the_home_folder_is_put_in(
@@ -108,8 +92,8 @@ def test_the_home_folder_is_put_in(
   monkeypatch.setenv('HOME', str(few_shot_run.folder.parent))
   with FewShotLearner(f'~/{few_shot_run.folder.name}') as learner:
     assert learner.checkpoint == str(few_shot_run.folder / 'model-30')
-  with pytest.raises(InputError, match='NUL character'):
+  with pytest.raises(InputError, match='NUL'):
     FewShotLearner('logs\0')
   monkeypatch.chdir(few_shot_run.folder)  # '' is not the current folder
-  with pytest.raises(InputError, match='checkpoint= is not there'):
+  with pytest.raises(InputError, match='checkpoint='):
     FewShotLearner('')
