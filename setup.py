@@ -17,7 +17,9 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
-  package_data={'hypertransformer': ['pretrained/*/*', 'reports/*.html', 'reports/*.md']},
+  package_data={
+    'hypertransformer': ['py.typed', 'pretrained/*/*', 'reports/*.html', 'reports/*.md']
+  },
   python_requires='>=3.10',
   install_requires=[
     'tensorflow>=2.16',

@@ -21,7 +21,11 @@ method is described in docs/spec/model.md, data.md and continual.md. "The origin
 google-research/hypertransformer.
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+from hypertransformer.errors import InputError
 
 # Read when TensorFlow is first imported. oneDNN's kernels are what the original's numbers were
 # recorded with, and convolve several times faster on the CPUs for which TensorFlow leaves them off
@@ -33,3 +37,35 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 os.environ.setdefault('TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE', 'false')
 
 __version__ = '0.3.0'
+
+if TYPE_CHECKING:
+  from hypertransformer.evaluate_model import evaluate
+  from hypertransformer.learners import ContinualLearner, FewShotLearner, pretrained_names
+  from hypertransformer.train import train
+
+__all__ = [
+  'ContinualLearner',
+  'FewShotLearner',
+  'InputError',
+  'evaluate',
+  'pretrained_names',
+  'train',
+]
+# Names that are imported when they are used first, since TensorFlow takes seconds to import.
+_LAZY = {
+  'ContinualLearner': 'hypertransformer.learners',
+  'FewShotLearner': 'hypertransformer.learners',
+  'evaluate': 'hypertransformer.evaluate_model',
+  'pretrained_names': 'hypertransformer.learners',
+  'train': 'hypertransformer.train',
+}
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _LAZY:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *__all__})

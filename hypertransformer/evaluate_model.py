@@ -18,6 +18,7 @@ if __name__ == '__main__':
 import os
 import signal
 from types import FrameType
+from typing import Any
 
 from absl import logging
 
@@ -25,9 +26,12 @@ from hypertransformer import cli
 from hypertransformer.data import inspection, specs
 from hypertransformer.data.folder import DataFolder, find
 from hypertransformer.errors import InputError
+from hypertransformer.evaluation import results
 from hypertransformer.evaluation.daemon import Daemon, require_same_model
 from hypertransformer.evaluation.evaluator import Evaluator
 from hypertransformer.evaluation.presets import Preset, folder_of, presets_from
+from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import DataConfig, Settings
 
 
@@ -62,12 +66,41 @@ def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: Da
       )
 
 
+def evaluate(log_dir: str | os.PathLike[str], **values: Any) -> list[results.Line]:
+  """Evaluate a checkpoint of a run in this process.
+
+  Args:
+    log_dir: The directory of the run, as --train_log_dir.
+    **values: The values of other flags by name; the rest are those of the run. Without `eval_once`
+      or `eval_checkpoint`, the latest checkpoint is evaluated.
+
+  Returns:
+    The lines of results.jsonl about the checkpoint, one for each preset.
+
+  Raises:
+    InputError: The settings, the data or the checkpoint cannot be used.
+  """
+  folder = os.path.expanduser(log_dir)
+  own = {'eval_once': True, **values, 'train_log_dir': folder}
+  settings = flags.settings_from(flags.changed(flags_file.read_settings(folder).flag_values, own))
+  _evaluate(settings)
+  prefix = checkpoints.locate(settings.evaluation.checkpoint or folder, 'log_dir')
+  step = checkpoints.global_step(prefix)
+  found = results.read(results.file_of(folder))
+  return results.latest(line for line in found if line['step'] == step)
+
+
 def main(settings: Settings) -> None:
   """Evaluate checkpoints until the last one is done, or a signal ends it.
 
   Raises:
-    InputError: The settings, the data or the given checkpoint cannot be used.
+    InputError: The settings, the data or a requested checkpoint cannot be used.
   """
+  signal.signal(signal.SIGTERM, _interrupt)
+  _evaluate(settings)
+
+
+def _evaluate(settings: Settings) -> None:
   if settings.loss.pretrain_shared:
     raise InputError(
       'pretrain_shared_feature trains no CNN: there is nothing to evaluate. Evaluate the run that '
@@ -76,7 +109,6 @@ def main(settings: Settings) -> None:
   # Before any data are read: with the flags of another run, these are often incompatible too.
   path = settings.evaluation.checkpoint or settings.run.log_dir
   require_same_model(settings, path if os.path.isdir(path) else os.path.dirname(path))
-  signal.signal(signal.SIGTERM, _interrupt)
   folder = folder_of(settings.data)
   presets = presets_from(settings.data, folder)
   warn_of_training_classes(presets, settings.data, folder)

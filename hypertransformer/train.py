@@ -19,6 +19,8 @@ if __name__ == '__main__':
 
 import os
 import sys
+import types
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -26,18 +28,67 @@ from absl import logging
 from hypertransformer import cli, evaluate_model
 from hypertransformer.cluster import leaving, parameter_server, roles
 from hypertransformer.errors import require
+from hypertransformer.runtime import checkpoints
+from hypertransformer.settings import flags
 from hypertransformer.settings.config import Settings
 from hypertransformer.training import distributed, loop
 
 
+def train(log_dir: str | os.PathLike[str], **values: Any) -> str:
+  """Train a model, or resume its training, in this process.
+
+  Args:
+    log_dir: The directory of checkpoints and summaries, as --train_log_dir.
+    **values: The values of other flags by name; the rest have their defaults.
+
+  Returns:
+    The path of the latest checkpoint, without `.index`.
+
+  Raises:
+    InputError: The settings, the data or the checkpoints cannot be used.
+    tf.train.NanLossDuringTrainingError: The loss is NaN.
+  """
+  own = {'train_log_dir': os.fspath(log_dir)}
+  settings = flags.settings_from(flags.changed(flags.defaults(), {**values, **own}))
+  _train(settings, None)
+  return checkpoints.locate(settings.run.log_dir, 'log_dir')
+
+
+class _Program(types.ModuleType):
+  """Makes this module callable.
+
+  Its import puts it in the place of the function `hypertransformer.train`, which it therefore is.
+  """
+
+  def __call__(self, log_dir: str | os.PathLike[str], **values: Any) -> str:
+    """Train a model; see `train`."""
+    return train(log_dir, **values)
+
+
+sys.modules[__name__].__class__ = _Program
+
+
 def main(settings: Settings) -> None:
-  """Train a model, or resume from its latest checkpoint.
+  """Train the model of these settings, from its latest checkpoint on if there is one.
 
   The environment variable TF_CONFIG makes this process a task of a cluster (docs/cluster.md).
 
   Raises:
     InputError: The settings, the data or the checkpoints cannot be used.
   """
+  try:
+    _run(settings)
+  except tf.train.NanLossDuringTrainingError:
+    logging.error(
+      'The loss is NaN. The last good checkpoint in %s is kept. Lower --learning_rate and rerun '
+      'the command to resume from it.',
+      settings.run.log_dir,
+    )
+    sys.exit(1)
+
+
+def _run(settings: Settings) -> None:
+  """Train alone, or do the work of a task of a cluster."""
   resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
   task = roles.task_from(os.environ.get('TF_CONFIG', ''), resolver)
   if task is None:
@@ -59,18 +110,10 @@ def main(settings: Settings) -> None:
 
 def _train(settings: Settings, task: roles.Task | None) -> None:
   """Train alone, or as the chief or a worker of a cluster."""
-  try:
-    if task is None:
-      loop.train(settings)
-    else:
-      distributed.train(task, settings)
-  except tf.train.NanLossDuringTrainingError:
-    logging.error(
-      'The loss became NaN. The latest checkpoint in %s is good: lower --learning_rate and run the '
-      'same command to resume from it.',
-      settings.run.log_dir,
-    )
-    sys.exit(1)
+  if task is None:
+    loop.train(settings)
+  else:
+    distributed.train(task, settings)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import continual
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
-from hypertransformer.settings import flags, flags_file
+from hypertransformer.settings import flags_file
 from hypertransformer.settings.config import Settings
 
 # The first of these variables that a checkpoint has is the kernel of a convolution that sees the
@@ -60,7 +60,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
     InputError: The checkpoint or flags.json cannot be read, or the model cannot classify.
   """
   prefix = checkpoints.locate(str(files.expanded(checkpoint)), 'checkpoint')
-  settings = flags.settings_from(flags_file.read_model_flags(os.path.dirname(prefix)))
+  settings = flags_file.read_settings(os.path.dirname(prefix))
   if settings.loss.pretrain_shared:
     raise InputError(
       f'Checkpoint {prefix} holds pre-trained shared features only (pretrain_shared_feature). Use '

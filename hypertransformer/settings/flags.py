@@ -6,12 +6,14 @@ The original's 89 flags have the same names, types and defaults there.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags, logging
 
+from hypertransformer.errors import InputError
 from hypertransformer.settings import config, model_config, rules
 from hypertransformer.settings.declare import Flag, declared_by
 from hypertransformer.settings.rules import Values
@@ -111,6 +113,20 @@ def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
   if idle:
     logging.warning('These flags have no effect: %s', ', '.join(idle))
   return found
+
+
+def changed(values: Values, changes: Values) -> dict[str, Any]:
+  """Return flag values with changes.
+
+  Raises:
+    InputError: There is no flag of one of the names.
+  """
+  for name in changes:
+    if name not in values:
+      near = difflib.get_close_matches(name, values, n=1)
+      hint = f'Did you mean {near[0]}?' if near else 'See python -m hypertransformer.train --help.'
+      raise InputError(f'There is no flag {name}. {hint}')
+  return {**values, **changes}
 
 
 def settings_from(values: Values) -> config.Settings:
