@@ -1,447 +1,464 @@
 """Converts variables between the original's names and shapes and ours.
 
 docs/spec/model.md, section 7, is the specification. Variables are NumPy arrays by name. They are
-all that is needed: no model is built. They differ in five ways:
+all that is needed: no model is built.
 
-- Most have only another name (RENAMED).
-- Queries, keys and values of an attention are separate variables in the original, and side by side
-  in one variable here (JOINED; projections.py).
-- Every row of an embedding table is a variable in the original. A table is one variable here
-  (TABLES).
-- The original numbers its layer norms over the whole graph, in the order in which they are built.
-  Our names say which norm of a block it is (LAYER_NORMS).
-- Biases, scales and offsets of a transformer block are separate variables in the original, and
-  parts of one variable here (joins.py). An export splits them first, and an import joins
-  them last; in between each has a name of its own. Older checkpoints of ours have variables of
-  these names, so that they can be exported too.
+Several of the original's variables are one variable here: the rows of an embedding table; queries,
+keys and values of an attention; and all biases, scales and offsets of a transformer block
+(`vectors`). An export splits these first, and an import joins them last. In between, every variable
+of the original has one of ours, with another name (PAIRS). The original numbers its layer norms
+over the whole graph, in the order in which they are built; our names say which norm of a block it
+is.
 
 The original has moving averages for its batch norms but neither updates nor reads them; we have
-none. How it names the batch norms of '-bn' feature extractors is not known, so these are refused.
+none. How it names the batch norms of '-bn' feature extractors is unknown, so these are refused.
 """
 
 from __future__ import annotations
 
-import collections
 import re
-from collections.abc import Callable, Iterable, Mapping
+import string
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from hypertransformer import errors
-from hypertransformer.checkpoint_conversion import joins
-from hypertransformer.checkpoint_conversion.joins import WORDS, Joined, Template, pair_of
+from hypertransformer.errors import InputError, require
+from hypertransformer.model import transformer
 
 Variables = Mapping[str, np.ndarray]  # the value of each variable by its name
 IMPORT, EXPORT = 'import', 'export'  # from the original to us, and from us to the original
 
-# In the pairs below our name comes first. {l} is a CNN layer, {n} a transformer block, {i} a
-# convolution or a warm-up head, {row} a label or a weight block. The values of all other fields
-# ({part}, {pass}, ...) are in py.
+# Fields of templates: regular expressions of their values, or our word -> the original's word.
+_ORDINAL = r'[1-9]\d*'  # layers, blocks and convolutions are numbered from 1
+_FIELDS: dict[str, str | dict[str, str]] = {
+  'l': _ORDINAL,  # CNN layer, the last one is the logits layer
+  'n': _ORDINAL,  # transformer block
+  'i': _ORDINAL,  # convolution of a feature extractor, or warm-up head
+  'row': r'0|[1-9]\d*',  # row of an embedding table: label or weight block
+  'scope': r'|_[1-9]\d*',  # TensorFlow's counter of equal scope names: '', '_1', '_2', ...
+  'count': r'|_[1-9]\d*',  # such a counter over all layer norms of the graph
+  'part': 'kernel|bias',
+  'affine': 'gamma|beta',
+  'average': 'moving_mean|moving_variance',
+  'projection': {'query': 'q', 'key': 'k', 'value': 'v'},
+  'dense': {'inner': 'layer_1', 'outer': 'layer_2'},
+  'attention': {'self_attention': 'attention_1', 'cross_attention': 'attention_2'},
+  'pass': {'cnn': '', 'cnn_query': '-eval'},
+}
+# The layer norms of a block in the order in which the original builds them, encoder blocks first.
+_NORMS = {
+  'encoder': ('self_attention_norm', 'feed_forward_norm'),
+  'decoder': ('self_attention_norm', 'cross_attention_norm', 'feed_forward_norm'),
+}
+
+
+class Template:
+  """A variable name with fields in braces, which recognizes names and builds them.
+
+  The values of fields are in our words, on both sides.
+  """
+
+  def __init__(self, text: str, of_original: bool) -> None:
+    """Parse the template.
+
+    Args:
+      text: The name, with fields in braces.
+      of_original: Whether names contain the original's words, not ours.
+    """
+    self._parts = [(literal, field) for literal, field, _, _ in string.Formatter().parse(text)]
+    self._words = {
+      field: words if of_original else {word: word for word in words}
+      for field, words in _FIELDS.items()
+      if isinstance(words, dict)
+    }
+    pattern, seen = '', set()
+    for literal, field in self._parts:
+      pattern += re.escape(literal)
+      if field in seen:  # the original repeats some numbers: layer_2/layer_2
+        pattern += f'(?P={field})'
+      elif field:
+        seen.add(field)
+        values = _FIELDS[field]
+        if isinstance(values, dict):
+          values = '|'.join(map(re.escape, self._words[field].values()))
+        pattern += f'(?P<{field}>{values})'
+    self._regex = re.compile(pattern)
+
+  def match(self, name: str) -> dict[str, str] | None:
+    """Return the values of the fields in a name of this form; None for any other name."""
+    match = self._regex.fullmatch(name)
+    if match is None:
+      return None
+    words = {field: {word: ours for ours, word in w.items()} for field, w in self._words.items()}
+    return {field: words.get(field, {}).get(v, v) for field, v in match.groupdict().items()}
+
+  def fill(self, fields: Mapping[str, str]) -> str:
+    """Build the name from values of the fields; further fields are ignored."""
+    return ''.join(
+      literal + (self._words.get(field, {}).get(fields[field], fields[field]) if field else '')
+      for literal, field in self._parts
+    )
+
+
+def _pairs(*names: tuple[str, str]) -> list[tuple[Template, Template]]:
+  return [(Template(ours, False), Template(theirs, True)) for ours, theirs in names]
+
+
 _OURS = 'model/generator_{l}/'
 _THEIRS = 'model/cnn_builder/builder_layer_{l}_generator/'
 _SETUP = 'model/cnn_builder/layer_{l}_generator_setup/'
 _STACK = _THEIRS + 'transformer/transformer/'
-# The scopes of the original's layer norms have two more counters: one of the builder's scope
-# ({builder} is l - 1), and one of 'layer_{n}', which the decoder opens a second time.
-_NORM = 'model/cnn_builder{builder}/builder_layer_{l}_generator/transformer/'
-
-FEED_FORWARD = {
-  'encoder': pair_of(
-    _OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
-    _STACK + 'encoder/layer_{n}/fc/{dense}/{part}',
+# Our name first, as it is when joined variables are split.
+PAIRS = _pairs(
+  ('global_step', 'global_step'),
+  ('model/shared_features/layer_{i}/{part}', 'model/shared_features/layer_{i}/{part}'),
+  ('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
+  (_OURS + 'label_embeddings/{row}', _SETUP + 'label_embeddings/label_{row}'),
+  (_OURS + 'weight_embeddings/{row}', _SETUP + 'weight_embeddings/weight_{row}'),
+  (_OURS + 'features/layer_{i}/{part}', _THEIRS + 'feature_extractor/layer_{i}/{part}'),
+  (
+    _OURS + 'transformer/encoder_{n}/self_attention/{projection}/{part}',
+    _STACK + 'encoder/layer_{n}/attention/{projection}/{part}',
   ),
-  'decoder': pair_of(
-    _OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
-    _STACK + 'decoder/layer_{n}/fc/{dense}/{part}',
-  ),
-}
-RENAMED = (
-  *FEED_FORWARD.values(),
-  pair_of('global_step'),
-  pair_of('model/shared_features/layer_{i}/{part}'),
-  pair_of('loss/shared_head/{part}', 'loss/shared_head/fc/{part}'),
-  pair_of(_OURS + 'features/layer_{i}/{part}', _THEIRS + 'feature_extractor/layer_{i}/{part}'),
-  pair_of(
+  (
     _OURS + 'transformer/encoder_{n}/self_attention/output/{part}',
     _STACK + 'encoder/layer_{n}/attention/fc/{part}',
   ),
-  pair_of(
+  (
+    _OURS + 'transformer/decoder_{n}/{attention}/{projection}/{part}',
+    _STACK + 'decoder/layer_{n}/{attention}/{projection}/{part}',
+  ),
+  (
     _OURS + 'transformer/decoder_{n}/{attention}/output/{part}',
     _STACK + 'decoder/layer_{n}/{attention}/fc/{part}',
   ),
-  pair_of(
-    _OURS + 'transformer/decoder_{n}/cross_attention/query/{part}',
-    _STACK + 'decoder/layer_{n}/attention_2/q/{part}',
+  (
+    _OURS + 'transformer/encoder_{n}/feed_forward/{dense}/{part}',
+    _STACK + 'encoder/layer_{n}/fc/{dense}/{part}',
   ),
-  pair_of('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
-  pair_of(
+  (
+    _OURS + 'transformer/decoder_{n}/feed_forward/{dense}/{part}',
+    _STACK + 'decoder/layer_{n}/fc/{dense}/{part}',
+  ),
+  ('model/{pass}/layer_{l}/conv/{part}', 'model/cnn/layer_{l}/conv/{part}{pass}'),
+  (
     'model/{pass}/layer_{l}/batch_norm/{affine}',
     'model/cnn/layer_{l}/batch_normalization/{affine}{pass}',
   ),
-  pair_of('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
-  pair_of('model/{pass}/head_{i}/logits/{part}', 'model/cnn/head_layer_{i}/fc/{part}{pass}'),
+  ('model/{pass}/layer_{l}/logits/{part}', 'model/cnn/layer_{l}/fc/{part}{pass}'),
+  ('model/{pass}/head_{i}/logits/{part}', 'model/cnn/head_layer_{i}/fc/{part}{pass}'),
 )
-JOINED = (
-  Joined(
-    pair_of(
-      _OURS + 'transformer/encoder_{n}/self_attention/query_key_value/{part}',
-      _STACK + 'encoder/layer_{n}/attention/{projection}/{part}',
-    ),
-    'projection',
-    ('query', 'key', 'value'),
+# The scopes of the original's layer norms have two more counters: one of the builder's scope
+# ({scope} is l - 1), and one of 'layer_{n}', which the decoder opens a second time.
+_BUILDER = 'model/cnn_builder{scope}/builder_layer_{l}_generator/transformer/'
+_THEIR_NORMS = {
+  'encoder': Template(
+    _BUILDER + 'layer_{n}/layer_{n}/layer_normalization{count}/{affine}', of_original=True
   ),
-  Joined(
-    pair_of(
-      _OURS + 'transformer/decoder_{n}/self_attention/query_key_value/{part}',
-      _STACK + 'decoder/layer_{n}/attention_1/{projection}/{part}',
-    ),
-    'projection',
-    ('query', 'key', 'value'),
+  'decoder': Template(
+    _BUILDER + 'layer_{n}_1/layer_{n}/layer_normalization{count}/{affine}', of_original=True
   ),
-  Joined(
-    pair_of(
-      _OURS + 'transformer/decoder_{n}/cross_attention/key_value/{part}',
-      _STACK + 'decoder/layer_{n}/attention_2/{key_or_value}/{part}',
-    ),
-    'key_or_value',
-    ('key', 'value'),
-  ),
-)
-TABLES = (
-  pair_of(_OURS + 'label_embeddings', _SETUP + 'label_embeddings/label_{row}'),
-  pair_of(_OURS + 'weight_embeddings', _SETUP + 'weight_embeddings/weight_{row}'),
-)
-# In the order in which the original builds them: encoder blocks before decoder blocks.
-LAYER_NORMS = (
-  (
-    'encoder',
-    pair_of(
-      _OURS + 'transformer/encoder_{n}/{encoder_norm}/{affine}',
-      _NORM + 'layer_{n}/layer_{n}/layer_normalization{count}/{affine}',
-    ),
-  ),
-  (
-    'decoder',
-    pair_of(
-      _OURS + 'transformer/decoder_{n}/{decoder_norm}/{affine}',
-      _NORM + 'layer_{n}_1/layer_{n}/layer_normalization{count}/{affine}',
-    ),
-  ),
-)
+}
 MOVING_AVERAGE = Template(
   'model/cnn/layer_{l}/batch_normalization/{average}{pass}', of_original=True
 )
 
-# Variables without a counterpart on the other side: direction -> kind -> whether a name is of it.
-DROPPED: dict[str, dict[str, Callable[[str], object]]] = {
-  IMPORT: {
-    'augmentation variable': re.compile(r'augmentations?/.+').fullmatch,
-    'batch-norm moving average': MOVING_AVERAGE.match,
-  },
-  EXPORT: {
-    'optimizer variable': re.compile(r'(.+/)?beta[12]_power|.+/(Momentum|Adam|Adam_1)').fullmatch
-  },
-}
+_OUR_NORM = re.compile(
+  r'model/generator_(\d+)/transformer/(encoder|decoder)_(\d+)/(\w+_norm)/(gamma|beta)'
+)
+_BLOCK = re.compile(r'(.*\b(en|de)coder_\d+)/.+')
+_PROJECTION = re.compile(r'(.+/self_attention|.+/cross_attention)/(query|key|value)/(kernel|bias)')
+_PROJECTIONS = re.compile(
+  r'(.+/self_attention|.+/cross_attention)/(query_key_value|key_value)/(kernel|bias)'
+)
+_ROW = re.compile(r'(model/generator_\d+/(?:label|weight)_embeddings)/(\d+)')
+_TABLE = re.compile(r'model/generator_(\d+)/(label|weight)_embeddings')
 _GENERATED_HEAD = re.compile(r'model/head_generator_\d+/.+')
+
+# Variables without a counterpart on the other side.
+_DROPPED = {
+  IMPORT: re.compile(r'augmentations?/.+|.+/batch_normalization/moving_(mean|variance)(-eval)?'),
+  EXPORT: re.compile(r'(.+/)?beta[12]_power|.+/(Momentum|Adam|Adam_1)'),
+}
 
 
 def import_variables(variables: Variables) -> dict[str, np.ndarray]:
-  """Makes our variables of the original's. The order of the mapping does not matter.
+  """Make our variables of the original's, which may be in any order.
 
   Raises:
-    InputError: a name is not known; the variables are ours already; or rows of a table, layer
-      norms, projections or vectors of a block are missing. The message names the variables.
-  """
-  return joins.join_vectors(import_apart(variables))
-
-
-def import_apart(variables: Variables) -> dict[str, np.ndarray]:
-  """Does the same as `import_variables`, but leaves the vectors of transformer blocks apart.
-
-  Each vector then has a name of its own, as in older checkpoints of ours.
+    InputError: A name is unknown, the variables are ours already, or parts of a variable are
+      missing. The message names the variables.
   """
   _check_names(variables, IMPORT)
-  kept = {name: value for name, value in variables.items() if not dropped_kind(name, IMPORT)}
-  result = {**_import_renamed(kept), **_import_tables(kept), **_import_layer_norms(kept)}
-  for joined in JOINED:
-    result |= joins.join_projections(kept, joined)
-  return result
+  renamed = {
+    ours.fill(fields): value
+    for name, value in variables.items()
+    for ours, theirs in PAIRS
+    if (fields := theirs.match(name)) is not None
+  }
+  return join_vectors(_join({**renamed, **_import_norms(variables, renamed)}))
 
 
 def export_variables(variables: Variables, separate_query: bool = False) -> dict[str, np.ndarray]:
-  """Makes the original's variables of ours. Moving averages are added, as zeros and ones.
+  """Make the original's variables of ours. Moving averages are added, as zeros and ones.
 
   Args:
-    variables: ours.
-    separate_query: whether the model was made with --separate_evaluation_bn_vars, so that its query
-      pass has moving averages of its own. This needs to be said only if all of its batch norms are
+    variables: Ours.
+    separate_query: Whether the model was trained with --separate_evaluation_bn_vars, so that its
+      query pass has moving averages of its own. This matters only if all of its batch norms are
       generated; otherwise the variables show it.
 
   Raises:
-    InputError: a name is not known; the variables are the original's already; there are generated
-      warm-up heads, which the original does not have; or layer norms, projections or kernels of a
-      block are missing.
+    InputError: A name is unknown, the variables are the original's already, there are generated
+      warm-up heads, which the original does not have, or kernels of a block are missing.
   """
   _check_names(variables, EXPORT)
-  _check_heads(variables)
-  variables = joins.separate_vectors(variables)
-  kept = {name: value for name, value in variables.items() if not dropped_kind(name, EXPORT)}
-  result = {
-    **_export_renamed(kept),
-    **_export_tables(kept),
-    **_export_layer_norms(kept),
-    **_moving_averages(kept, separate_query),
-  }
-  for joined in JOINED:
-    result |= joins.split_projections(kept, joined)
-  return result
-
-
-def dropped_kind(name: str, direction: str) -> str | None:
-  """Says of which kind a variable without counterpart is (a key of DROPPED); None if it has one."""
-  return next((kind for kind, match in DROPPED[direction].items() if match(name)), None)
-
-
-def _import_renamed(variables: Variables) -> dict[str, np.ndarray]:
-  return {
-    pair.ours.fill(fields): value
-    for name, value in variables.items()
-    for pair in RENAMED
-    if (fields := pair.original.match(name)) is not None
-  }
-
-
-def _export_renamed(variables: Variables) -> dict[str, np.ndarray]:
-  return {
-    pair.original.fill(fields): value
-    for name, value in variables.items()
-    for pair in RENAMED
-    if (fields := pair.ours.match(name)) is not None
-  }
-
-
-def _import_tables(variables: Variables) -> dict[str, np.ndarray]:
-  """Stacks the original's embedding vectors to our tables [rows, E]."""
-  tables: dict[str, dict[int, np.ndarray]] = {}
-  for name, value in variables.items():
-    for pair in TABLES:
-      if (fields := pair.original.match(name)) is not None:
-        tables.setdefault(pair.ours.fill(fields), {})[int(fields['row'])] = value
-  for name, rows in tables.items():
-    if sorted(rows) != list(range(len(rows))) or len({row.shape for row in rows.values()}) > 1:
-      raise errors.InputError(
-        f"{name}: its {len(rows)} vectors in the original's checkpoint are numbered "
-        f'{min(rows)} to {max(rows)} with shapes {sorted({row.shape for row in rows.values()})}; '
-        f'expected 0 to {len(rows) - 1} and one shape. The checkpoint is incomplete.'
-      )
-  return {name: np.stack([rows[k] for k in range(len(rows))]) for name, rows in tables.items()}
-
-
-def _export_tables(variables: Variables) -> dict[str, np.ndarray]:
-  """Cuts our embedding tables [rows, E] into the original's vectors [E]."""
-  rows = {}
-  for name, table in variables.items():
-    for pair in TABLES:
-      if (fields := pair.ours.match(name)) is not None:
-        if table.ndim != 2:
-          raise errors.InputError(f'{name}: shape {table.shape}, expected [rows, embedding_dim].')
-        rows.update(
-          {pair.original.fill({**fields, 'row': str(k)}): table[k] for k in range(len(table))}
-        )
-  return rows
-
-
-def _import_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
-  """Finds out which norm of its block each layer norm of the original is.
-
-  The counters in their names tell only the order within a block; their values mean nothing else.
-  """
-  result = {}
-  whole = _with_feed_forward(variables, IMPORT)
-  for stack, pair in LAYER_NORMS:
-    blocks: dict[tuple[str, str, str], dict[int, np.ndarray]] = {}
-    for name, value in variables.items():
-      if (found := pair.original.match(name)) is not None:
-        block = (found['l'], found['n'], found['affine'])
-        blocks.setdefault(block, {})[_number(found['count'])] = value
-    for (layer, number, affine), norms in blocks.items():
-      places = _places(stack, (layer, number) in whole[stack])
-      _check_norms(len(norms), places, stack, layer, number, affine)
-      for place, (_, value) in zip(places, sorted(norms.items()), strict=True):
-        fields = {'l': layer, 'n': number, f'{stack}_norm': place, 'affine': affine}
-        result[pair.ours.fill(fields)] = value
-  return result
-
-
-def _export_layer_norms(variables: Variables) -> dict[str, np.ndarray]:
-  """Gives our layer norms the names of the original, whose counter runs over the whole graph.
-
-  It counts generator after generator, in each the encoder before the decoder, block after block,
-  and in a block the norms in their order.
-  """
-  found = []
-  for order, (stack, pair) in enumerate(LAYER_NORMS):
-    for name, value in variables.items():
-      if (fields := pair.ours.match(name)) is not None:
-        place = _places(stack, True).index(fields[f'{stack}_norm'])
-        norm = (int(fields['l']), order, int(fields['n']), place)
-        found.append((norm, fields, value, pair))
-  _check_blocks(
-    collections.Counter((*norm[:3], fields['affine']) for norm, fields, _, _ in found),
-    _with_feed_forward(variables, EXPORT),
+  heads = [name for name in variables if _GENERATED_HEAD.fullmatch(name)]
+  require(
+    not heads,
+    f'The original has no generated warm-up heads, so {_listed(heads)} cannot be exported. Train '
+    'with --warmup_heads=trained.',
   )
-  # A block without a feed-forward part has no norm behind it, but the original counts one.
-  blocks = sorted({norm[:3] for norm, *_ in found})
-  counters = {
-    norm: count
-    for count, norm in enumerate(
-      (*block, place)
-      for block in blocks
-      for place in range(len(_places(LAYER_NORMS[block[1]][0], True)))
-    )
+  apart = _split(separate_vectors(variables))
+  renamed = {
+    theirs.fill(fields): value
+    for name, value in apart.items()
+    for ours, theirs in PAIRS
+    if (fields := ours.match(name)) is not None
   }
+  return {**renamed, **_export_norms(apart), **_moving_averages(variables, separate_query)}
+
+
+def is_dropped(name: str, direction: str) -> bool:
+  """Return whether a conversion drops a variable: it has no counterpart on the other side."""
+  return _DROPPED[direction].fullmatch(name) is not None
+
+
+def separate_vectors(variables: Variables) -> dict[str, np.ndarray]:
+  """Split every `vectors` among our variables, so that each vector has a name of its own.
+
+  A bias is as wide as its kernel; all other vectors are as wide as a token, which is the width of
+  the attention's output.
+
+  Raises:
+    InputError: A kernel is missing, or the widths do not add up to the size of `vectors`.
+  """
+  result: dict[str, np.ndarray] = {}
+  for name, value in variables.items():
+    match = _BLOCK.fullmatch(name)
+    if match is None or name != f'{match[1]}/vectors':
+      result[name] = value
+      continue
+    block, parts = match[1], _vectors_of(match, variables)
+    owners = [
+      part.removesuffix('bias') if part.endswith('/bias') else 'self_attention/output/'
+      for part in parts
+    ]
+    widths = [_found(variables, f'{block}/{owner}kernel', name).shape[-1] for owner in owners]
+    pieces = _cut(name, value, widths)
+    result |= {f'{block}/{part}': piece for part, piece in zip(parts, pieces, strict=True)}
+  return result
+
+
+def join_vectors(variables: Variables) -> dict[str, np.ndarray]:
+  """Join the vectors of each block into its variable `vectors`; the reverse of `separate_vectors`.
+
+  Raises:
+    InputError: A vector of a block is missing.
+  """
+  result = dict(variables)
+  matches = (_BLOCK.fullmatch(name) for name in variables)
+  blocks = {match[1]: _vectors_of(match, variables) for match in matches if match}
+  for block, parts in blocks.items():
+    if f'{block}/vectors' not in variables:
+      pieces = [_found(result, f'{block}/{part}', f'{block}/vectors') for part in parts]
+      for part in parts:
+        del result[f'{block}/{part}']
+      result[f'{block}/vectors'] = np.concatenate(pieces)
+  return result
+
+
+def _vectors_of(block: re.Match[str], variables: Variables) -> Sequence[str]:
+  """Return the names of a block's vectors; a block without a feed-forward part has fewer."""
+  parts = transformer.ENCODER if block[2] == 'en' else transformer.DECODER
+  if any(name.startswith(f'{block[1]}/feed_forward/') for name in variables):
+    return parts
+  return transformer.without_feed_forward(parts)
+
+
+def _split(variables: Variables) -> dict[str, np.ndarray]:
+  """Split the projections of attentions, and the rows of embedding tables.
+
+  The values are as wide as the attention's output kernel has rows; queries and keys share the rest.
+  """
+  result: dict[str, np.ndarray] = {}
+  for name, value in variables.items():
+    if match := _PROJECTIONS.fullmatch(name):
+      projections = match[2].split('_')
+      rows = len(_found(variables, f'{match[1]}/output/kernel', name))
+      each = (value.shape[-1] - rows) // (len(projections) - 1)
+      pieces = _cut(name, value, [each] * (len(projections) - 1) + [rows])
+      for projection, piece in zip(projections, pieces, strict=True):
+        result[f'{match[1]}/{projection}/{match[3]}'] = piece
+    elif _TABLE.fullmatch(name):
+      require(value.ndim == 2, f'{name} has shape {value.shape}; expected [rows, embedding_dim].')
+      result |= {f'{name}/{row}': value[row] for row in range(len(value))}
+    else:
+      result[name] = value
+  return result
+
+
+def _join(variables: Variables) -> dict[str, np.ndarray]:
+  """Do the reverse of `_split`."""
+  result: dict[str, np.ndarray] = {}
+  rows: dict[str, dict[int, np.ndarray]] = {}
+  for name, value in variables.items():
+    match = _PROJECTION.fullmatch(name)
+    if match and not name.endswith(('cross_attention/query/kernel', 'cross_attention/query/bias')):
+      joined = 'query_key_value' if match[1].endswith('self_attention') else 'key_value'
+      target = f'{match[1]}/{joined}/{match[3]}'
+      parts = [f'{match[1]}/{each}/{match[3]}' for each in joined.split('_')]
+      result[target] = np.concatenate([_found(variables, each, target) for each in parts], axis=-1)
+    elif row := _ROW.fullmatch(name):
+      rows.setdefault(row[1], {})[int(row[2])] = value
+    else:
+      result[name] = value
+  for name, found in rows.items():
+    shapes = {value.shape for value in found.values()}
+    require(
+      sorted(found) == list(range(len(found))) and len(shapes) == 1,
+      f'{name}: the checkpoint has rows {_listed(map(str, sorted(found)))} of shapes '
+      f'{sorted(shapes)}; expected rows from 0 on, of one shape. The checkpoint is incomplete.',
+    )
+    result[name] = np.stack([found[row] for row in range(len(found))])
+  return result
+
+
+def _import_norms(variables: Variables, renamed: Variables) -> dict[str, np.ndarray]:
+  """Find out which norm of its block each layer norm of the original is.
+
+  The counters in their names show only the order within a block.
+  """
+  found: dict[tuple[str, str, str], dict[int, np.ndarray]] = {}
+  for name, value in variables.items():
+    for stack, template in _THEIR_NORMS.items():
+      if (fields := template.match(name)) is not None:
+        block = f'model/generator_{fields["l"]}/transformer/{stack}_{fields["n"]}'
+        found.setdefault((block, stack, fields['affine']), {})[int(fields['count'][1:] or 0)] = (
+          value
+        )
+  result = {}
+  for (block, stack, affine), norms in found.items():
+    whole = f'{block}/feed_forward/inner/kernel' in renamed
+    places = [place for place in _NORMS[stack] if whole or place != 'feed_forward_norm']
+    require(
+      len(norms) == len(places),
+      f'{block} has {len(norms)} layer norms with a {affine}; expected {", ".join(places)}. The '
+      'checkpoint is incomplete.',
+    )
+    for place, (_, value) in zip(places, sorted(norms.items()), strict=True):
+      result[f'{block}/{place}/{affine}'] = value
+  return result
+
+
+def _export_norms(apart: Variables) -> dict[str, np.ndarray]:
+  """Give our layer norms the names of the original, whose counter runs over the whole graph.
+
+  It counts generator after generator, in each the encoder before the decoder, block after block. A
+  block without a feed-forward part has no norm for it, but the original counts one.
+  """
+  stacks = list(_NORMS)
+  norms = {name: match for name in apart if (match := _OUR_NORM.fullmatch(name)) is not None}
+  blocks = sorted({(int(m[1]), stacks.index(m[2]), int(m[3])) for m in norms.values()})
+  places = [(*block, place) for block in blocks for place in _NORMS[stacks[block[1]]]]
+  counters = {place: count for count, place in enumerate(places)}
   return {
-    pair.original.fill(
-      {**fields, 'builder': _suffix(norm[0] - 1), 'count': _suffix(counters[norm])}
-    ): value
-    for norm, fields, value, pair in found
+    _THEIR_NORMS[m[2]].fill(
+      {
+        'l': m[1],
+        'n': m[3],
+        'affine': m[5],
+        'scope': _suffix(int(m[1]) - 1),
+        'count': _suffix(counters[int(m[1]), stacks.index(m[2]), int(m[3]), m[4]]),
+      }
+    ): apart[name]
+    for name, m in norms.items()
   }
-
-
-def _places(stack: str, feed_forward: bool) -> list[str]:
-  """Returns the norms of a block in their order; the last one belongs to a feed-forward part."""
-  return [place for place in WORDS[f'{stack}_norm'] if feed_forward or place != 'feed_forward_norm']
-
-
-def _with_feed_forward(variables: Variables, direction: str) -> dict[str, set[tuple[str, str]]]:
-  """Finds the blocks that have a feed-forward part.
-
-  Returns:
-    For 'encoder' and 'decoder', the (generator, block) pairs, as they stand in the names.
-  """
-  found: dict[str, set[tuple[str, str]]] = {}
-  for stack, pair in FEED_FORWARD.items():
-    side = pair.original if direction == IMPORT else pair.ours
-    found[stack] = {
-      (fields['l'], fields['n']) for name in variables if (fields := side.match(name)) is not None
-    }
-  return found
-
-
-def _check_blocks(
-  norms: collections.Counter[tuple[int, int, int, str]], whole: dict[str, set[tuple[str, str]]]
-) -> None:
-  """Checks that no norm is missing, which would shift the counters of all that follow.
-
-  Args:
-    norms: how often there is a (generator, index in LAYER_NORMS, block, 'gamma' or 'beta').
-    whole: the blocks with a feed-forward part, from `_with_feed_forward`.
-  """
-  for layer, order, number in sorted({block[:3] for block in norms}):
-    stack, block = LAYER_NORMS[order][0], (str(layer), str(number))
-    for affine in WORDS['affine']:
-      found = norms[layer, order, number, affine]
-      _check_norms(found, _places(stack, block in whole[stack]), stack, *block, affine)
-
-
-def _check_norms(
-  found: int, places: list[str], stack: str, layer: str, number: str, affine: str
-) -> None:
-  if found != len(places):
-    raise errors.InputError(
-      f'generator {layer}, {stack} block {number}: {found} layer norms with a {affine}, expected '
-      f'{len(places)} ({", ".join(places)}). The checkpoint is incomplete.'
-    )
 
 
 def _moving_averages(variables: Variables, separate_query: bool) -> dict[str, np.ndarray]:
-  """Makes up the moving averages [channels] of each batch norm of the CNN: zeros and ones."""
-  weights = TABLES[1].ours
-  layers = [int(fields['l']) for name in variables if (fields := weights.match(name)) is not None]
+  """Make the moving averages [channels] of each batch norm of the CNN: zeros and ones."""
+  layers = [
+    int(name.split('/')[1].rpartition('_')[2]) for name in variables if _TABLE.fullmatch(name)
+  ]
   separate_query |= any(name.startswith('model/cnn_query/') for name in variables)
-  passes = ['cnn', *(['cnn_query'] if separate_query else [])]
   averages = {}
   for layer in range(1, max(layers, default=1)):  # the last layer gives the logits: no batch norm
-    for which in passes:
+    for which in ('cnn', 'cnn_query') if separate_query else ('cnn',):
       scale = variables.get(f'model/{which}/layer_{layer}/batch_norm/gamma')
-      if scale is None:  # the batch norm is generated
-        scale = _generated_scale(variables, layer)
-      fields = {'l': str(layer), 'pass': which}
-      averages[MOVING_AVERAGE.fill({**fields, 'average': 'moving_mean'})] = np.zeros_like(scale)
-      averages[MOVING_AVERAGE.fill({**fields, 'average': 'moving_variance'})] = np.ones_like(scale)
+      if scale is None:  # it is generated, with one weight block per channel
+        table = f'model/generator_{layer}/weight_embeddings'
+        scale = _found(variables, table, f'batch norm of CNN layer {layer}')[:, 0]
+      for average, fill in (('moving_mean', np.zeros_like), ('moving_variance', np.ones_like)):
+        fields = {'l': str(layer), 'pass': which, 'average': average}
+        averages[MOVING_AVERAGE.fill(fields)] = fill(scale)
   return averages
 
 
-def _generated_scale(variables: Variables, layer: int) -> np.ndarray:
-  """Returns an array [channels] for a layer that has one weight block per output channel."""
-  name = f'model/generator_{layer}/weight_embeddings'
-  if name not in variables:
-    raise errors.InputError(
-      f'CNN layer {layer} has neither model/cnn/layer_{layer}/batch_norm/gamma nor {name}: '
-      'its number of channels cannot be told. The checkpoint is incomplete.'
-    )
-  return variables[name][:, 0]
-
-
 def _check_names(variables: Variables, direction: str) -> None:
-  """Checks that all names are known on the side from which variables come.
-
-  If they are those of the other side, the error says that the direction is wrong.
-  """
-  other = EXPORT if direction == IMPORT else IMPORT
+  """Raise InputError for unknown names, and for variables that are those of the other side."""
   unknown = [name for name in variables if not _is_known(name, direction)]
   if not unknown:
     return
-  owner = {IMPORT: 'the original', EXPORT: 'this project'}
-  mine = [name for name in variables if name not in unknown and not _is_known(name, other)]
-  if not mine and any(_is_known(name, other) for name in unknown):
-    raise errors.InputError(
-      f'wrong direction: {direction} expects variables of {owner[direction]}, but these are of '
-      f'{owner[other]} ({_listed(unknown)}). Use --direction={other}.'
+  other = EXPORT if direction == IMPORT else IMPORT
+  if all(_is_known(name, other) for name in variables):
+    raise InputError(
+      f'Wrong direction: {_listed(unknown)} cannot be given to an {direction}. Use '
+      f'--direction={other}.'
     )
-  raise errors.InputError(
-    f'cannot {direction} {_listed(unknown)}: no variables of {owner[other]} correspond to them.'
-  )
+  raise InputError(f'Cannot {direction} {_listed(unknown)}: these variables have no counterpart.')
 
 
 def _is_known(name: str, direction: str) -> bool:
-  """Whether a variable of this name can be given to a conversion in this direction."""
-  if dropped_kind(name, direction):
+  """Return whether a conversion in this direction knows a variable of this name."""
+  if is_dropped(name, direction):
     return True
-  if direction == EXPORT and (_GENERATED_HEAD.fullmatch(name) or joins.is_together(name)):
+  if direction == IMPORT:
+    templates = [*(theirs for _, theirs in PAIRS), *_THEIR_NORMS.values()]
+    return any(template.match(name) is not None for template in templates)
+  if _GENERATED_HEAD.fullmatch(name):
     return True
-  pairs = (
-    *RENAMED,
-    *TABLES,
-    *(joined.pair for joined in JOINED),
-    *(pair for _, pair in LAYER_NORMS),
+  if name.endswith('/vectors'):
+    name = name.removesuffix('vectors') + 'self_attention/output/bias'
+  elif match := _PROJECTIONS.fullmatch(name):
+    name = f'{match[1]}/{match[2].split("_")[0]}/{match[3]}'
+  elif _TABLE.fullmatch(name):
+    name += '/0'
+  return any(ours.match(name) is not None for ours, _ in PAIRS)
+
+
+def _found(variables: Variables, name: str, for_what: str) -> np.ndarray:
+  if name not in variables:
+    raise InputError(f'{for_what} requires {name}, which is missing. The checkpoint is incomplete.')
+  return variables[name]
+
+
+def _cut(name: str, value: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
+  """Cut a variable along its last axis."""
+  require(
+    value.shape[-1] == sum(widths) and min(widths) > 0,
+    f'{name} has shape {value.shape}, but the kernels of its block make it {sum(widths)} wide.',
   )
-  sides = (pair.original if direction == IMPORT else pair.ours for pair in pairs)
-  return any(side.match(name) is not None for side in sides)
-
-
-def _check_heads(variables: Variables) -> None:
-  """Checks that there are no generated warm-up heads, which the original does not have."""
-  heads = [name for name in variables if _GENERATED_HEAD.fullmatch(name)]
-  if heads:
-    raise errors.InputError(
-      f'the original has no generated warm-up heads, so {_listed(heads)} cannot be exported. '
-      'Train with --warmup_heads=trained to get a checkpoint that it can read.'
-    )
+  return np.split(value, np.cumsum(widths)[:-1], axis=-1)
 
 
 def _listed(names: Iterable[str], most: int = 5) -> str:
-  """Lists the first names, and says how many there are if these are not all."""
-  names = sorted(names)
+  """List the first names, and how many there are if these are not all."""
+  names = list(names)
   more = f', ... ({len(names)} in all)' if len(names) > most else ''
   return ', '.join(names[:most]) + more
 
 
 def _suffix(counter: int) -> str:
-  """Writes a counter as TensorFlow does in scope names: 0 -> '', 3 -> '_3'."""
+  """Return a counter as in TensorFlow's scope names: 0 -> '', 3 -> '_3'."""
   return f'_{counter}' if counter else ''
-
-
-def _number(suffix: str) -> int:
-  """Reads what `_suffix` writes."""
-  return int(suffix[1:] or 0)

@@ -59,12 +59,11 @@ def small_model() -> Callable[[], Variables]:
       scope = f'model/generator_{generator}/'
       shapes[scope + 'label_embeddings'] = [5, 8]
       shapes[scope + 'weight_embeddings'] = [blocks, 8]
-      for norm in ('self_attention_norm', 'feed_forward_norm'):
-        for affine in ('gamma', 'beta'):
-          shapes[f'{scope}transformer/encoder_1/{norm}/{affine}'] = [8]
-      for dense in ('inner', 'outer'):
-        shapes[f'{scope}transformer/encoder_1/feed_forward/{dense}/kernel'] = [8, 8]
-        shapes[f'{scope}transformer/encoder_1/feed_forward/{dense}/bias'] = [8]
+      block = f'{scope}transformer/encoder_1/'
+      for layer in ('self_attention/output', 'feed_forward/inner', 'feed_forward/outer'):
+        shapes[f'{block}{layer}/kernel'] = [8, 8]
+      shapes[f'{block}self_attention/query_key_value/kernel'] = [8, 24]
+      shapes[f'{block}vectors'] = [24 + 7 * 8]
     return {name: np.asarray(rng.normal(size=shape), np.float32) for name, shape in shapes.items()}
 
   return make

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hypertransformer.checkpoint_conversion import names
+from hypertransformer.errors import InputError
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared' / 'golden'
@@ -21,6 +22,7 @@ RECORDED_NAMES = ROOT / 'tests/golden/checkpoint_names.json.gz'
 CASES = sorted(json.loads(gzip.decompress(RECORDED_NAMES.read_bytes())))
 BUILDER = 'model/cnn_builder/builder_layer_'
 STACK = 'generator/transformer/transformer/'
+OUR_BLOCK = 'model/generator_2/transformer/encoder_1/'
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -155,8 +157,8 @@ def test_a_variable_has_the_name_that_was_written_by_hand(
   case: str, theirs: str, ours: str, variables_of: Callable[[str], dict[str, np.ndarray]]
 ) -> None:
   variables = variables_of(case)
-  imported = names.import_apart(variables)
-  np.testing.assert_array_equal(imported[ours], variables[theirs])
+  imported = names.import_variables(variables)
+  np.testing.assert_array_equal(names.separate_vectors(imported)[ours], variables[theirs])
   np.testing.assert_array_equal(names.export_variables(imported)[theirs], variables[theirs])
 
 
@@ -196,7 +198,7 @@ def test_trained_layers_and_heads_have_names_for_both_passes(
   assert_same: Callable[..., None], small_model: Callable[[], dict[str, np.ndarray]]
 ) -> None:
   ours = small_model()
-  theirs = names.export_variables(ours)
+  theirs, apart = names.export_variables(ours), names.separate_vectors(ours)
   expected_pairs = {
     'model/cnn/layer_1/conv/kernel': 'model/cnn/layer_1/conv/kernel',
     'model/cnn_query/layer_1/conv/kernel': 'model/cnn/layer_1/conv/kernel-eval',
@@ -210,8 +212,8 @@ def test_trained_layers_and_heads_have_names_for_both_passes(
     ),
   }
   for name, original_name in expected_pairs.items():
-    np.testing.assert_array_equal(theirs[original_name], ours[name], err_msg=name)
-  assert_same(names.import_apart(theirs), ours)
+    np.testing.assert_array_equal(theirs[original_name], apart[name], err_msg=name)
+  assert_same(names.import_variables(theirs), ours)
 
 
 @pytest.mark.parametrize('case', ['b04', 'b05'])
@@ -225,23 +227,6 @@ def test_a_block_without_feed_forward_part_has_no_norm_for_it_but_the_counter_co
   assert {name for name in exported if 'layer_normalization' in name} == {
     name for name in theirs if 'layer_normalization' in name
   }
-
-
-def test_added_variables_of_the_query_pass_have_the_suffix_of_the_original(
-  assert_same: Callable[..., None],
-) -> None:
-  ours = {
-    'model/cnn_query/layer_4/logits/kernel': np.ones([4, 3]),
-    'model/cnn_query/layer_4/logits/bias': np.ones(3),
-    'model/cnn/layer_4/logits/kernel': np.zeros([4, 3]),
-  }
-  theirs = names.export_variables(ours)
-  assert set(theirs) == {
-    'model/cnn/layer_4/fc/kernel-eval',
-    'model/cnn/layer_4/fc/bias-eval',
-    'model/cnn/layer_4/fc/kernel',
-  }
-  assert_same(names.import_variables(theirs), ours)
 
 
 def test_export_makes_up_moving_averages_of_both_passes(
@@ -290,7 +275,148 @@ def test_what_has_no_counterpart_is_dropped(
   assert_same(
     names.export_variables({**ours, **dict.fromkeys(slots, value)}), names.export_variables(ours)
   )
-  assert {names.dropped_kind(name, 'export') for name in slots} == {'optimizer variable'}
-  assert {names.dropped_kind(name, 'import') for name in noise} == {'augmentation variable'}
-  assert names.dropped_kind(kernel, 'export') is None
-  assert names.dropped_kind(kernel, 'import') is None
+
+
+# ---- projections, side by side in our variables
+
+
+PROJECTIONS = (
+  ('encoder/layer_3/attention/q', 'encoder_3/self_attention/query_key_value', (0, 4)),
+  ('encoder/layer_3/attention/k', 'encoder_3/self_attention/query_key_value', (4, 8)),
+  ('encoder/layer_3/attention/v', 'encoder_3/self_attention/query_key_value', (8, 14)),
+  ('decoder/layer_1/attention_1/k', 'decoder_1/self_attention/query_key_value', (4, 8)),
+  ('decoder/layer_1/attention_2/q', 'decoder_1/cross_attention/query', (0, 4)),
+  ('decoder/layer_1/attention_2/k', 'decoder_1/cross_attention/key_value', (0, 4)),
+  ('decoder/layer_1/attention_2/v', 'decoder_1/cross_attention/key_value', (4, 10)),
+)
+THEIRS = f'{BUILDER}3_{STACK}'
+NORMS = 'model/cnn_builder_2/builder_layer_3_generator/transformer'
+
+
+def attentions() -> dict[str, np.ndarray]:
+  """The original's attentions of one generator: tokens 5 wide, queries and keys 4, values 6."""
+  rng = np.random.default_rng(5)
+  shapes: dict[str, tuple[int, ...]] = {}
+  for scope in (
+    'encoder/layer_3/attention',
+    'decoder/layer_1/attention_1',
+    'decoder/layer_1/attention_2',
+  ):
+    for name, shape in (('q', (5, 4)), ('k', (5, 4)), ('v', (5, 6)), ('fc', (6, 5))):
+      shapes |= {f'{THEIRS}{scope}/{name}/kernel': shape, f'{THEIRS}{scope}/{name}/bias': shape[1:]}
+  for scope, count in (
+    ('layer_3/layer_3/layer_normalization', ''),
+    ('layer_1_1/layer_1/layer_normalization', '_2'),
+    ('layer_1_1/layer_1/layer_normalization', '_3'),
+  ):
+    shapes |= {f'{NORMS}/{scope}{count}/{affine}': (5,) for affine in ('gamma', 'beta')}
+  return {name: np.asarray(rng.normal(size=shape), np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(('theirs', 'ours', 'columns'), PROJECTIONS)
+@pytest.mark.parametrize('part', ['kernel', 'bias'])
+def test_projections_lie_side_by_side(
+  theirs: str, ours: str, columns: tuple[int, int], part: str, assert_same: Callable[..., None]
+) -> None:
+  variables = attentions()
+  imported = names.import_variables(variables)
+  found = names.separate_vectors(imported)[f'model/generator_3/transformer/{ours}/{part}']
+  np.testing.assert_array_equal(found[..., slice(*columns)], variables[f'{THEIRS}{theirs}/{part}'])
+  assert_same(names.export_variables(imported), variables)
+
+
+# ---- refused
+
+
+def test_unknown_names_are_listed(
+  variables_of: Callable[[str], dict[str, np.ndarray]],
+  small_model: Callable[[], dict[str, np.ndarray]],
+) -> None:
+  with pytest.raises(InputError, match='import model/odd'):
+    names.import_variables({**variables_of('a13'), 'model/odd': np.zeros(1)})
+  many = {**small_model(), **{f'extra/{k}': np.zeros(1) for k in range(7)}}
+  with pytest.raises(InputError, match=r'extra/4, \.\.\. \(7 in all\)'):
+    names.export_variables(many)
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    'model/cnn/layer_0/conv/kernel',
+    'model/cnn/layer_01/conv/kernel',
+    'model/cnn/layer_1/conv/kernel/more',
+    'more/model/cnn/layer_1/conv/kernel',
+    'model/generator_2/transformer/encoder_1/cross_attention_norm/gamma',
+    'model/generator_2/transformer/encoder_1/self_attention/q/kernel',
+    'model/cnn/layer_1/conv/kernel-eval',
+    'model/cnn/layer_1/batch_normalization/moving_mean',
+    'augmentation/alpha',
+    'model/shared_features/layer_1/batch_norm/gamma',
+    'model/head_generator_1/label_embeddings',  # the original has no generated warm-up heads
+  ],
+)
+def test_what_the_original_does_not_have_is_refused(
+  name: str, small_model: Callable[[], dict[str, np.ndarray]]
+) -> None:
+  with pytest.raises(InputError, match=re.escape(name)):
+    names.export_variables({**small_model(), name: np.zeros(1)})
+
+
+def test_the_wrong_direction_is_recognized(
+  variables_of: Callable[[str], dict[str, np.ndarray]],
+  small_model: Callable[[], dict[str, np.ndarray]],
+) -> None:
+  with pytest.raises(InputError, match='--direction=export'):
+    names.import_variables(small_model())
+  with pytest.raises(InputError, match='--direction=import'):
+    names.export_variables(variables_of('a01'))
+  with pytest.raises(InputError, match='--direction=export'):
+    names.import_variables(names.import_variables(variables_of('a22')))
+
+
+@pytest.mark.parametrize(
+  ('missing', 'found'),
+  [
+    (
+      'model/cnn_builder/layer_2_generator_setup/label_embeddings/label_3',
+      'model/generator_2/label_embeddings',
+    ),
+    (
+      BUILDER + '1_generator/transformer/layer_2/layer_2/layer_normalization_3/beta',
+      'generator_1/transformer/encoder_2',
+    ),
+    (f'{BUILDER}1_{STACK}encoder/layer_2/attention/k/kernel', 'self_attention/key/kernel'),
+    (f'{BUILDER}1_{STACK}encoder/layer_2/attention/fc/bias', 'self_attention/output/bias'),
+  ],
+)
+def test_missing_variables_of_the_original_are_named(
+  missing: str, found: str, variables_of: Callable[[str], dict[str, np.ndarray]]
+) -> None:
+  theirs = variables_of('a01')
+  del theirs[missing]
+  with pytest.raises(InputError, match=found):
+    names.import_variables(theirs)
+
+
+@pytest.mark.parametrize(
+  ('changed', 'shape', 'found'),
+  [
+    ('model/cnn/layer_1/batch_norm/gamma', None, 'CNN layer 1'),
+    ('model/generator_2/label_embeddings', [8], 'label_embeddings'),
+    (f'{OUR_BLOCK}feed_forward/inner/kernel', None, 'feed_forward/inner/kernel'),
+    (f'{OUR_BLOCK}feed_forward/inner/kernel', [8, 9], 'encoder_1/vectors'),
+    (f'{OUR_BLOCK}self_attention/output/kernel', [24, 8], 'query_key_value'),
+  ],
+)
+def test_our_variables_must_fit_each_other(
+  changed: str,
+  shape: list[int] | None,
+  found: str,
+  small_model: Callable[[], dict[str, np.ndarray]],
+) -> None:
+  ours = small_model()
+  del ours[changed]
+  if shape is not None:
+    ours[changed] = np.zeros(shape, np.float32)
+  with pytest.raises(InputError, match=found):
+    names.export_variables(ours)

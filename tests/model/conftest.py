@@ -24,7 +24,7 @@ from numpy_layers import Arrays, ByHand
 from numpy_model import HandModel
 from small_models import Built, built
 
-from hypertransformer.checkpoint_conversion import joins
+from hypertransformer.checkpoint_conversion import names
 from hypertransformer.model import continual
 
 
@@ -57,7 +57,7 @@ class Lab:
     Returns:
       The values by name.
     """
-    shapes = joins.separate_vectors(
+    shapes = names.separate_vectors(
       {v.op.name: np.zeros(v.shape.as_list()) for v in tf.global_variables()}
     )
     values = {name: _values(name, like.shape, by_suffix) for name, like in shapes.items()}
@@ -66,7 +66,7 @@ class Lab:
 
   def load(self, values: Arrays) -> None:
     """Sets variables, by names like those of `fill`, as initial values; this needs no new ops."""
-    values = joins.join_vectors(values)
+    values = names.join_vectors(values)
     variables = [v for v in tf.global_variables() if v.op.name in values]
     assert len(variables) == len(values)
     self.run(

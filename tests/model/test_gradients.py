@@ -7,7 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from small_models import config
 
-from hypertransformer.checkpoint_conversion import joins
+from hypertransformer.checkpoint_conversion import names
 from hypertransformer.settings.model_config import FeatureConfig
 from hypertransformer.training import losses
 
@@ -31,7 +31,7 @@ def test_the_gradient_reaches_every_variable(lab, build, settings):
   gradients = [tf.convert_to_tensor(gradient) for gradient in tf.gradients(loss, variables)]
   lab.fill()
   found = dict(zip((v.op.name for v in variables), lab.run(gradients), strict=True))
-  sizes = {name: np.abs(gradient).max() for name, gradient in joins.separate_vectors(found).items()}
+  sizes = {name: np.abs(gradient).max() for name, gradient in names.separate_vectors(found).items()}
   assert not {name for name, size in sizes.items() if size < 1e-9}
   assert len([name for name in sizes if 'generator_' in name]) > 60
 
@@ -52,7 +52,7 @@ def test_the_gradient_is_the_slope(lab, build):
       strict=True,
     )
   )
-  v = joins.join_vectors(lab.fill())
+  v = names.join_vectors(lab.fill())
   gradients = lab.run(gradients)
 
   def loss_at(along: dict[str, np.ndarray], step: float) -> float:
