@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hypertransformer.data.layouts import DARK, ROUNDING
+from hypertransformer.data import layouts
 from hypertransformer.errors import InputError, require
 
 SIMPLE = (bool, int, float, str)  # types of labels that arrays and files can hold
@@ -47,20 +47,7 @@ def pixels(
     f'The {name} have shape {list(array.shape)}, but the model takes {expected}. Resize them, move '
     'the channels to the last axis (np.moveaxis), and make a single image a batch by image[None].',
   )
-  low, high = float(array.min()), float(array.max())
-  require(
-    math.isfinite(low) and math.isfinite(high),
-    f'The {name} contain NaN or inf. Pass pixels in 0..255.',
-  )
-  require(
-    low >= -ROUNDING and high <= 255 + ROUNDING,
-    f'The {name} are in {low:g}..{high:g}. Pass pixels in 0..255; the model normalizes them.',
-  )
-  require(
-    high > DARK or (high == 0 and may_be_black),
-    f'The {name} are in {low:g}..{high:.8g}, all black or scaled to 0..1. Pass pixels in 0..255 '
-    '(multiply by 255).',
-  )
+  layouts.check_values(array, f'The array of {name}', may_be_black)
   return array.astype(np.float32)
 
 

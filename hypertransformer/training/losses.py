@@ -7,12 +7,12 @@ head. See docs/spec/model.md, sections 1 and 5. A new term is added to `task_los
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import getter, layers
-from hypertransformer.model.getter import Row
+from hypertransformer.model.getter import VariableUse
 from hypertransformer.settings.config import LossConfig
 
 EPSILON = 1e-8
@@ -53,7 +53,7 @@ def task_loss(
   logits: tf.Tensor,
   head_logits: list[tf.Tensor],
   labels: tf.Tensor,
-  rows: list[Row],
+  rows: Sequence[VariableUse],
   step: tf.Tensor,
   real_class_loss: tf.Tensor | None = None,
 ) -> TaskLoss:
@@ -143,7 +143,7 @@ def real_class_head(
   return cross_entropy(logits, labels, label_smoothing), layers.accuracy(logits, labels)
 
 
-def variation_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
+def variation_terms(rows: Iterable[VariableUse], weight: float) -> list[tf.Tensor]:
   """Return terms that keep generated tensors small beside the trained ones that they are added to.
 
   There is one term weight * sum(generated^2) / (1e-8 + sum(trained^2)) for each generated tensor of
@@ -163,7 +163,7 @@ def variation_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
   ]
 
 
-def l2_terms(rows: Iterable[Row], weight: float) -> list[tf.Tensor]:
+def l2_terms(rows: Iterable[VariableUse], weight: float) -> list[tf.Tensor]:
   """Return weight * sum(kernel^2) for each kernel of the CNN: generated, trained, or their sum.
 
   Each kernel counts once. A generated kernel counts as the support pass uses it (the first one in

@@ -7,6 +7,7 @@ become an `Objective`. See docs/spec/model.md, section 1, and docs/spec/continua
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -15,7 +16,7 @@ from hypertransformer.episodes import sequences
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.model import continual, generator, getter, layers, shown
 from hypertransformer.model.continual import TaskSequence
-from hypertransformer.model.getter import Row
+from hypertransformer.model.getter import VariableUse
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.layers import Noise
 from hypertransformer.model.shown import Shown
@@ -38,7 +39,7 @@ class Objective:
   loss: tf.Tensor
   metrics: dict[str, tf.Tensor]
   weights: dict[str, tf.Tensor]
-  rows: list[Row]
+  rows: Sequence[VariableUse]
   shown: Shown
 
 
@@ -111,7 +112,7 @@ def of_task(
   mask = generator.removal_mask(episode.support_labels, model.config, noise)
   weights = model.generate(Support(episode.support_images, episode.support_labels, mask), noise)
   classified = model.classify(episode.query_images, weights, noise)
-  rows = weights.rows + classified.rows
+  rows = (*weights.uses, *classified.uses)
   head_loss = None
   if weights.shared_features is not None:
     # The head exists wherever there are shared features, as in the original's checkpoints.
@@ -201,6 +202,6 @@ def of_sequence(
       if plan.layout is not None and plan.name in outcome.weights
       for variable in plan.layout.shapes
     },
-    rows=outcome.rows,
+    rows=outcome.uses,
     shown=shown.of_sequence(model, sequence, outcome, config),
   )

@@ -51,12 +51,12 @@ def test_the_type_of_the_images_changes_nothing(learner: FewShotLearner, make_ta
     (IMAGES[0], r'\[12, 12, 1\].*image\[None\]'),
     (np.zeros((0, 12, 12, 1), np.uint8), r'\[0, 12, 12, 1\]'),
     ([], r'\[0\]'),
-    (IMAGES / 255.0, r'0\.\.0\.0196.*multiply by 255'),
-    (IMAGES / 5 * 1.0000001, 'multiply by 255'),
-    (IMAGES // 3, r'0\.\.1,.*multiply by 255'),
-    (IMAGES / 128.0 - 1, r'-1\.\.-0\.9'),
-    (IMAGES.astype(np.int32) * 100, r'0\.\.500'),
-    (np.where(IMAGES == 3, np.nan, IMAGES), 'NaN'),
+    (IMAGES / 255.0, r'to 0\.0196.*255'),
+    (IMAGES / 5 * 1.0000001, '255'),
+    (IMAGES // 3, 'to 1;'),
+    (IMAGES / 128.0 - 1, r'from -1 to -0\.9'),
+    (IMAGES.astype(np.int32) * 100, 'to 500;'),
+    (np.where(IMAGES == 3, np.nan, IMAGES), 'nan'),
     (np.where(IMAGES == 3, np.inf, IMAGES), 'inf'),
     (IMAGES > 2, 'bool'),
     (IMAGES.astype(str), '<U'),
@@ -82,7 +82,7 @@ def test_a_black_image_is_predicted_but_not_learned_from(
   task = make_task(0)
   learner.fit(task.support, task.labels)
   assert learner.predict(np.zeros((1, 12, 12, 1), np.uint8)).shape == (1,)
-  with pytest.raises(InputError, match=r'support images .*black'):
+  with pytest.raises(InputError, match=r'support images .*to 0;'):
     learner.fit(np.zeros_like(task.support), task.labels)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import errors
 from hypertransformer.checkpoint_conversion import names
 from hypertransformer.model import layers
-from hypertransformer.model.getter import Row
+from hypertransformer.model.getter import VariableUse
 from hypertransformer.model.hypertransformer import (
   Classified,
   CnnWeights,
@@ -230,7 +230,7 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
       weights.shared_features, real, real_classes, loss_config.label_smoothing
     )
     outputs['out/shared_head_loss'] = head_loss
-  rows = weights.rows + classified.rows
+  rows = (*weights.uses, *classified.uses)
   ours = losses.task_loss(
     loss_config, classified.logits, classified.head_logits, labels, rows, step, head_loss
   )
@@ -271,7 +271,7 @@ def _evaluation_outputs(
 def _with_original_loss(
   case: Case,
   model: HyperTransformer,
-  rows: list[Row],
+  rows: Sequence[VariableUse],
   ours: losses.TaskLoss,
   config: LossConfig,
   outputs: dict[str, tf.Tensor],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.model.getter import BOTH, GENERATED, TRAINED, Row
+from hypertransformer.model.getter import BOTH, GENERATED, TRAINED, VariableUse
 from hypertransformer.settings.config import LossConfig
 from hypertransformer.training import losses
 
@@ -47,7 +47,7 @@ def int64(value: int) -> tf.Tensor:
 
 def row(
   source: str, variable: str, generated=None, trained=None, layer='layer_1', scope='cnn'
-) -> Row:
+) -> VariableUse:
   """What the getter gives: a tensor that is generated, trained, or both."""
   made = None if generated is None else tf.constant(generated)
   own = None
@@ -55,7 +55,7 @@ def row(
     with tf.variable_scope('model', reuse=tf.AUTO_REUSE):
       own = tf.get_variable(f'{scope}/{layer}/{variable}', initializer=tf.constant(trained))
   value = {GENERATED: made, TRAINED: own, BOTH: made + own if source == BOTH else None}[source]
-  return Row(layer, variable, tuple(value.shape.as_list()), source, value, made, own)
+  return VariableUse(layer, variable, value, made, own)
 
 
 def task_loss(heads: int = 0, rows=(), step: int = 0, head=None, **config) -> losses.TaskLoss:
