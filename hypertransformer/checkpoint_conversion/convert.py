@@ -41,6 +41,7 @@ class Report:
   global_step: int | None
 
   def __str__(self) -> str:
+    """Return the line that utils/convert_checkpoint.py prints."""
     return (
       f'{self.read} tensors read, {self.written} written; {self.added} batch-norm moving averages '
       f'added (zeros and ones); {self.dropped} tensors without counterpart dropped'

@@ -101,9 +101,11 @@ class Learner:
     self._engine.close()
 
   def __enter__(self: Self) -> Self:
+    """Return the learner."""
     return self
 
   def __exit__(self, *error: object) -> None:
+    """Close the learner."""
     self.close()
 
   def _support(self, images: Any) -> np.ndarray:

@@ -194,28 +194,6 @@ def _plus_seven(match: re.Match[str]) -> str:
   return f'{match[1]}_{int(match[2] or 0) + 7}'
 
 
-def test_trained_layers_and_heads_have_names_for_both_passes(
-  assert_same: Callable[..., None], small_model: Callable[[], dict[str, np.ndarray]]
-) -> None:
-  ours = small_model()
-  theirs, apart = names.export_variables(ours), names.separate_vectors(ours)
-  expected_pairs = {
-    'model/cnn/layer_1/conv/kernel': 'model/cnn/layer_1/conv/kernel',
-    'model/cnn_query/layer_1/conv/kernel': 'model/cnn/layer_1/conv/kernel-eval',
-    'model/cnn_query/layer_1/conv/bias': 'model/cnn/layer_1/conv/bias-eval',
-    'model/cnn_query/layer_1/batch_norm/gamma': 'model/cnn/layer_1/batch_normalization/gamma-eval',
-    'model/cnn_query/head_1/logits/kernel': 'model/cnn/head_layer_1/fc/kernel-eval',
-    'model/cnn/head_1/logits/bias': 'model/cnn/head_layer_1/fc/bias',
-    'model/generator_3/transformer/encoder_1/self_attention_norm/beta': (
-      'model/cnn_builder_2/builder_layer_3_generator/transformer/layer_1/layer_1/'
-      'layer_normalization_2/beta'
-    ),
-  }
-  for name, original_name in expected_pairs.items():
-    np.testing.assert_array_equal(theirs[original_name], apart[name], err_msg=name)
-  assert_same(names.import_variables(theirs), ours)
-
-
 @pytest.mark.parametrize('case', ['b04', 'b05'])
 def test_a_block_without_feed_forward_part_has_no_norm_for_it_but_the_counter_counts_one(
   case: str, variables_of: Callable[[str], dict[str, np.ndarray]]

@@ -145,19 +145,6 @@ def test_turns_per_label_are_those_of_the_class_in_support_and_query(
   assert any(len(set(numbers)) > 1 for numbers in together)
 
 
-def test_without_per_label_the_whole_episode_turns_alike(
-  sampler: EpisodeSampler, tiny: np.ndarray
-) -> None:
-  found = set()
-  for index, episode in enumerate(
-    take(sampler, 0, 10, AugmentationConfig(random_rotate_by_90=True))
-  ):
-    numbers = set.union(*turns_by_position(episode, sampler.draw(index), tiny).values())
-    assert len(numbers) == 1
-    found |= numbers
-  assert len(found) > 1
-
-
 def assert_same(one: Arrays, other: Arrays) -> None:
   for key, value in one.items():
     assert value.tobytes() == other[key].tobytes(), key
@@ -167,20 +154,6 @@ def test_a_stream_can_begin_at_any_episode(turned: list[Arrays], sampler: Episod
   """Its bytes are those of a stream from 0, augmentation included."""
   for got, expected in zip(take(sampler, 5, 7, TURNED), turned[5:], strict=True):
     assert_same(got, expected)
-
-
-def test_another_seed_gives_other_episodes(turned: list[Arrays], data_folder: pathlib.Path) -> None:
-  other = EpisodeSampler(DataFolder(str(data_folder)).open('tiny:4-11'), CONFIG, seed=10, stream=0)
-  assert not np.array_equal(
-    take(other, 0, 1, TURNED)[0]['support_images'], turned[0]['support_images']
-  )
-
-
-def test_photographic_augmentation_repeats(sampler: EpisodeSampler) -> None:
-  config = AugmentationConfig(photographic=True)
-  one, other = take(sampler, 3, 1, config)[0], take(sampler, 2, 2, config)[1]
-  assert_same(one, other)
-  assert not np.array_equal(one['support_images'], take(sampler, 3, 1)[0]['support_images'])
 
 
 def test_switchable_takes_from_the_stream_that_is_fed(data_folder: pathlib.Path) -> None:
@@ -269,17 +242,3 @@ def test_workers_share_the_episodes_of_a_single_process(
           for batch in range(worker + 3 * skipped, 6, 3):
             for found, expected in zip(session.run(images), turned[2 * batch :], strict=False):
               np.testing.assert_array_equal(found, expected['support_images'])
-
-
-@pytest.mark.parametrize('workers', [1, 2, 5])
-def test_taken_batches_are_counted_by_turns(workers: int) -> None:
-  """Or, where updates are synchronous, by updates."""
-  shares = [pipeline.Share(worker, workers) for worker in range(workers)]
-  for step in range(12):
-    taken = [share.taken(step) for share in shares]
-    assert sum(taken) == step
-    assert taken == sorted(taken, reverse=True)
-    assert taken[0] - taken[-1] <= 1
-    assert pipeline.Share(workers - 1, workers, synchronous=True).taken(step) == step
-  numbers = sorted(share.number(place, 3) for share in shares for place in range(6))
-  assert numbers == list(range(6 * workers))

@@ -108,18 +108,6 @@ def test_episodes_that_cannot_be_cut_into_tasks_are_refused(changes: dict, messa
     sequences.episode_config(dataclasses.replace(TASK, **changes), CLASS, 3)
 
 
-def test_too_few_queries_to_mix_are_refused() -> None:
-  mixed, nine = (
-    dataclasses.replace(CLASS, mixed_queries=True),
-    dataclasses.replace(TASK, num_labels=3, query_samples=9),
-  )
-  assert sequences.episode_config(nine, mixed, 9).query_samples == 81
-  with pytest.raises(
-    InputError, match='mixed_queries with 10 tasks needs as many query images of each: there are 9'
-  ):
-    sequences.episode_config(nine, mixed, 10)
-
-
 def class_set(classes: int) -> ClassSet:
   images = np.zeros((7 * classes, 4, 4, 1), np.uint8)
   return ClassSet(

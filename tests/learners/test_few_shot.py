@@ -56,13 +56,6 @@ def test_it_is_as_good_as_the_evaluator_says(
   assert len(np.unique(expected)) > 3
 
 
-def test_a_learner_tells_its_checkpoint_and_sizes(
-  few_shot_run: Any, learner: FewShotLearner
-) -> None:
-  assert learner.checkpoint == str(few_shot_run.folder / 'model-30')
-  assert (learner.num_labels, learner.shots, learner.image_shape) == (3, 2, (12, 12, 1))
-
-
 @pytest.mark.parametrize(
   'names',
   [['a', 'b', 'c'], [('x', 1), None.__class__, 'c'], [0.5, 'b', 3]],
@@ -103,21 +96,6 @@ def test_weights_are_those_of_the_cnn_generated_or_trained(
   np.testing.assert_array_equal(
     first['layer_1/conv/kernel'], saved.get_tensor('model/cnn_query/layer_1/conv/kernel')
   )
-
-
-def test_several_learners_can_be_open_at_once(
-  few_shot_run: Any, learner: FewShotLearner, make_task: Any
-) -> None:
-  one, other = make_task(0), make_task(9)
-  expected = [learner.fit(task.support, task.labels).scores(task.queries) for task in (one, other)]
-  with FewShotLearner(few_shot_run.folder) as a, FewShotLearner(few_shot_run.folder) as b:
-    a.fit(one.support, one.labels)
-    b.fit(other.support, other.labels)
-    np.testing.assert_array_equal(a.scores(one.queries), expected[0])
-    np.testing.assert_array_equal(b.scores(other.queries), expected[1])
-  b.close()
-  with pytest.raises(InputError, match='closed'):
-    b.predict(other.queries)
 
 
 def test_a_refused_support_set_leaves_the_one_before(

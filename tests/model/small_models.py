@@ -19,7 +19,6 @@ from hypertransformer.settings.model_config import FeatureConfig, ModelConfig, T
 SIDE, K = 12, 3
 LABELS = np.array([0, 1, 2, 3, 1, 0])  # of the support images; the fourth has no label
 TINY = {'num_labels': K, 'kernel_size': 2, 'channels': 2, 'embedding_dim': 4}
-POOLING = {'cnn_name': 'maxpool-4-layer', 'stride': 1, 'kernel_size': 3}  # 16 -> 8 -> 4 -> 2 -> 1
 
 
 def config(

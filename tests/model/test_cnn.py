@@ -34,12 +34,6 @@ def test_output_shapes_of_the_layers(name, side, settings, expected):
   assert outputs(config, side) == [*((s, s, 5) for s in expected), (4,)]
 
 
-def test_height_and_width_may_differ():
-  plans = cnn.plan_layers(ModelConfig(stride=1, channels=2), (9, 8, 3))
-  assert [plan.output_shape for plan in plans] == [(7, 6, 2), (5, 4, 2), (3, 2, 2), (4,)]
-  assert [plan.input_shape for plan in plans] == [(9, 8, 3), (7, 6, 2), (5, 4, 2), (3, 2, 2)]
-
-
 @pytest.mark.parametrize(
   ('name', 'side', 'settings', 'number', 'sees'),
   [
@@ -103,13 +97,6 @@ def test_numbers_and_sizes_of_weight_blocks(settings, blocks, size):
   assert plans[-1].layout.allocation == 'output'
 
 
-def test_logits_of_the_flattening_cnn_see_all_activations():
-  plans = cnn.plan_layers(
-    ModelConfig(cnn_name='maxpool-4-layer', stride=1, channels=5), (84, 84, 3)
-  )
-  assert plans[-1].layout.shapes == {'logits/kernel': (5 * 5 * 5, 4), 'logits/bias': (4,)}
-
-
 @pytest.mark.parametrize('kind', ['none', 'generated', 'trained'])
 def test_heads_sit_on_all_convolutions_but_the_last(kind):
   config = ModelConfig(cnn_name='maxpool-4-layer', stride=1, channels=5, warmup_heads=kind)
@@ -129,40 +116,6 @@ def test_heads_sit_on_all_convolutions_but_the_last(kind):
       assert head.layout is None
     else:
       assert (head.layout.num_blocks, head.layout.block_size) == (4, 6)
-
-
-@pytest.mark.parametrize(('activation', 'slope'), [('relu', 0.0), ('lrelu', 0.01)])
-@pytest.mark.parametrize('name', ['3-layer', 'maxpool-4-layer'])
-@pytest.mark.parametrize('bias', [False, True])
-def test_a_convolution_is_that_of_numpy(lab, by_hand, rng, activation, slope, name, bias):
-  config = ModelConfig(
-    cnn_name=name, channels=3, cnn_activation=activation, generate_bias=bias, allocation='output'
-  )
-  plan = cnn.plan_layers(config, (225, 225, 2))[0]
-  x = rng.normal(size=(2, 9, 9, 2)).astype(np.float32)
-  y = cnn.convolution(plan, tf.constant(x), config)
-  v = lab.fill()
-  same = name == 'maxpool-4-layer'
-  expected = by_hand.conv(x, v['conv/kernel'], stride=2, same=same) + (
-    v['conv/bias'] if bias else 0
-  )
-  expected = np.where(expected > 0, expected, slope * expected)
-  if same:
-    expected = by_hand.max_pool(expected)
-  np.testing.assert_allclose(
-    lab.run(y), by_hand.batch_norm(expected, v, 'batch_norm'), rtol=1e-4, atol=1e-5
-  )
-  assert ('conv/bias' in v) == bias
-
-
-@pytest.mark.parametrize('flatten', [False, True])
-def test_logits_are_those_of_numpy(lab, by_hand, rng, flatten):
-  plan = LayerPlan('layer_4', 'generator_4', True, (2, 3, 5), (4,), None, flatten=flatten)
-  x = rng.normal(size=(6, 2, 3, 5)).astype(np.float32)
-  y = cnn.logits(plan, tf.constant(x), ModelConfig(), None)
-  v = lab.fill()
-  seen = x.reshape(6, 30) if flatten else x.mean((1, 2))
-  np.testing.assert_allclose(lab.run(y), by_hand.dense(seen, v, 'logits'), rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_is_before_the_logits_and_in_training_only(lab):

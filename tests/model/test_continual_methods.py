@@ -78,19 +78,6 @@ def test_the_merged_one_is_trained_on_all_its_class_numbers(lab):
     assert len(set(one)) == 3
 
 
-def test_the_merged_one_numbers_classes_in_order_without_noise(lab):
-  """This is so in the evaluator, and in test episodes beside training, whose noise is off."""
-  labels, model = tf.constant([0, 1, 8]), model_of(support_classes=5 * K)
-  for noise in (
-    None,
-    Noise(tf.constant([1, 2]), 0.0),
-    Noise(tf.constant([1, 2]), tf.constant(0.0)),
-  ):
-    np.testing.assert_array_equal(
-      lab.run(continual.sequence_class_numbers(labels, model, noise)), [0, 1, 8]
-    )
-
-
 def test_the_merged_one_refuses_more_classes_than_it_has(lab):
   with pytest.raises(InputError, match='num_tasks'):
     learn(model_of(support_classes=2 * K), constant(draw(3)), CLASS, MERGED)

@@ -31,28 +31,6 @@ def mask(ignored: np.ndarray | None = IGNORED) -> tf.Tensor | None:
 
 @pytest.mark.parametrize('width', [2, 8], ids=['features narrower than blocks', 'wider'])
 @pytest.mark.parametrize(
-  ('ignored', 'settings'),
-  [
-    (None, {'heads': 3, 'num_layers': 2}),  # 9 and 12 wide
-    (IGNORED, {'heads': 2}),  # 9 is rounded up to 10
-    (IGNORED, {'use_decoder': True}),
-    (None, {'generator': 'separate'}),
-  ],
-  ids=['plain', 'mask', 'decoder', 'separate'],
-)
-def test_blocks_are_those_of_numpy(lab, by_hand, rng, width, ignored, settings):
-  features = rng.normal(size=(6, width)).astype(np.float32)
-  blocks, _ = generator.generate_blocks(
-    LAYOUT, tf.constant(features), tf.constant(LABELS), mask(ignored), config(**settings)
-  )
-  v = {f'g/{name}': value for name, value in lab.fill().items()}
-  expected = by_hand.blocks(features, LABELS, v, 'g', config(**settings), 5, ignored)
-  assert blocks.shape.as_list() == [3, 5]
-  np.testing.assert_allclose(lab.run(blocks), expected, rtol=5e-5, atol=5e-5)
-
-
-@pytest.mark.parametrize('width', [2, 8], ids=['features narrower than blocks', 'wider'])
-@pytest.mark.parametrize(
   'settings', [{'heads': 2}, {'use_decoder': True}, {'generator': 'separate'}]
 )
 def test_weight_tokens_bring_previous_blocks_along(lab, by_hand, rng, width, settings):
@@ -104,19 +82,6 @@ def test_an_ignored_sample_has_no_influence(lab, rng, use_decoder):
       np.testing.assert_array_equal(blocks_with_changed(sample), plain)
     else:
       assert np.abs(blocks_with_changed(sample) - plain).max() > 1e-3
-
-
-def test_the_separate_generator_ignores_the_mask(lab, rng):
-  features = tf.constant(rng.normal(size=(6, 3)), tf.float32)
-  with tf.variable_scope('', reuse=tf.AUTO_REUSE):
-    both = [
-      generator.generate_blocks(
-        LAYOUT, features, tf.constant(LABELS), m, config(generator='separate')
-      )[0]
-      for m in (None, mask())
-    ]
-  lab.fill()
-  np.testing.assert_array_equal(*lab.run(both))
 
 
 def test_embeddings_start_standard_normal(lab):

@@ -8,7 +8,6 @@ import small_models
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import shown
-from hypertransformer.settings.model_config import TransformerConfig
 
 KINDS = {
   'joint': {},
@@ -54,24 +53,3 @@ def test_a_task_is_shown(rng: np.random.Generator, kind: str) -> None:
         np.testing.assert_allclose(block.sum(-1), 1.0, rtol=1e-5)
       else:  # a token looks at other weight tokens too
         assert (block.sum(-1) < 1.0).all()
-
-
-def test_a_masked_sample_gets_no_attention(rng: np.random.Generator) -> None:
-  mask = np.array([0, 0, 1, 0, 0, 0], np.float32)
-  with tf.Graph().as_default(), tf.Session() as session:
-    transformer = TransformerConfig(num_layers=2, heads=2)
-    built = small_models.built(rng, small_models.config(transformer=transformer), mask=mask)
-    found = shown.of_task(
-      built.model,
-      built.support,
-      built.query,
-      tf.constant([0, 1, 2, 0]),
-      built.weights,
-      built.classified.logits,
-    )
-    session.run(tf.global_variables_initializer())
-    attention = session.run(found['attention'])
-  for blocks in attention.values():
-    assert np.shape(blocks)[:2] == (2, 2)
-    assert np.all(np.array(blocks)[..., 2] == 0)
-    assert np.all(np.array(blocks)[..., [0, 1, 3, 4, 5]] > 0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.parity import tolerances
-from tests.parity.tolerances import LIMITS, Comparison
+from tests.parity.tolerances import LIMITS
 
 SMALL, A01, A02, A03 = LIMITS
 KINDS = {
@@ -51,20 +51,6 @@ def test_limits_go_by_the_pixels_of_the_query(arrays, expected):
   )
 
 
-def test_the_limits_are_those_of_the_documentation():
-  assert [(row.scaled, row.loss, row.grad_elem, row.grad_all) for row in LIMITS] == [
-    (1e-4, 1e-5, 2e-4, 2e-4),
-    (5e-4, 5e-5, 1e-3, 1e-3),
-    (5e-4, 5e-5, 3e-2, 1e-2),
-    (5e-4, 5e-5, 3e-2, 2e-2),
-  ]
-
-
-def test_a_case_without_images_has_no_limits():
-  with pytest.raises(ValueError, match='without images'):
-    tolerances.limits({'out/loss': array(1)})
-
-
 @pytest.mark.parametrize(('key', 'allowed'), KINDS.items())
 def test_the_error_is_scaled_by_the_largest_entry(key, allowed):
   expected = array(1, -50, 3)
@@ -76,30 +62,9 @@ def test_the_error_is_scaled_by_the_largest_entry(key, allowed):
     assert (result.severity > 1) != passes
 
 
-def test_larger_cases_may_differ_more():
-  assert tolerances.compare('out/logits', array(1), array(1), A01).allowed == 5e-4
-  assert tolerances.compare('out/loss', array(1), array(1), A03).allowed == 5e-5
-  assert tolerances.compare('out/weights/1', array(1), array(1), A03).allowed == 1e-4
-  assert tolerances.compare('out/reg', array(1), array(1), A03).allowed == 1e-5
-
-
 def test_warmup_weights_are_compared_absolutely():
   result = tolerances.compare('out/warmup_weights', array(0, 100), array(0, 100.0001), SMALL)
   assert (result.error, result.allowed) == (pytest.approx(1e-4, rel=0.3), 1e-6)
-
-
-def test_a_summary_is_judged_like_its_output():
-  assert (
-    tolerances.compare('summaries/loss/loss', array(1), array(1), A01, like='out/loss').allowed
-    == 5e-5
-  )
-
-
-def test_where_zero_is_expected_the_error_is_absolute():
-  assert tolerances.compare('out/reg', array(1e-6, 0), array(0, 0), SMALL).error == pytest.approx(
-    1e-6
-  )
-  assert tolerances.compare('out/reg', array(), array(), SMALL).passed
 
 
 @pytest.mark.parametrize(
@@ -128,15 +93,6 @@ def test_gradients_are_scaled_by_the_largest_of_the_case():
   assert (b.passed, together.passed) == (False, False)
 
 
-def test_all_gradients_together_are_compared_by_their_norm():
-  """Every entry is wrong by 1.5e-4 of its size, which is allowed for each and for all together."""
-  expected = {'a': array(3, 4), 'b': array(12)}
-  ours = {name: x * np.float32(1.00015) for name, x in expected.items()}
-  *single, together = tolerances.compare_gradients(expected, ours, SMALL)
-  assert together.error == pytest.approx(1.5e-4, rel=1e-2)
-  assert all(result.passed for result in (*single, together))
-
-
 @pytest.mark.parametrize(
   'ours', [{'a': array(1)}, {'a': array(1), 'b': array(1, 1)}], ids=['missing', 'shape']
 )
@@ -149,24 +105,9 @@ def test_a_gradient_that_is_missing_or_of_another_shape_is_not_compared(ours):
   assert [str(result) for result in failed] == ['grad/b: not compared']
 
 
-def test_gradients_of_nan_fail():
-  results = tolerances.compare_gradients({'a': array(1, 2)}, {'a': array(1, np.nan)}, SMALL)
-  assert [result.passed for result in results] == [False, False]
-  assert [result.severity for result in results] == [math.inf, math.inf]
-
-
-def test_without_recorded_gradients_there_are_no_results():
-  assert tolerances.compare_gradients({}, {'a': array(1)}, SMALL) == []
-
-
 def test_sets_of_names_must_be_equal():
   same = tolerances.compare_sets('trainable', {'a', 'b'}, {'b', 'a'})
   assert (same.passed, same.severity, same.note) == (True, 0.0, '')
   odd = tolerances.compare_sets('trainable', {'a', 'b'}, {'b', 'c'})
   assert (odd.passed, odd.severity) == (False, math.inf)
   assert str(odd) == 'trainable: 2 names differ, such as a'
-
-
-def test_the_text_of_a_comparison_has_error_and_limit():
-  assert str(Comparison('out/ce', 1.234e-3, 1e-5)) == 'out/ce: error 1.23e-03, allowed 1e-05'
-  assert Comparison('out/ce', 2e-5, 1e-5).severity == 2.0
