@@ -95,21 +95,6 @@ def to_uint8(images: tf.Tensor) -> tf.Tensor:
   return tf.saturate_cast((images + 1.0) * 128.0, tf.uint8)
 
 
-def shift_hue(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-  """Turns the hue of uint8 RGB images by a fraction of a full turn, a scalar."""
-  return tf.image.adjust_hue(images, delta)
-
-
-def shift_brightness(images: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-  """Adds a fraction of full brightness, a scalar, to uint8 images, and keeps them within 0..255."""
-  return tf.image.adjust_brightness(images, delta)
-
-
-def scale_contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-  """Scales uint8 images by a scalar factor about the mean of each image and channel."""
-  return tf.image.adjust_contrast(images, factor)
-
-
 def crop(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
   """Cut boxes out of images, mirrored where x1 > x2, and resize them to the size of the images.
 
@@ -182,6 +167,6 @@ def _recolour(
 ) -> tf.Tensor:
   """Changes hue (RGB only), brightness and contrast of uint8 images [..., H, W, C]."""
   if images.shape[-1] == 3:
-    images = shift_hue(images, hue)
-  images = shift_brightness(images, brightness)
-  return scale_contrast(images, contrast)
+    images = tf.image.adjust_hue(images, hue)
+  images = tf.image.adjust_brightness(images, brightness)
+  return tf.image.adjust_contrast(images, contrast)

@@ -128,9 +128,9 @@ def _primitive(key: str, images: tf.Tensor, params: Params) -> tuple[tf.Tensor, 
     boxes = tf.tile(whole_mirrored, [images.shape[0], 1])
     return photographic.crop(images, boxes), _NORMALISED
   operations: dict[str, tuple[Callable, str]] = {
-    'hue': (photographic.shift_hue, 'delta'),
-    'brightness': (photographic.shift_brightness, 'delta'),
-    'contrast': (photographic.scale_contrast, 'factor'),
+    'hue': (tf.image.adjust_hue, 'delta'),
+    'brightness': (tf.image.adjust_brightness, 'delta'),
+    'contrast': (tf.image.adjust_contrast, 'factor'),
   }
   operation, param = operations[name]
   return operation(images, params[param]), _LEVEL
