@@ -50,7 +50,7 @@ def train(log_dir: str | os.PathLike[str], **values: Any) -> str:
   """
   own = {'train_log_dir': os.fspath(log_dir)}
   settings = flags.settings_from(flags.changed(flags.defaults(), {**values, **own}))
-  _train(settings, None)
+  loop.train(settings)
   return checkpoints.locate(settings.run.log_dir, 'log_dir')
 
 
@@ -76,19 +76,6 @@ def main(settings: Settings) -> None:
   Raises:
     InputError: The settings, the data or the checkpoints cannot be used.
   """
-  try:
-    _run(settings)
-  except tf.train.NanLossDuringTrainingError:
-    logging.error(
-      'The loss is NaN. The last good checkpoint in %s is kept. Lower --learning_rate and rerun '
-      'the command to resume from it.',
-      settings.run.log_dir,
-    )
-    sys.exit(1)
-
-
-def _run(settings: Settings) -> None:
-  """Train alone, or do the work of a task of a cluster."""
   resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
   task = roles.task_from(os.environ.get('TF_CONFIG', ''), resolver)
   if task is None:
@@ -109,11 +96,19 @@ def _run(settings: Settings) -> None:
 
 
 def _train(settings: Settings, task: roles.Task | None) -> None:
-  """Train alone, or as the chief or a worker of a cluster."""
-  if task is None:
-    loop.train(settings)
-  else:
-    distributed.train(task, settings)
+  """Train alone, or as a task of a cluster; exit with status 1 if the loss becomes NaN."""
+  try:
+    if task is None:
+      loop.train(settings)
+    else:
+      distributed.train(task, settings)
+  except tf.train.NanLossDuringTrainingError:
+    logging.error(
+      'The loss became NaN. The latest checkpoint in %s is good: lower --learning_rate and run the '
+      'same command to resume from it.',
+      settings.run.log_dir,
+    )
+    sys.exit(1)
 
 
 if __name__ == '__main__':

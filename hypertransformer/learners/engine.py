@@ -59,7 +59,8 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
   Raises:
     InputError: The checkpoint or flags.json cannot be read, or the model cannot classify.
   """
-  prefix = checkpoints.locate(str(files.expanded(checkpoint)), 'checkpoint')
+  path = str(files.expanded(checkpoint)) if os.fspath(checkpoint) else ''
+  prefix = checkpoints.locate(path, 'checkpoint')
   settings = flags_file.read_settings(os.path.dirname(prefix))
   if settings.loss.pretrain_shared:
     raise InputError(
