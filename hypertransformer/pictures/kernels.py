@@ -117,7 +117,8 @@ def changes(found: Mapping[str, tuple[float, float]], pairs: int) -> np.ndarray:
   head = canvas.heading(
     'Change of the generated kernels from one episode to another',
     f'norm of the difference / norm of the kernels, mean over {pairs} pairs of episodes with its '
-    f'95 % confidence interval; orange: {PAPER[0]:.0%} to {PAPER[1]:.0%}, the range in the paper',
+    f'95 % confidence interval; orange: {100 * PAPER[0]:.0f} to {100 * PAPER[1]:.0f} %, as in the '
+    'paper',
     width=names + BAR + 110,
     size=14,
   )

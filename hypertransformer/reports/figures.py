@@ -1,4 +1,4 @@
-"""The figures of a report: the accuracy that was reached, and learning curves.
+"""The figures of a report: learning curves, and the accuracy after each task of a sequence.
 
 This is the only module that imports matplotlib, and only when a figure is drawn.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import html
 import io
-import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hypertransformer.reports.runs import ACCURACIES, Curve, RunGroup
-from hypertransformer.reports.tables import Outcome, percent, remarks
+from hypertransformer.reports.tables import Outcome, remarks
 
 # Colours of Okabe and Ito, which colour-blind readers can distinguish, on white and on black.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
@@ -51,7 +50,7 @@ class ReportFigure:
   """A figure and what is said about it.
 
   Attributes:
-    name: a word for the names of files, such as 'accuracy'.
+    name: a word for the names of files, such as 'after_each_task'.
     title: what it shows, in one line.
     caption: how to read it, in whole sentences.
     drawn: the matplotlib figure.
@@ -101,11 +100,8 @@ def _axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple
 
 
 def figures(groups: Sequence[RunGroup], outcomes: Sequence[Outcome]) -> Iterator[ReportFigure]:
-  """Yield all figures for which there are numbers, that of the results first."""
+  """Yield all figures for which there are numbers."""
   with _style():
-    tasks = [each for each in outcomes if each.measured['sequence'] is None]
-    if tasks:
-      yield _reached([each for each in tasks if each.preset == tasks[0].preset])
     sequences = [each for each in outcomes if each.measured['sequence'] is not None]
     if sequences:
       yield _after_tasks([each for each in sequences if each.preset == sequences[0].preset])
@@ -120,41 +116,6 @@ def _label(*parts: str, seeds: int = 1) -> str:
   label = ', '.join(filter(None, parts)) + f' ({seeds} seeds)' * (seeds > 1)
   half = (LONGEST_LABEL - 3) // 2
   return label if len(label) <= LONGEST_LABEL else f'{label[:half]}...{label[-half:]}'
-
-
-def _reached(outcomes: Sequence[Outcome]) -> ReportFigure:
-  """Draw a point with its interval for each group, beside the paper's accuracy."""
-  drawn, (axes,) = _axes(WIDTH, 0.9 + 2.5 * LINE * len(outcomes))
-  left = axes.get_yaxis_transform()  # x is a fraction of the width
-  for row, (outcome, remark) in enumerate(zip(outcomes, remarks(outcomes), strict=True)):
-    estimate = outcome.estimate('accuracy')
-    mean, half = 100 * np.array(estimate)
-    axes.errorbar(
-      mean, row, xerr=None if math.isnan(half) else half,
-      fmt='D', color=COLOURS[0], capsize=4, markersize=6, linewidth=1.8,
-    )  # fmt: skip
-    if len(outcome.lines) > 1:
-      seeds = 100 * np.array(outcome.each('accuracy'))
-      axes.plot(seeds, np.full_like(seeds, row + 0.2), 'o', color=COLOURS[0], markersize=3.5)
-    if outcome.paper:
-      ends = [row - 0.22, row + 0.34]
-      axes.plot([100 * outcome.paper] * 2, ends, color=COLOURS[1], linewidth=3)
-    label = f'{_label(outcome.group.name, remark)}: {percent(estimate)} %'
-    axes.text(0, row - 0.3, label, transform=left, va='bottom')
-  preset = outcomes[0].preset
-  axes.set(ylim=(len(outcomes) - 0.4, -0.8), yticks=[], xlabel=f'accuracy on {preset} tasks, %')
-  axes.spines['left'].set_visible(False)
-  axes.grid(axis='x')
-  axes.margins(x=0.08)
-  caption = (
-    'Diamond and bar: mean accuracy and its 95 % confidence interval over '
-    + ' or '.join(dict.fromkeys(each.over for each in outcomes))
-    + '.'
-    + ' Dots below the bar: the single seeds.' * any(each.over == 'seeds' for each in outcomes)
-    + ' Thick upright line: the paper, at the end of its training.'
-    * any(each.paper for each in outcomes)
-  )
-  return ReportFigure('accuracy', f'Accuracy on {preset} classes', caption, drawn)
 
 
 @dataclasses.dataclass(frozen=True)

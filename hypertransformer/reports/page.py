@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jinja2
-import markupsafe
 
 from hypertransformer.data import files
 from hypertransformer.errors import require
@@ -17,6 +17,7 @@ from hypertransformer.reports.runs import RunGroup, group, read_runs
 from hypertransformer.reports.tables import Outcome, ReportTable
 
 COMMAND = 'python -m hypertransformer.report'
+ENDINGS = '.html', '.md', '.csv'
 
 
 def text(folders: Sequence[str]) -> str:
@@ -48,8 +49,28 @@ def write(folders: Sequence[str], output: str) -> list[pathlib.Path]:
   """
   path = pathlib.Path(output)
   form = path.suffix.lower()
-  require(form in FORMS, f'--output={output} must end in {", ".join(FORMS)}.')
-  contents = FORMS[form](path, folders, *_read(folders))
+  require(form in ENDINGS, f'--output={output} must end in {", ".join(ENDINGS)}.')
+  groups, found = _read(folders)
+  if form == '.csv':
+    numbers = tables.records(found)
+    contents = {path: numbers.to_csv(index=False, float_format='%.6g', lineterminator='\n')}
+  else:
+    drawn = [
+      (figure, path.with_name(f'{path.stem}_{figure.name}.svg'))
+      for figure in figures.figures(groups, found)
+    ]
+    count = sum(len(each.runs) for each in groups)
+    contents = {
+      path: _template(f'page{form}').render(
+        title=f'Report of {groups[0].name}' if len(groups) == 1 else f'Report of {count} runs',
+        headline=tables.headline(found),
+        drawn=drawn,
+        tables=tables.tables(groups, found),
+        command=shlex.join([*COMMAND.split(), *folders, f'--output={output}']),
+      )
+    }
+    if form == '.md':
+      contents |= {name: figure.svg_file for figure, name in drawn}
   for name, content in contents.items():
     with files.atomic_file(name) as file:
       file.write(content.encode())
@@ -61,69 +82,22 @@ def _read(folders: Sequence[str]) -> tuple[list[RunGroup], list[Outcome]]:
   return groups, tables.outcomes(groups)
 
 
-Contents = dict[pathlib.Path, str]  # the content of each file to write
-
-
-def _csv(
-  path: pathlib.Path, folders: Sequence[str], groups: Sequence[RunGroup], found: Sequence[Outcome]
-) -> Contents:
-  del folders, groups
-  return {path: tables.records(found).to_csv(index=False, float_format='%.6g', lineterminator='\n')}
-
-
-def _html(
-  path: pathlib.Path, folders: Sequence[str], groups: Sequence[RunGroup], found: Sequence[Outcome]
-) -> Contents:
-  drawn = [(figure, markupsafe.Markup(figure.svg)) for figure in figures.figures(groups, found)]
-  return {path: _render('page.html', folders, groups, found, drawn=drawn)}
-
-
-def _markdown(
-  path: pathlib.Path, folders: Sequence[str], groups: Sequence[RunGroup], found: Sequence[Outcome]
-) -> Contents:
-  drawn = [
-    (figure, path.with_name(f'{path.stem}_{figure.name}.svg'))
-    for figure in figures.figures(groups, found)
-  ]
-  page = _render('page.md', folders, groups, found, drawn=drawn, output=path)
-  return {path: page} | {name: figure.svg_file for figure, name in drawn}
-
-
-FORMS: dict[str, Callable[..., Contents]] = {'.html': _html, '.md': _markdown, '.csv': _csv}
-
-
-def _render(
-  template: str,
-  folders: Sequence[str],
-  groups: Sequence[RunGroup],
-  found: Sequence[Outcome],
-  drawn: Sequence[tuple[figures.ReportFigure, object]],
-  output: object = '',
-) -> str:
-  """Fill a template beside this file; what is put into HTML is escaped."""
+def _template(name: str) -> jinja2.Template:
+  """Return the template of this name, which lies beside this file; what fills HTML is escaped."""
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-    autoescape=template.endswith('html'),
+    autoescape=name.endswith('html'),
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
   )
   environment.filters['plain'] = _plain
-  count = sum(len(each.runs) for each in groups)
-  return environment.get_template(template).render(
-    title=f'Report of {groups[0].name}' if len(groups) == 1 else f'Report of {count} runs',
-    headline=tables.headline(found),
-    drawn=drawn,
-    tables=tables.tables(groups, found),
-    command=shlex.join([*COMMAND.split(), *folders, f'--output={output}']),
-  )
+  return environment.get_template(name)
 
 
 def _plain(value: str) -> str:
   """Escape the characters that have a meaning in Markdown."""
-  return ''.join(
-    f'\\{letter}' if letter in '\\|`*_<[' else letter for letter in value.replace('\n', ' ')
-  )
+  return re.sub(r'([\\|`*_<[])', r'\\\1', value.replace('\n', ' '))
 
 
 def _text_table(table: ReportTable) -> str:

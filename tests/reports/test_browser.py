@@ -90,7 +90,7 @@ def test_it_is_read_at_every_width(page: pathlib.Path, width: int) -> None:
   assert found['width'] == width
   assert found['needed'] <= width
   assert found['wider'] == 0
-  assert len(found['pictures']) == 3
+  assert len(found['pictures']) == 2
   for picture in found['pictures']:
     assert picture['width'] > 300
     assert picture['height'] > 80
