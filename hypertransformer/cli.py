@@ -25,12 +25,11 @@ _LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
 def import_tensorflow() -> None:
   """Import TensorFlow for a program: without Keras and without its log lines.
 
-  TensorFlow prints some lines during its import whatever TF_CPP_MIN_LOG_LEVEL says. If the user has
-  not set this variable, they are discarded here.
+  TensorFlow prints some lines during its import whatever TF_CPP_MIN_LOG_LEVEL says. They are
+  discarded here unless the user has set it to 0.
   """
   leave_out_keras()
-  shows = _LOG_LEVEL in os.environ
-  os.environ.setdefault(_LOG_LEVEL, '3')
+  shows = os.environ.setdefault(_LOG_LEVEL, '3') == '0'
   with contextlib.nullcontext() if shows else _discarded_stderr():
     importlib.import_module('tensorflow')
 

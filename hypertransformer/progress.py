@@ -61,4 +61,4 @@ def show(bar: tqdm, done: int, text: str = '') -> None:
   """Tell a bar how many units are finished, and what to show beside them from now on."""
   if text:
     bar.set_postfix_str(text, refresh=False)
-  bar.update(done - bar.n)
+  bar.update(min(done, bar.total) - bar.n)  # a cluster can do more than the total

@@ -26,7 +26,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer import cli, evaluate_model
-from hypertransformer.cluster import leaving, parameter_server, roles
+from hypertransformer.cluster import server, tasks
 from hypertransformer.errors import require
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags
@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
     InputError: The settings, the data or the checkpoints cannot be used.
   """
   resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-  task = roles.task_from(os.environ.get('TF_CONFIG', ''), resolver)
+  task = tasks.task_from(os.environ.get('TF_CONFIG', ''), resolver)
   if task is None:
     require(
       not settings.run.sync_replicas,
@@ -85,17 +85,17 @@ def main(settings: Settings) -> None:
       'the flag, or start with scripts/launch_local.sh (docs/cluster.md).',
     )
     _train(settings, None)
-  elif task.type == roles.EVALUATOR:
+  elif task.type == tasks.EVALUATOR:
     evaluate_model.main(settings)
   else:
-    with leaving.at_once(), cli.exit_on_bad_input():
-      if task.type == roles.PS:
-        parameter_server.serve(task, settings.run.log_dir, settings.flag_values)
+    with server.leaving(), cli.exit_on_bad_input():
+      if task.type == tasks.PS:
+        server.serve(task)
       else:
         _train(settings, task)
 
 
-def _train(settings: Settings, task: roles.Task | None) -> None:
+def _train(settings: Settings, task: tasks.Task | None) -> None:
   """Train alone, or as a task of a cluster; exit with status 1 if the loss becomes NaN."""
   try:
     if task is None:

@@ -14,30 +14,104 @@ The exit status is 0 if that of all processes is 0, else the first that was not;
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pathlib
 import signal
+import socket
+import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+HOST = '127.0.0.1'
+SECONDS_TO_END = 90.0  # that processes have after a signal, or after the chief
 
-from hypertransformer.cluster import local
-from hypertransformer.cluster.local import Member
 
-SECONDS_TO_END = 90.0  # that processes have after a signal before they are killed
-SECONDS_AFTER_THE_CHIEF = 40.0  # that the others have when the chief has ended
+def _print(line: str) -> None:
+  sys.stdout.write(f'{line}\n')  # in one piece, as several threads print
+  sys.stdout.flush()
+
+
+class Member:
+  """One process of the cluster, and a thread that takes its output.
+
+  Attributes:
+    name: such as 'worker 0'.
+    configuration: its TF_CONFIG.
+    process: the process, which leads a process group of its own.
+  """
+
+  def __init__(
+    self, name: str, configuration: str, command: list[str], say: Callable[[str], None] = _print
+  ) -> None:
+    """Start the process; `say` is called with each line of its output, after its name."""
+    self.name, self.configuration = name, configuration
+    self.process = subprocess.Popen(
+      command,
+      env=os.environ | {'TF_CONFIG': configuration, 'PYTHONUNBUFFERED': '1'},
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      start_new_session=True,
+    )
+    output = self.process.stdout
+    assert output is not None
+
+    def copy() -> None:
+      for line in output:
+        say(f'[{name}] {line.decode(errors="replace").rstrip()}')
+
+    self._printing = threading.Thread(target=copy, daemon=True)
+    self._printing.start()
+
+  def signal(self, number: int) -> None:
+    """Send a signal to all processes of its group, if it has not ended."""
+    if self.process.poll() is None:
+      os.killpg(self.process.pid, number)
+
+  def wait(self) -> int:
+    """Wait until it has ended and all its output is written; return its exit status."""
+    status = self.process.wait()
+    self._printing.join(timeout=5)
+    return status
+
+
+def configurations(workers: int, servers: int, evaluator: bool) -> dict[str, str]:
+  """Return the value of TF_CONFIG for each process, by its name."""
+  counts = {'chief': 1, 'worker': workers - 1, 'ps': servers}
+  ports = iter(free_ports(sum(counts.values())))
+  cluster = {
+    type_: [f'{HOST}:{next(ports)}' for _ in range(count)]
+    for type_, count in counts.items()
+    if count
+  }
+  tasks = [(type_, index) for type_ in cluster for index in range(len(cluster[type_]))]
+  return {
+    f'{type_} {index}': json.dumps({'cluster': cluster, 'task': {'type': type_, 'index': index}})
+    for type_, index in [*tasks, *([('evaluator', 0)] if evaluator else [])]
+  }
+
+
+def free_ports(count: int) -> list[int]:
+  """Return ports of the loopback address that nobody listens at."""
+  sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
+  ports = [each.getsockname()[1] for each in sockets]
+  for each in sockets:
+    each.close()
+  return ports
 
 
 def wait(members: list[Member], stopped: list[int]) -> None:
-  """Waits until all have ended, or one has failed, or a signal came (which is put in `stopped`)."""
+  """Wait until all have ended, or one has failed, or a signal came (which is put in `stopped`)."""
   deadline = float('inf')
   while any(member.process.poll() is None for member in members):
     if stopped or any(member.process.poll() for member in members):
       return
     if members[0].process.poll() is not None:
-      deadline = min(deadline, time.monotonic() + SECONDS_AFTER_THE_CHIEF)
+      deadline = min(deadline, time.monotonic() + SECONDS_TO_END)
     training = [m for m in members if not m.name.startswith('evaluator')]
     if time.monotonic() > deadline and any(m.process.poll() is None for m in training):
       return
@@ -45,37 +119,29 @@ def wait(members: list[Member], stopped: list[int]) -> None:
 
 
 def end(members: list[Member]) -> None:
-  """Ends all that still run: by a signal that lets the chief save, and then by force."""
+  """End all that still run: by a signal that lets the chief save, and then by force."""
   for member in members:
     member.signal(signal.SIGTERM)
   deadline = time.monotonic() + SECONDS_TO_END
   while any(m.process.poll() is None for m in members) and time.monotonic() < deadline:
-    if all(m.process.poll() is not None or m.name.startswith('ps') for m in members):
-      time.sleep(2.0)  # a parameter server ends by itself after the chief, if that has said so
-      break
     time.sleep(0.1)
   for member in members:
     member.signal(signal.SIGKILL)
-    member.process.wait()
-    member.printing.join(timeout=5)
+    member.wait()
 
 
-def script_of(name: str) -> str:
-  """The path of a run of scripts/, or of a script; raises SystemExit if there is none."""
+def script_of(name: str, parser: argparse.ArgumentParser) -> str:
+  """Return the path of a run of scripts/, or of a script; bad input if there is none."""
   path = ROOT / 'scripts' / f'{name.removesuffix(".sh")}.sh'
   if '/' not in name and path.exists():
     return str(path)
-  if os.path.isfile(name):
-    return name
-  print(
-    f'error: {name!r} is no run of scripts/ and no file; expected is such as omniglot_1shot_v2.',
-    file=sys.stderr,
-  )
-  sys.exit(2)
+  if not os.path.isfile(name):
+    parser.error(f'{name!r} is neither a run of scripts/, such as omniglot_1shot_v2, nor a file')
+  return name
 
 
 def main() -> int:
-  """Starts the cluster, waits for it and returns the exit status."""
+  """Start the cluster, wait for it and return the exit status."""
   parser = argparse.ArgumentParser(
     prog='launch_local.sh', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
   )
@@ -88,17 +154,16 @@ def main() -> int:
   chosen = parser.parse_args()
   if chosen.workers < 1 or chosen.ps < 1:
     parser.error('--workers and --ps must be at least 1')
-  command = ['bash', script_of(chosen.script), *chosen.args]
+  command = ['bash', script_of(chosen.script, parser), *chosen.args]
   command += ['--sync_replicas'] if chosen.sync else []
   stopped: list[int] = []
   for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda received, frame: stopped.append(received))
   members: list[Member] = []
   try:
-    for name, configuration in local.configurations(
-      chosen.workers, chosen.ps, chosen.evaluator
-    ).items():
-      members.append(local.start(name, configuration, command))
+    tasks = configurations(chosen.workers, chosen.ps, chosen.evaluator)
+    for name, configuration in tasks.items():
+      members.append(Member(name, configuration, command))
     wait(members, stopped)
   finally:
     failed = [member for member in members if member.process.poll()]

@@ -1,1 +1,1 @@
-"""A run in several processes: who each of them is, and how they start, wait and end together."""
+"""A run in several processes: which task each of them is, and how they start, wait and end."""

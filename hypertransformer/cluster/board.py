@@ -1,168 +1,134 @@
-"""What the tasks of a cluster tell each other: a few variables on the first parameter server.
+"""What the tasks of a cluster tell each other: a few texts on the first parameter server.
 
-They are no part of the model or of its checkpoints. The chief writes which run it leads and how far
-it is. All others read it, and so need to know nothing but TF_CONFIG and their flags. Besides, there
-is a queue on every parameter server in which those that train say that they have joined or left.
+The chief writes which run it leads and how far it is; all others read it. The texts are not part of
+the model or of its checkpoints.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow.compat.v1 as tf
+from absl import logging
 
-from hypertransformer.cluster import lost, server
-from hypertransformer.cluster.roles import PS, Task
+from hypertransformer.cluster.tasks import PS, Task
+from hypertransformer.runtime import sessions
 
-# How far the chief is.
-STARTING, TRAINING, ENDED = 1, 2, 3
-# What a task says of itself to the parameter servers.
-JOINED, LEFT = 'joined', 'left'
-FIRST = f'/job:{PS}/task:0'
+STARTING, TRAINING, ENDED = 'starting', 'training', 'ended'  # the stages of the chief
+# What TensorFlow raises when a parameter server does not answer, or was started again.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_TO_ANSWER = 30
-_LIMITED = tf.RunOptions(timeout_in_ms=1000 * SECONDS_TO_ANSWER)
+SECONDS_TO_ANSWER = 20
+_FIRST = f'/job:{PS}/task:0'
+_RUN, _STAGE = 0, 1  # the keys of the texts
 
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """What the chief says of the run.
-
-  Attributes:
-    seed: the seed of the run.
-    flag_values: the value of every flag of the chief, by name.
-    token: a random text that the chief has also written into the folder of the run.
-  """
-
-  seed: int
-  flag_values: dict[str, Any]
-  token: str
-
-
-def stage_variable() -> tf.Variable:
-  """Builds the variable that says how far the chief is, an int32 scalar, in the current graph."""
-  return _variable('cluster/stage', tf.int32, 0)
-
-
-def _variable(name: str, dtype: tf.DType, initial: Any) -> tf.Variable:
-  """A variable on the first parameter server that no saver and no initialiser of a model knows."""
-  with tf.device(FIRST):
-    return tf.get_variable(
-      name,
-      [],
-      dtype,
-      tf.constant_initializer(initial),
-      trainable=False,
-      collections=[],
-      use_resource=True,
-    )
-
-
-# A session that is closed, or that nothing refers to any more, would wait for ever for parameter
-# servers that have ended. The process leaves without that (see leaving.py).
+# A session that is closed, or that nothing refers to any more, would wait forever for parameter
+# servers that have ended. The process ends without closing them (see server.leaving).
 _never_closed: list[tf.Session] = []
 
 
 class Board:
-  """Reads and writes what the tasks tell each other."""
+  """Reads and writes what the tasks tell each other.
+
+  Attributes:
+    target: the target of the server of this task, for sessions.
+  """
 
   def __init__(self, task: Task, target: str) -> None:
-    """Opens a session; waits until the parameter servers answer, to this task and to each other.
+    """Open a session; wait until the parameter servers answer, to this task and to each other.
+
+    A process that looked for another one before that was there does not find it for another second,
+    in which TensorFlow gives up.
 
     Args:
       task: this process.
       target: the target of its server.
     """
     with tf.Graph().as_default() as graph:
-      self._run = _variable('cluster/run', tf.string, '')
-      self._stage = stage_variable()
-      self._written = tf.is_variable_initialized(self._stage)
-      self._text = tf.placeholder(tf.string, [])
-      self._number = tf.placeholder(tf.int32, [])
-      self._say_run = self._run.assign(self._text, read_value=False)
-      self._say_stage = self._stage.assign(self._number, read_value=False)
-      self._values = self._run.read_value(), self._stage.read_value()
-      queues = [_queue(number) for number in range(task.servers)]
-      self._say = [queue.enqueue(self._text) for queue in queues]
-      self._sizes = [queue.size() for queue in queues]
-      self._links = [_at(number, self._sizes) for number in range(task.servers)]
-      self._release = _tokens().enqueue_many(tf.zeros([task.workers], tf.int64))
-      if task.type == PS:
-        mine = queues[task.index]
-        self._said = mine.dequeue_many(mine.size())
-      self._session = tf.Session(target, config=server.session_config(task, graph))
+      with tf.device(_FIRST):
+        table = tf.raw_ops.MutableHashTableV2(
+          key_dtype=tf.int64, value_dtype=tf.string, shared_name='cluster'
+        )
+        self._texts = tf.raw_ops.LookupTableFindV2(
+          table_handle=table, keys=tf.constant([_RUN, _STAGE], tf.int64), default_value=''
+        )
+        self._key, self._text = tf.placeholder(tf.int64, []), tf.placeholder(tf.string, [])
+        self._write = tf.raw_ops.LookupTableInsertV2(
+          table_handle=table, keys=self._key, values=self._text
+        )
+        # The tokens of tf.train.SyncReplicasOptimizer, beside the global step.
+        tokens = tf.FIFOQueue(-1, [tf.int64], [[]], shared_name='sync_token_q')
+        self._release = tokens.enqueue_many(tf.zeros([task.workers], tf.int64))
+      servers = [f'/job:{PS}/task:{number}' for number in range(task.servers)]
+      answers = [_on(server, tf.timestamp) for server in servers]
+      self._answers = [_on(server, lambda: tf.stack(answers)) for server in servers]
+      self._session = tf.Session(target, config=sessions.config(graph, sees=task.sees))
     _never_closed.append(self._session)
-    lost.patiently(lambda: self._call(self._links))
+    self.target = target
+    self._stage = ''
+    while True:
+      try:
+        self.stage()
+        break
+      except LOST as error:
+        logging.info('No answer yet, trying again (TensorFlow: %s)', reason(error))
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
-  def _call(self, fetches: Any, feeds: dict[tf.Tensor, Any] | None = None) -> Any:
-    """Runs something; raises DeadlineExceededError where a parameter server does not answer.
+  def stage(self) -> str:
+    """Return the stage of the chief; '' if no chief has written since the servers were started.
 
-    TensorFlow itself would wait for ever, until a lost server is started again.
+    Raises:
+      One of LOST: a parameter server does not answer, or the first one was started again.
     """
-    return self._session.run(fetches, feeds, options=_LIMITED)
+    stage = self._call([self._texts, self._answers])[0][_STAGE].decode()
+    if self._stage and not stage:
+      raise tf.errors.AbortedError(None, None, 'the first parameter server was started again')
+    self._stage = stage
+    return stage
 
-  def is_new(self) -> bool:
-    """Whether no chief has written here since the parameter servers were started."""
-    return not self._call(self._written)
-
-  def write(self, run: Run) -> None:
-    """Says which run it is, and that it is about to start."""
-    self._call(self._say_run, {self._text: json.dumps(dataclasses.asdict(run))})
-    self.write_stage(STARTING)
-
-  def write_stage(self, stage: int) -> None:
-    """Says how far the run is."""
-    self._call(self._say_stage, {self._number: stage})
-
-  def stage(self) -> int:
-    """How far the run is; 0 if there is no chief yet."""
-    return 0 if self.is_new() else int(self._call(self._values[1]))
-
-  def wait(self, stage: int) -> tuple[Run, int]:
-    """Waits until the run is at least as far as this stage; returns the run and its stage."""
-    while (found := self.stage()) < stage:
+  def wait(self, *stages: str) -> str:
+    """Wait until the chief is at one of these stages, and return it."""
+    while (stage := self.stage()) not in stages:
       time.sleep(SECONDS_BETWEEN_LOOKS)
-    text = self._call(self._values[0])
-    return Run(**json.loads(text)), found
+    return stage
 
-  def say(self, what: str, name: str) -> None:
-    """Tells every parameter server that the task of this name has joined, or has left."""
-    self._call(self._say, {self._text: f'{what} {name}'})
+  def run(self) -> Any:
+    """Return what the chief has written of the run."""
+    return json.loads(self._call(self._texts)[_RUN])
 
-  def heard(self) -> list[tuple[str, str]]:
-    """What this parameter server was told since the last call, as pairs of what and which task."""
-    texts = [text.decode() for text in self._call(self._said)]
-    return [(text.split(' ', 1)[0], text.split(' ', 1)[1]) for text in texts]
+  def write_run(self, run: Any) -> None:
+    """Write what the others must know of the run, as JSON can hold it; the chief starts it."""
+    self._say(_RUN, json.dumps(run))
+    self._say(_STAGE, STARTING)
 
-  def require_servers(self) -> None:
-    """Asks every parameter server for an answer; errors are those of TensorFlow."""
-    self._call(self._sizes)
+  def write_stage(self, stage: str) -> None:
+    """Write how far the chief is."""
+    self._say(_STAGE, stage)
 
   def release(self) -> None:
-    """Lets all workers go on that wait for the others in a synchronous run.
+    """Let all workers of a synchronous run continue that wait for the others.
 
     Each gets a token of step 0, so that the next gradient that it computes is too old to count.
     """
     self._call(self._release)
 
+  def _say(self, key: int, text: str) -> None:
+    self._call(self._write, {self._key: key, self._text: text})
 
-def _tokens() -> tf.FIFOQueue:
-  """The queue of tokens of tf.train.SyncReplicasOptimizer; it is beside the global step."""
-  with tf.device(FIRST):
-    return tf.FIFOQueue(-1, [tf.int64], [[]], shared_name='sync_token_q')
-
-
-def _at(number: int, values: Sequence[tf.Tensor]) -> tf.Tensor:
-  """The values, which a parameter server asks the others for."""
-  with tf.device(f'/job:{PS}/task:{number}'):
-    return tf.stack(values)
+  def _call(self, fetches: Any, feeds: dict[tf.Tensor, Any] | None = None) -> Any:
+    """Run something within a time limit: TensorFlow waits forever for a server that is lost."""
+    limit = tf.RunOptions(timeout_in_ms=1000 * SECONDS_TO_ANSWER)
+    return self._session.run(fetches, feeds, options=limit)
 
 
-def _queue(number: int) -> tf.FIFOQueue:
-  """The queue on a parameter server in which tasks say that they have joined or left."""
-  with tf.device(f'/job:{PS}/task:{number}'):
-    return tf.FIFOQueue(-1, [tf.string], [[]], shared_name=f'cluster/said_{number}')
+def _on(device: str, build: Any) -> tf.Tensor:
+  with tf.device(device):
+    return build()
+
+
+def reason(error: BaseException) -> str:
+  """Return the first line of an error of TensorFlow that is more than a heading."""
+  lines = [line for line in str(error).splitlines() if line and not line.endswith(':')]
+  return lines[0] if lines else type(error).__name__

@@ -1,12 +1,10 @@
-"""Checkpoints on disk: which there are, whether they can be read, and whether they fit a model.
+"""Checkpoints on disk: which there are, whether they are readable, and whether they fit a model.
 
 A checkpoint is named by its prefix: its path without ending, such as logs/model-20000.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import glob
 import os
 import pathlib
 import re
@@ -15,20 +13,20 @@ from collections.abc import Iterable, Sequence
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from hypertransformer import errors
+from hypertransformer.errors import InputError
 
 BASENAME = 'model'
-KEEP = 3  # so many of the newest checkpoints are kept
-KEEP_EVERY_HOURS = 3  # besides these, one checkpoint in so many hours is kept for good
-# What TensorFlow can raise for a damaged checkpoint; versions of TensorFlow differ in this.
+KEEP = 3  # of the newest checkpoints
+KEEP_EVERY_HOURS = 3  # besides these, one checkpoint per this time is kept for good
+# What TensorFlow can raise for a damaged checkpoint; its versions differ in this.
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError)
 PATTERN_CHARACTERS = '*?[\\'
 _ENDING = re.compile(r'\.(index|meta|data-\d+-of-\d+)$')  # of the files of a checkpoint
-_NUMBERED = re.compile(r'.*/model-(\d+)\.index')
+_NUMBERED = re.compile(rf'{BASENAME}-(\d+)\.index')
 
 
 def require_plain(path: str, flag: str) -> None:
-  """Refuses a path that TensorFlow would take for a pattern.
+  """Refuse a path that TensorFlow would take for a pattern.
 
   TensorFlow could save checkpoints there, but would never find them again.
 
@@ -37,31 +35,26 @@ def require_plain(path: str, flag: str) -> None:
     flag: the flag or argument that gave it, for the message.
 
   Raises:
-    InputError: there is a character of patterns in the path.
+    InputError: the path contains a character of patterns.
   """
-  found = sorted(set(path) & set(PATTERN_CHARACTERS))
-  if found:
-    raise errors.InputError(
+  if found := sorted(set(path) & set(PATTERN_CHARACTERS)):
+    raise InputError(
       f'{flag} is {path!r}: TensorFlow cannot read checkpoints from a path with '
-      f'{" ".join(found)} in it; use another path.'
+      f'{" ".join(found)} in it. Use another path.'
     )
 
 
 def find(folder: str) -> dict[int, str]:
-  """The checkpoints `model-<step>` in a folder: their prefixes by step, the smallest step first."""
-  matches = map(
-    _NUMBERED.fullmatch, glob.glob(os.path.join(glob.escape(folder), f'{BASENAME}-*.index'))
-  )
-  return {
-    step: os.path.join(folder, f'{BASENAME}-{step}')
-    for step in sorted(int(m[1]) for m in matches if m)
-  }
+  """Return the prefixes of the checkpoints `model-<step>` in a directory by step, in order."""
+  names = os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
+  steps = [int(match[1]) for match in map(_NUMBERED.fullmatch, names) if match]
+  return {step: os.path.join(folder, f'{BASENAME}-{step}') for step in sorted(steps)}
 
 
 def unreadable(prefix: str) -> str:
-  """Why a checkpoint cannot be read, '' if it can.
+  """Return why a checkpoint cannot be read; '' if it can.
 
-  All of it is read, since a file that was cut off is not noticed before.
+  All of it is read, since a truncated file is not noticed otherwise.
   """
   try:
     reader = tf.train.load_checkpoint(prefix)
@@ -73,85 +66,74 @@ def unreadable(prefix: str) -> str:
 
 
 def newest(folder: str) -> str | None:
-  """The prefix of the newest checkpoint in a folder that can be read; None if there is none.
+  """Return the prefix of the newest readable checkpoint in a directory; None if there is none.
 
   Newer ones that cannot be read are skipped, each with a warning.
   """
-  prefixes = list(find(folder).values())
-  while prefixes:
-    why = unreadable(prefixes[-1])
+  for prefix in reversed(find(folder).values()):
+    why = unreadable(prefix)
     if not why:
-      break
-    logging.warning(
-      'Checkpoint %s cannot be read (%s); going on with the one before.', prefixes.pop(), why
-    )
-  return prefixes[-1] if prefixes else None
+      return prefix
+    logging.warning('Checkpoint %s cannot be read (%s); skipping it.', prefix, why)
+  return None
 
 
 def locate(path: str, name: str) -> str:
-  """The prefix of a checkpoint that a person has named.
+  """Return the prefix of a checkpoint that the user has named.
 
   Args:
-    path: a prefix, one of the files of a checkpoint, or a folder; in a folder the newest checkpoint
-      that can be read is taken.
+    path: a prefix, one of the files of a checkpoint, or a directory, which stands for its newest
+      readable checkpoint.
     name: the flag or argument that gave the path, for messages.
 
   Raises:
-    InputError: there is no checkpoint that can be read.
+    InputError: there is no readable checkpoint.
   """
   require_plain(path, name)
   if os.path.isdir(path):
     found = newest(path)
     if found is None:
-      raise errors.InputError(
-        f'{name}={path} holds no readable checkpoint model-<step>: give the --train_log_dir of a '
+      raise InputError(
+        f'{name}={path} holds no readable checkpoint model-<step>. Give the --train_log_dir of a '
         'training, or one checkpoint as .../model-20000.'
       )
     return found
   path = _ENDING.sub('', path)
   if not os.path.exists(f'{path}.index'):
     there = ', '.join(map(os.path.basename, find(os.path.dirname(path)).values())) or 'none'
-    raise errors.InputError(
-      f'{name}={path} is not there ({path}.index is missing; checkpoints in that '
-      f'folder: {there}): give its path as .../model-20000, without .index, or its folder.'
+    raise InputError(
+      f'{name}={path} does not exist ({path}.index is missing). Checkpoints in that directory: '
+      f'{there}. Give a path such as .../model-20000, or the directory.'
     )
-  why = unreadable(path)
-  if why:
-    raise errors.InputError(
-      f'{name}={path} cannot be read, half-written or damaged ({why}): use another one.'
-    )
+  if why := unreadable(path):
+    raise InputError(f'{name}={path} is incomplete or damaged ({why}). Use another checkpoint.')
   return path
 
 
 def repair_state(folder: str, prefix: str | None) -> None:
-  """Makes TensorFlow's file `checkpoint` name this checkpoint as the newest.
+  """Make TensorFlow's file `checkpoint` name this checkpoint as the newest.
 
   Sessions restore the checkpoint that is named there.
 
   Args:
-    folder: the folder of the run.
+    folder: the directory of the run.
     prefix: the checkpoint. If it is None, the file is deleted.
   """
   if prefix is None:
     pathlib.Path(folder, 'checkpoint').unlink(missing_ok=True)
     return
-  # The saver deletes the oldest ones of those that are listed, until KEEP are left. So the
-  # checkpoints that are kept for good must not be listed.
   state = tf.train.get_checkpoint_state(folder)
-  if state and os.path.basename(state.model_checkpoint_path) == os.path.basename(prefix):
-    listed = list(map(os.path.basename, state.all_model_checkpoint_paths))
-  else:
-    listed = [os.path.basename(each) for each in find(folder).values() if each != prefix][
-      1 - KEEP :
-    ]
-  others = [name for name in listed if name != os.path.basename(prefix)]
-  write_state(folder, [*others, prefix])
+  if state is None or os.path.basename(state.model_checkpoint_path) != os.path.basename(prefix):
+    # The saver deletes the oldest ones of those that are listed, until KEEP are left. So the
+    # checkpoints that are kept for good must not be listed.
+    others = [each for each in find(folder).values() if each != prefix]
+    write_state(folder, [*others[1 - KEEP :], prefix])
 
 
 def write_state(folder: str, prefixes: Sequence[str]) -> None:
-  """Writes TensorFlow's file `checkpoint`, which lists these checkpoints; the last is the newest.
+  """Write TensorFlow's file `checkpoint`, which lists these checkpoints; the last is the newest.
 
-  The paths in it are relative, so that the folder can be moved.
+  The paths in it are relative, so that the directory can be moved.
   """
   names = [os.path.basename(prefix) for prefix in prefixes]
   tf.train.update_checkpoint_state(
@@ -160,7 +142,7 @@ def write_state(folder: str, prefixes: Sequence[str]) -> None:
 
 
 def global_step(prefix: str) -> int:
-  """The number of updates that a checkpoint has seen.
+  """Return the number of updates that a checkpoint has seen.
 
   Raises:
     InputError: the checkpoint cannot be read, or is not one of a training run.
@@ -168,52 +150,28 @@ def global_step(prefix: str) -> int:
   try:
     return int(tf.train.load_checkpoint(prefix).get_tensor('global_step'))
   except READ_ERRORS as error:
-    raise errors.InputError(
-      f'{prefix} is not a checkpoint of a training run (no global_step could be read): '
-      f'{str(error).splitlines()[0]}'
+    raise InputError(
+      f'{prefix} is not a checkpoint of a training run (no global_step: '
+      f'{str(error).splitlines()[0]}). Use another checkpoint.'
     ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class Mismatch:
-  """What keeps a checkpoint from being restored into variables. It is false if nothing does.
-
-  Attributes:
-    missing: the names of variables that the checkpoint does not have.
-    reshaped: variables that it has with another shape, as 'name: has [2], needs [3]'.
-  """
-
-  missing: list[str]
-  reshaped: list[str]
-
-  def __bool__(self) -> bool:
-    return bool(self.missing or self.reshaped)
-
-  def __str__(self) -> str:
-    parts = []
-    if self.missing:
-      parts.append(
-        f'{len(self.missing)} variables are missing, such as {", ".join(self.missing[:3])}'
-      )
-    if self.reshaped:
-      parts.append(
-        f'{len(self.reshaped)} have another shape, such as {"; ".join(self.reshaped[:3])}'
-      )
-    return ' and '.join(parts)
-
-
-def compare(prefix: str, variables: Iterable[tf.Variable]) -> Mismatch:
-  """Compares a checkpoint with the variables that it is to be restored into."""
+def compare(prefix: str, variables: Iterable[tf.Variable]) -> str:
+  """Return what keeps a checkpoint from being restored into variables; '' if nothing does."""
   shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
   wanted = {v.op.name: v.shape.as_list() for v in variables}
-  return Mismatch(
-    sorted(set(wanted) - set(shapes)),
-    [
-      f'{name}: has {shapes[name]}, needs {shape}'
-      for name, shape in sorted(wanted.items())
-      if name in shapes and shapes[name] != shape
-    ],
-  )
+  missing = sorted(set(wanted) - set(shapes))
+  reshaped = [
+    f'{name}: has {shapes[name]}, needs {shape}'
+    for name, shape in sorted(wanted.items())
+    if name in shapes and shapes[name] != shape
+  ]
+  parts = []
+  if missing:
+    parts.append(f'{len(missing)} variables are missing, such as {", ".join(missing[:3])}')
+  if reshaped:
+    parts.append(f'{len(reshaped)} have another shape, such as {"; ".join(reshaped[:3])}')
+  return ' and '.join(parts)
 
 
 def require_match(
@@ -222,7 +180,7 @@ def require_match(
   problem: str = 'does not fit the model of these flags',
   advice: str = 'Use the flags it was trained with, or another --train_log_dir.',
 ) -> None:
-  """Refuses a checkpoint that cannot be restored into the variables.
+  """Refuse a checkpoint that cannot be restored into the variables.
 
   Args:
     prefix: the checkpoint.
@@ -233,13 +191,12 @@ def require_match(
   Raises:
     InputError: variables are missing in the checkpoint, or have another shape there.
   """
-  mismatch = compare(prefix, variables)
-  if mismatch:
-    raise errors.InputError(f'checkpoint {prefix} {problem}: {mismatch}. {advice}')
+  if mismatch := compare(prefix, variables):
+    raise InputError(f'checkpoint {prefix} {problem}: {mismatch}. {advice}')
 
 
 def require_nothing_lost(prefix: str, variables: Iterable[tf.Variable]) -> None:
-  """Refuses a checkpoint whose model has more variables than the current one.
+  """Refuse a checkpoint whose model has more variables than the current one.
 
   The next checkpoint of the run would not have them any more. Variables of optimizers may be lost.
 
@@ -247,14 +204,10 @@ def require_nothing_lost(prefix: str, variables: Iterable[tf.Variable]) -> None:
     InputError: there are such variables.
   """
   kept = {v.op.name for v in variables}
-  lost = sorted(
-    name
-    for name in tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-    if name.startswith(('model/', 'loss/')) and name not in kept
-  )
+  names = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+  lost = sorted(name for name in names if name.startswith(('model/', 'loss/')) and name not in kept)
   if lost:
-    raise errors.InputError(
+    raise InputError(
       f'checkpoint {prefix} has {len(lost)} variables that the model of these flags lacks, such '
-      f'as {", ".join(lost[:3])}: they would be lost. Use the flags it was trained with, or '
-      'another --train_log_dir.'
+      f'as {", ".join(lost[:3])}. Use the flags it was trained with, or another --train_log_dir.'
     )

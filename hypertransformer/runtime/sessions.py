@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from hypertransformer import cores, errors
+from hypertransformer import cores
 
 _LOOPS = {'While', 'StatelessWhile', 'Enter'}  # 'Enter' is in loops as TensorFlow 1 made them
 _REFERENCES = {'VariableV2'}  # the variables of TensorFlow 1, if a caller has brought them back
 
 
-def config(graph: tf.Graph, xla: bool = False) -> tf.ConfigProto:
-  """The session settings with which a graph runs fastest; docs/performance.md has the numbers.
+def config(graph: tf.Graph, xla: bool = False, sees: Sequence[str] = ()) -> tf.ConfigProto:
+  """Return the session settings with which a graph runs fastest (docs/performance.md).
 
   - The graph is optimised in one pass. TensorFlow's second pass takes as long again and makes no
     step faster.
@@ -27,6 +29,8 @@ def config(graph: tf.Graph, xla: bool = False) -> tf.ConfigProto:
   Args:
     graph: the graph that the session is to run, complete.
     xla: whether XLA compiles clusters of operations, on GPUs and on CPUs.
+    sees: in a cluster, the devices that the session sees, so that it does not wait for others.
+      Operations that wait for another task need the usual executor.
   """
   made = tf.ConfigProto(
     intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads()
@@ -37,9 +41,11 @@ def config(graph: tf.Graph, xla: bool = False) -> tf.ConfigProto:
   if xla:
     made.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
     made.graph_options.optimizer_options.cpu_global_jit = True
+  made.device_filters.extend(sees)
   if (
     cores.available() == 1
     and not xla
+    and not sees
     and not _needs_usual_executor(graph)
     and not tf.config.list_physical_devices('GPU')
   ):
@@ -48,12 +54,12 @@ def config(graph: tf.Graph, xla: bool = False) -> tf.ConfigProto:
 
 
 def _needs_usual_executor(graph: tf.Graph) -> bool:
-  """Whether the graph has nodes that the single-threaded executor runs slowly or not at all."""
+  """Tell whether the single-threaded executor runs the graph slowly or not at all."""
   return not (_LOOPS | _REFERENCES).isdisjoint(op.type for op in graph.get_operations())
 
 
 def use_kernel_threads(count: int) -> None:
-  """Sets how many threads one operation may use on a CPU.
+  """Set how many threads one operation may use on a CPU.
 
   It must be called before TensorFlow's first operation, and holds for all sessions. TensorFlow's
   default is one thread per core. Our steps are made of operations of a few microseconds, and with
@@ -61,9 +67,5 @@ def use_kernel_threads(count: int) -> None:
 
   Args:
     count: the number of threads; 0 is one per core.
-
-  Raises:
-    InputError: the number is negative.
   """
-  errors.require(count >= 0, f'kernel_threads is {count}; it must be 0 (one per core) or larger.')
   tf.config.threading.set_intra_op_parallelism_threads(count)

@@ -6,21 +6,18 @@ loop.py.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from absl import logging
 from tqdm import tqdm
 
 from hypertransformer.pictures import episode as episode_pictures
 from hypertransformer.progress import show
 from hypertransformer.runtime import tensorboard
+from hypertransformer.runtime.signals import StopSignal
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.training import optimizer
 from hypertransformer.training.graph import TrainGraph
@@ -174,43 +171,15 @@ def describe(means: Scalars) -> str:
   return ', '.join(parts)
 
 
-class SignalHook(tf.train.SessionRunHook):
+class SignalHook(StopSignal, tf.train.SessionRunHook):
   """Ends the run after the current step on SIGTERM or Ctrl-C, so that a checkpoint is saved.
 
-  A second signal ends the program at once, without a checkpoint. The hook must also be the context
-  of the whole run, as in `with SignalHook() as signals`. Then a signal that comes while the graph
-  is built ends the run after its first step.
-
-  Attributes:
-    received: The number of the signal that came, or None.
+  The hook must also be the context of the whole run, as in `with SignalHook() as signals`. Then a
+  signal that comes while the graph is built ends the run after its first step.
   """
 
-  SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
   def __init__(self) -> None:
-    self.received: int | None = None
-    self._before: dict[int, Callable | int | None] = {}
-
-  def __enter__(self) -> SignalHook:
-    for number in self.SIGNALS:
-      self._before[number] = signal.signal(number, self._handle)
-    return self
-
-  def __exit__(self, *exception: object) -> None:
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _handle(self, number: int, frame: FrameType | None) -> None:
-    del frame
-    name = signal.Signals(number).name
-    if self.received is None:
-      logging.info('%s: saving a checkpoint and stopping after this step.', name)
-      self.received = number
-      return
-    logging.info('%s again: stopping immediately, without a checkpoint.', name)
-    # The default handler ends the process, so that its parent sees the signal in its exit status.
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    super().__init__('saving a checkpoint and stopping after this step')
 
   def after_run(
     self, run_context: tf.train.SessionRunContext, run_values: tf.train.SessionRunValues

@@ -11,14 +11,16 @@ import time
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.cluster import board, local, roles, server
+from hypertransformer.cluster import server, tasks
+from hypertransformer.runtime import sessions
+from utils import launch_local
 
 TIMES = 6
 # Seconds until each starts. The second server looks for the first one before that is there.
 DELAYS = {'ps 1': 0.0, 'ps 0': 0.2, 'chief 0': 0.3}
 
 
-def ask(task: roles.Task, target: str) -> str:
+def ask(task: tasks.Task, target: str) -> str:
   """Asks the second server for something that it must get from the first one."""
   with tf.Graph().as_default() as graph:
     with tf.device('/job:ps/task:0'):
@@ -26,7 +28,7 @@ def ask(task: roles.Task, target: str) -> str:
       put, number = queue.enqueue(5), queue.dequeue()
     with tf.device('/job:ps/task:1'):
       answer = tf.add(number, 1)
-    session = tf.Session(target, config=server.session_config(task, graph))
+    session = tf.Session(target, config=sessions.config(graph, sees=task.sees))
     try:
       session.run(put)
       return f'answer {session.run(answer)}'
@@ -38,12 +40,11 @@ def take_part(configuration: str, delay: float) -> None:
   """Is a process of the cluster, with this TF_CONFIG."""
   os.environ['TF_CONFIG'] = configuration
   resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-  task = roles.task_from(configuration, resolver)
+  task = tasks.task_from(configuration, resolver)
   assert task is not None
   time.sleep(delay)
-  target = server.start(task).target
-  board.Board(task, target)
-  if task.type == roles.CHIEF:
+  target = server.join(task).target
+  if task.type == tasks.CHIEF:
     print(ask(task, target), flush=True)
     os._exit(0)
   time.sleep(60)
@@ -53,7 +54,7 @@ def main() -> None:
   tf.disable_eager_execution()
   for _ in range(TIMES):
     processes = {}
-    for name, configuration in local.configurations(1, 2, False).items():
+    for name, configuration in launch_local.configurations(1, 2, False).items():
       processes[name] = os.fork()
       if processes[name] == 0:
         take_part(configuration, DELAYS[name])

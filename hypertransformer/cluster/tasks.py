@@ -1,13 +1,12 @@
 """Which task of a cluster this process is, as the environment variable TF_CONFIG says.
 
-TensorFlow's own form of it, which Kubernetes' and other launchers set:
+This is TensorFlow's own variable, which Kubernetes' and other launchers set:
 
   {"cluster": {"chief": ["host:port"], "worker": ["host:port", ...], "ps": ["host:port", ...]},
    "task": {"type": "worker", "index": 0}}
 
 The chief trains as the workers do, and writes checkpoints and summaries besides. The parameter
-servers (ps) hold the variables. An evaluator takes no part in the cluster: it waits for
-checkpoints.
+servers (ps) hold the variables. An evaluator is not part of the cluster: it waits for checkpoints.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.errors import InputError, require
+from hypertransformer.errors import InputError
 
 CHIEF, WORKER, PS, EVALUATOR = 'chief', 'worker', 'ps', 'evaluator'
-_ADDRESS = re.compile(r'(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d+)')
+_ADDRESS = re.compile(r'(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}')
 _EXAMPLE = (
-  'Expected is such as {"cluster": {"chief": ["a:2222"], "worker": ["b:2222"], "ps": ["a:2223"]}, '
+  'Example: {"cluster": {"chief": ["a:2222"], "worker": ["b:2222"], "ps": ["a:2223"]}, '
   '"task": {"type": "worker", "index": 0}}.'
 )
 
@@ -58,6 +58,11 @@ class Task:
     return f'/job:{self.type}/task:{self.index}'
 
   @property
+  def sees(self) -> list[str]:
+    """The devices that its sessions use: those of the parameter servers and its own."""
+    return sorted({f'/job:{PS}', self.device})
+
+  @property
   def servers(self) -> int:
     """The number of parameter servers."""
     return self.cluster.num_tasks(PS)
@@ -74,7 +79,7 @@ class Task:
 
 
 def task_from(text: str, resolver: tf.distribute.cluster_resolver.ClusterResolver) -> Task | None:
-  """Reads and checks which task this process is.
+  """Read and check which task this process is.
 
   Args:
     text: the value of TF_CONFIG; '' if there is none.
@@ -84,67 +89,42 @@ def task_from(text: str, resolver: tf.distribute.cluster_resolver.ClusterResolve
     None if TF_CONFIG names no cluster, or only this process: then it trains alone.
 
   Raises:
-    InputError: TF_CONFIG cannot be read, or is no cluster that can train.
+    InputError: TF_CONFIG is invalid, or its cluster cannot train.
   """
   if not text.strip():
     return None
   try:
     if not isinstance(json.loads(text), dict):
-      raise ValueError('it is no object')
+      raise ValueError('expected a JSON object')
     spec = resolver.cluster_spec()
     cluster, type_, index = spec.as_dict(), resolver.task_type, resolver.task_id
   except (ValueError, TypeError, AttributeError, KeyError) as error:
     raise InputError(
-      f'the environment variable TF_CONFIG cannot be read ({error}). {_EXAMPLE}'
+      f'the environment variable TF_CONFIG is invalid ({error}). {_EXAMPLE}'
     ) from error
   if type_ is None and not cluster:
     return None
-  require(type_ is not None, f'TF_CONFIG does not say which task this process is. {_EXAMPLE}')
   if type_ == EVALUATOR:
     return Task(EVALUATOR, index or 0, spec)
-  require(
-    type_ in (CHIEF, WORKER, PS),
-    f'TF_CONFIG: the type of the task is {type_!r}; known are chief, worker, ps and evaluator.',
-  )
-  _check_cluster(cluster)
-  if type_ == CHIEF and set(cluster) - {EVALUATOR} == {CHIEF}:
+  cluster.pop(EVALUATOR, None)
+  if type_ == CHIEF and set(cluster) == {CHIEF}:
     return None
-  require(
-    index is not None and 0 <= index < len(cluster.get(type_, [])),
-    f'TF_CONFIG: there is no task {index} of type {type_}; the cluster has '
-    f'{len(cluster.get(type_, []))} of them, which are counted from 0.',
-  )
-  require(
-    bool(cluster.get(PS)),
-    'TF_CONFIG: the cluster has no ps: at least one parameter server must hold the variables.',
-  )
-  return Task(type_, index, tf.train.ClusterSpec({k: v for k, v in cluster.items() if k in _JOBS}))
+  for problem in _problems(cluster, type_, index):
+    raise InputError(f'the environment variable TF_CONFIG {problem}. {_EXAMPLE}')
+  return Task(type_, index, tf.train.ClusterSpec(cluster))
 
 
-_JOBS = (CHIEF, WORKER, PS)
-
-
-def _check_cluster(cluster: dict[str, list[str]]) -> None:
-  unknown = sorted(set(cluster) - {*_JOBS, EVALUATOR})
-  require(
-    not unknown,
-    f'TF_CONFIG: the cluster has tasks of the type {", ".join(map(repr, unknown))}; known are '
-    'chief, worker, ps and evaluator.',
-  )
-  require(
-    len(cluster.get(CHIEF, [])) == 1,
-    f'TF_CONFIG: the cluster has {len(cluster.get(CHIEF, []))} tasks of type chief; it must have '
-    'one, which also trains.',
-  )
-  addresses = [address for type_ in cluster for address in cluster[type_]]
+def _problems(cluster: dict[str, list[str]], type_: str | None, index: int | None) -> Iterator[str]:
+  """Yield what is wrong with a cluster and the task in it."""
+  for unknown in {*cluster, type_} - {CHIEF, WORKER, PS}:
+    yield f'has the task type {unknown!r}; known are chief, worker, ps and evaluator'
+  chiefs, servers = len(cluster.get(CHIEF, [])), len(cluster.get(PS, []))
+  if chiefs != 1 or not servers:
+    yield f'has {chiefs} chief and {servers} ps; it must have one chief and at least one ps'
+  count = len(cluster.get(str(type_), []))
+  if index is None or not 0 <= index < count:
+    yield f'has no {type_} {index}; there are {count}, counted from 0'
+  addresses = [str(address) for each in cluster.values() for address in each]
   for address in addresses:
-    match = _ADDRESS.fullmatch(str(address))
-    require(
-      match is not None and 0 < int(match[2]) < 65536,
-      f'TF_CONFIG: {address!r} is no address; expected is host:port, such as 10.0.0.1:2222.',
-    )
-    require(
-      addresses.count(address) == 1,
-      f'TF_CONFIG: the address {address} is that of {addresses.count(address)} tasks: give each '
-      'its own host and port.',
-    )
+    if not _ADDRESS.fullmatch(address) or addresses.count(address) > 1:
+      yield f'has the address {address!r}; expected is a different HOST:PORT for each task'

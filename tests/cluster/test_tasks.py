@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.cluster import roles
+from hypertransformer.cluster import tasks
 from hypertransformer.errors import InputError
 
 CLUSTER = {'chief': ['a:1'], 'worker': ['b:1', 'c:1'], 'ps': ['d:1', '[::1]:2']}
 
 
-def read(monkeypatch: pytest.MonkeyPatch, value: Any) -> roles.Task | None:
+def read(monkeypatch: pytest.MonkeyPatch, value: Any) -> tasks.Task | None:
   """Reads the task from a TF_CONFIG, which is a text or is written as JSON."""
   text = value if isinstance(value, str) else json.dumps(value)
   monkeypatch.setenv('TF_CONFIG', text)
-  return roles.task_from(text, tf.distribute.cluster_resolver.TFConfigClusterResolver())
+  return tasks.task_from(text, tf.distribute.cluster_resolver.TFConfigClusterResolver())
 
 
 def task(type_: Any, index: Any, **cluster: Any) -> dict[str, Any]:
@@ -70,25 +70,22 @@ def test_a_chief_without_others_trains_alone(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
   ('value', 'message'),
   [
-    ('{', 'TF_CONFIG cannot be read'),
-    ('[]', r'TF_CONFIG cannot be read \(it is no object\)'),
-    ('7', 'it is no object'),
-    ({'cluster': 5, 'task': {'type': 'chief', 'index': 0}}, 'TF_CONFIG cannot be read'),
-    ({'cluster': CLUSTER, 'task': 7}, 'TF_CONFIG cannot be read'),
-    ({'cluster': CLUSTER, 'task': {'type': 'ps', 'index': 'x'}}, 'TF_CONFIG cannot be read'),
-    ({'cluster': CLUSTER}, 'does not say which task'),
-    (task('boss', 0), "type of the task is 'boss'; known are chief, worker, ps and evaluator"),
-    (task('worker', 2), 'there is no task 2 of type worker; the cluster has 2'),
-    (task('worker', -1), 'there is no task -1'),
-    ({'cluster': CLUSTER, 'task': {'type': 'ps'}}, 'there is no task None of type ps'),
-    (task('worker', 0, worker=['b:1'], ps=['d:1']), '0 tasks of type chief; it must have one'),
-    (task('chief', 0, chief=['a:1', 'b:1'], ps=['d:1']), '2 tasks of type chief'),
-    (task('chief', 0, chief=['a:1'], worker=['b:1']), 'the cluster has no ps'),
-    (task('chief', 0, chief=['a:1'], master=['b:1']), "tasks of the type 'master'"),
-    (task('chief', 0, chief=['a'], ps=['b:1']), "'a' is no address; expected is host:port"),
-    (task('chief', 0, chief=['a:0'], ps=['b:1']), "'a:0' is no address"),
-    (task('chief', 0, chief=['a:1'], ps=['b:99999']), "'b:99999' is no address"),
-    (task('chief', 0, chief=['a:1'], ps=['a:1']), 'the address a:1 is that of 2 tasks'),
+    ('{', 'TF_CONFIG'),
+    ('[]', 'TF_CONFIG'),
+    ({'cluster': 5, 'task': {'type': 'chief', 'index': 0}}, 'TF_CONFIG'),
+    ({'cluster': CLUSTER, 'task': 7}, 'TF_CONFIG'),
+    ({'cluster': CLUSTER, 'task': {'type': 'ps', 'index': 'x'}}, 'TF_CONFIG'),
+    ({'cluster': CLUSTER}, 'None'),
+    (task('boss', 0), "'boss'"),
+    (task('chief', 0, chief=['a:1'], master=['b:1']), "'master'"),
+    (task('worker', 2), 'worker 2; there are 2'),
+    (task('worker', -1), 'worker -1'),
+    ({'cluster': CLUSTER, 'task': {'type': 'ps'}}, 'ps None'),
+    (task('worker', 0, worker=['b:1'], ps=['d:1']), '0 chief and 1 ps'),
+    (task('chief', 0, chief=['a:1', 'b:1'], ps=['d:1']), '2 chief'),
+    (task('chief', 0, chief=['a:1'], worker=['b:1']), '0 ps'),
+    (task('chief', 0, chief=['a'], ps=['b:1']), "'a'"),
+    (task('chief', 0, chief=['a:1'], ps=['a:1']), "'a:1'"),
   ],
 )
 def test_what_is_no_cluster_is_refused(
