@@ -94,7 +94,7 @@ class Daemon:
     try:
       eval_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-      raise _cannot_write(eval_dir, error) from error
+      raise _cannot_write(self._log_dir, error) from error
     if best.PRESET not in self._measured:
       logging.info('No preset is named %r: no best checkpoint is kept.', best.PRESET)
     with contextlib.ExitStack() as stack:
@@ -275,7 +275,7 @@ class Daemon:
     try:
       yield
     except (OSError, tf.errors.OpError) as error:
-      raise _cannot_write(self._results.parent, error) from error
+      raise _cannot_write(self._log_dir, error) from error
     finally:
       if lock.is_locked:  # delete the file before the lock is free, so that it is our own
         pathlib.Path(lock.lock_file).unlink(missing_ok=True)
@@ -288,7 +288,7 @@ class Daemon:
         file.write(table.encode())
 
 
-def _cannot_write(folder: pathlib.Path, error: OSError | tf.errors.OpError) -> InputError:
+def _cannot_write(folder: str, error: OSError | tf.errors.OpError) -> InputError:
   path, why = getattr(error, 'filename', None), getattr(error, 'strerror', None)
   return InputError(
     f'{path or folder} cannot be written: {why or str(error).splitlines()[0]}. Make room or make '
