@@ -27,7 +27,7 @@ if __name__ == '__main__':
   cli.import_tensorflow()
 
 from hypertransformer.errors import require
-from hypertransformer.evaluation.results import newest_by_preset, read
+from hypertransformer.evaluation.results import latest, read
 from hypertransformer.learners.learner import CARD, FOLDER
 
 import drawings  # isort: skip  (beside this file)
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
   results = pathlib.Path(RESULTS.value)
   about = json.loads((results / 'run.json').read_text())
   values = json.loads((results / 'flags.json').read_text()) | PATHS
-  lines = newest_by_preset(read(results / 'results.jsonl'))
+  lines = {line['preset']: line for line in latest(read(results / 'results.jsonl'))}
   (step,) = {line['step'] for line in lines.values()}
   files = list(log_dir.glob(f'model-{step}.*'))
   require(

@@ -101,7 +101,8 @@ class Daemon:
       if not prefix:
         stack.enter_context(run_folder.hold(eval_dir, 'evaluator', _ADVICE))
       with self._writing():
-        flags_file.write_flags(str(eval_dir), self._settings.flag_values)
+        values = flags_file.evaluation_flags(self._settings.flag_values)
+        flags_file.write_flags(str(eval_dir), values)
         self._write_table()  # a killed evaluator may not have done so
       if prefix:
         self._evaluate(prefix, again=True)

@@ -48,7 +48,7 @@ def mean_and_ci95(values: Sequence[float] | np.ndarray) -> Estimate:
 
 
 def percent(mean: float | None, ci95: float | None = None, digits: int = 1) -> str:
-  """Format a fraction in percent: 0.5 and 0.025 give '50.0 +- 2.5 %'.
+  """Format a fraction in percent: 0.5 and 0.025 give '50.0 ± 2.5 %'.
 
   Args:
     mean: The fraction, such as an accuracy in 0..1; None gives '-'.
@@ -57,7 +57,7 @@ def percent(mean: float | None, ci95: float | None = None, digits: int = 1) -> s
   """
   if mean is None:
     return '-'
-  interval = '' if ci95 is None or math.isnan(ci95) else f' +- {100 * ci95:.{digits}f}'
+  interval = '' if ci95 is None or math.isnan(ci95) else f' ± {100 * ci95:.{digits}f}'
   return f'{100 * mean:.{digits}f}{interval} %'
 
 

@@ -113,24 +113,6 @@ def latest(lines: Iterable[Line]) -> list[Line]:
   return list({(line['preset'], key(line['measured'])): line for line in by_step}.values())
 
 
-def newest_by_preset(lines: Iterable[Line]) -> dict[str, Line]:
-  """Return the result of the newest checkpoint by preset, of a run that was evaluated in one way.
-
-  Raises:
-    InputError: A preset has results that were measured on different things.
-  """
-  found: dict[str, Line] = {}
-  for line in latest(lines):
-    other = found.setdefault(line['preset'], line)
-    if other is not line:
-      texts = differences([other['measured'], line['measured']], ())
-      raise InputError(
-        f'the preset {line["preset"]!r} has results of several evaluations ({"; ".join(texts)}): '
-        'leave one.'
-      )
-  return found
-
-
 def is_of_elsewhere(line: Line) -> bool:
   """Tell whether a result is of a checkpoint outside of the directory of the run."""
   return os.path.dirname(line['checkpoint']) != ''

@@ -164,17 +164,6 @@ def read_model_flags(folder: str) -> dict[str, Any]:
   return dict(read_settings(folder).flag_values)
 
 
-def why_not_evaluated(folder: str, values: Values) -> str:
-  """Return why checkpoints of a run cannot be evaluated with these flags; '' if they can."""
-  changed = model_changes(folder, values)
-  return f'its run has other flags: {"; ".join(changed)}' if changed else ''
-
-
-def write_evaluation_flags(folder: str, values: Values) -> None:
-  """Write the flags on which results of an evaluation depend to flags.json of its directory."""
-  write_flags(folder, evaluation_flags(values))
-
-
 @dataclasses.dataclass(frozen=True)
 class Facts:
   """A few flags of a run, by what they mean."""

@@ -152,7 +152,7 @@ def test_fields_scalars_and_text_of_sequences_say_the_same() -> None:
 
 @pytest.mark.parametrize(
   ('arguments', 'text'),
-  [((0.5, 0.025), '50.0 +- 2.5 %'), ((0.5, None, 2), '50.00 %'), ((None,), '-')],
+  [((0.5, 0.025), '50.0 ± 2.5 %'), ((0.5, None, 2), '50.00 %'), ((None,), '-')],
 )
 def test_percent(arguments: Any, text: str) -> None:
   assert metrics.percent(*arguments) == text

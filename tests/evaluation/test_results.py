@@ -130,9 +130,6 @@ def test_the_latest_result_of_all_that_was_measured_on() -> None:
     )
   ]  # fmt: skip
   assert sorted(line['seconds'] for line in results.latest(lines)) == [3.0, 4.0]
-  with pytest.raises(InputError, match=r"'val'.*support_images=25; support_images=5"):
-    results.newest_by_preset(lines)
-  assert results.newest_by_preset(lines[:2])['val']['step'] == 30
 
 
 @pytest.mark.parametrize(
