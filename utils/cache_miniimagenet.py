@@ -40,7 +40,7 @@ def main() -> None:
   release = miniimagenet.OFFICIAL
   miniimagenet.convert(classes.path_flag(FLAGS.input_path, 'input_path'), path, release)
   counts = ', '.join(f'{split} {count} classes' for split, count in release.splits.items())
-  print(f'{files.summary(path, files.header_of(path))} ({counts})')
+  print(f'{files.summary(path)} ({counts})')
 
 
 if __name__ == '__main__':

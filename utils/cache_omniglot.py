@@ -45,7 +45,7 @@ def main() -> None:
   with classes.new_dataset(path, images.nbytes) as (file, write_classes):
     np.save(file, images, allow_pickle=False)
     write_classes(omniglot.class_entries(found), [images.shape[1]] * len(images))
-  print(files.summary(path, images))
+  print(files.summary(path))
 
 
 if __name__ == '__main__':

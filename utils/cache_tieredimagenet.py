@@ -48,7 +48,7 @@ def main() -> None:
   folder = classes.path_flag(FLAGS.input_path, 'input_path')
   counts = tieredimagenet.convert(folder, path, FLAGS.bgr, tieredimagenet.OFFICIAL, FLAGS.overwrite)
   images = path / 'images.npy'
-  print(f'{files.summary(images, files.header_of(images))} ({counts})')
+  print(f'{files.summary(images)} ({counts})')
 
 
 if __name__ == '__main__':

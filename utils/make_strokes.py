@@ -37,7 +37,7 @@ def main() -> None:
   path = classes.output_path(FLAGS.output_path, 'strokes.npy', FLAGS.overwrite)
   images = strokes.make(FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.seed)
   files.save_array(path, images)
-  print(files.summary(path, images))
+  print(files.summary(path))
 
 
 if __name__ == '__main__':

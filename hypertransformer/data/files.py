@@ -30,6 +30,7 @@ except ImportError:  # Windows; temporary files of killed processes stay there
 
 _SHOWN_LETTERS = 120
 _HEAD_BYTES = 512
+_MAX_AXES = 32
 _PAGE_STARTS = (b'<!doctype', b'<html', b'<?xml', b'<head', b'<!--')
 _POINTER_START = b'version https://git-lfs.github.com/spec/'
 # Only directories that hold nothing else are replaced.
@@ -166,8 +167,8 @@ def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
     if version != (1, 0):  # the others are for headers of more than 64 kB
       raise ValueError(f'format version {version}')
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    if min(shape, default=0) < 0:
-      raise ValueError(f'shape {shape}')
+    if min(shape, default=0) < 0 or len(shape) > _MAX_AXES:
+      raise ValueError(f'shape {list(shape)[:9]}')
   except Exception as error:  # NumPy parses the header as Python code, which can raise anything
     raise InputError(
       f'{shown(path)} is not a NumPy .npy file ({reason(error)}): make or download it again'
@@ -217,10 +218,7 @@ def map_array(path: pathlib.Path) -> np.memmap:
       'or download it again'
     )
   order = 'F' if header.fortran_order else 'C'
-  try:
-    return np.memmap(path, header.dtype, 'r', begin, header.shape, order)  # type: ignore[call-overload]
-  except (OSError, ValueError) as error:
-    raise InputError(f'cannot map {shown(path)}, {header} ({reason(error)})') from error
+  return np.memmap(path, header.dtype, 'r', begin, header.shape, order)  # type: ignore[call-overload]
 
 
 @contextlib.contextmanager
@@ -387,7 +385,8 @@ def require_space(path: pathlib.Path, needed: int) -> None:
     )
 
 
-def summary(path: pathlib.Path, array: np.ndarray | Header) -> str:
+def summary(path: pathlib.Path) -> str:
   """Return the last line of a converter's output: what it wrote where, its shape and size."""
-  shape = ' x '.join(str(size) for size in array.shape)
-  return f'wrote {path}: {array.dtype} {shape}, {path.stat().st_size / 1e6:.1f} MB'
+  header = header_of(path)
+  shape = ' x '.join(map(str, header.shape))
+  return f'wrote {path}: {header.dtype} {shape}, {path.stat().st_size / 1e6:.1f} MB'

@@ -7,9 +7,9 @@ set, and `digest` tells whether a run resumes with the same classes.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -109,7 +109,7 @@ def report(
   first = path / 'images.npy' if path / 'images.npy' in paths else paths[0]
   arrays = loaded.shuffled(shuffle_seed)
   sizes = arrays.sizes
-  pixels = _scan(arrays)
+  hashes, pixel_lines = _scan(arrays)
   return arrays, [
     f'dataset:    {name}, {path}',
     f'on disk:    {sum(file.stat().st_size for file in paths) / 1e6:.1f} MB, '
@@ -117,11 +117,9 @@ def report(
     f'classes:    {len(sizes)}, {sizes.sum()} images',
     f'per class:  min {sizes.min()}, median {np.median(sizes):g}, max {sizes.max()} images',
     f'images:     {" x ".join(map(str, arrays.image_shape))} (height x width x channels)',
-    f'values:     {pixels.low} to {pixels.high}; {pixels.blank} images of a single value',
-    f'brightness: mean {pixels.mean:.1f}, {100 * pixels.bright:.1f} % of the pixels are bright '
-    f'({folder_lib.BRIGHT} and more)',
+    *pixel_lines,
     *(line for split in chosen.items() for line in _split_lines(arrays, *split)),
-    *_duplicate_lines(arrays, pixels.hashes, chosen),
+    *_duplicate_lines(arrays, hashes, chosen),
   ]
 
 
@@ -153,46 +151,32 @@ def _listed_splits(
   return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pixels:
-  """The pixels of a dataset.
+def _scan(arrays: ClassArrays) -> tuple[list[bytes], list[str]]:
+  """Read all images once, in blocks.
 
-  Attributes:
-    hashes: The hash of each image, class after class; equal for equal images.
-    low: The smallest value.
-    high: The largest value.
-    blank: How many images have a single value.
-    mean: The mean of all pixels, 0..255.
-    bright: The fraction of bright pixels.
+  Returns:
+    The hash of each image, class after class, and the lines about the pixels.
   """
-
-  hashes: list[bytes]
-  low: int
-  high: int
-  blank: int
-  mean: float
-  bright: float
-
-
-def _scan(arrays: ClassArrays) -> _Pixels:
-  """Read all images once, in blocks."""
-  step = max(1, _BLOCK_BYTES // arrays.images[0].nbytes)
+  pixels = math.prod(arrays.image_shape)
+  step = max(1, _BLOCK_BYTES // pixels)
   order = np.concatenate([arrays.rows(cls, range(size)) for cls, size in enumerate(arrays.sizes)])
   hashes: list[bytes] = []
-  lows, highs = [], []
-  total = bright = 0
+  counts = np.zeros(256, np.int64)  # of each value
+  blank = 0
   with progress(arrays.name, len(order), 'images') as bar:
     for begin in range(0, len(order), step):
-      images = arrays.gather(order[begin : begin + step]).reshape(-1, arrays.images[0].size)
+      images = arrays.gather(order[begin : begin + step])
       hashes += [_hash(image) for image in images]
-      lows += images.min(1).tolist()
-      highs += images.max(1).tolist()
-      total += int(images.sum())
-      bright += int((images >= folder_lib.BRIGHT).sum())
+      counts += np.bincount(images.ravel(), minlength=256)
+      blank += int((np.ptp(images.reshape(len(images), pixels), 1) == 0).sum())
       bar.update(len(images))
-  blank = sum(low == high for low, high in zip(lows, highs, strict=True))
-  count = len(order) * arrays.images[0].size
-  return _Pixels(hashes, min(lows), max(highs), blank, total / count, bright / count)
+  values, shares = np.flatnonzero(counts), counts / counts.sum()
+  bright = 100 * shares[folder_lib.BRIGHT :].sum()
+  return hashes, [
+    f'values:     {values[0]} to {values[-1]}; {blank} images of a single value',
+    f'brightness: mean {shares @ np.arange(256):.1f}, {bright:.1f} % of the pixels are bright '
+    f'({folder_lib.BRIGHT} and more)',
+  ]
 
 
 def _split_lines(arrays: ClassArrays, split: str, classes: tuple[int, ...]) -> Iterator[str]:

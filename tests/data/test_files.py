@@ -107,69 +107,21 @@ def test_saved_arrays_are_mapped_read_only(
   assert str(files.header_of(path)) == f'{array.dtype} {list(array.shape)}'
 
 
-# What a header can say, as Python code; most of it is wrong.
-SIZES = st.one_of(
-  st.integers(0, 40),
-  st.integers(-(2**70), 2**70),
-  st.sampled_from(['True', 'False', 'None', '1.5', "'a'", '28L', '9' * 5000]),
-)
-DTYPES = st.one_of(
-  st.sampled_from(["'|u1'", "'<f4'", "'|b1'", "'|O'", "'S0'", "'<U0'", "'V0'", "'V4'", '[]', '5']),
-  st.sampled_from(["'f4,f4'", "'3f4'", "('<f4', (2, 3))", "('<f4', (10**9,))", "[('a', 'S0')]"]),
-  st.text(max_size=8).map(repr),
-)
-HEADERS = st.one_of(
-  st.tuples(DTYPES, st.sampled_from(['True', 'False', '1']), st.lists(SIZES, max_size=70)).map(
-    lambda said: (
-      f"{{'descr': {said[0]}, 'fortran_order': {said[1]}, "
-      f"'shape': ({''.join(f'{size}, ' for size in said[2])})}}\n"
-    ).encode('latin1', 'replace')
-  ),
-  st.binary(max_size=200),
-  st.integers(1, 9000).map(lambda count: b'(' * count),
-)
-
-
-@given(
-  header=HEADERS,
-  version=st.sampled_from([(1, 0), (1, 0), (2, 0), (0, 255)]),
-  longer=st.sampled_from([0, 0, 0, -1, 5, 60_000]),
-  data=st.binary(max_size=200),
-)
-@pytest.mark.filterwarnings('ignore')
-def test_any_header_is_read_or_refused_in_one_short_line(
-  header: bytes,
-  version: tuple[int, int],
-  longer: int,
-  data: bytes,
-  tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-  path = tmp_path_factory.getbasetemp() / 'header.npy'
-  length = min(max(len(header) + longer, 0), 65_535)
-  count = struct.pack('<H' if version[0] == 1 else '<I', length)
-  path.write_bytes(b'\x93NUMPY' + bytes(version) + count + header + data)
-  message = 'read'
-  try:
-    found = files.map_array(path)
-    assert 0 < found.nbytes <= path.stat().st_size
-    np.testing.assert_array_equal(found, np.load(path))
-  except InputError as error:
-    message = str(error)
-  assert message.isprintable()
-  assert len(message) < 400
-
-
 @pytest.mark.parametrize(
   ('descr', 'shape', 'found'),
   [
     ("'|u1'", '(4, -28, 1)', '-28'),
     ("'|u1'", str((10**9, 600, 84, 84, 3)), '12700800000000000'),
-    ("'|u1'", str((1,) * 65), 'uint8'),
+    ("'|u1'", str((1,) * 65), '1, 1'),
     ("'|u1'", '(0, 28, 28, 1)', r'uint8 \[0, 28'),
     ("[('a', '<f4'), ('b', '|u1')]", '(1,)', 'numbers'),
     ("'|O'", '(1,)', r'object \[1\]'),
     ("'S0'", '(1,)', r'S0 \[1\]'),
     ("'|u1'", '(1,)' + ' ' * 20_000, 'Header'),
+    ("'|u1'", '(1.5,)', ''),
+    ("'3f4'", '(1,)', ''),
+    ('(' * 5000, '(1,)', ''),
+    ('[]', f'({"9" * 5000},)', ''),
   ],
 )
 def test_arrays_that_cannot_be_images_are_refused(
@@ -178,8 +130,10 @@ def test_arrays_that_cannot_be_images_are_refused(
   header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
   data = b'\x93NUMPY\1\0' + struct.pack('<H', len(header)) + header + b'x'
   (tmp_path / 'a.npy').write_bytes(data)
-  with pytest.raises(InputError, match=rf'a\.npy.*{found}'):
+  with pytest.raises(InputError, match=rf'a\.npy.*{found}') as caught:
     files.map_array(tmp_path / 'a.npy')
+  assert str(caught.value).isprintable()
+  assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize('shape', [(1, 1, 1, 1), (24, 1, 1, 1), (10**6, 10**6, 4096, 4096, 3)])
@@ -193,7 +147,7 @@ def test_files_are_written_with_their_directories(tmp_path: pathlib.Path) -> Non
   path = tmp_path / 'deep' / 'er' / 'a.npy'
   files.save_array(path, ARRAY)
   np.testing.assert_array_equal(np.load(path), ARRAY)
-  assert files.summary(path, ARRAY).startswith(f'wrote {path}: uint8 2 x 3 x 4, ')
+  assert files.summary(path).startswith(f'wrote {path}: uint8 2 x 3 x 4, ')
   files.write_text(path, 'ü\n')
   assert path.read_bytes() == 'ü\n'.encode()
   assert os.listdir(path.parent) == ['a.npy']
