@@ -161,7 +161,7 @@ def _scan(arrays: ClassArrays) -> tuple[list[bytes], list[str]]:
   step = max(1, _BLOCK_BYTES // pixels)
   order = np.concatenate([arrays.rows(cls, range(size)) for cls, size in enumerate(arrays.sizes)])
   hashes: list[bytes] = []
-  counts = np.zeros(256, np.int64)  # of each value
+  counts: np.ndarray = np.zeros(256, np.int64)  # of each value
   blank = 0
   with progress(arrays.name, len(order), 'images') as bar:
     for begin in range(0, len(order), step):
