@@ -179,6 +179,7 @@ class SignalHook(StopSignal, tf.train.SessionRunHook):
   """
 
   def __init__(self) -> None:
+    """Say what the program does after the first signal."""
     super().__init__('saving a checkpoint and stopping after this step')
 
   def after_run(

@@ -41,6 +41,7 @@ class Saver(tf.train.Saver):
   """Saves all variables, with relative paths so that the directory can be moved."""
 
   def __init__(self) -> None:
+    """Add the operations that save and restore to the default graph."""
     super().__init__(
       max_to_keep=checkpoints.KEEP,
       keep_checkpoint_every_n_hours=checkpoints.KEEP_EVERY_HOURS,

@@ -238,18 +238,12 @@ def test_a_run_goes_on_after_its_folder_has_moved(program: Program, tmp_path: pa
   assert program.steps() == [0, 3, 4]
 
 
-@pytest.mark.parametrize('damage', ['cut', 'zeros', 'foreign'])
-def test_a_damaged_newest_checkpoint_is_passed_over(program: Program, damage: str) -> None:
+def test_a_damaged_latest_checkpoint_is_skipped(program: Program) -> None:
   program.values |= {'train_steps': 6}
   assert program.run() == 0, program.text()
   whole = variables(program.folder, 6)
   data = program.folder / 'model-6.data-00000-of-00001'
-  size = data.stat().st_size
-  data.write_bytes(
-    {'cut': data.read_bytes()[: size // 2], 'zeros': bytes(size), 'foreign': b'PK' * (size // 2)}[
-      damage
-    ]
-  )
+  data.write_bytes(bytes(data.stat().st_size))
   assert program.run() == 0, program.text()
   assert 'model-6 cannot be read' in program.text()
   assert 'Resuming from checkpoint' in program.text()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import shutil
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.settings import flags
-from hypertransformer.settings.config import Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training.graph import TrainGraph
 
@@ -24,7 +20,7 @@ class Built:
   ops: TrainGraph
   graph: tf.Graph
 
-  def start(self, session: tf.Session) -> None:
+  def start(self, session):
     """Gives variables and streams their first values."""
     session.run(tf.global_variables_initializer())
     for stream in (self.ops.train_stream, self.ops.test_stream):
@@ -33,16 +29,16 @@ class Built:
 
 
 @pytest.fixture(scope='session')
-def settings_of(make_values: Callable[..., Any]) -> Callable[..., Settings]:
+def settings_of(make_values):
   """settings_of(**changes): the settings of a minimal run on `tiny`, with changes of its flags."""
   return lambda **changes: flags.settings_from(make_values(**changes))
 
 
 @pytest.fixture(scope='session')
-def build() -> Callable[..., Built]:
+def build():
   """build(settings, devices) builds the training graph, with seed 1."""
 
-  def build_graph(settings: Settings, devices: Sequence[str] = ()) -> Built:
+  def build_graph(settings, devices=()):
     with tf.Graph().as_default() as graph:
       tf.set_random_seed(1)
       inputs = graph_lib.open_inputs(settings, seed=1)
@@ -52,7 +48,7 @@ def build() -> Callable[..., Built]:
 
 
 @pytest.fixture
-def copied(trained: Any, tmp_path: pathlib.Path) -> dict[str, Any]:
+def copied(trained, tmp_path):
   """The flag values of a copy of the finished run, which a test may change."""
   folder = tmp_path / 'copy'
   shutil.copytree(trained.folder, folder)
@@ -60,6 +56,6 @@ def copied(trained: Any, tmp_path: pathlib.Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_building(monkeypatch):
   """Makes a test fail if a graph is built."""
   monkeypatch.setattr(graph_lib, 'build', lambda *args, **more: pytest.fail('a graph is built'))

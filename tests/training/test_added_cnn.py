@@ -6,8 +6,6 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -20,11 +18,7 @@ cli.run_settings(train.main)
 """
 
 
-def test_an_added_cnn_trains_two_steps(
-  make_values: Callable[..., Any],
-  read_variables: Callable[[str], dict[str, np.ndarray]],
-  tmp_path: pathlib.Path,
-) -> None:
+def test_an_added_cnn_trains_two_steps(make_values, read_variables, tmp_path):
   values = make_values(
     cnn_model_name='resnet-10',
     stride=1,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -14,10 +10,8 @@ from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.pipeline import Episode
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import sessions
-from hypertransformer.settings.config import Settings
 from hypertransformer.training import graph as graph_lib
 
-SettingsOf = Callable[..., Settings]
 SHARED = {'shared_feature_extractor': '2-layer', 'shared_features_dim': 2, 'kernel_size': 2}
 SEQUENCE = {'continual_scenario': 'class_incremental'}
 
@@ -40,17 +34,15 @@ SEQUENCE = {'continual_scenario': 'class_incremental'}
   ],
 )
 def test_what_does_not_fit_together_is_refused_before_a_graph_is_built(
-  settings_of: SettingsOf, changes: dict[str, Any], message: str
-) -> None:
+  settings_of, changes, message
+):
   with tf.Graph().as_default() as graph:
     with pytest.raises(InputError, match=message):
       graph_lib.open_inputs(settings_of(**changes), seed=1)
     assert graph.get_operations() == []
 
 
-def test_train_and_test_set_must_have_the_same_channels(
-  settings_of: SettingsOf, tmp_path: pathlib.Path, tiny: np.ndarray
-) -> None:
+def test_train_and_test_set_must_have_the_same_channels(settings_of, tmp_path, tiny):
   np.save(tmp_path / 'tiny.npy', tiny)
   np.save(tmp_path / 'coloured.npy', np.repeat(tiny, 3, axis=-1))
   settings = settings_of(data_numpy_dir=str(tmp_path), test_dataset='coloured:0-9')
@@ -58,9 +50,7 @@ def test_train_and_test_set_must_have_the_same_channels(
     graph_lib.open_inputs(settings, seed=1)
 
 
-def test_datasets_are_those_of_the_flags_and_read_once(
-  settings_of: SettingsOf, tiny: np.ndarray
-) -> None:
+def test_datasets_are_those_of_the_flags_and_read_once(settings_of, tiny):
   inputs = graph_lib.open_inputs(settings_of(shuffle_labels_seed=3), seed=1)
   train, test = inputs.train.class_set, inputs.test.class_set
   assert train.classes.tolist() == list(range(20))
@@ -74,7 +64,7 @@ def test_datasets_are_those_of_the_flags_and_read_once(
 
 
 @pytest.fixture(scope='module')
-def everything(settings_of: SettingsOf, build: Any) -> Any:
+def everything(settings_of, build):
   """A graph with all parts of the loss at once."""
   return build(
     settings_of(
@@ -92,7 +82,7 @@ def everything(settings_of: SettingsOf, build: Any) -> Any:
 
 
 @pytest.fixture(scope='module')
-def steps(everything: Any) -> list[dict[str, float]]:
+def steps(everything):
   """The metrics of 4 steps, with the number of updates then done under 'step'."""
   ops = everything.ops
   with everything.graph.as_default(), tf.Session() as session:
@@ -103,7 +93,7 @@ def steps(everything: Any) -> list[dict[str, float]]:
   return found
 
 
-def test_the_loss_is_the_sum_of_its_parts(steps: list[dict[str, float]]) -> None:
+def test_the_loss_is_the_sum_of_its_parts(steps):
   for found in steps:
     assert found['loss/weighted_shared_head_loss'] == pytest.approx(
       0.5 * found['loss/shared_head_loss']
@@ -117,7 +107,7 @@ def test_the_loss_is_the_sum_of_its_parts(steps: list[dict[str, float]]) -> None
     assert found['total'] == found['loss/loss']
 
 
-def test_schedules_follow_the_step(steps: list[dict[str, float]]) -> None:
+def test_schedules_follow_the_step(steps):
   """A warm-up stage has 8 / 2 steps: in the first one, head 1 fades and head 2 grows."""
   assert [found['step'] for found in steps] == [1, 2, 3, 4]
   for number, found in enumerate(steps):
@@ -127,24 +117,12 @@ def test_schedules_follow_the_step(steps: list[dict[str, float]]) -> None:
     assert found['learning_rate'] == pytest.approx(0.1 * 0.5 ** (number / 2))
 
 
-def test_accuracies_are_fractions_of_the_samples(steps: list[dict[str, float]]) -> None:
-  """There are 9 query images, and 6 support images for the real classes."""
-  for found in steps:
-    for tag, value in found.items():
-      if tag.startswith('accuracy/'):
-        samples = 6 if 'shared_head' in tag else 9
-        assert value * samples == pytest.approx(round(value * samples), abs=1e-5), tag
-  assert 0.0 <= steps[-1]['accuracy/test_accuracy'] <= 1.0
-
-
-def test_every_trained_variable_is_reached_by_the_loss(everything: Any) -> None:
+def test_every_trained_variable_is_reached_by_the_loss(everything):
   """So are those of the final logits, though their weight in the loss is 0 at first."""
   assert [v.op.name for gradient, v in everything.ops.gradients if gradient is None] == []
 
 
-def test_histograms_are_of_what_is_generated(
-  everything: Any, settings_of: SettingsOf, build: Any
-) -> None:
+def test_histograms_are_of_what_is_generated(everything, settings_of, build):
   """Those of a sequence are of the weights after the last task."""
   layers = [('layer_2', 'conv/kernel', [2, 2, 2, 2]), ('layer_3', 'conv/kernel', [2, 2, 2, 2])]
   for name, inputs in (('layer_4', 2), ('head_1', 2), ('head_2', 2)):
@@ -160,9 +138,7 @@ def test_histograms_are_of_what_is_generated(
   }
 
 
-def test_a_test_episode_is_of_the_test_set_and_without_dropout(
-  settings_of: SettingsOf, build: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_test_episode_is_of_the_test_set_and_without_dropout(settings_of, build, monkeypatch):
   """From one support set and two seeds, only a test episode generates the same tensors."""
   taken: list[Episode] = []
   either = pipeline.either
@@ -185,19 +161,10 @@ def test_a_test_episode_is_of_the_test_set_and_without_dropout(
       assert all(np.array_equal(one[tag], other[tag]) for tag in one) == testing
 
 
-def test_pretraining_builds_no_cnn(settings_of: SettingsOf, build: Any) -> None:
-  built = build(settings_of(**SHARED, pretrain_shared_feature=True))
-  with built.graph.as_default():
-    names = {v.op.name.split('/')[1] for v in tf.trainable_variables()}
-  assert names == {'shared_features', 'shared_head'}
-  assert built.ops.objective.rows == []
-  assert built.ops.test_stream is None
-
-
 # Devices.
 
 
-def run(built: Any, devices: int) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
+def run(built, devices):
   """Trains 3 steps; returns the metrics of each step, and the variables."""
   ops = built.ops
   with built.graph.as_default():
@@ -221,9 +188,7 @@ def run(built: Any, devices: int) -> tuple[list[dict[str, float]], dict[str, np.
     (2, {**SHARED, 'shared_head_weight': 0.5, 'warmup_steps': 8, 'optimizer': 'momentum'}),
   ],
 )
-def test_two_devices_train_like_one(
-  settings_of: SettingsOf, build: Any, together: int, changes: dict[str, Any]
-) -> None:
+def test_two_devices_train_like_one(settings_of, build, together, changes):
   """Each computes its share; variables are where all devices find them."""
   settings = settings_of(**changes, episodes_per_step=together)
   expected, expected_variables = run(build(settings), 1)
@@ -241,7 +206,7 @@ def test_two_devices_train_like_one(
     np.testing.assert_allclose(variables[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_gpus_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_that_are_not_there_are_refused(monkeypatch):
   monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: ['one GPU'])
   assert graph_lib.gpus(0) == ()
   assert graph_lib.gpus(1) == ('/gpu:0',)

@@ -7,8 +7,6 @@ import os
 import pathlib
 import shutil
 import signal
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,34 +17,30 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import continual
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags
-from hypertransformer.settings.config import CONTINUAL_METHODS, CONTINUAL_SCENARIOS
+from hypertransformer.settings.config import CONTINUAL_METHODS
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, loop
 
-Variables = dict[str, np.ndarray]
-Values = dict[str, Any]
-RunTraining = Callable[[Values], int]
-ReadVariables = Callable[[str], Variables]
 CHT, PROTONET, MERGED = CONTINUAL_METHODS
 CLASS, PIECES = 'class_incremental', 'mini_batch'
 SHARED = {'shared_feature_extractor': '2-layer', 'shared_features_dim': 2, 'train_steps': 2}
 
 
-def assert_identical(one: Variables, other: Variables) -> None:
+def assert_identical(one, other):
   assert one.keys() == other.keys()
   for name, value in one.items():
     assert value.tobytes() == other[name].tobytes(), name
 
 
-def differ(one: Variables, other: Variables) -> bool:
+def differ(one, other):
   return any(value.tobytes() != other[name].tobytes() for name, value in one.items())
 
 
-def steps_on_disk(folder: pathlib.Path) -> list[int]:
+def steps_on_disk(folder):
   return list(checkpoints.find(str(folder)))
 
 
-def read_values(folder: pathlib.Path) -> Values:
+def read_values(folder):
   """Reads flags.json, without what it notes besides the flags."""
   found = json.loads((folder / 'flags.json').read_text())
   return {name: value for name, value in found.items() if name in flags.defaults()}
@@ -55,17 +49,15 @@ def read_values(folder: pathlib.Path) -> Values:
 # The same bits.
 
 
-def test_checkpoints_at_the_start_at_every_save_and_at_the_end(
-  trained: Any, read_variables: ReadVariables
-) -> None:
+def test_checkpoints_at_the_start_at_every_save_and_at_the_end(trained, read_variables):
   assert steps_on_disk(trained.folder) == [0, 3, 6]
   for step in (0, 3, 6):
     assert read_variables(str(trained.folder / f'model-{step}'))['global_step'] == step
 
 
 def test_the_same_seed_gives_the_same_bits_also_when_resumed(
-  trained: Any, run_training: RunTraining, read_variables: ReadVariables, tmp_path: pathlib.Path
-) -> None:
+  trained, run_training, read_variables, tmp_path
+):
   """There are 3 steps and, resumed, 3 more, against 6 without a break; with dropout."""
   values = trained.values | {'train_log_dir': str(tmp_path)}
   assert run_training(values | {'train_steps': 3}) == 3
@@ -82,13 +74,8 @@ def test_the_same_seed_gives_the_same_bits_also_when_resumed(
 @pytest.mark.slow
 @pytest.mark.parametrize('method', [CHT, PROTONET])
 def test_a_run_on_sequences_in_two_parts_is_the_same_to_the_bit(
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  method: str,
-  tmp_path: pathlib.Path,
-  monkeypatch: pytest.MonkeyPatch,
-) -> None:
+  make_values, run_training, read_variables, method, tmp_path, monkeypatch
+):
   """There is dropout, whose noise differs from task to task, and loops in the graph."""
   monkeypatch.setattr(continual, 'UNROLLED_SCAN', 0)
   monkeypatch.setattr(continual, 'UNROLLED_MAP', 0)
@@ -113,20 +100,16 @@ def test_a_run_on_sequences_in_two_parts_is_the_same_to_the_bit(
 @pytest.mark.parametrize(
   ('scenario', 'method', 'loss'),
   [
-    *((s, m, 'prototypical') for s in CONTINUAL_SCENARIOS for m in CONTINUAL_METHODS),
+    (CLASS, CHT, 'prototypical'),
+    (CLASS, PROTONET, 'prototypical'),
+    ('task_incremental', MERGED, 'prototypical'),
+    (PIECES, MERGED, 'prototypical'),
     (PIECES, CHT, 'cross_entropy'),
-    (PIECES, MERGED, 'cross_entropy'),
   ],
 )
 def test_a_run_on_sequences_trains_what_its_method_has_and_can_be_resumed(
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  scenario: str,
-  method: str,
-  loss: str,
-  tmp_path: pathlib.Path,
-) -> None:
+  make_values, run_training, read_variables, scenario, method, loss, tmp_path
+):
   values = make_values(
     continual_scenario=scenario,
     continual_method=method,
@@ -151,13 +134,7 @@ def test_a_run_on_sequences_trains_what_its_method_has_and_can_be_resumed(
 
 
 @pytest.mark.slow
-def test_a_run_learns_noisy_patterns(
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  tmp_path: pathlib.Path,
-  read_events: Callable[[pathlib.Path], Any],
-  monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_run_learns_noisy_patterns(make_values, run_training, tmp_path, read_events, monkeypatch):
   """There are two tasks of three classes, so chance is between 1/3 and 1/6."""
   monkeypatch.setattr(hooks, 'STEPS_PER_SUMMARY', 50)
   values = make_values(
@@ -179,9 +156,7 @@ def test_a_run_learns_noisy_patterns(
 # What a run writes.
 
 
-def test_summaries_have_the_tags_of_the_original_and_the_right_steps(
-  trained: Any, read_events: Callable[[pathlib.Path], Any]
-) -> None:
+def test_summaries_have_the_tags_of_the_original_and_the_right_steps(trained, read_events):
   """There is a record every 2 steps."""
   events = read_events(trained.folder / 'train')
   # Those of omniglot_1shot in shared/golden/summary_tags.json.
@@ -205,9 +180,7 @@ def test_summaries_have_the_tags_of_the_original_and_the_right_steps(
   assert events.pictures == {tag: [4] for tag in figures}
 
 
-def test_a_run_has_pages_of_its_flags_and_its_end(
-  trained: Any, read_events: Callable[[pathlib.Path], Any]
-) -> None:
+def test_a_run_has_pages_of_its_flags_and_its_end(trained, read_events):
   pages = read_events(trained.folder / 'train').pages
   assert set(pages) == {
     '_hparams_/session_start_info',
@@ -223,13 +196,8 @@ def test_a_run_has_pages_of_its_flags_and_its_end(
 
 
 def test_without_figures_the_model_is_the_same_and_saves_can_be_left_out(
-  trained: Any,
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  read_events: Callable[[pathlib.Path], Any],
-  tmp_path: pathlib.Path,
-  monkeypatch: pytest.MonkeyPatch,
-) -> None:
+  trained, run_training, read_variables, read_events, tmp_path, monkeypatch
+):
   monkeypatch.setattr(hooks, 'STEPS_PER_SUMMARY', 2)
   monkeypatch.setattr(hooks, 'STEPS_PER_HISTOGRAM', 4)
   changes = {'train_log_dir': str(tmp_path), 'image_summaries': False, 'steps_between_saves': 0}
@@ -247,9 +215,7 @@ def test_without_figures_the_model_is_the_same_and_saves_can_be_left_out(
 # Where a run starts.
 
 
-def test_a_finished_run_is_left_as_it_is(
-  copied: Values, run_training: RunTraining, lines: list[str], no_building: None
-) -> None:
+def test_a_finished_run_is_left_as_it_is(copied, run_training, lines, no_building):
   folder = pathlib.Path(copied['train_log_dir'])
   before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
   assert run_training(copied) == 6
@@ -259,12 +225,8 @@ def test_a_finished_run_is_left_as_it_is(
 
 
 def test_a_run_resumes_without_the_checkpoint_file_and_with_another_learning_rate(
-  trained: Any,
-  copied: Values,
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  lines: list[str],
-) -> None:
+  trained, copied, run_training, read_variables, lines
+):
   """The rate is too small to change variables. Three checkpoints are kept."""
   folder = pathlib.Path(copied['train_log_dir'])
   (folder / 'checkpoint').unlink()
@@ -281,12 +243,8 @@ def test_a_run_resumes_without_the_checkpoint_file_and_with_another_learning_rat
 
 
 def test_a_stale_checkpoint_file_does_not_matter(
-  trained: Any,
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  tmp_path: pathlib.Path,
-  monkeypatch: pytest.MonkeyPatch,
-) -> None:
+  trained, run_training, read_variables, tmp_path, monkeypatch
+):
   """It names checkpoints that are not there.
 
   This run is ended after one step, by a signal that comes while the graph is built.
@@ -296,7 +254,7 @@ def test_a_stale_checkpoint_file_does_not_matter(
   )
   build = graph_lib.build
 
-  def interrupted(*args: Any, **more: Any) -> Any:
+  def interrupted(*args, **more):
     os.kill(os.getpid(), signal.SIGTERM)
     return build(*args, **more)
 
@@ -311,12 +269,8 @@ def test_a_stale_checkpoint_file_does_not_matter(
 
 
 def test_a_truncated_latest_checkpoint_is_skipped(
-  trained: Any,
-  copied: Values,
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  lines: list[str],
-) -> None:
+  trained, copied, run_training, read_variables, lines
+):
   folder = pathlib.Path(copied['train_log_dir'])
   data = folder / 'model-6.data-00000-of-00001'
   data.write_bytes(data.read_bytes()[:-10])
@@ -327,9 +281,7 @@ def test_a_truncated_latest_checkpoint_is_skipped(
   )
 
 
-def test_a_run_without_a_readable_checkpoint_is_refused(
-  copied: Values, run_training: RunTraining, no_building: None
-) -> None:
+def test_a_run_without_a_readable_checkpoint_is_refused(copied, run_training, no_building):
   """To start from scratch would throw the run away without a word."""
   folder = pathlib.Path(copied['train_log_dir'])
   for path in folder.glob('*.data-*'):
@@ -346,21 +298,15 @@ def test_a_run_without_a_readable_checkpoint_is_refused(
   ],
 )
 def test_resuming_with_another_model_names_the_flags(
-  copied: Values,
-  run_training: RunTraining,
-  no_building: None,
-  changes: dict[str, Any],
-  message: str,
-) -> None:
+  copied, run_training, no_building, changes, message
+):
   before = pathlib.Path(copied['train_log_dir'], 'flags.json').read_text()
   with pytest.raises(InputError, match=message):
     run_training(copied | {'train_steps': 9} | changes)
   assert pathlib.Path(copied['train_log_dir'], 'flags.json').read_text() == before
 
 
-def test_a_checkpoint_of_another_model_without_flags_json_names_the_variables(
-  copied: Values, run_training: RunTraining
-) -> None:
+def test_a_checkpoint_of_another_model_without_flags_json_names_the_variables(copied, run_training):
   """It leaves no flags.json, because of which the right flags would be refused afterwards."""
   folder = pathlib.Path(copied['train_log_dir'])
   (folder / 'flags.json').unlink()
@@ -370,13 +316,7 @@ def test_a_checkpoint_of_another_model_without_flags_json_names_the_variables(
 
 
 @pytest.mark.parametrize('name', ['file/logs', 'run*'])
-def test_an_unusable_directory_is_refused(
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  tmp_path: pathlib.Path,
-  no_building: None,
-  name: str,
-) -> None:
+def test_an_unusable_directory_is_refused(make_values, run_training, tmp_path, no_building, name):
   """One cannot be created, and TensorFlow would take the other one for a pattern."""
   (tmp_path / 'file').touch()
   with pytest.raises(InputError, match=r'train_log_dir .*'):
@@ -388,11 +328,7 @@ def test_an_unusable_directory_is_refused(
 
 
 @pytest.fixture(scope='module')
-def pretrained(
-  tmp_path_factory: pytest.TempPathFactory,
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-) -> pathlib.Path:
+def pretrained(tmp_path_factory, make_values, run_training):
   """The directory of a run that has pre-trained shared features for 2 steps."""
   folder = tmp_path_factory.mktemp('pretrained')
   values = make_values(**SHARED, pretrain_shared_feature=True, train_log_dir=str(folder), seed=4)
@@ -400,11 +336,7 @@ def pretrained(
   return folder
 
 
-def test_pretraining_trains_the_shared_features(
-  pretrained: pathlib.Path,
-  read_variables: ReadVariables,
-  read_events: Callable[[pathlib.Path], Any],
-) -> None:
+def test_pretraining_trains_the_shared_features(pretrained, read_variables, read_events):
   first, last = (read_variables(str(pretrained / f'model-{step}')) for step in (0, 2))
   shared = [name for name in first if name.startswith('model/')]
   assert shared
@@ -420,12 +352,8 @@ def test_pretraining_trains_the_shared_features(
 
 
 def test_a_run_starts_from_pretrained_shared_features_and_resumes_without_them(
-  pretrained: pathlib.Path,
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  read_variables: ReadVariables,
-  tmp_path: pathlib.Path,
-) -> None:
+  pretrained, make_values, run_training, read_variables, tmp_path
+):
   values = make_values(
     **SHARED, restore_shared_features_from=str(pretrained), train_log_dir=str(tmp_path), seed=5
   )
@@ -447,12 +375,8 @@ def test_a_run_starts_from_pretrained_shared_features_and_resumes_without_them(
 
 @pytest.mark.parametrize('name', ['model-9', 'empty', 'damaged', 'a*', 'other'])
 def test_unusable_shared_features_are_refused(
-  pretrained: pathlib.Path,
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  tmp_path: pathlib.Path,
-  name: str,
-) -> None:
+  pretrained, make_values, run_training, tmp_path, name
+):
   given, changes = tmp_path / 'from', {}
   shutil.copytree(pretrained, given)
   if name == 'empty':
@@ -479,9 +403,7 @@ def test_unusable_shared_features_are_refused(
 @pytest.mark.parametrize(
   ('test', 'shared'), [('tiny:20-29', None), ('tiny:15-24', '5 of the 10'), ('tiny:0-19', '20 of')]
 )
-def test_training_classes_in_the_test_set_are_counted(
-  settings_of: Callable[..., Any], warnings: list[str], test: str, shared: str | None
-) -> None:
+def test_training_classes_in_the_test_set_are_counted(settings_of, warnings, test, shared):
   settings = settings_of(train_dataset='tiny:0-19', test_dataset=test)
   loop.warn_of_shared_classes(graph_lib.open_inputs(settings, seed=1))
   assert len(warnings) == (shared is not None)
@@ -491,17 +413,14 @@ def test_training_classes_in_the_test_set_are_counted(
 
 
 def test_a_run_notes_its_classes_and_says_what_changed(
-  make_values: Callable[..., Any],
-  run_training: RunTraining,
-  warnings: list[str],
-  tmp_path: pathlib.Path,
-) -> None:
+  make_values, run_training, warnings, tmp_path
+):
   folder = tmp_path / 'data'
   folder.mkdir()
   images = np.random.default_rng(0).integers(0, 256, (31, 8, 12, 12, 1), np.uint8)
   np.save(folder / 'mine.npy', images[:30])
 
-  def train_to(steps: int, train_dataset: str = 'mine:0-19') -> None:
+  def train_to(steps, train_dataset='mine:0-19'):
     run_training(
       make_values(
         data_numpy_dir=str(folder),
@@ -539,8 +458,8 @@ def test_a_run_notes_its_classes_and_says_what_changed(
   ],
 )
 def test_another_end_of_a_run_in_its_cooldown_is_warned_of(
-  warnings: list[str], cooldown: float, step: int, train_steps: int, warns: bool
-) -> None:
+  warnings, cooldown, step, train_steps, warns
+):
   before = {'train_steps': 100, 'learning_rate_cooldown': cooldown}
   loop.warn_of_cooldown('logs', train_steps, before, step)
   assert len(warnings) == warns
@@ -553,9 +472,7 @@ def test_another_end_of_a_run_in_its_cooldown_is_warned_of(
 
 
 @pytest.fixture(scope='module')
-def diverged(
-  tmp_path_factory: pytest.TempPathFactory, make_values: Callable[..., Any]
-) -> tuple[int, str, pathlib.Path]:
+def diverged(tmp_path_factory, make_values):
   """A run without a seed that diverges, because of an absurd learning rate.
 
   Returns:
@@ -574,8 +491,8 @@ def diverged(
 
 
 def test_a_loss_that_is_nan_ends_the_program_and_keeps_the_last_good_checkpoint(
-  diverged: tuple[int, str, pathlib.Path], read_variables: ReadVariables
-) -> None:
+  diverged, read_variables
+):
   code, message, folder = diverged
   assert code == 1
   assert 'NaN' in message
@@ -587,12 +504,7 @@ def test_a_loss_that_is_nan_ends_the_program_and_keeps_the_last_good_checkpoint(
       assert np.isfinite(value).all(), name
 
 
-def test_without_a_seed_one_is_drawn_and_kept(
-  diverged: tuple[int, str, pathlib.Path],
-  trained: Any,
-  settings_of: Callable[..., Any],
-  read_variables: ReadVariables,
-) -> None:
+def test_without_a_seed_one_is_drawn_and_kept(diverged, trained, settings_of, read_variables):
   """So a run that is resumed goes on with the episodes that it would have seen."""
   folder = diverged[-1]
   drawn = json.loads((folder / 'flags.json').read_text())['seed']

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,8 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import sequences
 from hypertransformer.model import continual, shown
-from hypertransformer.settings.config import Settings
 from hypertransformer.training import objective
 
-SettingsOf = Callable[..., Settings]
 CLASS = 'class_incremental'
 SHARED = {'shared_feature_extractor': '2-layer', 'shared_features_dim': 2, 'kernel_size': 2}
 
@@ -45,9 +42,7 @@ SHARED_HEAD = PLAIN | PRETRAINING | {'loss/weighted_shared_head_loss'}
   ],
   ids=['warmup', 'l2', 'shared head', 'shared features', 'pretraining', 'sequence', 'last task'],
 )
-def test_tags_are_those_of_the_original_and_the_learning_rate(
-  settings_of: SettingsOf, build: Any, changes: dict[str, Any], tags: set[str]
-) -> None:
+def test_tags_are_those_of_the_original_and_the_learning_rate(settings_of, build, changes, tags):
   ops = build(settings_of(**changes)).ops
   assert set(ops.metrics) == {*tags, 'learning_rate'}
   tested = [] if tags is PRETRAINING else ['accuracy/test_accuracy']
@@ -55,14 +50,12 @@ def test_tags_are_those_of_the_original_and_the_learning_rate(
 
 
 @pytest.mark.parametrize(('terms', 'counted'), [('all', [0, 1, 2]), ('last', [1, 2])])
-def test_the_loss_of_a_sequence_is_a_mean_over_pairs(
-  settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch, terms: str, counted: list[int]
-) -> None:
+def test_the_loss_of_a_sequence_is_a_mean_over_pairs(settings_of, monkeypatch, terms, counted):
   rng = np.random.default_rng(0)
   logits, labels = rng.normal(size=(3, 5, 4)), rng.integers(0, 4, (3, 5)).astype(np.int32)
   pairs = [(0, 0), (1, 0), (1, 1)]
 
-  def outcome(*given: Any, last_only: bool) -> continual.Outcome:
+  def outcome(*given, last_only):
     kept = slice(1 if last_only else 0, None)
     return continual.Outcome(
       pairs[kept], tf.constant(logits[kept], tf.float32), tf.constant(labels[kept]), {}, None, []
@@ -100,9 +93,7 @@ def test_the_loss_of_a_sequence_is_a_mean_over_pairs(
     {**SHARED, 'shared_head_weight': 0.5, 'warmup_steps': 8},
   ],
 )
-def test_several_episodes_a_step_are_the_mean_of_single_ones(
-  settings_of: SettingsOf, build: Any, changes: dict[str, Any]
-) -> None:
+def test_several_episodes_a_step_are_the_mean_of_single_ones(settings_of, build, changes):
   """Episodes and variables are the same. Metrics, loss and gradients are compared."""
   found = []
   for together in (1, 3):
