@@ -135,7 +135,7 @@ def test_strokes_are_written(tmp_path: pathlib.Path) -> None:
     ('make_strokes', ('--classes=0',), 'classes is 0'),
     ('cache_omniglot', ('--input_path=in',), r'images_background.zip is a web page'),
     ('cache_miniimagenet', ('--input_path=in',), "'image_data' is uint8 [4, 4]; expected uint8"),
-    ('cache_miniimagenet', ('--input_path=none',), 'none cannot be read as a folder'),
+    ('cache_miniimagenet', ('--input_path=none',), 'directory none cannot be read'),
     ('cache_tieredimagenet', ('--input_path=in',), 'train_labels.pkl cannot be read'),
   ],
 )
