@@ -89,18 +89,12 @@ def same_evaluation_flags(folder: str, values: Values) -> bool:
   return evaluation_flags(read_flags(folder) or {}) == evaluation_flags(values)
 
 
-def model_changes(folder: str, values: Values) -> list[str]:
-  """List the flags that make another model than that of the run in a directory.
+def model_changes(found: Values, values: Values) -> list[str]:
+  """List the flags that make another model than that of a run whose flags.json was read.
 
   Returns:
-    For each such flag '--name was A, is B'; empty without flags.json.
-
-  Raises:
-    InputError: flags.json cannot be read.
+    For each such flag '--name was A, is B'.
   """
-  found = read_flags(folder)
-  if found is None:
-    return []
   old = known(found)
   before, now = _effective(old), _effective(values)
   changes = [
@@ -117,13 +111,19 @@ def model_changes(folder: str, values: Values) -> list[str]:
   return changes
 
 
-def require_same_model(folder: str, values: Values) -> None:
+def require_same_model(folder: str, values: Values, found: Values | None = None) -> None:
   """Check that these flags make the same model as the run in a directory, to resume it.
 
+  Args:
+    folder: the directory of the run; it passes if there is no flags.json.
+    values: the flag values.
+    found: the content of its flags.json, if it was read already.
+
   Raises:
-    InputError: they make another model.
+    InputError: they make another model, or flags.json cannot be read.
   """
-  changes = model_changes(folder, values)
+  found = found or read_flags(folder)
+  changes = model_changes(found, values) if found else []
   if changes:
     raise InputError(
       f'the run in {folder} has another model: {"; ".join(changes)}. Use its flags ({FLAGS_FILE} '

@@ -163,7 +163,7 @@ def open_run(settings: Settings) -> Iterator[TrainingRun]:
         'from scratch, or use another --train_log_dir.'
       )
     if resumed is not None:
-      flags_file.require_same_model(folder, settings.flag_values)
+      flags_file.require_same_model(folder, settings.flag_values, before)
       logging.info('Resuming from checkpoint %s', resumed)
     yield TrainingRun(
       settings=settings,

@@ -123,13 +123,15 @@ HEADS = {'warmup_steps': 5}
 )
 def test_only_flags_of_the_model_make_another_model(old, new, changed, folder, values):
   flags_file.write_flags(folder, values(**old))
-  assert sorted(flags_file.model_changes(folder, values(**new))) == sorted(changed)
+  assert sorted(flags_file.model_changes(flags_file.read_flags(folder), values(**new))) == sorted(
+    changed
+  )
 
 
 @pytest.mark.parametrize('new', [{**MERGED, 'eval_num_tasks': 6}, {**MERGED, **PIECES}])
 def test_another_size_of_merged_support_sets_makes_another_model(new, folder, values):
   flags_file.write_flags(folder, values(**MERGED))
-  (change,) = flags_file.model_changes(folder, values(**new))
+  (change,) = flags_file.model_changes(flags_file.read_flags(folder), values(**new))
   assert 'num_tasks' in change
 
 
