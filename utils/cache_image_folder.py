@@ -40,7 +40,7 @@ from absl import flags
 
 from hypertransformer import cli
 from hypertransformer.converters import classes, image_folder, image_sources, images
-from hypertransformer.converters.image_sources import Split
+from hypertransformer.converters.image_sources import Splits
 from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -86,7 +86,7 @@ flags.DEFINE_float(
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
 
 
-def find_splits() -> list[Split]:
+def find_splits() -> Splits:
   """Find the images by split and class, in the way that the flags say.
 
   Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -100,9 +101,9 @@ def leftover_in(path: str) -> str | None:
 
 def report_leftovers(where: object, names: Sequence[str]) -> None:
   """Log a warning that names the skipped files and folders, if there are any."""
-  counts = {name: names.count(name) for name in sorted(set(names))}
-  if counts:
-    listed = sequence(f'{name} ({count})' for name, count in counts.items())
+  if names:
+    counts = sorted(collections.Counter(names).items())
+    listed = sequence(f'{name} ({count})' for name, count in counts)
     logging.warning('%s: skipped hidden and system files: %s', where, listed)
 
 

@@ -6,6 +6,7 @@ Images are decoded and written a block at a time, so a dataset may be far larger
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import pathlib
 import sys
@@ -17,8 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hypertransformer import cores
-from hypertransformer.converters import classes, images
-from hypertransformer.converters.image_sources import ImageClass, Split
+from hypertransformer.converters import classes
+from hypertransformer.converters import images as images_lib
+from hypertransformer.converters.image_sources import Images, Splits
 from hypertransformer.converters.images import Form, Scale
 from hypertransformer.data import files
 from hypertransformer.data.class_list import ClassEntry
@@ -32,7 +34,7 @@ _BLACK = 15  # if no pixel of a dataset is brighter, it has values of another sc
 
 
 def convert(
-  splits: Sequence[Split],
+  splits: Splits,
   path: pathlib.Path,
   form: Form,
   skip_broken: bool = False,
@@ -60,50 +62,51 @@ def convert(
       all black, the disk has no room, or classes of NAME.npy differ in size. Nothing is written
       then.
   """
-  all_classes = [cls for split in splits for cls in split.classes]
-  sizes = [len(cls.images) for cls in all_classes]
-  shape = _shape(path, all_classes, sizes, form)
-  scale = _scale(all_classes, form, white_value)
+  entries = [ClassEntry(split, name) for split, named in splits.items() for name in named]
+  members = [images for named in splits.values() for images in named.values()]
+  sizes = [len(images) for images in members]
+  shape = _shape(path, entries, sizes, form)
+  scale = _scale(members, form, white_value)
   with classes.new_dataset(path, math.prod(shape), overwrite) as (file, write_classes):
     file.write(files.uint8_header(shape))
     skipped = sum(sizes)
-    sizes = _write_images(file, all_classes, form, scale, skip_broken)
+    sizes = _write_images(file, members, form, scale, skip_broken)
     skipped -= sum(sizes)
+    if 0 in sizes:
+      raise InputError(f'no image of the class {entries[sizes.index(0)].name!r} can be read')
     file.seek(0)
-    file.write(files.uint8_header(_shape(path, all_classes, sizes, form)))  # of the same length
-    entries = [ClassEntry(split.name, cls.name) for split in splits for cls in split.classes]
+    file.write(files.uint8_header(_shape(path, entries, sizes, form)))  # of the same length
     write_classes(entries, sizes)
   return _summary(splits, path, form, sizes, skipped)
 
 
 def _shape(
-  path: pathlib.Path, all_classes: Sequence[ImageClass], sizes: Sequence[int], form: Form
+  path: pathlib.Path, entries: Sequence[ClassEntry], sizes: Sequence[int], form: Form
 ) -> tuple[int, ...]:
   """Return the shape of the array of all images, given the number of images of each class."""
   if path.suffix != '.npy':
     return sum(sizes), *form.shape
-  for cls, size in zip(all_classes, sizes, strict=True):
+  for entry, size in zip(entries, sizes, strict=True):
     if size != sizes[0]:
       raise InputError(
-        f'class {cls.name!r} has {size} images and class {all_classes[0].name!r} {sizes[0]}; a '
+        f'class {entry.name!r} has {size} images and class {entries[0].name!r} {sizes[0]}; a '
         'single .npy requires classes of equal size: give --output_path a folder, without .npy'
       )
   return len(sizes), sizes[0], *form.shape
 
 
 def _summary(
-  splits: Sequence[Split], path: pathlib.Path, form: Form, sizes: Sequence[int], skipped: int
+  splits: Splits, path: pathlib.Path, form: Form, sizes: Sequence[int], skipped: int
 ) -> list[str]:
   lines = []
   first = 0
-  for split in splits:
-    end = first + len(split.classes)
-    dataset = path.stem if path.suffix == '.npy' else path.name
+  dataset = path.stem if path.suffix == '.npy' else path.name
+  for split, named in splits.items():
+    end = first + len(named)
     lines.append(
-      f'{split.name}: {end - first} classes, {sum(sizes[first:end])} images: '
-      f'{dataset}:{first}-{end - 1}'
+      f'{split}: {len(named)} classes, {sum(sizes[first:end])} images: {dataset}:{first}-{end - 1}'
     )
-    lines.append(f'  in this order: {classes.sequence(cls.name for cls in split.classes)}')
+    lines.append(f'  in this order: {classes.sequence(named)}')
     first = end
   shape = ' x '.join(map(str, (sum(sizes), *form.shape)))
   megabytes = sum(sizes) * math.prod(form.shape) / 1e6
@@ -133,30 +136,29 @@ def _mapped(
         bar.update()
 
 
-def _scale(all_classes: Sequence[ImageClass], form: Form, white_value: float | None) -> Scale:
+def _scale(members: Sequence[Images], form: Form, white_value: float | None) -> Scale:
   """Return the scale for images of more than 8 bits, chosen from all of them if it is not given."""
   if white_value is not None:
     if not 0 < white_value < float('inf'):
       raise InputError(f'white_value is {white_value}; expected a number above 0, such as 4095')
     return Scale(0, white_value)
-  paths = [file for cls in all_classes for file in cls.images if isinstance(file, str)]
-  ranges = _mapped(images.value_range, paths, 'images, first look', form)
-  return images.choose_scale([found for found in ranges if found])
+  paths = [image for images in members for image in images if isinstance(image, str)]
+  ranges = _mapped(images_lib.value_range, paths, 'images, first look', form)
+  return images_lib.choose_scale([found for found in ranges if found])
 
 
 def _write_images(
-  file: BinaryIO, all_classes: Sequence[ImageClass], form: Form, scale: Scale, skip_broken: bool
+  file: BinaryIO, members: Sequence[Images], form: Form, scale: Scale, skip_broken: bool
 ) -> list[int]:
   """Write the pixels of all images, and return the number of images of each class.
 
   Raises:
-    InputError: images cannot be read and may not be skipped, all of a class cannot be read, or all
-      images are black.
+    InputError: images cannot be read and may not be skipped, or all images are black.
   """
-  numbers = [number for number, cls in enumerate(all_classes) for _ in cls.images]
-  every = [image for cls in all_classes for image in cls.images]
+  numbers = [number for number, images in enumerate(members) for _ in images]
+  every = list(itertools.chain(*members))
   decode = functools.partial(_pixels_or_reason, form=form, scale=scale)
-  sizes = [0] * len(all_classes)
+  sizes = [0] * len(members)
   broken: list[str] = []
   brightest = 0
   for number, pixels in zip(numbers, _mapped(decode, every, 'images', form), strict=True):
@@ -176,9 +178,6 @@ def _write_images(
       f'{len(broken)} images cannot be read; replace them, or give --skip_broken to skip all such '
       f'images:{listed}'
     )
-  for cls, size in zip(all_classes, sizes, strict=True):
-    if not size:
-      raise InputError(f'no image of the class {cls.name!r} can be read; remove the class')
   if brightest <= _BLACK:
     raise InputError(
       f'all pixels are between 0 and {brightest} of 255; scale the images to 0..255, or give '
@@ -190,6 +189,6 @@ def _write_images(
 def _pixels_or_reason(image: str | np.ndarray, form: Form, scale: Scale) -> np.ndarray | str:
   """Return the pixels of an image, or why it cannot be read."""
   try:
-    return images.read(image, form, scale)
+    return images_lib.read(image, form, scale)
   except InputError as error:
     return str(error)

@@ -7,14 +7,13 @@ CSV files and pickles. The classes of a split are in the natural order of their 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import functools
 import io
 import itertools
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import logging
@@ -36,30 +35,10 @@ NO_SPLIT = 'all'  # the name of the split if there is only one
 _COLUMNS = ['filename', 'label']
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImageClass:
-  """A class of a new dataset.
-
-  Attributes:
-    name: the name of the class.
-    images: the paths of its image files, or its pixels, uint8 [n, H, W, C].
-  """
-
-  name: str
-  images: Sequence[str] | np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """A split of a new dataset.
-
-  Attributes:
-    name: the name of the split, such as 'train'.
-    classes: its classes, in the order in which they are numbered.
-  """
-
-  name: str
-  classes: tuple[ImageClass, ...]
+# The images of a class: the paths of their files, or their pixels, uint8 [n, H, W, C].
+Images = Sequence[str] | np.ndarray
+# For each split, the images of each class, in the order of the class numbers.
+Splits = dict[str, dict[str, Images]]
 
 
 class ImageTree:
@@ -155,7 +134,7 @@ def _contains(folder: str, path: str) -> bool:
   return os.path.commonpath([folder, path]) == folder
 
 
-def from_folders(root: pathlib.Path) -> list[Split]:
+def from_folders(root: pathlib.Path) -> Splits:
   """Take each folder in `root` as a class.
 
   If the folders in `root` are called train, val (or valid, validation) and test, with train among
@@ -174,14 +153,14 @@ def from_folders(root: pathlib.Path) -> list[Split]:
   by_name = {os.path.basename(folder): folder for folder in folders}
   if 'train' in by_name and set(by_name) <= set(_SPLIT_ORDER):
     names = sorted(by_name, key=_SPLIT_ORDER.index)
-    splits = [Split(name, _folder_classes(tree, by_name[name])) for name in names]
+    splits = {name: _folder_classes(tree, by_name[name]) for name in names}
   else:
     _refuse_other_splits(tree, folders)
-    splits = [Split(NO_SPLIT, _folder_classes(tree, tree.root))]
+    splits = {NO_SPLIT: _folder_classes(tree, tree.root)}
   return _checked(splits, tree)
 
 
-def _folder_classes(tree: ImageTree, root: str) -> tuple[ImageClass, ...]:
+def _folder_classes(tree: ImageTree, root: str) -> dict[str, Images]:
   """Take each folder in `root` as a class."""
   folders, _ = tree.entries(root)
   if not folders:
@@ -190,7 +169,7 @@ def _folder_classes(tree: ImageTree, root: str) -> tuple[ImageClass, ...]:
   for folder in folders:
     name = canonical(os.path.basename(folder))
     images.setdefault(name, []).extend(_class_images(tree, folder))
-  return _in_order(images)
+  return dict(images)
 
 
 def _class_images(tree: ImageTree, folder: str) -> list[str]:
@@ -228,7 +207,7 @@ def _refuse_other_splits(tree: ImageTree, folders: Sequence[str]) -> None:
     )
 
 
-def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]:
+def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> Splits:
   """Take each text file of class names, one a line, as a split (CIFAR-FS).
 
   Args:
@@ -239,8 +218,8 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
     InputError: as `from_folders`, or there is no folder of a name (the message has the line).
   """
   tree = ImageTree(root)
-  splits = []
-  for path in lists:
+  splits: Splits = {}
+  for split, path in _by_stem(lists).items():
     images: dict[str, list[str]] = {}
     for number, line in enumerate(_text(path, 'a list of class names').splitlines(), 1):
       where = f'{path}, line {number}'
@@ -251,8 +230,8 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
         images[name] = [file for found in tree.find(name) for file in _class_images(tree, found)]
         if not images[name]:
           raise InputError(f'{where}: {shown(name)!r} is not a folder in {root}')
-    splits.append(Split(path.stem, _in_order(images)))
-  listed = {cls.name.split('/')[0] for split in splits for cls in split.classes}
+    splits[split] = dict(images)
+  listed = {name.split('/')[0] for named in splits.values() for name in named}
   names = [os.path.basename(folder) for folder in tree.entries(tree.root)[0]]
   unlisted = classes.sequence(name for name in names if canonical(name) not in listed)
   if unlisted:
@@ -260,7 +239,7 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> list[Split]
   return _checked(splits, tree)
 
 
-def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> list[Split]:
+def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> Splits:
   """Take each CSV file with the columns filename and label as a split (miniImageNet).
 
   Args:
@@ -273,8 +252,8 @@ def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> list[Split]
   """
   tree = ImageTree(root)
   seen: dict[str, str] = {}
-  splits = []
-  for path in tables:
+  splits: Splits = {}
+  for split, path in _by_stem(tables).items():
     images: dict[str, list[str]] = {}
     for where, name, label in _rows(path):
       plain = tree.relative(name, where)
@@ -289,7 +268,7 @@ def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> list[Split]
         raise InputError(f'{where}: {shown(name)!r} is named before ({seen[found[0]]})')
       seen[found[0]] = where
       images.setdefault(label, []).append(found[0])
-    splits.append(Split(path.stem, _in_order(images)))
+    splits[split] = dict(images)
   return _checked(splits, tree)
 
 
@@ -325,7 +304,7 @@ def _text(path: pathlib.Path, expected: str) -> str:
     raise InputError(f'{path} is not {expected} in UTF-8 ({error.reason})') from error
 
 
-def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
+def from_pickles(pickles: Sequence[pathlib.Path]) -> Splits:
   """Take each pickle, a dict of `data`, uint8 [n, H, W, C], and `labels`, [n], as a split (FC100).
 
   All pixels go into memory. The name of a class is SPLIT/LABEL, as each file may number its labels
@@ -334,38 +313,42 @@ def from_pickles(pickles: Sequence[pathlib.Path]) -> list[Split]:
   Raises:
     InputError: a file contains something else, or classes of two files have the same images.
   """
-  splits = []
-  for path in pickles:
+  splits: Splits = {}
+  for split, path in _by_stem(pickles).items():
     images, members = miniimagenet.read(path)
-    pixels = {
-      f'{path.stem}/{name}': np.stack([images[index] for index in indices])
-      for name, indices in members
+    splits[split] = {
+      f'{split}/{name}': np.stack([images[index] for index in indices]) for name, indices in members
     }
-    splits.append(Split(path.stem, _in_order(pixels)))
   return _checked(splits)
 
 
-def _in_order(images: Mapping[str, Sequence[str] | np.ndarray]) -> tuple[ImageClass, ...]:
-  """Return classes, the images of each by its name, in the natural order of their names."""
-  ordered = sorted(images.items(), key=lambda item: natural_key(item[0]))
-  return tuple(ImageClass(name, of_class) for name, of_class in ordered)
+def _by_stem(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
+  """Return the files of splits by their names without the suffix."""
+  found = {path.stem: path for path in paths}
+  if len(found) < len(paths):
+    raise InputError(f'two of {classes.sequence(map(str, paths))} have the same name; rename one')
+  return found
 
 
-def _checked(splits: list[Split], tree: ImageTree | None = None) -> list[Split]:
-  """Return `splits` if they have no class and no image in common; report what `tree` skipped."""
+def _checked(splits: Splits, tree: ImageTree | None = None) -> Splits:
+  """Return `splits` with the classes of each in natural order, and report what `tree` skipped.
+
+  Raises:
+    InputError: a split is empty, or two have a class or an image in common.
+  """
   if tree is not None:
     tree.report()
   checks = SplitChecks()
-  names = [split.name for split in splits]
-  for split in splits:
-    if names.count(split.name) > 1:
-      raise InputError(f'two splits are called {split.name!r}; give their files different names')
-    if not split.classes:
-      raise InputError(f'the split {split.name!r} has no classes')
-    for cls in split.classes:
-      checks.add_name(split.name, cls.name)
-      if isinstance(cls.images, np.ndarray):
-        checks.add_pixels(split.name, cls.name, cls.images)
+  for split, named in splits.items():
+    if not named:
+      raise InputError(f'the split {split!r} has no classes')
+    for name, images in named.items():
+      checks.add_name(split, name)
+      if isinstance(images, np.ndarray):
+        checks.add_pixels(split, name, images)
       else:
-        checks.add_files(split.name, cls.images)
-  return splits
+        checks.add_files(split, images)
+  return {
+    split: {name: named[name] for name in sorted(named, key=natural_key)}
+    for split, named in splits.items()
+  }

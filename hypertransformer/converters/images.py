@@ -83,14 +83,8 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(0, 65535)  # all of 16 bits
-
-
-class ValueRange(NamedTuple):
-  """The smallest and the largest grey value of an image file."""
-
-  low: float
-  high: float
-  path: str
+# The smallest and the largest grey value of an image file, and its path.
+ValueRange = tuple[float, float, str]
 
 
 def read(image: str | np.ndarray, form: Form, scale: Scale = FULL) -> np.ndarray:
@@ -126,7 +120,7 @@ def value_range(path: str) -> ValueRange | None:
   with contextlib.suppress(InputError), _opened(path) as image:
     if _is_deep(image):
       values = _values(image)
-      return ValueRange(float(values.min()), float(values.max()), path)
+      return float(values.min()), float(values.max()), path
   return None
 
 
@@ -203,17 +197,17 @@ def choose_scale(ranges: Sequence[ValueRange]) -> Scale:
   """
   if not ranges:
     return FULL
-  low, brightest = min(ranges).low, max(ranges, key=lambda found: found.high)
-  high = brightest.high
+  low = min(ranges)[0]
+  high, brightest = max((high, path) for _, high, path in ranges)
   if low < 0:
     scale = Scale(low, max(high, low + 1))
   else:
     scale = Scale(0, max(high, 1) if high < 2 else 2 ** max(8, int(high).bit_length()) - 1)
-  for found in ranges:
-    if found.high > found.low and scale.apply(np.array(found.high)) < _BLACK:
+  for lowest, highest, path in ranges:
+    if highest > lowest and scale.apply(np.array(highest)) < _BLACK:
       raise InputError(
-        f'{found.path} has values up to {found.high:.9g}, which are black beside those of '
-        f'{brightest.path}, up to {high:.9g}; give --white_value, or make 8-bit images of all'
+        f'{path} has values up to {highest:.9g}, which are black beside those of {brightest}, '
+        f'up to {high:.9g}; give --white_value, or make 8-bit images of all'
       )
   logging.warning(
     'grey values of more than 8 bits, %.9g to %.9g: %.9g becomes black and %.9g white '

@@ -76,18 +76,13 @@ def test_blocks_and_threads_keep_the_order(
   monkeypatch.setattr(image_folder, '_BLOCK_BYTES', block_bytes)  # blocks of 8 images at the least
   monkeypatch.setattr(cores, 'available', lambda: 4)
   images = np.stack([_image(number) for number in range(50)])
-  cls = image_sources.ImageClass('a', images)
-  image_folder.convert([image_sources.Split('all', (cls,))], tmp_path / 'x', FORM)
+  image_folder.convert({'all': {'a': images}}, tmp_path / 'x', FORM)
   np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
 
 
 def test_grey_images_may_come_from_memory(tmp_path: pathlib.Path) -> None:
   images = _image(0)[None, ..., :1]
-  image_folder.convert(
-    [image_sources.Split('all', (image_sources.ImageClass('a', images),))],
-    tmp_path / 'x',
-    Form(6, 1),
-  )
+  image_folder.convert({'all': {'a': images}}, tmp_path / 'x', Form(6, 1))
   np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
 
 

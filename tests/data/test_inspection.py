@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from example_files import IMAGES
 
-from hypertransformer.converters import image_folder, image_sources
+from hypertransformer.converters import image_folder
 from hypertransformer.converters.images import Form
 from hypertransformer.data import inspection, specs
 from hypertransformer.data.arrays import ClassArrays, ClassSet
@@ -33,14 +33,8 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
   parts[3][0] = parts[3][9]
   parts[0][0] = 9
   parts[0][1] = parts[1][2]
-  classes = [
-    image_sources.ImageClass(name, part) for name, part in zip('abcdef', parts, strict=True)
-  ]
-  splits = [
-    image_sources.Split('train', tuple(classes[:4])),
-    image_sources.Split('test', tuple(classes[4:])),
-  ]
-  image_folder.convert(splits, tmp_path / 'cub', Form(5, 3))
+  train, test = dict(zip('abcd', parts[:4], strict=True)), dict(zip('ef', parts[4:], strict=True))
+  image_folder.convert({'train': {**train}, 'test': {**test}}, tmp_path / 'cub', Form(5, 3))
   return tmp_path
 
 
