@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
@@ -70,18 +69,12 @@ def test_training_reads_what_is_written(source: pathlib.Path, tmp_path: pathlib.
 
 
 @pytest.mark.parametrize('block_bytes', [1, 1 << 24])
-def test_blocks_and_threads_keep_the_order(
+def test_blocks_and_threads_keep_the_order_of_grey_arrays(
   block_bytes: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
   monkeypatch.setattr(image_folder, '_BLOCK_BYTES', block_bytes)  # blocks of 8 images at the least
   monkeypatch.setattr(cores, 'available', lambda: 4)
-  images = np.stack([_image(number) for number in range(50)])
-  image_folder.convert({'all': {'a': images}}, tmp_path / 'x', FORM)
-  np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
-
-
-def test_grey_images_may_come_from_memory(tmp_path: pathlib.Path) -> None:
-  images = _image(0)[None, ..., :1]
+  images = np.stack([_image(number)[..., :1] for number in range(50)])
   image_folder.convert({'all': {'a': images}}, tmp_path / 'x', Form(6, 1))
   np.testing.assert_array_equal(np.load(tmp_path / 'x' / 'images.npy'), images)
 
@@ -92,15 +85,6 @@ def test_a_single_file_needs_classes_of_equal_size(
   with pytest.raises(InputError, match=r"class 'b' has 1 images and class 'a' 3; .*without \.npy"):
     _convert(source, tmp_path / 'out' / 'x.npy')
   assert not (tmp_path / 'out').exists()
-  _convert(source / 'test', tmp_path / 'out' / 'x.npy')
-  np.testing.assert_array_equal(
-    np.load(tmp_path / 'out' / 'x.npy'), np.stack([_image(4), _image(5)])[None]
-  )
-  assert sorted(os.listdir(tmp_path / 'out')) == ['x.classes.csv', 'x.npy']
-  assert (tmp_path / 'out' / 'x.classes.csv').read_text().splitlines() == [
-    'class,split,name,images',
-    '0,all,c,2',
-  ]
 
 
 def test_broken_images_are_all_named(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -116,9 +100,6 @@ def test_broken_images_are_all_named(source: pathlib.Path, tmp_path: pathlib.Pat
   assert '--skip_broken' in first
   assert [line.split()[0] for line in others] == [str(path) for path in broken]
   assert os.listdir(tmp_path / 'out') == []
-
-
-def test_at_most_ten_are_named(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
   for number in range(20):
     (source / 'train' / 'a' / f'z{number:02}.png').write_bytes(b'no image')
   with pytest.raises(InputError, match='10 images cannot be read') as caught:
@@ -161,18 +142,6 @@ def test_a_class_of_broken_images_only_is_an_error(
   with pytest.raises(InputError, match="no image of the class 'b' can be read"):
     _convert(source, tmp_path / 'x', skip_broken=True)
   assert not (tmp_path / 'x').exists()
-
-
-def test_a_full_disk_is_noticed_before_writing(
-  source: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  usage = shutil.disk_usage(tmp_path)
-  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=6 * 108 - 1))
-  with pytest.raises(InputError, match=r'out/x needs 0\.00 GB, but .* free; make room'):
-    _convert(source, tmp_path / 'out' / 'x')
-  assert not (tmp_path / 'out').exists()
-  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=6 * 108))
-  _convert(source, tmp_path / 'out' / 'x')
 
 
 def test_an_old_dataset_is_replaced_only_on_demand(

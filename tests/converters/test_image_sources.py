@@ -339,13 +339,3 @@ def test_pickles_hold_the_pixels_of_each_split(protocol: int, tmp_path: pathlib.
   assert list(found['Y']) == ['Y/2', 'Y/7', 'Y/10']
   for images, rows in zip(found['X_train'].values(), ([2, 4], [0, 3, 5], [1]), strict=True):
     np.testing.assert_array_equal(images, pixels[rows])
-
-
-def test_a_pickle_under_two_names_is_an_error(tmp_path: pathlib.Path) -> None:
-  """Also if the order of its images is another one."""
-  images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
-  for name, order in (('train', [0, 1, 2, 3]), ('test', [1, 0, 3, 2])):
-    content = {'data': images[order], 'labels': [0, 0, 1, 1]}
-    (tmp_path / f'{name}.pickle').write_bytes(pickle.dumps(content))
-  with pytest.raises(InputError, match=r"'test/0' of test .*'train/0'"):
-    image_sources.from_pickles([tmp_path / 'train.pickle', tmp_path / 'test.pickle'])

@@ -76,12 +76,6 @@ def test_alpha_lies_on_white(tmp_path: pathlib.Path) -> None:
   expected = RGB * (alpha / 255) + 255 * (1 - alpha / 255)
   found = _read(Image.fromarray(np.concatenate([RGB, alpha], -1)), tmp_path, 'PNG')
   np.testing.assert_allclose(found, expected, atol=1)
-  found = _read(
-    Image.fromarray(np.concatenate([GREY[..., None], alpha], -1), 'LA'), tmp_path, 'PNG', Form(8, 1)
-  )
-  np.testing.assert_allclose(
-    found, GREY[..., None] * (alpha / 255) + 255 * (1 - alpha / 255), atol=1
-  )
 
 
 def test_inks_become_colours(tmp_path: pathlib.Path) -> None:
