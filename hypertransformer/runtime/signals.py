@@ -29,10 +29,12 @@ class StopSignal:
     self._before: dict[int, Any] = {}
 
   def __enter__(self: _Entered) -> _Entered:
+    """Handle the signals from here on."""
     self._before = {number: signal.signal(number, self._note) for number in STOPPING}
     return self
 
   def __exit__(self, *exception: object) -> None:
+    """Restore the handlers that were there before."""
     for number, handler in self._before.items():
       signal.signal(number, handler)
 

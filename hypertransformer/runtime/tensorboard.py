@@ -8,7 +8,7 @@ import os
 import pathlib
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,14 @@ _VERSION = 'brain.Event:2'  # of the format; the first event of a file says it
 
 
 def scalar_summary(values: Mapping[str, float]) -> tf.Summary:
-  """A summary of scalars, by tag. It needs no graph."""
+  """Return a summary of scalars, by tag. It needs no graph."""
   return tf.Summary(
     value=[tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
   )
 
 
 def histogram_summary(tensors: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
-  """Builds a serialised summary [] with a histogram of each tensor, by tag.
+  """Build a serialized summary [] with a histogram of each tensor, by tag.
 
   Returns:
     None if there are no tensors.
@@ -49,7 +49,7 @@ def histogram_summary(tensors: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
 
 
 def image_summary(pictures: Mapping[str, np.ndarray]) -> tf.Summary:
-  """A summary of pictures, uint8 [height, width, 3], by tag. It needs no graph."""
+  """Return a summary of images, uint8 [height, width, 3], by tag. It needs no graph."""
   return tf.Summary(
     value=[tf.Summary.Value(tag=tag, image=_png(picture)) for tag, picture in pictures.items()]
   )
@@ -78,14 +78,14 @@ _CHARTS = {
 
 
 def hparams(values: Mapping[str, Any], log_dir: str) -> tf.Summary:
-  """The hyperparameters of a run.
+  """Return the hyperparameters of a run.
 
-  The folders of training and evaluator each get them, with the name of the run. So TensorBoard puts
-  the last scalars of both into one row of its table.
+  The directories of training and evaluator each get them, with the name of the run. So TensorBoard
+  puts the last scalars of both into one row of its table.
 
   Args:
     values: the value of every flag by its name.
-    log_dir: the folder of the run, whose path is its name.
+    log_dir: the directory of the run, whose path is its name.
   """
   shown = {
     name: value
@@ -96,12 +96,12 @@ def hparams(values: Mapping[str, Any], log_dir: str) -> tf.Summary:
 
 
 def ended(well: bool) -> tf.Summary:
-  """Says that a run has ended: as it should, or because its loss was no longer a number."""
+  """Return the end of a run: as it should, or because its loss became NaN."""
   return hparams_summary.session_end_pb(api_pb2.STATUS_SUCCESS if well else api_pb2.STATUS_FAILURE)
 
 
 def layout() -> tf.Summary:
-  """The layout of the page "Custom scalars": charts with lines of training and evaluator."""
+  """Return the layout of the page "Custom scalars": charts of training and evaluator."""
   charts = [
     layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
     for title, tags in _CHARTS.items()
@@ -111,39 +111,24 @@ def layout() -> tf.Summary:
 
 
 def flags_page(values: Mapping[str, Any]) -> tf.Summary:
-  """A page of text with two tables: flags that have been set, and flags at their defaults."""
-  defaults = flags.defaults()
-  known = {name: values[name] for name in defaults if name in values}
-  changed = {name: value for name, value in known.items() if value != defaults[name]}
-  unchanged = {name: value for name, value in known.items() if name not in changed}
-  parts = [
-    '### Flags that are not at their defaults',
-    _table(('flag', 'value', 'default'), [(n, v, defaults[n]) for n, v in changed.items()]),
-    '### Flags at their defaults',
-    _table(('flag', 'value'), list(unchanged.items())),
+  """Return a text card with a table of all flags; those that have been set come first."""
+  rows = [[name, values.get(name, old), old] for name, old in flags.defaults().items()]
+  rows.sort(key=lambda row: row[1] == row[2])
+  cells = [
+    [str(each).replace('|', '\\|').replace('\n', ' ') or '(empty)' for each in row] for row in rows
   ]
-  return text_summary.pb('run/flags', '\n\n'.join(parts))
+  lines = [['flag', 'value', 'default'], ['---'] * 3, *cells]
+  return text_summary.pb('run/flags', '\n'.join(f'| {" | ".join(line)} |' for line in lines))
 
 
 def variables_page(table: str) -> tf.Summary:
-  """A page of text with the table of the CNN's variables: what is generated and what is trained.
+  """Return a text card with the table of the CNN's variables, generated and trained.
 
   Args:
     table: lines of text in columns, as getter.table makes them.
   """
   code = '\n'.join(f'    {line}' for line in table.splitlines())
   return text_summary.pb('run/cnn', f'### The variables of the CNN\n\n{code}')
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-  """A table in Markdown."""
-  lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join('| ' + ' | '.join(map(_cell, line)) + ' |' for line in lines)
-
-
-def _cell(value: Any) -> str:
-  """A value as a text that does not break the table."""
-  return str(value).replace('|', '\\|').replace('\n', ' ') or '(empty)'
 
 
 class EventWriter:

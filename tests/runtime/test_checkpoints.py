@@ -201,14 +201,3 @@ def test_require_nothing_lost_refuses_to_lose_variables_of_the_model(
 def test_a_checkpoint_is_found_by_any_of_its_files(folder: pathlib.Path, ending: str) -> None:
   prefix = str(folder / 'model-9')
   assert checkpoints.locate(prefix + ending, 'checkpoint') == prefix
-
-
-def test_a_name_that_only_ends_like_a_file_of_a_checkpoint_is_no_such_file(
-  folder: pathlib.Path,
-) -> None:
-  for file in folder.glob('model-9.*'):
-    shutil.copy(file, folder / file.name.replace('model-9', 'model.index-9'))
-  prefix = str(folder / 'model.index-9')
-  assert checkpoints.locate(prefix, 'checkpoint') == prefix
-  with pytest.raises(InputError, match=r'checkpoint=.*model-9\.data '):
-    checkpoints.locate(str(folder / 'model-9.data'), 'checkpoint')

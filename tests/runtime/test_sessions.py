@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import tensorflow.compat.v1 as tf
 
@@ -100,3 +104,31 @@ def test_the_graph_is_optimised_once_and_nothing_is_fused(graph: tf.Graph) -> No
   options = sessions.config(graph).graph_options.rewrite_options
   assert options.meta_optimizer_iterations == type(options).ONE
   assert options.remapping == type(options).OFF
+
+
+# A program that prints how many threads a session adds to its process.
+COUNT_THREADS = """
+import os, sys
+import tensorflow.compat.v1 as tf
+from hypertransformer.runtime import sessions
+tf.disable_eager_execution()
+sessions.use_kernel_threads(int(sys.argv[1]))
+before = len(os.listdir('/proc/self/task'))
+x = tf.ones([1000, 1000])
+product = tf.matmul(x, x + 1.0)
+with tf.Session(config=sessions.config(tf.get_default_graph())) as session:
+  session.run(product)
+print(len(os.listdir('/proc/self/task')) - before)
+"""
+
+
+def threads(count: int) -> int:
+  """Returns how many threads a session adds if `count` are asked for."""
+  command = [sys.executable, '-c', COUNT_THREADS, str(count)]
+  printed = subprocess.run(command, check=True, capture_output=True, text=True)
+  return int(printed.stdout)
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='counts the threads in /proc')
+def test_a_session_has_as_many_kernel_threads_as_were_asked_for() -> None:
+  assert threads(7) - threads(2) == 5
