@@ -19,7 +19,7 @@ MAX_ROLL = 0.3  # fraction of the image size
 
 
 def check(config: AugmentationConfig, image_shape: tuple[int, int, int]) -> None:
-  """Checks that images can take the changes that are configured, before any graph is built.
+  """Check that images can take the changes that are configured, before any graph is built.
 
   Args:
     config: Which changes there are.
@@ -71,7 +71,7 @@ class AugmentationPlan:
   negate: tf.Tensor
 
   def for_images(self, groups: tf.Tensor) -> AugmentationPlan:
-    """Returns the plan of images from one of groups: image i belongs to group `groups[i]`."""
+    """Return the plan of images from one of groups: image i belongs to group `groups[i]`."""
     return AugmentationPlan(
       **{
         field.name: tf.gather(getattr(self, field.name), groups)
@@ -83,7 +83,7 @@ class AugmentationPlan:
 def draw_plan(
   config: AugmentationConfig, num_groups: int | tf.Tensor, seed: tf.Tensor
 ) -> AugmentationPlan:
-  """Draws the settings of groups of images.
+  """Sample the settings of groups of images.
 
   Args:
     config: Probabilities and ranges.
@@ -121,7 +121,7 @@ def draw_plan(
 
 
 def apply_plan(config: AugmentationConfig, plan: AugmentationPlan, images: tf.Tensor) -> tf.Tensor:
-  """Changes images as a plan says, in the order of the original.
+  """Change images as a plan says, in the order of the original.
 
   Args:
     config: Which changes there are. Those of probability 0 are left out of the graph.
@@ -158,7 +158,7 @@ def apply_plan(config: AugmentationConfig, plan: AugmentationPlan, images: tf.Te
 def _switched(
   on: tf.Tensor, operation: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tf.Tensor:
-  """Applies `operation` to the images whose switch is on; computes nothing if none is."""
+  """Apply `operation` to the images whose switch is on; computes nothing if none is."""
 
   def some() -> tf.Tensor:
     # The TF1 form takes whole images by a vector of switches; broadcasting is far slower.
@@ -171,7 +171,7 @@ def _switched(
 def augment(
   images: tf.Tensor, groups: tf.Tensor, config: AugmentationConfig, image_size: int, seed: tf.Tensor
 ) -> tf.Tensor:
-  """Changes and normalises the images of an episode; only photographic changes are left to do.
+  """Augment and normalize the images of an episode, except for photographic augmentation.
 
   Args:
     images: uint8 [n, H, W, C], support and query images together, as they are changed alike.
@@ -197,7 +197,7 @@ def augment(
 
 
 def photograph(images: tf.Tensor, config: AugmentationConfig, seed: tf.Tensor) -> tf.Tensor:
-  """Applies the photographic changes, if configured, to the support or the query set of an episode.
+  """Apply the photographic changes, if configured, to the support or the query set of an episode.
 
   Args:
     images: Normalised float32 [n, S, S, C].

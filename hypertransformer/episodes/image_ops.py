@@ -16,7 +16,7 @@ STRETCH_EPSILON = 1e-7
 
 
 def static_size(images: tf.Tensor) -> tuple[int, int]:
-  """Returns (H, W) of images [n, H, W, C].
+  """Return (H, W) of images [n, H, W, C].
 
   Raises:
     InputError: The images have not four axes, or H, W or C is not known when the graph is built.
@@ -31,7 +31,7 @@ def static_size(images: tf.Tensor) -> tuple[int, int]:
 
 
 def require_square(height: int, width: int) -> None:
-  """Raises InputError for images that change their shape when they are turned by 90 degrees."""
+  """Raise InputError for images that change their shape when they are turned by 90 degrees."""
   if height != width:
     raise InputError(
       f'images of {height} x {width} pixels cannot be turned by 90 degrees and keep their shape; '
@@ -41,7 +41,7 @@ def require_square(height: int, width: int) -> None:
 
 
 def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-  """Turns each image counter-clockwise by quarter turns.
+  """Turn each image counter-clockwise by quarter turns.
 
   Args:
     images: [n, H, W, C], any type.
@@ -58,7 +58,7 @@ def rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
 
 
 def _rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-  """Does the work of `rot90` for images [n, side, side, ...]."""
+  """Do the work of `rot90` for images [n, side, side, ...]."""
   # The TF1 form of tf.where takes whole images by a vector of switches.
   times = tf.floormod(times, 4)
   transposed = tf.transpose(images, [0, 2, 1, *range(3, images.shape.rank)])
@@ -68,7 +68,7 @@ def _rot90(images: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
 
 
 def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
-  """Rotates each image counter-clockwise about its centre: nearest pixel, zeros from outside.
+  """Rotate each image counter-clockwise about its centre: nearest pixel, zeros from outside.
 
   Args:
     images: uint8 or float32 [n, H, W, C].
@@ -97,7 +97,7 @@ def rotate(images: tf.Tensor, radians: tf.Tensor) -> tf.Tensor:
 
 
 def roll(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-  """Shifts each image cyclically by int(x * H) rows and int(y * W) columns, cut towards 0.
+  """Shift each image cyclically by int(x * H) rows and int(y * W) columns, cut towards 0.
 
   Args:
     images: [n, H, W, C], any type.
@@ -113,7 +113,7 @@ def roll(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def resize_and_pad(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-  """Shrinks each image by the factor 0.85 + 0.15 * scale and puts zeros around it.
+  """Shrink each image by the factor 0.85 + 0.15 * scale and put zeros around it.
 
   The filter is TF1's old bilinear one (docs/spec/data.md, section 4).
 
@@ -130,7 +130,7 @@ def resize_and_pad(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
 
 def _resize_axis(images: tf.Tensor, scale: tf.Tensor, axis: int) -> tf.Tensor:
-  """Does the work of `resize_and_pad` along one axis; bilinear interpolation is separable."""
+  """Do the work of `resize_and_pad` along one axis; bilinear interpolation is separable."""
   size = static_size(images)[axis - 1]
   new_size = tf.cast(float(size) * (0.85 + 0.15 * scale), tf.int32)
   new_size = tf.maximum(new_size, 1)[:, tf.newaxis]
@@ -148,7 +148,7 @@ def _resize_axis(images: tf.Tensor, scale: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def contrast(images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
-  """Sends colours through a tanh curve and stretches them to 0..255 per image and channel.
+  """Send colours through a tanh curve and stretch them to 0..255 per image and channel.
 
   The curve is tanh((1.5 + alpha) * (colour - mean) / 128), with the mean of the image and channel.
 
@@ -164,7 +164,7 @@ def contrast(images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
 
 
 def smooth(images: tf.Tensor) -> tf.Tensor:
-  """Takes the mean of 3 x 3 pixels, with zeros outside, and stretches it as `contrast` does."""
+  """Take the mean of 3 x 3 pixels, with zeros outside, and stretch it as `contrast` does."""
   padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
   # Sums of slices: several times faster on the CPU than pooling or convolution.
   columns = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
@@ -172,19 +172,19 @@ def smooth(images: tf.Tensor) -> tf.Tensor:
 
 
 def negate(images: tf.Tensor) -> tf.Tensor:
-  """Makes negatives: 255 - colour."""
+  """Make negatives: 255 - colour."""
   return 255.0 - images
 
 
 def _stretch(images: tf.Tensor) -> tf.Tensor:
-  """Maps the smallest value of each image and channel to 0 and the largest to 255."""
+  """Map the smallest value of each image and channel to 0 and the largest to 255."""
   smallest = tf.reduce_min(images, axis=[1, 2], keepdims=True)
   largest = tf.reduce_max(images, axis=[1, 2], keepdims=True)
   return 255.0 * (images - smallest) / (largest - smallest + STRETCH_EPSILON)
 
 
 def normalise(images: tf.Tensor, image_size: int) -> tf.Tensor:
-  """Resizes images if they have another size, and scales colours to colour / 128 - 1.
+  """Resize images if they have another size, and scale colours to colour / 128 - 1.
 
   The filter is TF1's old bilinear one (docs/spec/data.md, section 4).
 

@@ -45,7 +45,7 @@ class PhotographicDraw:
 def draw_photographic(
   num_images: int | tf.Tensor, seed: tf.Tensor, individually: bool
 ) -> PhotographicDraw:
-  """Samples settings, as a pure function of the seed.
+  """Sample settings, as a pure function of the seed.
 
   Args:
     num_images: n, the number of images.
@@ -91,7 +91,7 @@ def _square_boxes(side: tf.Tensor, y: tf.Tensor, x: tf.Tensor, mirror: tf.Tensor
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
-  """Turns normalised float32 images back into uint8: (value + 1) * 128, cut to whole numbers."""
+  """Turn normalised float32 images back into uint8: (value + 1) * 128, truncated."""
   return tf.saturate_cast((images + 1.0) * 128.0, tf.uint8)
 
 
@@ -109,13 +109,13 @@ def crop(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
 
 
 def crop_to(images: tf.Tensor, boxes: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-  """Does the same as `crop`, but resizes to another (height, width)."""
+  """Do the same as `crop`, but resize to another (height, width)."""
   count = tf.shape(images)[0]
   return tf.image.crop_and_resize(images, boxes, box_indices=tf.range(count), crop_size=size)
 
 
 def require_channels(channels: int) -> None:
-  """Raises InputError for images that are neither RGB nor grey."""
+  """Raise InputError for images that are neither RGB nor grey."""
   if channels not in (1, 3):
     raise InputError(
       f'photographic augmentation got images of {channels} channels; expected 3 (RGB) or 1 '
@@ -148,12 +148,12 @@ def augment_photographic(
 
 
 def _recolour_all(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
-  """Changes the colours of all images by the only settings there are."""
+  """Change the colours of all images by the only settings there are."""
   return _recolour(images, draw.hue[0], draw.brightness[0], draw.contrast[0])
 
 
 def _recolour_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
-  """Changes the colours of each image by its own settings.
+  """Change the colours of each image by its own settings.
 
   The images are processed one by one, since the functions of tf.image take only scalars.
   """
@@ -165,7 +165,7 @@ def _recolour_each(images: tf.Tensor, draw: PhotographicDraw) -> tf.Tensor:
 def _recolour(
   images: tf.Tensor, hue: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor
 ) -> tf.Tensor:
-  """Changes hue (RGB only), brightness and contrast of uint8 images [..., H, W, C]."""
+  """Change hue (RGB only), brightness and contrast of uint8 images [..., H, W, C]."""
   if images.shape[-1] == 3:
     images = tf.image.adjust_hue(images, hue)
   images = tf.image.adjust_brightness(images, brightness)

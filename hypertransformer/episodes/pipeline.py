@@ -70,7 +70,7 @@ class Share:
   synchronous: bool = False
 
   def taken(self, step: int) -> int:
-    """How many batches this worker has taken when so many updates are done by all together.
+    """Return how many batches this worker has taken after `step` updates by all together.
 
     Updates that are not synchronous are counted as if the workers had taken turns.
     """
@@ -79,7 +79,7 @@ class Share:
     return (step - self.worker + self.workers - 1) // self.workers
 
   def number(self, position: int, together: int) -> int:
-    """The number of an episode, from its position among those of this worker.
+    """Return the number of an episode, from its position among those of this worker.
 
     Args:
       position: How many episodes this worker takes before it.
@@ -113,7 +113,7 @@ class EpisodeStream:
   share: Share = ALONE
 
   def next(self) -> Episode:
-    """Builds the op that takes the next episode, or the next `together` episodes."""
+    """Build the op that takes the next episode, or the next `together` episodes."""
     return Episode(**self.iterator.get_next())
 
 
@@ -125,7 +125,7 @@ def stream(
   together: int = 1,
   share: Share = ALONE,
 ) -> EpisodeStream:
-  """Builds a stream of episodes in the current graph.
+  """Build a stream of episodes in the current graph.
 
   Args:
     sampler: Draws the episodes.
@@ -157,7 +157,7 @@ def stream(
 
 
 def switchable(streams: list[EpisodeStream]) -> tuple[Episode, tf.Tensor, list[tf.Tensor]]:
-  """Builds an episode that comes from any one of several streams of equal shapes.
+  """Build an episode that comes from any one of several streams of equal shapes.
 
   Returns:
     The episode, a string placeholder that chooses the stream, and for each stream the tensor whose
@@ -168,7 +168,7 @@ def switchable(streams: list[EpisodeStream]) -> tuple[Episode, tf.Tensor, list[t
 
 
 def either(first: tf.Tensor, one: EpisodeStream, other: EpisodeStream) -> Episode:
-  """Builds an episode that comes from one of two streams of equal shapes.
+  """Build an episode that comes from one of two streams of equal shapes.
 
   Args:
     first: bool []. Where it is true in a run, the episode comes from `one`, otherwise from `other`.
@@ -180,13 +180,13 @@ def either(first: tf.Tensor, one: EpisodeStream, other: EpisodeStream) -> Episod
 
 
 def _of_handle(handle: tf.Tensor, like: EpisodeStream) -> Episode:
-  """Builds the op that takes an episode from the stream with this string handle."""
+  """Build the op that takes an episode from the stream with this string handle."""
   types, shapes = tf.data.get_output_types(like.iterator), tf.data.get_output_shapes(like.iterator)
   return Episode(**tf.data.Iterator.from_string_handle(handle, types, shapes).get_next())
 
 
 def _options() -> tf.data.Options:
-  """Turns autotuning off.
+  """Turn autotuning off.
 
   There is nothing to tune, and to close a session would take up to a minute, until its thread ends.
   """
@@ -198,7 +198,7 @@ def _options() -> tf.data.Options:
 def _chunk(
   sampler: EpisodeSampler, start: tf.Tensor, count: int, number: Callable[[int], int]
 ) -> dict[str, tf.Tensor]:
-  """Draws and reads `count` episodes, from position `start` on, as tensors [count, ...].
+  """Sample and read `count` episodes, from position `start` on, as tensors [count, ...].
 
   `number` gives the number of an episode from its position in the stream.
   """
@@ -216,7 +216,7 @@ def _chunk(
 
 
 def _read(sampler: EpisodeSampler, index: int) -> dict[str, np.ndarray]:
-  """Draws an episode and reads its images, uint8, support before query."""
+  """Sample an episode and read its images, uint8, support before query."""
   draw = sampler.draw(index)
   return {
     'images': sampler.class_set.arrays.gather(np.concatenate([draw.support_rows, draw.query_rows])),
@@ -231,7 +231,7 @@ def _read(sampler: EpisodeSampler, index: int) -> dict[str, np.ndarray]:
 
 
 def _signature(sampler: EpisodeSampler, at_a_time: int) -> dict[str, Any]:
-  """The shapes and types of what `_chunk` gives."""
+  """Return the shapes and types of the result of `_chunk`."""
   image = sampler.class_set.arrays.image_shape
   support = sampler.config.support_samples
   query = sampler.config.query_samples * sampler.query_batches
@@ -251,7 +251,7 @@ def _signature(sampler: EpisodeSampler, at_a_time: int) -> dict[str, Any]:
 def _finish(
   drawn: dict[str, tf.Tensor], config: AugmentationConfig, image_size: int
 ) -> dict[str, tf.Tensor]:
-  """Augments and normalises the images of an episode.
+  """Augment and normalize the images of an episode.
 
   Support and query images share a plan, but have photographic changes of their own.
   """

@@ -60,7 +60,7 @@ class EpisodeSampler:
     query_batches: int = 1,
     evaluation: bool = False,
   ) -> None:
-    """Makes the sampler of one stream.
+    """Make the sampler of one stream.
 
     Args:
       class_set: The classes that episodes are drawn from.
@@ -90,7 +90,7 @@ class EpisodeSampler:
     return self.config.support_samples + self.query_batches * self.config.query_samples
 
   def draw(self, index: int) -> Draw:
-    """Draws the episode with this number."""
+    """Sample the episode with this number."""
     rng = np.random.default_rng([*self._seed, index])
     chosen = rng.permutation(self.class_set.classes)[: self.config.num_labels]
     sizes = self.class_set.arrays.sizes[chosen]
@@ -103,7 +103,7 @@ class EpisodeSampler:
   def _balanced(
     self, rng: np.random.Generator, sizes: np.ndarray
   ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Draws the support set and each query batch by themselves: [n, 2] of (position, sample)."""
+    """Sample the support set and each query batch by themselves: [n, 2] of (position, sample)."""
     config = self.config
     free = np.arange(sizes.max()) < sizes[:, None]
     support = _batch(rng, free, config.support_samples)
@@ -115,7 +115,7 @@ class EpisodeSampler:
   def _unbalanced(
     self, rng: np.random.Generator, sizes: np.ndarray
   ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Cuts batches of Ns + Nq images in two, so that the counts of the classes vary by chance.
+    """Cut batches of Ns + Nq images in two, so that the counts of the classes vary by chance.
 
     The support set is the start of the first batch. In training the query set is the rest of it. In
     evaluation each query batch is the end of a further batch, so it can contain support images.
@@ -136,7 +136,7 @@ class EpisodeSampler:
   def _numbers(
     self, rng: np.random.Generator, chosen: np.ndarray, support: np.ndarray, query: np.ndarray
   ) -> Draw:
-    """Looks up rows and labels for support and query images given as (position, sample), [n, 2]."""
+    """Look up rows and labels for support and query images given as (position, sample), [n, 2]."""
     starts = self.class_set.arrays.starts[chosen]
     support_rows = starts[support[:, 0]] + support[:, 1]
     query_rows = starts[query[:, 0]] + query[:, 1]
@@ -158,7 +158,7 @@ class EpisodeSampler:
 
 
 def _batch(rng: np.random.Generator, free: np.ndarray, count: int) -> np.ndarray:
-  """Draws a batch of images, in random order.
+  """Sample a batch of images, in random order.
 
   Each class gives count // K different samples, and each of the first count % K classes one more.
 
@@ -187,7 +187,7 @@ def _contained(pairs: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _first_of_each(positions: np.ndarray, count: int) -> np.ndarray:
-  """Says for each image whether it is one of the first `count` of its class; bool [n]."""
+  """Return for each image whether it is one of the first `count` of its class; bool [n]."""
   hidden: np.ndarray = np.zeros(len(positions), bool)
   for position in np.unique(positions) if count else ():
     hidden[np.flatnonzero(positions == position)[:count]] = True
@@ -195,7 +195,7 @@ def _first_of_each(positions: np.ndarray, count: int) -> np.ndarray:
 
 
 def _check(class_set: ClassSet, config: EpisodeConfig) -> None:
-  """Raises InputError if there are too few classes, or too few images in one of them."""
+  """Raise InputError if there are too few classes, or too few images in one of them."""
   classes, sizes = class_set.classes, class_set.arrays.sizes[class_set.classes]
   if len(classes) < config.num_labels:
     raise InputError(
@@ -214,7 +214,7 @@ def _check(class_set: ClassSet, config: EpisodeConfig) -> None:
 
 
 def _per_class(config: EpisodeConfig, together: bool) -> int:
-  """How many different images an episode may need of one class.
+  """Return how many different images an episode may need of one class.
 
   Args:
     config: How an episode is drawn.

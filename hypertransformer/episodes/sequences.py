@@ -74,7 +74,7 @@ def require_classes(
   length: int,
   flag: str = 'num_tasks',
 ) -> None:
-  """Checks that a dataset has enough classes for sequences.
+  """Check that a dataset has enough classes for sequences.
 
   Args:
     class_set: The dataset.
@@ -99,7 +99,7 @@ def require_classes(
 def from_episode(
   episode: Episode, continual: ContinualConfig, num_labels: int, length: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-  """Cuts an episode into the tasks of a sequence; images keep their order within a task.
+  """Cut an episode into the tasks of a sequence; images keep their order within a task.
 
   An image with the label y belongs to task y // K, where its label is y % K. In mini_batch, the
   j-th support image of a class belongs to piece j // (Ns / K).
@@ -126,7 +126,7 @@ def from_episode(
 
 
 def _rank_in_class(labels: tf.Tensor, num_labels: int) -> tf.Tensor:
-  """Counts for each of the labels [n] how many images before it have the same label; int32 [n]."""
+  """Count for each of the labels [n] how many images before it have the same label; int32 [n]."""
   before = tf.cumsum(tf.one_hot(labels, num_labels, dtype=tf.int32), axis=0, exclusive=True)
   return tf.gather(before, labels, axis=1, batch_dims=1)
 
@@ -134,7 +134,7 @@ def _rank_in_class(labels: tf.Tensor, num_labels: int) -> tf.Tensor:
 def _split(
   images: tf.Tensor, labels: tf.Tensor, task: tf.Tensor, count: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Groups images by their task.
+  """Group images by their task.
 
   Args:
     images: [count * n, ...].

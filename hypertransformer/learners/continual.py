@@ -16,7 +16,7 @@ import numpy as np
 from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
-from hypertransformer.learners.engine import Blocks, Trained
+from hypertransformer.learners.engine import BlockArrays, Trained
 from hypertransformer.learners.learner import Learner
 
 _BLOCKS = 'blocks/'  # prefix of the weight blocks in the file of `save`
@@ -32,7 +32,7 @@ class LearnedTasks:
     classes: The K labels of each task as the caller passed them, in the model's order.
   """
 
-  blocks: Blocks
+  blocks: BlockArrays
   prototypes: tuple[np.ndarray, ...] = ()
   classes: tuple[list[Hashable], ...] = ()
 
@@ -53,7 +53,7 @@ class ContinualLearner(Learner):
   """
 
   def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
-    """Opens a checkpoint; no task is learned yet.
+    """Open a checkpoint; no task is learned yet.
 
     Args:
       checkpoint: Its path without `.index`, such as `logs/model-20000`; or its directory, for the
@@ -78,7 +78,7 @@ class ContinualLearner(Learner):
     return len(self._learned.classes)
 
   def learn(self, images: Any, labels: Any) -> None:
-    """Learns one task from its support set.
+    """Learn one task from its support set.
 
     The CNN gets new weights, which are generated from the old ones and the support set, and each of
     the K classes of the task gets a prototype.
@@ -100,7 +100,7 @@ class ContinualLearner(Learner):
     )
 
   def predict(self, images: Any, task: int | None = None) -> np.ndarray:
-    """Predicts the label of each image.
+    """Predict the label of each image.
 
     The images together are one query batch; see `FewShotLearner` for what this means.
 
@@ -119,7 +119,7 @@ class ContinualLearner(Learner):
     return self._labels(learned, task)[scores.argmax(axis=1)]
 
   def scores(self, images: Any, task: int | None = None) -> np.ndarray:
-    """Computes a score of each image for each class, as one query batch.
+    """Compute a score of each image for each class, as one query batch.
 
     A score is minus the squared distance of the CNN's output to the prototype of the class. If the
     model was trained with `--continual_loss=cross_entropy`, it is a logit.
@@ -137,7 +137,7 @@ class ContinualLearner(Learner):
     return self._scores(self._state(task), images, task)
 
   def labels(self, task: int | None = None) -> np.ndarray:
-    """Returns the labels that can be predicted, in the order of the columns of `scores`.
+    """Return the labels that can be predicted, in the order of the columns of `scores`.
 
     Args:
       task: See `predict`.
@@ -151,7 +151,7 @@ class ContinualLearner(Learner):
     return self._labels(self._state(task), task)
 
   def weights(self) -> dict[str, np.ndarray]:
-    """Returns the variables of the CNN as it uses them now, generated or trained.
+    """Return the variables of the CNN as it uses them now, generated or trained.
 
     Returns:
       Arrays by name, such as 'layer_1/conv/kernel'.
@@ -162,7 +162,7 @@ class ContinualLearner(Learner):
     return self._engine.weights(self._some().blocks)
 
   def prototypes(self) -> np.ndarray:
-    """Returns the prototypes of each task (in mini_batch: piece), as made when it was learned.
+    """Return the prototypes of each task (in mini_batch: piece), as made when it was learned.
 
     Returns:
       float32 [tasks learned so far, K, outputs of the CNN].
@@ -178,7 +178,7 @@ class ContinualLearner(Learner):
     return np.stack(self._some().prototypes)
 
   def save(self, path: str | os.PathLike[str]) -> None:
-    """Writes what was learned to an .npz file, atomically; the model itself is not in it.
+    """Write what was learned to an .npz file, atomically; the model itself is not in it.
 
     Args:
       path: The file.
@@ -204,7 +204,7 @@ class ContinualLearner(Learner):
       )
 
   def load(self, path: str | os.PathLike[str]) -> None:
-    """Reads what a learner of the same checkpoint has saved, to continue from there.
+    """Read what a learner of the same checkpoint has saved, to continue from there.
 
     It replaces everything learned so far.
 
@@ -236,7 +236,7 @@ class ContinualLearner(Learner):
     self._learned = learned
 
   def _fits(self, learned: LearnedTasks) -> bool:
-    """Returns whether the arrays have the shapes and types of this model's."""
+    """Return whether the arrays have the shapes and types of this model's."""
     expected = self._engine.no_blocks()
     model = self._trained.settings.model
     units = model.embedding_units or model.num_labels
@@ -251,7 +251,7 @@ class ContinualLearner(Learner):
     )
 
   def _classes(self, before: LearnedTasks, classes: list[Hashable]) -> list[Hashable]:
-    """Returns the classes of a new task, in the order in which the model is to number them.
+    """Return the classes of a new task, in the order in which the model is to number them.
 
     Raises InputError if the scenario does not allow them after the earlier tasks.
     """
@@ -273,7 +273,7 @@ class ContinualLearner(Learner):
     return classes
 
   def _some(self) -> LearnedTasks:
-    """Returns what was learned; raises InputError before the first task."""
+    """Return what was learned; raise InputError before the first task."""
     learned = self._learned
     require(
       len(learned.classes) > 0, 'Nothing has been learned yet. Call learn(images, labels) first.'
@@ -281,7 +281,7 @@ class ContinualLearner(Learner):
     return learned
 
   def _state(self, task: int | None) -> LearnedTasks:
-    """Returns what was learned; raises InputError if this `task` cannot be used with it."""
+    """Return what was learned; raise InputError if this `task` cannot be used with it."""
     learned = self._some()
     needed = self.scenario == 'task_incremental'
     whole = isinstance(task, int | np.integer) and not isinstance(task, bool)

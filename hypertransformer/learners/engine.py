@@ -31,7 +31,7 @@ SEE_THE_IMAGE = (
 )
 _CLOSED = 'The learner is closed. Open a new one, and use it before the end of its `with`.'
 
-Blocks = dict[str, np.ndarray]  # the weight blocks [B, b] of each generated layer, by its name
+BlockArrays = dict[str, np.ndarray]  # the weight blocks [B, b] of each generated layer, by its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Trained:
 
 
 def find(checkpoint: str | os.PathLike[str]) -> Trained:
-  """Finds a checkpoint and reads its settings from the flags.json beside it.
+  """Find a checkpoint and read its settings from the flags.json beside it.
 
   Args:
     checkpoint: Its path without .index, such as 'logs/model-20000'; or its directory, for the
@@ -75,7 +75,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
 
 
 def _channels(prefix: str) -> int:
-  """Returns the number of channels of the images of training, which no flag holds."""
+  """Return the number of channels of the images of training, which no flag holds."""
   shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
   for name in SEE_THE_IMAGE:
     if name in shapes:
@@ -96,7 +96,7 @@ class Learned:
     means: The mean output of the CNN over the support images of each class, [K, outputs].
   """
 
-  blocks: Blocks
+  blocks: BlockArrays
   means: np.ndarray
 
 
@@ -133,7 +133,7 @@ class Engine:
   """Runs a trained model on arrays of the caller, in place of episodes. It holds no task."""
 
   def __init__(self, trained: Trained) -> None:
-    """Builds the graph and restores the checkpoint.
+    """Build the graph and restore the checkpoint.
 
     Raises:
       InputError: The checkpoint does not match the flags beside it.
@@ -149,15 +149,15 @@ class Engine:
     """The names of the layers that have weight blocks, in order; [] if none is generated."""
     return list(self._open().blocks)
 
-  def no_blocks(self) -> Blocks:
-    """Returns the weight blocks before the first task: zeros."""
+  def no_blocks(self) -> BlockArrays:
+    """Return the weight blocks before the first task: zeros."""
     return {
       name: np.zeros(block.shape.as_list(), np.float32)
       for name, block in self._open().blocks.items()
     }
 
-  def learn(self, images: np.ndarray, labels: np.ndarray, before: Blocks) -> Learned:
-    """Learns from one support set.
+  def learn(self, images: np.ndarray, labels: np.ndarray, before: BlockArrays) -> Learned:
+    """Learn from one support set.
 
     Args:
       images: The support images, float32 [n, S, S, C], in 0..255.
@@ -170,27 +170,27 @@ class Engine:
       *self._run(graph, graph.learned, before, {graph.images: images, graph.labels: labels})
     )
 
-  def outputs(self, images: np.ndarray, blocks: Blocks) -> np.ndarray:
-    """Returns the outputs of the CNN with these weight blocks, float32 [n, outputs].
+  def outputs(self, images: np.ndarray, blocks: BlockArrays) -> np.ndarray:
+    """Return the outputs of the CNN with these weight blocks, float32 [n, outputs].
 
     Batch norm uses the statistics of these images, float32 [n, S, S, C], in 0..255.
     """
     graph = self._open()
     return self._run(graph, graph.outputs, blocks, {graph.images: images})
 
-  def scores(self, images: np.ndarray, blocks: Blocks, prototypes: np.ndarray) -> np.ndarray:
-    """Returns minus the squared distances of the outputs to prototypes, float32 [n, classes]."""
+  def scores(self, images: np.ndarray, blocks: BlockArrays, prototypes: np.ndarray) -> np.ndarray:
+    """Return minus the squared distances of the outputs to prototypes, float32 [n, classes]."""
     graph = self._open()
     fed = {graph.images: images, graph.prototypes: prototypes}
     return self._run(graph, graph.scores, blocks, fed)
 
-  def weights(self, blocks: Blocks) -> dict[str, np.ndarray]:
-    """Returns the variables of the CNN as it uses them, by names such as 'layer_1/conv/kernel'."""
+  def weights(self, blocks: BlockArrays) -> dict[str, np.ndarray]:
+    """Return the variables of the CNN as it uses them, by names such as 'layer_1/conv/kernel'."""
     graph = self._open()
     return self._run(graph, graph.cnn, blocks)
 
   def fingerprint(self) -> str:
-    """Returns a digest of the model's settings and variables.
+    """Return a digest of the model's settings and variables.
 
     What one model has learned means nothing to another; fingerprints tell them apart.
     """
@@ -203,7 +203,7 @@ class Engine:
     return digest.hexdigest()
 
   def close(self) -> None:
-    """Closes the session and releases the graph. It may be called several times.
+    """Close the session and release the graph. It may be called several times.
 
     A call that another thread makes in the meantime ends with the error that the learner is closed.
     """
@@ -212,7 +212,7 @@ class Engine:
       graph.session.close()
 
   def _open(self) -> _Graph:
-    """Returns the graph; raises InputError if the learner is closed."""
+    """Return the graph; raise InputError if the learner is closed."""
     if self._graph is None:
       raise InputError(_CLOSED)
     return self._graph
@@ -234,7 +234,7 @@ class Engine:
 
 
 def _build(trained: Trained) -> _Graph:
-  """Builds everything that can be fetched in the default graph, and restores the checkpoint.
+  """Build everything that can be fetched in the default graph, and restore the checkpoint.
 
   Raises InputError if the checkpoint does not match the flags beside it.
   """
@@ -287,7 +287,7 @@ def _build(trained: Trained) -> _Graph:
 
 @contextlib.contextmanager
 def _sizes_are_ints() -> Iterator[None]:
-  """Makes the sizes in a TensorShape ints for a time, which building a model relies on.
+  """Make the sizes in a TensorShape ints for a time, which building a model relies on.
 
   They are not ints if the caller has switched to TensorFlow 1 (tf.disable_v2_behavior).
   """

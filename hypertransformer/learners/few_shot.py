@@ -10,7 +10,7 @@ import numpy as np
 
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
-from hypertransformer.learners.engine import Blocks, Trained
+from hypertransformer.learners.engine import BlockArrays, Trained
 from hypertransformer.learners.learner import Learner
 
 
@@ -25,7 +25,7 @@ class Fitted:
   """
 
   classes: list[Hashable]
-  blocks: Blocks
+  blocks: BlockArrays
   support: np.ndarray
 
 
@@ -46,7 +46,7 @@ class FewShotLearner(Learner):
   _fitted: Fitted | None = None
 
   def fit(self, images: Any, labels: Any) -> FewShotLearner:
-    """Learns from a support set, and forgets an earlier one.
+    """Learn from a support set, and forget an earlier one.
 
     The model numbers the classes from 0 to K - 1: whole numbers in ascending order, other labels in
     the order in which they appear. In another order its results differ a little.
@@ -71,7 +71,7 @@ class FewShotLearner(Learner):
     return self
 
   def predict(self, images: Any, bare: bool = False) -> np.ndarray:
-    """Predicts the label of each image.
+    """Predict the label of each image.
 
     The images together are one query batch; see the class for what this means.
 
@@ -89,7 +89,7 @@ class FewShotLearner(Learner):
     return inputs.as_array(fitted.classes)[self._scores(fitted, images, bare).argmax(axis=1)]
 
   def scores(self, images: Any, bare: bool = False) -> np.ndarray:
-    """Computes the logits of each image, as one query batch.
+    """Compute the logits of each image, as one query batch.
 
     Args:
       images: The query images.
@@ -104,7 +104,7 @@ class FewShotLearner(Learner):
     return self._scores(self._state(), images, bare)
 
   def labels(self) -> np.ndarray:
-    """Returns the different labels that were passed to `fit`, in the order of `scores`' columns.
+    """Return the different labels that were passed to `fit`, in the order of `scores`' columns.
 
     Raises:
       InputError: Nothing has been learned yet.
@@ -112,7 +112,7 @@ class FewShotLearner(Learner):
     return inputs.as_array(self._state().classes)
 
   def weights(self) -> dict[str, np.ndarray]:
-    """Returns the variables of the CNN as it uses them, generated or trained.
+    """Return the variables of the CNN as it uses them, generated or trained.
 
     Returns:
       Arrays by name, such as 'layer_1/conv/kernel'.
@@ -123,11 +123,11 @@ class FewShotLearner(Learner):
     return self._engine.weights(self._state().blocks)
 
   def generated_layers(self) -> list[str]:
-    """Returns the names of the layers whose weights are generated, such as 'layer_1', in order."""
+    """Return the names of the layers whose weights are generated, such as 'layer_1', in order."""
     return self._engine.generated_layers
 
   def _state(self) -> Fitted:
-    """Returns what was learned; raises InputError before `fit`."""
+    """Return what was learned; raise InputError before `fit`."""
     if self._fitted is None:
       raise InputError('Nothing has been learned yet. Call fit(images, labels) first.')
     return self._fitted

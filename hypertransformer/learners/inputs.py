@@ -17,7 +17,7 @@ SIMPLE = (bool, int, float, str)  # types of labels that arrays and files can ho
 def pixels(
   images: Any, image_shape: tuple[int, int, int], name: str, may_be_black: bool
 ) -> np.ndarray:
-  """Checks images and makes them a float array.
+  """Check images and make them a float array.
 
   Args:
     images: [n, S, S, C], or [n, S, S] if C is 1, in 0..255, of any integer or float type.
@@ -52,7 +52,7 @@ def pixels(
 
 
 def labels(given: Any, count: int) -> list[Hashable]:
-  """Checks labels and makes them a list of plain Python values.
+  """Check labels and make them a list of plain Python values.
 
   Args:
     given: One hashable label for each image, in a list, an array or the like.
@@ -79,7 +79,7 @@ def labels(given: Any, count: int) -> list[Hashable]:
 
 
 def classes(found: Sequence[Hashable], num_labels: int, fewest: int) -> list[Hashable]:
-  """Returns the classes of a support set, in the order in which the model numbers them.
+  """Return the classes of a support set, in the order in which the model numbers them.
 
   If all are whole numbers, they are sorted, so that 0..K-1 are the same for the model as in
   training. Other labels are in the order in which they appear, so that a name has no influence.
@@ -105,13 +105,13 @@ def classes(found: Sequence[Hashable], num_labels: int, fewest: int) -> list[Has
 
 
 def numbers(found: Sequence[Hashable], among: Sequence[Hashable]) -> np.ndarray:
-  """Returns the index of each label among the classes, int32 [n]."""
+  """Return the index of each label among the classes, int32 [n]."""
   places = {label: place for place, label in enumerate(among)}
   return np.array([places[label] for label in found], np.int32)
 
 
 def as_array(names: Sequence[Hashable]) -> np.ndarray:
-  """Returns labels as an array [n], of their type if it is the same simple one, else of objects."""
+  """Return labels as an array [n], of their type if it is the same simple one, else of objects."""
   kinds = {type(name) for name in names}
   if len(kinds) == 1 and kinds <= set(SIMPLE):
     return np.array(names)

@@ -22,12 +22,12 @@ Self = TypeVar('Self', bound='Learner')
 
 
 def pretrained_names() -> list[str]:
-  """Returns the names of the models that come with the package, sorted."""
+  """Return the names of the models that come with the package, sorted."""
   return sorted(path.parent.name for path in FOLDER.glob(f'*/{CARD}'))
 
 
 def pretrained_folder(name: str) -> pathlib.Path:
-  """Returns the directory of a model that comes with the package.
+  """Return the directory of a model that comes with the package.
 
   Raises:
     InputError: There is no model of this name.
@@ -44,7 +44,7 @@ class Learner:
   """A classifier made from a checkpoint."""
 
   def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
-    """Opens a checkpoint.
+    """Open a checkpoint.
 
     Args:
       checkpoint: Its path without `.index`, such as `logs/model-20000`; or its directory, for the
@@ -59,7 +59,7 @@ class Learner:
 
   @classmethod
   def pretrained(cls: type[Self], name: str) -> Self:
-    """Opens a model that comes with the package; `pretrained_names()` lists them.
+    """Open a model that comes with the package; `pretrained_names()` lists them.
 
     Args:
       name: Such as 'omniglot_1shot'.
@@ -70,7 +70,7 @@ class Learner:
     return cls(pretrained_folder(name))
 
   def _require_kind(self, found: Trained) -> None:
-    """Raises InputError for a checkpoint of a model that this class cannot use."""
+    """Raise InputError for a checkpoint of a model that this class cannot use."""
 
   @property
   def checkpoint(self) -> str:
@@ -109,9 +109,9 @@ class Learner:
     self.close()
 
   def _support(self, images: Any) -> np.ndarray:
-    """Returns the images of a support set as the model takes them; see inputs.pixels."""
+    """Return the images of a support set as the model takes them; see inputs.pixels."""
     return inputs.pixels(images, self.image_shape, 'support images', may_be_black=False)
 
   def _queries(self, images: Any) -> np.ndarray:
-    """Returns the images to predict as the model takes them; see inputs.pixels."""
+    """Return the images to predict as the model takes them; see inputs.pixels."""
     return inputs.pixels(images, self.image_shape, 'query images', may_be_black=True)

@@ -38,17 +38,17 @@ class BlockLayout:
 
   @property
   def block_size(self) -> int:
-    """How many numbers one block has, b."""
+    """The size of a block, b."""
     return sum(self._width(name) for name in self.shapes)
 
   def columns(self, name: str) -> tuple[int, int]:
-    """Finds a variable in the blocks: its first column, and the column behind its last one."""
+    """Find a variable in the blocks: its first column, and the column behind its last one."""
     names = list(self.shapes)
     start = sum(self._width(before) for before in names[: names.index(name)])
     return start, start + self._width(name)
 
   def unpack(self, name: str, blocks: tf.Tensor) -> tf.Tensor:
-    """Takes the variable `name` out of blocks [B, b] and gives it its own shape."""
+    """Take the variable `name` out of blocks [B, b] and give it its own shape."""
     shape = self.shapes[name]
     start, stop = self.columns(name)
     part = blocks[:, start:stop]
@@ -57,7 +57,7 @@ class BlockLayout:
     return tf.reshape(tf.transpose(part), shape)
 
   def pack(self, variables: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Puts all variables of the layer into blocks [B, b]: the inverse of `unpack`."""
+    """Put all variables of the layer into blocks [B, b]: the inverse of `unpack`."""
     parts = [variables[name] for name in self.shapes]
     if self.allocation == 'spatial':
       return tf.concat([tf.reshape(part, [self.num_blocks, -1]) for part in parts], axis=1)
@@ -66,5 +66,5 @@ class BlockLayout:
     )
 
   def _width(self, name: str) -> int:
-    """How many numbers of each block belong to the variable `name`."""
+    """Return how many columns of a block belong to the variable `name`."""
     return math.prod(self.shapes[name]) // self.num_blocks

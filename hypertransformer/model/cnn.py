@@ -73,7 +73,7 @@ class LayerPlan:
 
 
 def plan_layers(config: ModelConfig, image_shape: Shape) -> list[LayerPlan]:
-  """Plans all layers of the CNN, the logits layer last.
+  """Plan all layers of the CNN, the logits layer last.
 
   Args:
     config: The model's settings.
@@ -98,7 +98,7 @@ def plan_layers(config: ModelConfig, image_shape: Shape) -> list[LayerPlan]:
 
 
 def plan_heads(config: ModelConfig, plans: list[LayerPlan]) -> list[LayerPlan]:
-  """Plans the warm-up heads: a logits layer on the output of each convolution except the last.
+  """Plan the warm-up heads: a logits layer on the output of each convolution except the last.
 
   A head sees the mean of that output over all pixels.
 
@@ -121,7 +121,7 @@ def plan_heads(config: ModelConfig, plans: list[LayerPlan]) -> list[LayerPlan]:
 
 
 def _architecture(config: ModelConfig) -> Architecture:
-  """Returns the CNN of the settings.
+  """Return the CNN of the settings.
 
   Raises:
     InputError: There is no such CNN, or the settings ask for features that it does not have.
@@ -141,7 +141,7 @@ def _architecture(config: ModelConfig) -> Architecture:
 
 
 def _trained_layers(count: int, convolutions: int) -> range:
-  """Returns the numbers of the convolutions that are trained and not generated, counted from 1.
+  """Return the numbers of the convolutions that are trained and not generated, counted from 1.
 
   Args:
     count: The flag number_of_trained_cnn_layers: the first `count` convolutions, or the last
@@ -183,7 +183,7 @@ def _plan_convolution(
 
 
 def _side_out(config: ModelConfig, architecture: Architecture, side: int) -> int:
-  """Returns the height (or width) of the output of a convolutional layer; 0 if nothing is left."""
+  """Return the height (or width) of the output of a convolutional layer; 0 if nothing is left."""
   if architecture.padding == 'VALID':
     side -= config.kernel_size - 1
   side = -(-side // config.stride) if side > 0 else 0
@@ -219,12 +219,12 @@ def _plan_logits(
 
 
 def activation(name: str) -> layers.Activation:
-  """Returns relu, or for "lrelu" leaky relu with slope 0.01."""
+  """Return relu, or for "lrelu" leaky relu with slope 0.01."""
   return tf.nn.relu if name == 'relu' else lambda x: tf.nn.leaky_relu(x, alpha=LEAKY_SLOPE)
 
 
 def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-  """Computes a convolutional layer: convolution, activation, max-pooling if any, batch norm.
+  """Compute a convolutional layer: convolution, activation, max-pooling if any, batch norm.
 
   Args:
     plan: The layer.
@@ -252,7 +252,7 @@ def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor
 
 
 def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: Noise | None) -> tf.Tensor:
-  """Computes a logits layer: a dense layer on the flattened activations or on their spatial mean.
+  """Compute a logits layer: a dense layer on the flattened activations or on their spatial mean.
 
   Args:
     plan: The layer.

@@ -33,7 +33,7 @@ from hypertransformer.settings.config import ContinualConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class SequenceOutcome:
   """What became of a sequence of T tasks: what was learned, and the answers to its queries.
 
   There are P pairs (t, tau). A pair stands for the queries of task tau, asked when the tasks up to
@@ -82,7 +82,7 @@ def learn_task(
   noise: Noise | None = None,
   before: Blocks | None = None,
 ) -> tuple[CnnWeights, tf.Tensor]:
-  """Learns one more task: its weights theta_t = H(S_t, theta_(t-1)), and its prototypes.
+  """Learn one more task: its weights theta_t = H(S_t, theta_(t-1)), and its prototypes.
 
   Args:
     model: The HyperTransformer H.
@@ -98,7 +98,7 @@ def learn_task(
 
 
 def embed_task(model: HyperTransformer, support: Support) -> tuple[CnnWeights, tf.Tensor]:
-  """Does the same as `learn_task` for the constant ProtoNet, whose CNN is not generated."""
+  """Do the same as `learn_task` for the constant ProtoNet, whose CNN is not generated."""
   weights = model.with_blocks({})
   classified = model.classify(support.images, weights)
   means = class_means(classified.logits, support.labels, model.config.num_labels)
@@ -111,8 +111,8 @@ def learn_sequence(
   config: ContinualConfig,
   noise: Noise | None = None,
   last_only: bool = False,
-) -> Outcome:
-  """Learns the tasks of a sequence one after the other, and classifies its query images.
+) -> SequenceOutcome:
+  """Learn the tasks of a sequence one after the other, and classify its query images.
 
   The queries of all tasks so far are asked after each task, or after the last one only.
 
@@ -151,15 +151,17 @@ def learn_sequence(
   if config.scenario == 'class_incremental':
     labels += (asked * model.config.num_labels)[:, None]
   if not config.prototypical:
-    return Outcome(pairs, outputs, labels, learned.weights, None, learned.uses)
+    return SequenceOutcome(pairs, outputs, labels, learned.weights, None, learned.uses)
   logits = pair_scores(outputs, learned.prototypes, after, asked, config.scenario)
-  return Outcome(pairs, logits, labels, learned.weights, learned.prototypes[-1], learned.uses)
+  return SequenceOutcome(
+    pairs, logits, labels, learned.weights, learned.prototypes[-1], learned.uses
+  )
 
 
 def _learn_continually(
   model: HyperTransformer, sequence: TaskSequence, noise: Noise | None
 ) -> _Learned:
-  """Learns with the Continual HyperTransformer: theta_t from S_t and theta_(t-1)."""
+  """Learn with the Continual HyperTransformer: theta_t from S_t and theta_(t-1)."""
   length, num_labels = sequence.support_images.shape[0], model.config.num_labels
   uses: list[VariableUse] = []
 
@@ -180,7 +182,7 @@ def _learn_continually(
 
 
 def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise | None) -> _Learned:
-  """Learns with the merged HyperTransformer: theta_t from the support sets of tasks 1..t at once.
+  """Learn with the merged HyperTransformer: theta_t from the support sets of tasks 1..t at once.
 
   This is an upper limit to compare with, and not continual (docs/spec/continual.md, section 3). All
   prototypes are made anew after each task.
@@ -220,7 +222,7 @@ def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise 
 
 
 def _made_anew(model: HyperTransformer, weights: Blocks, sequence: TaskSequence) -> tf.Tensor:
-  """Computes the prototypes [T, T, K, U] of all tasks so far with the weights after each task.
+  """Compute the prototypes [T, T, K, U] of all tasks so far with the weights after each task.
 
   Each support set is a batch of its own, with its own statistics, as each query set is.
   """
@@ -244,7 +246,7 @@ def _made_anew(model: HyperTransformer, weights: Blocks, sequence: TaskSequence)
 def sequence_class_numbers(
   labels: tf.Tensor, model: HyperTransformer, noise: Noise | None
 ) -> tf.Tensor:
-  """Chooses the numbers by which the generators of the merged HyperTransformer know the classes.
+  """Choose the numbers by which the generators of the merged HyperTransformer know the classes.
 
   In training they are drawn at random from all that the generators have, so that short sequences
   train them all. Without noise, or with noise that is off, classes keep their numbers in `labels`.
@@ -267,7 +269,7 @@ def sequence_class_numbers(
 def _learn_prototypes_only(
   model: HyperTransformer, sequence: TaskSequence, noise: Noise | None
 ) -> _Learned:
-  """Learns with the constant ProtoNet: one trained CNN for all tasks, and a prototype per class."""
+  """Learn with the constant ProtoNet: one trained CNN for all tasks, and a prototype per class."""
   del noise  # in a support pass only generators use it, and there are none
   uses: list[VariableUse] = []
 
@@ -281,7 +283,7 @@ def _learn_prototypes_only(
 
 
 def _no_weights(model: HyperTransformer) -> Blocks:
-  """Makes theta_0: weight blocks of zeros for every generated layer."""
+  """Make theta_0: weight blocks of zeros for every generated layer."""
   return {
     plan.name: tf.zeros([plan.layout.num_blocks, plan.layout.block_size])
     for plan in model.plans
@@ -290,7 +292,7 @@ def _no_weights(model: HyperTransformer) -> Blocks:
 
 
 def _never_recomputed(kept: tf.Tensor) -> tf.Tensor:
-  """Repeats prototypes [T, K, U] to [T, T, K, U]: they are the same after every later task."""
+  """Repeat prototypes [T, K, U] to [T, T, K, U]: they are the same after every later task."""
   return tf.tile(kept[None], [kept.shape[0], 1, 1, 1])
 
 
@@ -303,7 +305,7 @@ def pair_outputs(
   noise: Noise | None,
   mixed: bool = False,
 ) -> tf.Tensor:
-  """Runs the CNN for each pair (t, tau).
+  """Run the CNN for each pair (t, tau).
 
   Batch norm takes its statistics from a batch. A batch holds the images of one task, or with
   `mixed` the same number of images of all tasks that are asked after the same task.
@@ -334,7 +336,7 @@ def pair_outputs(
 
 
 def mixed_batches(after: np.ndarray, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Deals the images of pairs with the same t out to mixed batches of the same size.
+  """Deal the images of pairs with the same t out to mixed batches of the same size.
 
   There are as many mixed batches as pairs. Each holds images of every task that is asked after t,
   as equally many as possible; n must be at least the number of these tasks.
@@ -368,7 +370,7 @@ def _classify(
   batches: np.ndarray,
   noise: Noise | None,
 ) -> tf.Tensor:
-  """Runs the CNN with the weights of each pair on its own batch of images.
+  """Run the CNN with the weights of each pair on its own batch of images.
 
   Args:
     model: The HyperTransformer.
@@ -397,7 +399,7 @@ def pair_scores(
   asked: np.ndarray,
   scenario: str,
 ) -> tf.Tensor:
-  """Compares the outputs for each pair with the prototypes that the scenario lets take part.
+  """Compare the outputs for each pair with the prototypes that the scenario lets take part.
 
   Args:
     outputs: [P, Nq, U].
@@ -424,7 +426,7 @@ UNKNOWN = -1e9
 
 
 def class_means(embeddings: tf.Tensor, labels: tf.Tensor, num_labels: int) -> tf.Tensor:
-  """Computes the mean embedding of each class; 0 for a class without samples.
+  """Compute the mean embedding of each class; 0 for a class without samples.
 
   Args:
     embeddings: [n, U].
@@ -438,7 +440,7 @@ def class_means(embeddings: tf.Tensor, labels: tf.Tensor, num_labels: int) -> tf
 
 
 def prototype_scores(embeddings: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
-  """Computes minus the squared distance of each embedding to each prototype.
+  """Compute minus the squared distance of each embedding to each prototype.
 
   Args:
     embeddings: [P, n, U].
@@ -456,7 +458,7 @@ def prototype_scores(embeddings: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
 
 
 def known_scores(embeddings: tf.Tensor, prototypes: tf.Tensor, num_known: tf.Tensor) -> tf.Tensor:
-  """Does the same as `prototype_scores`, but classes that are not known yet get the score UNKNOWN.
+  """Do the same as `prototype_scores`, but classes that are not known yet get the score UNKNOWN.
 
   Args:
     embeddings: [P, n, U].
@@ -471,7 +473,7 @@ def known_scores(embeddings: tf.Tensor, prototypes: tf.Tensor, num_known: tf.Ten
 
 
 def running_means(prototypes: tf.Tensor) -> tf.Tensor:
-  """Averages the prototypes of a class over the pieces of a support set that have been seen.
+  """Average the prototypes of a class over the pieces of a support set that have been seen.
 
   Args:
     prototypes: [T, T, K, U]. Entry [t, tau] is of piece tau, as it is after piece t.
@@ -491,7 +493,7 @@ UNROLLED_SCAN, UNROLLED_MAP = 5, 15
 
 
 def scan(step: Callable[[Any, Any], Any], elements: Any, start: Any) -> Any:
-  """Computes states one from the other, as tf.scan does: each is `step(state before, element)`.
+  """Compute states one from the other, as tf.scan does: each is `step(state before, element)`.
 
   Args:
     step: The function.
@@ -511,7 +513,7 @@ def scan(step: Callable[[Any, Any], Any], elements: Any, start: Any) -> Any:
 
 
 def map_each(function: Callable[[Any], tf.Tensor], elements: Any) -> tf.Tensor:
-  """Applies a function to each element and stacks the results, float32, as tf.map_fn does."""
+  """Apply a function to each element and stack the results, float32, as tf.map_fn does."""
   count = _count(elements)
   if count > UNROLLED_MAP:
     return tf.map_fn(function, elements, fn_output_signature=tf.float32)
@@ -519,12 +521,12 @@ def map_each(function: Callable[[Any], tf.Tensor], elements: Any) -> tf.Tensor:
 
 
 def _count(elements: Any) -> int:
-  """How many elements there are."""
+  """Return the number of elements."""
   return int(tf.nest.flatten(elements)[0].shape[0])
 
 
 def _at(elements: Any, number: int) -> Any:
-  """The element of this number, in the same structure."""
+  """Return an element by its number, in the same structure."""
   return tf.nest.map_structure(lambda x: x[number], elements)
 
 

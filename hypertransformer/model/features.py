@@ -20,14 +20,14 @@ LOGITS_KERNEL = 3  # the same for the local features of a logits layer
 
 
 def shared_convolutions(extractor: str) -> int:
-  """Returns how many convolutions a shared extractor has: 4 for "4-layer" and "4-layer-bn"."""
+  """Return how many convolutions a shared extractor has: 4 for "4-layer" and "4-layer-bn"."""
   return int(extractor[0])
 
 
 def shared_features(
   images: tf.Tensor, config: FeatureConfig, noise: Noise | None = None
 ) -> tf.Tensor | None:
-  """Computes the shared features, which every generator sees, from the images themselves.
+  """Compute the shared features, which every generator sees, from the images themselves.
 
   Args:
     images: float32 [Ns, H, W, C].
@@ -55,7 +55,7 @@ def shared_features(
 
 
 def check_shared(config: FeatureConfig, image_shape: Shape) -> None:
-  """Checks that the shared extractor's convolutions fit images of the shape (H, W, C).
+  """Check that the shared extractor's convolutions fit images of the shape (H, W, C).
 
   Raises:
     InputError: The images are too small.
@@ -103,7 +103,7 @@ class FeaturePlan:
 
 
 def plan_features(config: ModelConfig, layer: LayerPlan) -> FeaturePlan:
-  """Plans the features of a CNN layer.
+  """Plan the features of a CNN layer.
 
   A convolution has two local convolutions with kernels of the size of its own; a logits layer has
   one of 3 x 3.
@@ -133,7 +133,7 @@ def plan_features(config: ModelConfig, layer: LayerPlan) -> FeaturePlan:
 
 
 def local_convolutions(side: int, kernel_size: int, depth: int) -> list[tuple[int, int]]:
-  """Plans the convolutions that compute the local features of a layer.
+  """Plan the convolutions that compute the local features of a layer.
 
   The last of them has stride 1, the others 2. If the activations are smaller than the kernel,
   kernels have the size of the activations, and stride 1. A convolution whose input has become
@@ -165,7 +165,7 @@ def layer_features(
   config: FeatureConfig,
   noise: Noise | None,
 ) -> tf.Tensor:
-  """Computes the features [Ns, F] of a CNN layer.
+  """Compute the features [Ns, F] of a CNN layer.
 
   Args:
     plan: Which features these are.
@@ -185,7 +185,7 @@ def layer_features(
 
 
 def _local_features(plan: FeaturePlan, x: tf.Tensor) -> tf.Tensor:
-  """Computes the spatial mean of the output of each local convolution."""
+  """Compute the spatial mean of the output of each local convolution."""
   means = []
   with tf.variable_scope('features'):
     for number, (kernel_size, stride) in enumerate(plan.convolutions, start=1):
@@ -202,7 +202,7 @@ def _local_features(plan: FeaturePlan, x: tf.Tensor) -> tf.Tensor:
 
 
 def normalized(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-  """Gives every feature zero mean and unit variance over the support set.
+  """Give every feature zero mean and unit variance over the support set.
 
   See docs/spec/model.md, section 8. At the start of training the features of different images
   differ by 0.003 to 0.02, beside label embeddings of size 1: without this the transformer sees

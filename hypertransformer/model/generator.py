@@ -15,7 +15,7 @@ from hypertransformer.settings.model_config import ModelConfig
 
 
 def token_widths(config: ModelConfig, feature_width: int, block_size: int) -> tuple[Widths, Widths]:
-  """Returns the widths for the tokens of samples, and those for the tokens of weight blocks.
+  """Return the widths for the tokens of samples, and those for the tokens of weight blocks.
 
   The joint generator has one width for all tokens, D = E + max(b, F). With the separate one, sample
   tokens are E + F wide and weight tokens E + b.
@@ -48,7 +48,7 @@ def generate_blocks(
   noise: Noise | None = None,
   previous: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, list[Heads]]:
-  """Generates the weight blocks of one CNN layer.
+  """Generate the weight blocks of one CNN layer.
 
   The generator's variables belong to the variable scope that is open.
 
@@ -85,20 +85,20 @@ def generate_blocks(
 
 
 def _embeddings(kind: str, rows: int, config: ModelConfig) -> tf.Variable:
-  """Makes a table of label or weight embeddings, [rows, E], from N(0, 1)."""
+  """Make a table of label or weight embeddings, [rows, E], from N(0, 1)."""
   shape = [rows, config.embedding_dim]
   return tf.get_variable(f'{kind}_embeddings', shape, initializer=tf.random_normal_initializer())
 
 
 def pad_to(x: tf.Tensor, width: int) -> tf.Tensor:
-  """Appends columns of zeros to x [n, m], so that it becomes [n, width]."""
+  """Append columns of zeros to x [n, m], so that it becomes [n, width]."""
   return tf.pad(x, [[0, 0], [0, width - x.shape[-1]]])
 
 
 def encode_samples(
   labels: tf.Tensor, features: tf.Tensor, embeddings: tf.Tensor, width: int
 ) -> tf.Tensor:
-  """Makes the tokens of support samples: [label embedding | features | zeros].
+  """Make the tokens of support samples: [label embedding | features | zeros].
 
   Args:
     labels: Integers [Ns], from 0 to K.
@@ -121,7 +121,7 @@ def _joint(
   config: ModelConfig,
   noise: Noise | None,
 ) -> tuple[tf.Tensor, list[Heads]]:
-  """Sends one sequence of B weight tokens and Ns sample tokens through the transformer."""
+  """Send one sequence of B weight tokens and Ns sample tokens through the transformer."""
   sequence = tf.concat([pad_to(weights, sizes[1].token), samples], axis=0)
   if mask is not None:
     mask = tf.concat([tf.zeros([weights.shape[0]]), mask], axis=0)
@@ -141,14 +141,14 @@ def _separate(
   config: ModelConfig,
   noise: Noise | None,
 ) -> tuple[tf.Tensor, list[Heads]]:
-  """Sends sample tokens through the encoder and weight tokens through the decoder, with no mask."""
+  """Send sample tokens through the encoder and weight tokens through the decoder, with no mask."""
   encoded, _ = transformer.encoder(samples, sizes[0], config.transformer, noise=noise)
   weights = pad_to(weights, sizes[1].token)
   return transformer.decoder(weights, encoded, sizes[1], config.transformer, noise=noise)
 
 
 def removal_mask(labels: tf.Tensor, config: ModelConfig, noise: Noise) -> tf.Tensor | None:
-  """Samples which support samples the generators must ignore in a training step.
+  """Sample which support samples the generators must ignore in a training step.
 
   Two probabilities are sampled for the step, one for labeled samples and one for unlabeled ones:
   each is uniform between 0 and the largest value that the settings allow. Then each sample is

@@ -69,7 +69,7 @@ class LayerWeights:
   def __init__(
     self, layout: BlockLayout, blocks: tf.Tensor, add_trained: bool, attention: Sequence[Heads] = ()
   ) -> None:
-    """Makes the tensors of a layer from its weight blocks.
+    """Make the tensors of a layer from its weight blocks.
 
     Args:
       layout: The layout of the blocks.
@@ -87,7 +87,7 @@ class LayerWeights:
   def get(
     self, variable: str, trained_name: str, make_trained: Callable[[], tf.Variable]
   ) -> tuple[tf.Tensor, tf.Tensor, tf.Variable | None]:
-    """Returns the tensor to use for a generated variable, and its two parts.
+    """Return the tensor to use for a generated variable, and its two parts.
 
     Args:
       variable: Name of the variable within the layer.
@@ -120,7 +120,7 @@ class LayerGetter:
   def __init__(
     self, layer: str, scope: str, weights: LayerWeights | None, trained_scope: str
   ) -> None:
-    """Makes the getter of a layer.
+    """Make the getter of a layer.
 
     Args:
       layer: Name of the layer, such as "layer_1".
@@ -139,7 +139,7 @@ class LayerGetter:
   def __call__(
     self, getter: Callable[..., tf.Variable], name: str, *args: Any, **kwargs: Any
   ) -> tf.Tensor:
-    """Returns the tensor for the variable of this full name, and records its use.
+    """Return the tensor for the variable of this full name, and record its use.
 
     Raises:
       ValueError: The variable does not belong to this layer.
@@ -160,7 +160,7 @@ class LayerGetter:
 
 
 def distinct(uses: Iterable[VariableUse]) -> list[VariableUse]:
-  """Returns the first use of each tensor that a CNN used, in order."""
+  """Return the first use of each tensor that a CNN used, in order."""
   seen: dict[Any, VariableUse] = {}
   for use in uses:
     seen.setdefault((use.layer, use.variable) if use.trained is None else use.trained.name, use)
@@ -168,7 +168,7 @@ def distinct(uses: Iterable[VariableUse]) -> list[VariableUse]:
 
 
 def table(uses: Iterable[VariableUse]) -> str:
-  """Formats uses as a text table with one line for each tensor that a CNN used.
+  """Format uses as a text table with one line for each tensor that a CNN used.
 
   Its columns are layer, variable, shape, source and the name of the trained variable.
   """

@@ -90,7 +90,7 @@ class HyperTransformer:
   """
 
   def __init__(self, config: ModelConfig, image_shape: Shape) -> None:
-    """Plans the CNN and checks that everything fits; no tensor is built yet.
+    """Plan the CNN and check that everything fits; no tensor is built yet.
 
     Args:
       config: The model's settings.
@@ -112,7 +112,7 @@ class HyperTransformer:
         generator.token_widths(config, self._features[plan.name].width, plan.layout.block_size)
 
   def shared_features(self, images: tf.Tensor, noise: Noise | None = None) -> tf.Tensor | None:
-    """Computes the shared features [n, shared_dim] of images [n, H, W, C]; None without them."""
+    """Compute the shared features [n, shared_dim] of images [n, H, W, C]; None without them."""
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       return features.shared_features(images, self.config.features, noise)
 
@@ -122,7 +122,7 @@ class HyperTransformer:
     noise: Noise | None = None,
     previous: Mapping[str, tf.Tensor] | None = None,
   ) -> CnnWeights:
-    """Generates the CNN for a support set, layer after layer.
+    """Generate the CNN for a support set, layer after layer.
 
     Args:
       support: The support set.
@@ -152,7 +152,7 @@ class HyperTransformer:
     return weights
 
   def support_outputs(self, weights: CnnWeights) -> tuple[tf.Tensor, CnnWeights]:
-    """Runs the last layer of the support pass that `generate` began, without dropout.
+    """Run the last layer of the support pass that `generate` began, without dropout.
 
     Returns:
       [Ns, outputs], the output of the whole CNN for the support images, and the weights, whose
@@ -167,7 +167,7 @@ class HyperTransformer:
     return outputs, dataclasses.replace(weights, uses=(*weights.uses, *getter.uses))
 
   def used_blocks(self, weights: CnnWeights) -> dict[str, tf.Tensor]:
-    """Packs the tensors that the query pass uses, trained parts included, into weight blocks.
+    """Pack the tensors that the query pass uses, trained parts included, into weight blocks.
 
     Call `support_outputs` first: it creates the trained variables of the last layer.
 
@@ -188,7 +188,7 @@ class HyperTransformer:
     return blocks
 
   def with_blocks(self, blocks: Mapping[str, tf.Tensor]) -> CnnWeights:
-    """Makes a CNN from given weight blocks, which are used as they are: nothing trained is added.
+    """Make a CNN from given weight blocks, which are used as they are: nothing trained is added.
 
     Args:
       blocks: [B, b] by layer name. A layer without blocks is a trained one.
@@ -204,7 +204,7 @@ class HyperTransformer:
   def classify(
     self, images: tf.Tensor, weights: CnnWeights, noise: Noise | None = None
   ) -> Classified:
-    """Runs the CNN on one batch of images, whose statistics its batch norms use.
+    """Run the CNN on one batch of images, whose statistics its batch norms use.
 
     Args:
       images: float32 [n, H, W, C].
@@ -241,7 +241,7 @@ class HyperTransformer:
     noise: Noise | None,
     previous: Mapping[str, tf.Tensor] | None = None,
   ) -> dict[str, LayerWeights]:
-    """Generates one layer from z, the activations that enter it.
+    """Generate one layer from z, the activations that enter it.
 
     Returns:
       The layer's weights by its name; nothing for a trained layer.
@@ -266,7 +266,7 @@ class HyperTransformer:
   def _layer_scope(
     self, plan: cnn.LayerPlan, layers: Mapping[str, LayerWeights], query: bool = False
   ) -> Iterator[LayerGetter]:
-    """Opens the variable scope of a CNN layer, in which its getter returns generated tensors."""
+    """Open the variable scope of a CNN layer, in which its getter returns generated tensors."""
     with tf.variable_scope('cnn') as scope:
       query = query and self.config.separate_query_variables
       trained_scope = f'{scope.name}_query' if query else scope.name

@@ -20,7 +20,7 @@ _GRADIENT_OF_STANDARDISE = 'HyperTransformerStandardise'
 
 
 def glorot_limit(inputs: int, outputs: int) -> float:
-  """Returns sqrt(6 / (inputs + outputs)): Glorot-uniform weights lie within +- this limit."""
+  """Return sqrt(6 / (inputs + outputs)): Glorot-uniform weights lie within +- this limit."""
   return math.sqrt(6.0 / (inputs + outputs))
 
 
@@ -31,7 +31,7 @@ def dense(
   activation: Activation | None = None,
   limit: np.ndarray | None = None,
 ) -> tf.Tensor:
-  """Computes a dense layer with the variables `name`/kernel [m, units] and `name`/bias [units].
+  """Compute a dense layer with the variables `name`/kernel [m, units] and `name`/bias [units].
 
   Args:
     x: [n, m].
@@ -65,7 +65,7 @@ def conv2d(
   padding: str = 'VALID',
   use_bias: bool = True,
 ) -> tf.Tensor:
-  """Computes a convolution with the variables `name`/kernel [k, k, c, channels] and `name`/bias.
+  """Compute a convolution with the variables `name`/kernel [k, k, c, channels] and `name`/bias.
 
   Args:
     x: [n, h, w, c].
@@ -98,7 +98,7 @@ def conv2d(
 
 
 def conv2d_mean(x: tf.Tensor, channels: int, kernel_size: int, name: str) -> tf.Tensor:
-  """Computes the spatial mean of a `conv2d` with stride 1 and valid padding.
+  """Compute the spatial mean of a `conv2d` with stride 1 and valid padding.
 
   The mean of a convolution is linear: it is one product of the kernel with the mean of what each of
   its elements sees, and so is much cheaper than the convolution.
@@ -122,14 +122,14 @@ def conv2d_mean(x: tf.Tensor, channels: int, kernel_size: int, name: str) -> tf.
 
 
 def layer_norm(x: tf.Tensor, name: str) -> tf.Tensor:
-  """Normalises x [..., m] over its last axis; variables `name`/gamma and `name`/beta, both [m]."""
+  """Normalise x [..., m] over its last axis; variables `name`/gamma and `name`/beta, both [m]."""
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])
     return tf.nn.bias_add(_standardise(x) * gamma, beta)
 
 
 def _standardise(x: tf.Tensor) -> tf.Tensor:
-  """Computes (x - mean) / sqrt(variance + epsilon) over the last axis of x [..., m].
+  """Compute (x - mean) / sqrt(variance + epsilon) over the last axis of x [..., m].
 
   It has a gradient of its own, which takes fewer ops than TensorFlow's. (tf.custom_gradient would
   do the same, but it keeps every graph in memory for good.)
@@ -144,14 +144,14 @@ def _standardise(x: tf.Tensor) -> tf.Tensor:
 def _gradient_of_standardise(
   op: tf.Operation, dy: tf.Tensor, *unused: tf.Tensor
 ) -> tuple[None, tf.Tensor, None]:
-  """The gradient of the result of `_standardise` for x, the second input of its last op."""
+  """Return the gradient of `_standardise` for x, the second input of its last op."""
   y, _, scale = op.inputs
   along = tf.reduce_mean(dy * y, -1, keepdims=True)
   return None, scale * (dy - tf.reduce_mean(dy, -1, keepdims=True) - y * along), None
 
 
 def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
-  """Normalises x [n, h, w, c] per channel; variables `name`/gamma and `name`/beta, both [c].
+  """Normalise x [n, h, w, c] per channel; variables `name`/gamma and `name`/beta, both [c].
 
   Mean and variance are those of this batch, in training and in evaluation. There are no moving
   averages (the original has some, but never reads them).
@@ -162,7 +162,7 @@ def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def _scale_and_offset(width: int) -> tuple[tf.Tensor, tf.Tensor]:
-  """Makes the trained scale gamma, which starts at 1, and the offset beta, which starts at 0."""
+  """Make the trained scale gamma, which starts at 1, and the offset beta, which starts at 0."""
   gamma = tf.get_variable('gamma', [width], initializer=tf.ones_initializer())
   beta = tf.get_variable('beta', [width], initializer=tf.zeros_initializer())
   return gamma, beta
@@ -176,7 +176,7 @@ class Noise:
   """
 
   def __init__(self, seed: tf.Tensor, on: float | tf.Tensor = 1.0) -> None:
-    """Makes the random numbers of a step.
+    """Make the random numbers of a step.
 
     Args:
       seed: Integers [2].
@@ -188,11 +188,11 @@ class Noise:
     self._streams = 0
 
   def if_on(self, value: Any) -> Any:
-    """Returns a number or tensor as it is if the noise is on, and 0 if it is off."""
+    """Return a number or tensor as it is if the noise is on, and 0 if it is off."""
     return value * self._on
 
   def fold(self, number: int | tf.Tensor) -> Noise:
-    """Returns the noise of a part of the step, such as one task of a sequence.
+    """Return the noise of a part of the step, such as one task of a sequence.
 
     Args:
       number: Number of the part, an integer or an integer tensor [].
@@ -203,7 +203,7 @@ class Noise:
     return Noise(tf.random.experimental.stateless_fold_in(part, 0), self._on)
 
   def uniform(self, shape: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Draws float32 numbers of this shape, uniform in [0, 1), from the next stream."""
+    """Sample float32 numbers of this shape, uniform in [0, 1), from the next stream."""
     self._streams += 1
     return tf.random.stateless_uniform(
       shape, self._seed + tf.constant([0, self._streams], tf.int64)
@@ -211,7 +211,7 @@ class Noise:
 
 
 def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
-  """Sets each entry of x to 0 with the probability `rate`, and divides the rest by 1 - rate.
+  """Set each entry of x to 0 with the probability `rate`, and divide the rest by 1 - rate.
 
   Nothing is dropped if `noise` is None or off.
   """
@@ -223,7 +223,7 @@ def dropout(x: tf.Tensor, rate: float, noise: Noise | None) -> tf.Tensor:
 
 
 def hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  """Says for every image whether its largest logit is that of its label.
+  """Return for every image whether its largest logit is that of its label.
 
   Args:
     logits: float32 [..., K].
@@ -238,5 +238,5 @@ def hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  """Computes the fraction of correct answers, 0 to 1, for logits [n, K] and labels [n]."""
+  """Compute the fraction of correct answers, 0 to 1, for logits [n, K] and labels [n]."""
   return tf.reduce_mean(hits(logits, labels))

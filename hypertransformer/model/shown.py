@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.model import layers
-from hypertransformer.model.continual import Outcome, TaskSequence
+from hypertransformer.model.continual import SequenceOutcome, TaskSequence
 from hypertransformer.model.hypertransformer import CnnWeights, HyperTransformer, Support
 from hypertransformer.settings.config import ContinualConfig
 
@@ -28,7 +28,7 @@ def of_task(
   weights: CnnWeights,
   logits: tf.Tensor,
 ) -> Shown:
-  """Collects what is shown of a single task.
+  """Collect what is shown of a single task.
 
   Args:
     model: The model.
@@ -58,9 +58,9 @@ def of_task(
 
 
 def of_sequence(
-  model: HyperTransformer, sequence: TaskSequence, outcome: Outcome, config: ContinualConfig
+  model: HyperTransformer, sequence: TaskSequence, outcome: SequenceOutcome, config: ContinualConfig
 ) -> Shown:
-  """Collects what is shown of a sequence of tasks: what the model knows after the last one.
+  """Collect what is shown of a sequence of tasks: what the model knows after the last one.
 
   The classes of all tasks are numbered through, as in class_incremental. No attention is shown: in
   a long sequence its tensors belong to the inside of a loop.
@@ -93,12 +93,12 @@ def of_sequence(
 
 
 def _flat(x: tf.Tensor) -> tf.Tensor:
-  """Joins the first two axes: tasks, and images of a task."""
+  """Join the first two axes: tasks, and images of a task."""
   return tf.reshape(x, [-1, *x.shape[2:]])
 
 
 def _kernels(model: HyperTransformer, blocks: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-  """Takes the kernels out of weight blocks [B, b] by layer name; returns them by the same names."""
+  """Take the kernels out of weight blocks [B, b] by layer name, under the same names."""
   return {
     plan.name: plan.layout.unpack(kernel, blocks[plan.name])
     for plan in (*model.plans, *model.heads)

@@ -51,7 +51,7 @@ DECODER = (
 
 
 def without_feed_forward(names: Sequence[str]) -> tuple[str, ...]:
-  """Returns the names in ENCODER or DECODER that a block without a feed-forward part has."""
+  """Return the names in ENCODER or DECODER that a block without a feed-forward part has."""
   return tuple(name for name in names if not name.startswith('feed_forward'))
 
 
@@ -72,7 +72,7 @@ class Widths:
   inner: int
 
   def vectors(self, names: Sequence[str]) -> dict[str, int]:
-    """Returns the width of each vector of a block, for names in ENCODER or DECODER."""
+    """Return the width of each vector of a block, for names in ENCODER or DECODER."""
     if self.inner == 0:
       names = without_feed_forward(names)
     known = {
@@ -85,7 +85,7 @@ class Widths:
 
 
 def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Widths:
-  """Returns the widths of the layers for tokens of the width D.
+  """Return the widths of the layers for tokens of the width D.
 
   Args:
     config: The flags lw_key_query_dim, lw_value_dim and lw_inner_dim, each a fraction of D if it is
@@ -128,7 +128,7 @@ def widths(config: TransformerConfig, token_width: int, round_up: bool) -> Width
 
 @contextlib.contextmanager
 def block_scope(name: str, vectors: Mapping[str, int]) -> Iterator[None]:
-  """Opens the variable scope of a transformer block, whose vectors are parts of one variable.
+  """Open the variable scope of a transformer block, whose vectors are parts of one variable.
 
   Inside the scope, tf.get_variable returns a slice of the variable `vectors` for each name in
   `vectors`, once. Every other variable is created as usual.
@@ -170,7 +170,7 @@ def attention(
   name: str,
   mask: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, Heads]:
-  """Computes a multi-head attention of n tokens over m others.
+  """Compute a multi-head attention of n tokens over m others.
 
   Args:
     queries: The tokens that attend, [n, D].
@@ -202,7 +202,7 @@ def attention(
 def _joint_projections(
   x: tf.Tensor, widths: Sequence[int], heads: int, name: str
 ) -> list[tf.Tensor]:
-  """Computes several projections of x [n, m] as one product, with one variable.
+  """Compute several projections of x [n, m] as one product, with one variable.
 
   Each projection starts with the values that it would have as a dense layer of its own.
 
@@ -225,7 +225,7 @@ def _joint_projections(
 def _head(
   parts: Sequence[tf.Tensor], config: TransformerConfig, mask: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Computes one head of an attention.
+  """Compute one head of an attention.
 
   Products of few, small matrices cost less one by one than in a batch, with its transpositions.
 
@@ -258,7 +258,7 @@ def _feed_forward(
   config: TransformerConfig,
   noise: Noise | None,
 ) -> tf.Tensor:
-  """Computes the last part of a block, [n, D] to [n, D]; returns x if the inner width is 0."""
+  """Compute the last part of a block, [n, D] to [n, D]; returns x if the inner width is 0."""
   if sizes.inner == 0:
     return x
   with tf.variable_scope('feed_forward'):
@@ -267,7 +267,7 @@ def _feed_forward(
 
 
 def nonlinearity(name: str) -> layers.Activation:
-  """Returns relu, gelu (the exact one, with erf), or leaky relu with slope 0.1."""
+  """Return relu, gelu (the exact one, with erf), or leaky relu with slope 0.1."""
   return {
     'relu': tf.nn.relu,
     'gelu': lambda x: 0.5 * x * (1.0 + tf.math.erf(x * 2.0**-0.5)),
@@ -283,7 +283,7 @@ def encoder(
   noise: Noise | None = None,
   skip_last: bool = False,
 ) -> tuple[tf.Tensor, list[Heads]]:
-  """Applies `num_layers` blocks of self-attention and feed-forward to tokens [n, D].
+  """Apply `num_layers` blocks of self-attention and feed-forward to tokens [n, D].
 
   Args:
     x: Tokens [n, D].
@@ -317,7 +317,7 @@ def decoder(
   cross_mask: tf.Tensor | None = None,
   noise: Noise | None = None,
 ) -> tuple[tf.Tensor, list[Heads]]:
-  """Applies `num_layers` blocks that also attend to the output of an encoder.
+  """Apply `num_layers` blocks that also attend to the output of an encoder.
 
   The feed-forward parts always use relu.
 

@@ -83,7 +83,7 @@ def learn(
   scenario: str = CLASS,
   method: str = CHT,
   **changes,
-) -> continual.Outcome:
+) -> continual.SequenceOutcome:
   """Learns a sequence without noise; changes are settings of ContinualConfig."""
   return continual.learn_sequence(model, sequence, ContinualConfig(scenario, method, **changes))
 
