@@ -1,6 +1,6 @@
-"""Measures what the evaluation of a task costs.
+r"""Measures what the evaluation of a task costs.
 
-  taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] \\
+  taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] \
     [flags of a run]
 
 A task has one support set and --num_eval_batches query batches of --eval_batch_size images. The

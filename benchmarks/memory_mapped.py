@@ -1,6 +1,6 @@
-"""Compares training from a memory-mapped dataset with training from memory, in time and memory.
+r"""Compares training from a memory-mapped dataset with training from memory, in time and memory.
 
-  taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] \\
+  taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] \
     [flags of a run]
 
 A dataset of random pixels, 84 x 84 x 3, is made in a temporary folder (in --folder), which is

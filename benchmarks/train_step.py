@@ -1,6 +1,6 @@
-"""Measures what a training step costs, without summaries.
+r"""Measures what a training step costs, without summaries.
 
-  taskset -c 1 python benchmarks/train_step.py --data_numpy_dir=./data_numpy_dir [--steps=300] \\
+  taskset -c 1 python benchmarks/train_step.py --data_numpy_dir=./data_numpy_dir [--steps=300] \
     [flags of a run]
 
 Without the flags of a run, those of scripts/omniglot_1shot_v1.sh are taken. The yardstick

@@ -101,4 +101,5 @@ class Units:
     return cpu_ms * len(self.measured) / sum(self.measured)
 
   def __str__(self) -> str:
+    """Return the unit as text, each time it was measured."""
     return 'unit ' + ', '.join(f'{ms:.2f}' for ms in self.measured) + ' ms'

@@ -1,4 +1,4 @@
-"""Draws the attention that the generator of a CNN layer pays: weight tokens to support samples."""
+"""Draw the attention of the generator of a CNN layer: weight tokens to support samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_TOKENS, MOST_SAMPLES = 32, 100
 def draw(
   attention: Sequence[np.ndarray], labels: np.ndarray, title: str = 'Attention'
 ) -> np.ndarray:
-  """Draws a panel for each block of the transformer and each of its heads.
+  """Draw a panel for each block of the transformer and each of its heads.
 
   In a panel, rows are weight tokens and columns are support samples, sorted by their class. Light
   is no attention; the colours of all panels have the same scale.
@@ -46,14 +46,14 @@ def draw(
   notes = (
     f'rows: {min(tokens, MOST_TOKENS)} weight tokens; '
     f'columns: {len(order)} support samples, by class',
-    'dark: the token looks at this sample',
+    'dark: the token attends to this sample',
   )
   bar = canvas.colour_bar('0', f'{largest:.2g}', canvas.sequential(np.linspace(0, 1, 120)))
   return canvas.below(canvas.heading(title, *notes), *rows, bar)
 
 
 def _panel(name: str, values: np.ndarray, labels: np.ndarray, width: int) -> np.ndarray:
-  """Draws one head: values [B, Ns] in 0..1; ticks below it are the limits of classes."""
+  """Draw one head: values [B, Ns] in 0..1; ticks below it are the limits of classes."""
   tokens, samples = values.shape
   across = min(24, width // samples) or 1
   down = max(2, min(10, 72 // tokens))
@@ -67,7 +67,7 @@ def _panel(name: str, values: np.ndarray, labels: np.ndarray, width: int) -> np.
 
 
 def _classes(labels: np.ndarray, across: int, width: int) -> np.ndarray:
-  """The numbers of classes below their samples, as far as there is room for them."""
+  """Draw the numbers of classes below their samples, as far as there is room for them."""
   picture = canvas.blank(13, width)
   free = 0  # the first pixel that no number covers yet
   for label in np.unique(labels):

@@ -1,1 +1,1 @@
-"""What runs have written, as pages and pictures for people: read, grouped, drawn, laid out."""
+"""Reports of runs: reading and grouping them, tables, learning curves, pages."""
