@@ -1,4 +1,4 @@
-r"""Measures what the evaluation of a task costs.
+r"""Measure what the evaluation of a task costs.
 
   taskset -c 1 python benchmarks/evaluate.py --data_numpy_dir=./data_numpy_dir [--tasks=100] \
     [flags of a run]
@@ -35,7 +35,7 @@ WARM_UP = 50
 
 
 def untrained(settings: Settings, inputs: Inputs, folder: str) -> str:
-  """Writes a checkpoint of the model with its initial values, and returns its path."""
+  """Write a checkpoint of the model with its initial values, and return its path."""
   with tf.Graph().as_default(), tf.Session() as session:
     graph_lib.build(settings, inputs)
     session.run(tf.global_variables_initializer())
@@ -43,7 +43,7 @@ def untrained(settings: Settings, inputs: Inputs, folder: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-  """Measures and prints the cost of a task."""
+  """Measure and print the cost of a task."""
   del argv
   settings = yardstick.settings(num_task_evals=WARM_UP, seed=1)
   inputs, config = graph_lib.open_inputs(settings, seed=1), settings.evaluation

@@ -1,4 +1,4 @@
-r"""Compares training from a memory-mapped dataset with training from memory, in time and memory.
+r"""Compare training from a memory-mapped dataset with training from memory, in time and memory.
 
   taskset -c 1 python benchmarks/memory_mapped.py [--gigabytes=6] [--rounds=6] [--steps=70] \
     [flags of a run]
@@ -52,7 +52,7 @@ WARM_UP = 10  # steps before the first turn
 
 
 def generate(folder: pathlib.Path, size: float) -> int:
-  """Writes a dataset of random pixels: images.npy and class_sizes.npy.
+  """Write a dataset of random pixels: images.npy and class_sizes.npy.
 
   Args:
     folder: a new folder, for both files.
@@ -79,7 +79,7 @@ def generate(folder: pathlib.Path, size: float) -> int:
 
 
 def work() -> None:
-  """Trains, as one of the two processes that are compared.
+  """Train as one of the two processes that are compared.
 
   Each line of stdin is a number of steps. They are run, and the CPU seconds and wall seconds that
   they took are printed.
@@ -120,7 +120,7 @@ class Worker:
   from_disk: int = 0
 
   def run(self, steps: int) -> tuple[float, float]:
-    """Makes the process train so many steps, and returns their CPU seconds and wall seconds."""
+    """Make the process train this many steps, and return their CPU seconds and wall seconds."""
     assert self.process.stdin is not None
     assert self.process.stdout is not None
     print(steps, file=self.process.stdin, flush=True)
@@ -131,7 +131,7 @@ class Worker:
     return cpu, wall
 
   def take_turn(self, steps: int) -> None:
-    """Makes the process train so many steps, and notes what they cost."""
+    """Make the process train this many steps, and note what they cost."""
     before = self._read_bytes()
     self.turns.append(self.run(steps))
     self.from_disk += self._read_bytes() - before
@@ -141,7 +141,7 @@ class Worker:
     return int(text.partition('\nread_bytes:')[2].split()[0])
 
   def sample(self) -> None:
-    """Notes the memory in use now, if it is more than before."""
+    """Note the memory in use now, if it is more than before."""
     with contextlib.suppress(OSError):
       for line in pathlib.Path(f'/proc/{self.process.pid}/status').read_text().splitlines():
         key, _, value = line.partition(':')
@@ -149,13 +149,13 @@ class Worker:
           self.peak[key] = max(self.peak.get(key, 0.0), int(value.split()[0]) * 1024 / 1e6)
 
   def per_step(self, steps: int) -> np.ndarray:
-    """Returns the CPU and wall milliseconds of a step, [turns, 2]."""
+    """Return the CPU and wall milliseconds of a step, [turns, 2]."""
     return np.array(self.turns) / steps * 1e3
 
 
 @contextlib.contextmanager
 def worker(kind: str, arguments: list[str]) -> Iterator[Worker]:
-  """Starts a process of the given kind ('mapped' or 'memory'), and ends it with the block."""
+  """Start a process of the given kind ('mapped' or 'memory'), and end it with the block."""
   command = [sys.executable, __file__, f'--worker={kind}', *arguments]
   with subprocess.Popen(
     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -168,7 +168,7 @@ def worker(kind: str, arguments: list[str]) -> Iterator[Worker]:
 
 @contextlib.contextmanager
 def sampled(workers: list[Worker]) -> Iterator[None]:
-  """Samples the memory of the processes ten times a second while the block runs."""
+  """Sample the memory of the processes ten times a second while the block runs."""
   done = threading.Event()
 
   def sample() -> None:
@@ -186,7 +186,7 @@ def sampled(workers: list[Worker]) -> Iterator[None]:
 
 
 def read_through(path: pathlib.Path) -> None:
-  """Reads a file to its end, which brings it into the page cache."""
+  """Read a file to its end, which brings it into the page cache."""
   block = bytearray(1 << 20)
   with open(path, 'rb', buffering=0) as file:
     while file.readinto(block):
@@ -194,7 +194,7 @@ def read_through(path: pathlib.Path) -> None:
 
 
 def take_turns(workers: list[Worker], path: pathlib.Path) -> None:
-  """Lets the processes take their turns, in the reverse order in every other round.
+  """Let the processes take their turns, in the reverse order in every other round.
 
   Args:
     workers: the processes.
@@ -212,7 +212,7 @@ def take_turns(workers: list[Worker], path: pathlib.Path) -> None:
 
 
 def report(mapped: Worker, memory: Worker) -> None:
-  """Prints what was measured of both processes, and the ratio of their times."""
+  """Print what was measured of both processes, and the ratio of their times."""
   for name, each in (('memory-mapped', mapped), ('in memory', memory)):
     cpu, wall = each.per_step(STEPS.value).mean(0)
     print(
@@ -230,7 +230,7 @@ def report(mapped: Worker, memory: Worker) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Makes the dataset, lets the two processes train, and prints what was measured."""
+  """Make the dataset, let the two processes train, and print what was measured."""
   del argv
   if WORKER.value:
     work()

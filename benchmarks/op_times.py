@@ -1,4 +1,4 @@
-"""Tells which types of operations take the time of a session call (`train_step.py --trace`)."""
+"""List the types of operations of a step by the time they take (`train_step.py --trace`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CALLS = 20  # that are traced
 
 
 def table(run: Callable[[tf.RunOptions, tf.RunMetadata], object], calls: int = CALLS) -> str:
-  """Traces calls of a session and lists the types of operations by the time that they take.
+  """Trace calls of a session and list the types of operations by the time that they take.
 
   The time of a node is its median over the calls. Tracing adds about a microsecond to each node.
 
@@ -47,6 +47,6 @@ def table(run: Callable[[tf.RunOptions, tf.RunMetadata], object], calls: int = C
 
 
 def _op_type(label: str) -> str:
-  """Reads the type in a node's label: '[mklcpu 1MB] x = _MklNativeConv2D(...)' -> 'Conv2D'."""
+  """Read the type in a node's label: '[mklcpu 1MB] x = _MklNativeConv2D(...)' -> 'Conv2D'."""
   kind = label.partition(' = ')[2].partition('(')[0] or label
   return kind.removeprefix('_Mkl').removeprefix('Native').removeprefix('Fused')

@@ -1,4 +1,4 @@
-"""Measures what a run costs until its first step is done: CPU time by phase, graph, and memory.
+"""Measure what a run costs until its first step is done: CPU time by phase, graph, and memory.
 
   taskset -c 1 python benchmarks/startup.py --data_numpy_dir=./data_numpy_dir [flags of a run]
 
@@ -23,12 +23,12 @@ IMPORTED = time.process_time()
 
 
 def resident_mb() -> float:
-  """Returns the largest resident memory of this process so far, in MB."""
+  """Return the largest resident memory of this process so far, in MB."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def shared_mb() -> float | None:
-  """Returns how much of the memory that is resident now are pages of files, in MB.
+  """Return how much of the memory that is resident now are pages of files, in MB.
 
   These are mostly TensorFlow's libraries. Processes of the same machine share them. None is
   returned if the system does not tell.
@@ -42,7 +42,7 @@ def shared_mb() -> float | None:
 
 
 def main(argv: list[str]) -> None:
-  """Starts a run, measures, and prints the figures."""
+  """Start a run, measure, and print the figures."""
   del argv
   times, memory = [('importing TensorFlow and ours', IMPORTED)], [('imports', resident_mb())]
   settings = yardstick.settings()

@@ -1,4 +1,4 @@
-r"""Measures what a training step costs, without summaries.
+r"""Measure what a training step costs, without summaries.
 
   taskset -c 1 python benchmarks/train_step.py --data_numpy_dir=./data_numpy_dir [--steps=300] \
     [flags of a run]
@@ -37,7 +37,7 @@ WARM_UP = 30  # steps before the clock starts
 def time_parts(
   run: Callable[[], object], count: int, parts: int
 ) -> tuple[yardstick.Units, float, float]:
-  """Measures the time of a call, with the yardstick before, between and after its parts.
+  """Measure the time of a call, with the yardstick before, between and after its parts.
 
   Args:
     run: what is called.
@@ -62,14 +62,14 @@ def time_parts(
 
 
 def device() -> str:
-  """The name of the first GPU, such as 'NVIDIA A100-SXM4-40GB', or 'CPU'."""
+  """Return the name of the first GPU, such as 'NVIDIA A100-SXM4-40GB', or 'CPU'."""
   for gpu in tf.config.list_physical_devices('GPU'):
     return tf.config.experimental.get_device_details(gpu).get('device_name', gpu.name)
   return 'CPU'
 
 
 def main(argv: list[str]) -> None:
-  """Measures and prints the cost of a training step."""
+  """Measure and print the cost of a training step."""
   del argv
   settings = yardstick.settings()
   sessions.use_kernel_threads(CORES.value or settings.run.kernel_threads)

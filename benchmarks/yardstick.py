@@ -29,7 +29,7 @@ from hypertransformer.settings.config import Settings
 
 
 def begin(arguments: list[str]) -> list[str]:
-  """Turns graph mode on, defines the flags of a run, and completes the command line.
+  """Turn graph mode on, define the flags of a run, and complete the command line.
 
   Args:
     arguments: the command line, without the name of the program.
@@ -45,18 +45,18 @@ def begin(arguments: list[str]) -> list[str]:
 
 
 def settings(**changes: Any) -> Settings:
-  """Makes the settings of the command line; `changes` are flags by name that override it."""
+  """Make the settings of the command line; `changes` are flags by name that override it."""
   return flags.settings_from(flags.values() | changes)
 
 
 def recipe(name: str) -> list[str]:
-  """Returns the flags of scripts/NAME_v1.sh, as on a command line."""
+  """Return the flags of scripts/NAME_v1.sh, as on a command line."""
   text = (ROOT / 'scripts' / f'{name}_v1.sh').read_text()
   return re.findall(r'^ +(--\S+)', text, flags=re.MULTILINE)
 
 
 def one_core() -> tf.ConfigProto:
-  """Returns the session configuration of training, on one thread like the yardstick.
+  """Return the session configuration of training, on one thread like the yardstick.
 
   It is made for the default graph and for a process that is pinned to one core.
   """
@@ -66,7 +66,7 @@ def one_core() -> tf.ConfigProto:
 
 
 def unit_ms() -> float:
-  """Measures one unit now, on this core, in CPU milliseconds.
+  """Measure one unit now, on this core, in CPU milliseconds.
 
   The yardstick runs TensorFlow as it comes, except that oneDNN is on, as it is for our programs.
   """
@@ -93,11 +93,11 @@ class Units:
   measured: list[float] = dataclasses.field(default_factory=list)
 
   def measure(self) -> None:
-    """Measures the unit once more."""
+    """Measure the unit once more."""
     self.measured.append(unit_ms())
 
   def of(self, cpu_ms: float) -> float:
-    """Converts CPU milliseconds to units, by the mean of the units measured."""
+    """Convert CPU milliseconds to units, by the mean of the units measured."""
     return cpu_ms * len(self.measured) / sum(self.measured)
 
   def __str__(self) -> str:
