@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a program with the flags of a run of this folder: with_flags_of.sh PROGRAM NAME [further
 #   flags]
-# (scripts/evaluate.sh and scripts/report.sh call it).
+# (scripts/evaluate.sh calls it).
 set -euo pipefail
 here=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 program=$1

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import textwrap
 from collections.abc import Sequence
 
 import jinja2
@@ -103,10 +104,11 @@ def _plain(value: str) -> str:
 def _text_table(table: ReportTable) -> str:
   """Return a table as text, with left-aligned cells; wide ones are continued below."""
   frame = table.frame.set_index(table.frame.columns[0]).rename_axis(None)
+  width = max(100, shutil.get_terminal_size().columns)
   widths = {name: max(len(name), *frame[name].str.len()) for name in frame}
   cells = frame.to_string(
     justify='left',
-    formatters={name: f'{{:<{width}}}'.format for name, width in widths.items()},
-    line_width=max(100, shutil.get_terminal_size().columns),
+    formatters={name: f'{{:<{letters}}}'.format for name, letters in widths.items()},
+    line_width=width,
   )
-  return '\n'.join(filter(None, [table.title, table.note, cells]))
+  return '\n'.join(filter(None, [table.title, textwrap.fill(table.note, width), cells]))
