@@ -110,19 +110,17 @@ def test_every_picture_names_the_command_that_makes_it(page: pathlib.Path) -> No
   assert without == []
 
 
-def test_readme_is_of_one_screenful_and_in_order() -> None:
-  assert len(README.splitlines()) <= 160
-  headings = re.findall(r'^## (.*)', README, re.MULTILINE)
-  assert headings == [
-    'Two commands',
-    'The published runs',
-    'Using a trained model',
-    'Your own data',
-    'The continual method',
-    'Differences from the original',
-    'Limits',
-    'More',
-  ]
+def test_readme_is_short() -> None:
+  assert len(README.splitlines()) <= 200
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_prints_what_it_says() -> None:
+  code, output = re.findall(r'```(?:python|text)\n(.*?)```', README, re.DOTALL)[:2]
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True
+  )
+  assert done.stdout == output
 
 
 @pytest.mark.slow
@@ -136,7 +134,7 @@ def test_the_commands_for_own_data_work(tmp_path: pathlib.Path) -> None:
     for sample in range(20):
       pixels = (base + rng.integers(0, 56, base.shape)).astype(np.uint8)
       Image.fromarray(pixels).save(folder / f'{sample}.png')
-  section = README.split('## Your own data')[1].split('\n## ')[0]
+  section = README.split('## Your own images')[1].split('\n## ')[0]
   (block,) = re.findall(r'```shell\n(.*?)```', section, re.DOTALL)
   for old, new in (
     ('~/photos', str(photos)),
