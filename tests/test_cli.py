@@ -65,12 +65,17 @@ def test_keras_is_left_out_unless_the_user_wants_it(monkeypatch, before, has_tf_
 @pytest.mark.skipif(
   importlib.util.find_spec('tf_keras') is not None, reason='TensorFlow loads tf_keras where it is'
 )
-@pytest.mark.parametrize(('run_name', 'loaded'), [('__main__', False), ('imported', True)])
-def test_programs_do_not_load_keras_but_who_imports_them_may_use_it(run_name, loaded):
+@pytest.mark.parametrize(
+  ('start', 'loaded'),
+  [
+    ('runpy.run_module("hypertransformer.train", run_name="__main__")', False),
+    ('import hypertransformer.train', True),
+  ],
+)
+def test_programs_do_not_load_keras_but_who_imports_them_may_use_it(start, loaded):
   script = (
     'import runpy, sys; sys.argv = ["x", "--nonsense"]\n'
-    f'try: runpy.run_module("hypertransformer.train", run_name="{run_name}")\n'
-    'except SystemExit: pass\nprint("keras" in sys.modules)'
+    f'try: {start}\nexcept SystemExit: pass\nprint("keras" in sys.modules)'
   )
   environment = {name: value for name, value in os.environ.items() if name != 'TF_USE_LEGACY_KERAS'}
   printed = subprocess.run(

@@ -97,7 +97,9 @@ def test_ctrl_c_saves_a_checkpoint_and_ends_every_process(
     'ps 0',
   }
   assert processes_with(str(logs)) == []
-  assert [path for path in logs.glob('model-*.index') if path.stem != 'model-0']
+  stopped = re.search(r'Stopped at step (\d+) .* by a signal', ''.join(lines))
+  assert stopped is not None
+  assert (logs / f'model-{stopped[1]}.index').exists()
   failed = subprocess.run(
     ['bash', LAUNCH, '--workers=2', str(script), '--heads=0'],
     env=ENVIRONMENT,
