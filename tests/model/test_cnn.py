@@ -10,7 +10,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.model import cnn
 from hypertransformer.model.cnn import LayerPlan
 from hypertransformer.model.layers import Noise
-from hypertransformer.settings.model_config import FeatureConfig, ModelConfig
+from hypertransformer.settings.model_config import ModelConfig
 
 
 def outputs(config: ModelConfig, side: int, channels: int = 1) -> list[tuple[int, ...]]:
@@ -58,18 +58,6 @@ def test_images_that_are_too_small_are_refused(name, side, settings, number, see
 def test_trained_layers_are_the_first_or_the_last_convolutions(count, trained):
   plans = cnn.plan_layers(ModelConfig(trained_layers=count), (28, 28, 1))
   assert [number for number, plan in enumerate(plans, start=1) if plan.layout is None] == trained
-
-
-@pytest.mark.parametrize(
-  ('settings', 'flag'),
-  [
-    ({'cnn_name': '5-layer'}, 'cnn_model_name is .5-layer.; .*maxpool-4-layer'),
-    ({'features': FeatureConfig(logits_extractor='mix')}, 'logits_feature_extractor=mix .*3-layer'),
-  ],
-)
-def test_cnns_and_features_that_there_are_not_are_refused(settings, flag):
-  with pytest.raises(InputError, match=flag):
-    cnn.plan_layers(ModelConfig(**settings), (28, 28, 1))
 
 
 @pytest.mark.parametrize(
