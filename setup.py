@@ -18,7 +18,13 @@ setuptools.setup(
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
   package_data={
-    'hypertransformer': ['py.typed', 'pretrained/*/*', 'reports/*.html', 'reports/*.md']
+    'hypertransformer': [
+      'py.typed',
+      'pretrained/*/*',
+      'recipes/*.flags',
+      'reports/*.html',
+      'reports/*.md',
+    ]
   },
   python_requires='>=3.10',
   install_requires=[

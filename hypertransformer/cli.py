@@ -10,8 +10,9 @@ import importlib
 import importlib.util
 import io
 import os
+import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from absl import app, flags, logging
 
@@ -109,7 +110,30 @@ def run_with_arguments(program: Callable[[Sequence[str]], None]) -> None:
     with exit_on_bad_input():
       program(argv[1:])
 
-  app.run(main)
+  app.run(main, argv=[sys.argv[0], *expand_flagfiles(sys.argv[1:])])
+
+
+def expand_flagfiles(arguments: Iterable[str], files: tuple[pathlib.Path, ...] = ()) -> list[str]:
+  """Replace each --flagfile=PATH by the flags in the file.
+
+  absl does the same, but looks for a path in a file from the working directory, not from the
+  directory of that file. What cannot be read here is left to absl.
+
+  Args:
+    arguments: the arguments, or the lines of the last file.
+    files: the files that include each other, from the first one on.
+  """
+  expanded = []
+  for argument in arguments:
+    name = os.path.expanduser(argument.strip().removeprefix('--flagfile='))
+    path = (files[-1].parent if files else pathlib.Path()) / name
+    if argument.startswith('--flagfile=') and path.is_file() and path not in files:
+      lines = path.read_text(errors='replace').splitlines()
+      flag_lines = (line.strip() for line in lines if line.strip()[:1] not in ('', '#'))
+      expanded += expand_flagfiles(flag_lines, (*files, path))
+    else:
+      expanded.append(argument)
+  return expanded
 
 
 def run_settings(program: Callable[[Settings], None]) -> None:

@@ -6,10 +6,8 @@
 #   --num_layerwise_features=16 and 150,000 steps: 93.6 % (+- 0.2).
 # Usage: ./scripts/omniglot_1shot_v2.sh --data_numpy_dir=./data_numpy_dir \
 #     --train_log_dir=./logs --train_steps=200000
-#   Evaluator beside it: ./scripts/evaluate.sh omniglot_1shot_v2 with the same flags.
-# The published run (v1) with normalised features, by which the transformer sees differences between
+# Evaluator: ./scripts/evaluate.sh omniglot_1shot_v2 with the same flags.
+# The published run (v1) with normalized features, so that the transformer sees differences between
 # images from the first step, and with a learning rate that falls to 0 over the last quarter of
-# --train_steps: choose as many as you can afford (4,000,000 if you do not).
-set -euo pipefail
-exec bash "$(dirname "${BASH_SOURCE[0]}")/omniglot_1shot_v1.sh" \
-  --feature_normalization=support --learning_rate_cooldown=0.25 "$@"
+# --train_steps: choose as many as you can afford (4,000,000 by default).
+exec bash "$(dirname "$0")/with_flags_of.sh" train omniglot_1shot_v2 "$@"

@@ -4,9 +4,5 @@
 # Measured: at 20,000 of 4,000,000 steps, three seeds: test 88.8, 86.0, 90.8 % (+- 0.4 over 400
 #   tasks).
 # Usage: ./scripts/omniglot_5shot_v1.sh --data_numpy_dir=./data_numpy_dir --train_log_dir=./logs
-#   [flags]
-#   Evaluator beside it: ./scripts/evaluate.sh omniglot_5shot_v1 with the same flags.
-# The flags are those of the 1-shot run, but for these; of two equal flags the last counts.
-set -euo pipefail
-exec bash "$(dirname "${BASH_SOURCE[0]}")/omniglot_1shot_v1.sh" \
-  --samples_transformer=100 --samples_cnn=100 "$@"
+# Evaluator: ./scripts/evaluate.sh omniglot_5shot_v1 with the same flags.
+exec bash "$(dirname "$0")/with_flags_of.sh" train omniglot_5shot_v1 "$@"

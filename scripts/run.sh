@@ -3,7 +3,7 @@
 # Relative paths are the caller's.
 # Python is $PYTHON, else the checkout's .venv, else python3.
 set -euo pipefail
-root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH= cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
 [ -n "${PYTHON:-}" ] || [ -x "$python" ] || python=python3
 # The code of this checkout, also from within another one (Python 3.11 and newer).

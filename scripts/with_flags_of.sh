@@ -1,16 +1,14 @@
 #!/usr/bin/env bash
-# Runs a program with the flags of a run of this folder: with_flags_of.sh PROGRAM NAME [further
-#   flags]
-# (scripts/evaluate.sh calls it).
+# Runs a program with the flags of a recipe, a file of hypertransformer/recipes/:
+#   with_flags_of.sh PROGRAM RECIPE [further flags], where PROGRAM is that of run.sh
 set -euo pipefail
-here=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=$1
+here=$(CDPATH= cd "$(dirname "$0")" && pwd)
+recipes=$(dirname "$here")/hypertransformer/recipes
 name=${2:-}
 name=${name%.sh}
-if [[ ! $name =~ ^([a-z]+_[0-9]shot_v[0-9]+|continual_[a-z_]+)$ || ! -f $here/$name.sh ]]; then
-  runs=$(cd "$here" && echo continual_*.sh *_v[0-9].sh | sed 's/\.sh//g')
-  echo "error: '$name' is no run of scripts/; expected one of: $runs." >&2
+if [[ $name == */* || ! -f $recipes/$name.flags ]]; then
+  known=$(cd "$recipes" && echo *.flags)
+  echo "error: '$name' is not a recipe; expected one of: ${known//.flags/}." >&2
   exit 2
 fi
-shift 2
-HYPERTRANSFORMER_PROGRAM=$program exec bash "$here/$name.sh" "$@"
+exec bash "$here/run.sh" "$1" --flagfile="$recipes/$name.flags" "${@:3}"

@@ -14,9 +14,9 @@ from hypertransformer import cli
 from hypertransformer.errors import InputError
 
 
-def end(monkeypatch: pytest.MonkeyPatch, program, argv: list[str]) -> None:
-  """Runs the program as absl would, with argv after its flags are parsed."""
-  monkeypatch.setattr(app, 'run', lambda main: main(['name', *argv]))
+def end(monkeypatch: pytest.MonkeyPatch, program, given: list[str]) -> None:
+  """Runs the program as absl would, with the arguments given after its flags are parsed."""
+  monkeypatch.setattr(app, 'run', lambda main, argv: main(['name', *given]))
   cli.run(program)
 
 

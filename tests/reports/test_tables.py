@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from absl import flags as absl_flags
 
+from hypertransformer import cli
 from hypertransformer.reports import runs, tables
 from hypertransformer.reports.runs import LoggedRun, RunGroup
 from hypertransformer.reports.tables import Outcome
@@ -18,7 +19,7 @@ from hypertransformer.settings import flags
 
 from .conftest import Make, result, sequence
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / 'scripts'
+RECIPES = pathlib.Path(tables.__file__).parents[1] / 'recipes'
 
 
 def outcomes_of(*folders: pathlib.Path) -> list[Outcome]:
@@ -141,16 +142,16 @@ def test_the_papers_accuracy_is_for_test_classes_and_the_same_cnn(make_run: Make
   assert outcomes_of(make_run('b', 1, lines, default_num_channels=12))[0].paper is None
 
 
-def flags_of_script(name: str) -> dict[str, Any]:
-  """Return the flags of a script of a published run, with those of the script that it calls."""
-  text = (SCRIPTS / f'{name}.sh').read_text()
-  called = re.search(r'/(\w+)\.sh"', text)
-  found = flags_of_script(called[1]) if called and called[1] != 'run' else {}
-  return found | dict(re.findall(r'--(\w+)=(\S+)', text[text.index('exec bash') :]))
+def flags_of_recipe(name: str) -> dict[str, Any]:
+  """Return the value of every flag of a published run."""
+  holder = absl_flags.FlagValues()
+  flags.define(holder)
+  holder(['program', *cli.expand_flagfiles([f'--flagfile={RECIPES / name}.flags'])])
+  return flags.values(holder)
 
 
 @pytest.mark.parametrize(
-  ('script', 'accuracy'),
+  ('recipe', 'accuracy'),
   [
     ('omniglot_1shot_v1', 0.872),
     ('omniglot_5shot_v2', 0.947),
@@ -160,18 +161,12 @@ def flags_of_script(name: str) -> dict[str, Any]:
     ('tieredimagenet_5shot_v1', 0.739),
   ],
 )
-def test_the_scripts_are_compared_with_the_paper(script: str, accuracy: float) -> None:
-  given = flags_of_script(script)
-  defaults = flags.defaults()
-  values = defaults | {
-    name: type(defaults[name])(given[name])
-    for name in ('cnn_model_name', 'default_num_channels', 'number_of_trained_cnn_layers')
-    if name in given
-  }
+def test_the_published_runs_are_compared_with_the_paper(recipe: str, accuracy: float) -> None:
+  values = flags_of_recipe(recipe)
   on = {
-    'dataset': given['test_dataset'],
-    'ways': int(given['num_labels']),
-    'support_images': int(given['samples_transformer']),
+    'dataset': values['test_dataset'],
+    'ways': values['num_labels'],
+    'support_images': values['samples_transformer'],
   }
   run = LoggedRun('a', values, '', [], {}, 0, None, None, [])
   assert Outcome(RunGroup('a', [run]), '', [result('test', 1, 0.5, on)]).paper == accuracy
