@@ -88,8 +88,7 @@ class Learner:
 
     A task may have others; the accuracy is best with about as many, or more.
     """
-    episodes = self._trained.settings.episodes
-    return max(1, episodes.support_samples // self.num_labels - episodes.unlabeled_per_class)
+    return self._trained.settings.episodes.shots
 
   @property
   def image_shape(self) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ from hypertransformer.evaluation import missed
 from hypertransformer.evaluation import results as results_lib
 from hypertransformer.runtime import run_folder
 from hypertransformer.settings import flags, flags_file
-from hypertransformer.settings.flags_file import Facts, facts
+from hypertransformer.settings.config import Settings
 
 # The accuracies that have learning curves: TensorBoard's tags, and what they are measured on.
 ACCURACIES = {
@@ -88,9 +88,9 @@ class LoggedRun:
   missed: str = ''
 
   @property
-  def facts(self) -> Facts:
-    """What its flags say about seed, length and task."""
-    return facts(self.values)
+  def settings(self) -> Settings:
+    """The settings that its flags make."""
+    return flags.settings_from(self.values)
 
   @property
   def influential(self) -> dict[str, Any]:

@@ -116,13 +116,13 @@ class Outcome:
   @property
   def paper(self) -> float | None:
     """The paper's accuracy on the same tasks for the same CNN; None if there is none."""
-    on, (cnn, channels, trained) = self.measured, self.group.runs[0].facts.cnn
+    on, model = self.measured, self.group.runs[0].settings.model
     if self.preset != TEST or on['sequence'] is not None or on['unlabeled_per_class']:
       return None
-    if cnn != 'maxpool-4-layer' or on['support_images'] % on['ways']:
+    if model.cnn_name != 'maxpool-4-layer' or on['support_images'] % on['ways']:
       return None
     key = (on['dataset'].partition(':')[0], on['ways'], on['support_images'] // on['ways'],
-           channels, trained)  # fmt: skip
+           model.channels, model.trained_layers)  # fmt: skip
     return PUBLISHED.get(key)
 
   def each(self, measure: str) -> list[float | None]:
@@ -356,8 +356,8 @@ def _run(run: LoggedRun) -> dict[str, str]:
   speed, hours = run.steps_per_second, run.cpu_hours
   return {
     'run': run.name,
-    'seed': NOT_RECORDED if run.facts.seed is None else str(run.facts.seed),
-    'steps': f'{run.last_step:,} of {run.facts.train_steps:,}',
+    'seed': NOT_RECORDED if run.settings.run.seed is None else str(run.settings.run.seed),
+    'steps': f'{run.last_step:,} of {run.settings.run.train_steps:,}',
     'steps per second': NOT_RECORDED if speed is None else f'{speed:.1f}',
     'CPU hours': NOT_RECORDED if hours is None else f'{hours:.2f}',
     'machine': '; '.join(run.machines) or NOT_RECORDED,

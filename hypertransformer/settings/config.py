@@ -45,9 +45,7 @@ class EpisodeConfig:
   query_samples: int = _training(
     128, 'Nq: query images per training task, over all classes', '[1, 1e6]', name='samples_cnn'
   )
-  balanced: bool = flag(
-    False, 'equal numbers of images in the classes of a task', name='balanced_batches'
-  )
+  balanced: bool = flag(False, 'as many images of each class of a task', name='balanced_batches')
   unlabeled_per_class: int = flag(
     0,
     'support images per class whose label is hidden',
@@ -56,6 +54,11 @@ class EpisodeConfig:
     continual=False,
   )
   disjoint_query: bool = flag(False, 'sample query images that are not in the support set')
+
+  @property
+  def shots(self) -> int:
+    """The labeled support images per class: on average, and at least 1, if classes differ."""
+    return max(1, self.support_samples // self.num_labels - self.unlabeled_per_class)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ class DataConfig:
   )
   use_labels: int = flag(8, 'number of classes, the first ones, of a dataset without class numbers')
   image_size: int = flag(
-    28, 'side of the square images, to which others are resized', '[1, 10000]', model=True
+    28, 'side of the square images, to which others are resized', '[1, 1e4]', model=True
   )
 
 
@@ -104,27 +107,15 @@ class AugmentationConfig:
   """
 
   rotation_probability: float = _probability(
-    0.0, 'probability of rotating the images of a task, see --angle_range'
+    0.0, 'probability of a rotation by up to --angle_range'
   )
-  smooth_probability: float = _probability(
-    0.5, 'probability of smoothing the images of a task (3 x 3 mean)', field=0.0
-  )
-  contrast_probability: float = _probability(
-    0.5, 'probability of changing the contrast of the images of a task', field=0.0
-  )
-  resize_probability: float = _probability(
-    0.0, 'probability of shrinking the images of a task to 70 to 100 %'
-  )
-  negate_probability: float = _probability(
-    0.0, 'probability of inverting the images of a task (255 - value)'
-  )
-  roll_probability: float = _probability(
-    0.0, 'probability of a cyclic shift of the images of a task, by up to 30 %'
-  )
+  smooth_probability: float = _probability(0.5, 'probability of smoothing (3 x 3 mean)', field=0.0)
+  contrast_probability: float = _probability(0.5, 'probability of a change of contrast', field=0.0)
+  resize_probability: float = _probability(0.0, 'probability of shrinking to 70 to 100 %')
+  negate_probability: float = _probability(0.0, 'probability of inverting (255 - value)')
+  roll_probability: float = _probability(0.0, 'probability of a cyclic shift by up to 30 %')
   angle_range: float = flag(180.0, 'largest rotation in either direction, in degrees', '[0, inf)')
-  random_rotate_by_90: bool = flag(
-    False, 'rotate the images of each task by 0, 90, 180 or 270 degrees'
-  )
+  random_rotate_by_90: bool = flag(False, 'rotate by 0, 90, 180 or 270 degrees')
   per_label: bool = flag(
     False,
     'augment each class of a task differently, which makes new classes',
@@ -155,9 +146,7 @@ class AugmentationConfig:
 class LossConfig:
   """What training minimizes (docs/spec/model.md, sections 1 and 5)."""
 
-  label_smoothing: float = _training(
-    0.0, 'fraction of each target that is spread over all classes', '[0, 1]'
-  )
+  label_smoothing: float = _training(0.0, 'share of each target spread over all classes', '[0, 1]')
   l2_weight: float = _training(
     0.0,
     'weight of the regularization sum(kernel^2) of the CNN',
@@ -187,7 +176,7 @@ class LossConfig:
   )
   pretrain_shared: bool = _training(
     False,
-    'train only the shared features, with the loss of --shared_head_weight',
+    'train only shared features (see --shared_head_weight)',
     name='pretrain_shared_feature',
     continual=False,
   )
@@ -257,7 +246,7 @@ class RunConfig:
     None, 'random seed that makes a run reproducible', '[0, 9.2e18)', kind=int
   )
   episodes_per_step: int = _training(
-    1, 'tasks per update (meta-batch)', '[1, 10000]', continual=False
+    1, 'tasks per update (meta-batch)', '[1, 1e4]', continual=False
   )
   kernel_threads: int = _run(
     1, 'CPU threads per operation; 0: one per core, often slower', '[0, 1024]'
@@ -267,7 +256,7 @@ class RunConfig:
     False, 'in a cluster: average the gradients of all workers in each update'
   )
   num_gpus: int = _run(
-    0, 'GPUs that share the tasks of an update; 0: TensorFlow decides', '[0, 1000]'
+    0, 'GPUs that share the tasks of an update; 0: TensorFlow decides', '[0, 1e3]'
   )
   xla: bool = _run(False, 'compile with XLA, in training and evaluation; meant for GPUs')
 
@@ -324,14 +313,14 @@ class ContinualConfig:
   train_length: int = flag(
     3,
     'T: tasks (or parts) of a training sequence',
-    '[1, 1000]',
+    '[1, 1e3]',
     name='num_tasks',
     affects='training',
   )
   eval_length: int = flag(
     5,
     'T: tasks (or parts) of an evaluation sequence',
-    '[1, 1000]',
+    '[1, 1e3]',
     name='eval_num_tasks',
     affects='evaluation',
   )

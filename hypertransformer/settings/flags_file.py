@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -41,16 +40,11 @@ def write_flags(folder: str, values: Values) -> None:
   path = pathlib.Path(folder) / FLAGS_FILE
   part = path.with_suffix('.json.part')
   try:
-    part.write_text(json.dumps(stamped(values), indent=1, sort_keys=True) + '\n')
+    part.write_text(json.dumps({**values, VERSION: __version__}, indent=1, sort_keys=True) + '\n')
     os.replace(part, path)
   except OSError:
     part.unlink(missing_ok=True)
     raise
-
-
-def stamped(values: Values) -> dict[str, Any]:
-  """Return the content of a flags.json: flag values by name, and the version of this package."""
-  return {**values, VERSION: __version__}
 
 
 def read_settings(folder: str) -> Settings:
@@ -69,11 +63,6 @@ def read_settings(folder: str) -> Settings:
     raise InputError(f'{path}: {error}') from error
 
 
-def seed_of(folder: str) -> int | None:
-  """Return the seed of the run in a directory; None if there is no run."""
-  return (read_flags(folder) or {}).get('seed')
-
-
 def known(found: Values) -> dict[str, Any]:
   """Return the value of every flag, by default its default; a flags.json can hold other keys."""
   return {name: found.get(name, default) for name, default in flags.defaults().items()}
@@ -82,11 +71,6 @@ def known(found: Values) -> dict[str, Any]:
 def evaluation_flags(values: Values) -> dict[str, Any]:
   """Return the flags, by name, on which the results of an evaluation depend."""
   return {name: values[name] for name in flags.affecting('evaluation') if name in values}
-
-
-def same_evaluation_flags(folder: str, values: Values) -> bool:
-  """Return whether flags.json of an evaluator's directory holds the same evaluation flags."""
-  return evaluation_flags(read_flags(folder) or {}) == evaluation_flags(values)
 
 
 def model_changes(found: Values, values: Values) -> list[str]:
@@ -154,37 +138,3 @@ def _effective(v: Values) -> dict[str, Any]:
     'continual_scenario': continual,
     'embedding_units': rules.embedding_units(v),
   }
-
-
-# For callers that are being rewritten in other rooms; these go when nobody calls them.
-
-
-def read_model_flags(folder: str) -> dict[str, Any]:
-  """Return all flag values of the run in a directory, see `read_settings`."""
-  return dict(read_settings(folder).flag_values)
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-  """A few flags of a run, by what they mean."""
-
-  seed: int | None
-  train_steps: int
-  way: int
-  support_images: int
-  shots: int
-  cooldown_from: int
-  cnn: tuple[str, int, int]  # its name, channels, and the layers that are not generated
-
-
-def facts(v: Values) -> Facts:
-  """Return the facts of all flag values of a run."""
-  return Facts(
-    v['seed'],
-    v['train_steps'],
-    v['num_labels'],
-    v['samples_transformer'],
-    max(1, v['samples_transformer'] // v['num_labels'] - v['unlabeled_samples_per_class']),
-    round((1 - v['learning_rate_cooldown']) * v['train_steps']),
-    (v['cnn_model_name'], v['default_num_channels'], v['number_of_trained_cnn_layers']),
-  )

@@ -22,8 +22,8 @@ _removal = functools.partial(flag, 0.0, within='[0, 1]', affects='training', con
 class TransformerConfig:
   """The transformer of a generator (docs/spec/model.md, sections 2 and 3)."""
 
-  num_layers: int = _model(4, 'encoder layers of the transformer, and decoder layers', '[1, 1000]')
-  heads: int = _model(4, 'attention heads of the transformer', '[1, 1000]')
+  num_layers: int = _model(4, 'encoder layers of the transformer, and decoder layers', '[1, 1e3]')
+  heads: int = _model(4, 'attention heads of the transformer', '[1, 1e3]')
   key_query_dim: float = _model(
     1.0,
     'width of queries and keys over all heads; up to 3: a fraction of the token width D',
@@ -75,9 +75,7 @@ class FeatureConfig:
     name='shared_feature_extractor',
     choices=('none', '2-layer', '3-layer', '4-layer'),
   )
-  shared_dim: int = _model(
-    32, 'number of shared features', '[1, 10000]', name='shared_features_dim'
-  )
+  shared_dim: int = _model(32, 'number of shared features', '[1, 1e4]', name='shared_features_dim')
   shared_padding: str = _model(
     'valid',
     'padding of --shared_feature_extractor',
@@ -119,21 +117,19 @@ class FeatureConfig:
 class ModelConfig:
   """The HyperTransformer and the CNN that it generates (docs/spec/model.md, sections 2 to 5)."""
 
-  num_labels: int = _model(4, 'K: classes per task ("way")', '[2, 10000]')
+  num_labels: int = _model(4, 'K: classes per task ("way")', '[2, 1e4]')
   # The known names are those of model/cnn.py.
   cnn_name: str = _model('3-layer', 'the generated CNN', name='cnn_model_name')
-  kernel_size: int = _model(3, "side of the CNN's kernels, in pixels", '[1, 1000]')
-  stride: int = _model(2, "stride of the CNN's convolutions", '[1, 1000]')
+  kernel_size: int = _model(3, "side of the CNN's kernels, in pixels", '[1, 1e3]')
+  stride: int = _model(2, "stride of the CNN's convolutions", '[1, 1e3]')
   channels: int = _model(
-    16, "output channels of the CNN's convolutions", '[1, 10000]', name='default_num_channels'
+    16, "output channels of the CNN's convolutions", '[1, 1e4]', name='default_num_channels'
   )
   cnn_activation: str = _model(
     'relu', "activation of the CNN's convolutions; lrelu is leaky ReLU", choices=('relu', 'lrelu')
   )
   trained_layers: int = _model(
-    0,
-    'n: the first n convolutions are trained, not generated; -n: the last n',
-    name='number_of_trained_cnn_layers',
+    0, 'n: train the first n convolutions; -n: the last n', name='number_of_trained_cnn_layers'
   )
   allocation: str = _model(
     'spatial',
@@ -141,12 +137,8 @@ class ModelConfig:
     name='lw_weight_allocation',
     choices=('spatial', 'output'),
   )
-  generate_bias: bool = _model(
-    False, 'generate biases of the convolutions', name='lw_generate_bias'
-  )
-  generate_bn: bool = _model(
-    False, 'generate the batch-norm scales and offsets', name='lw_generate_bn'
-  )
+  generate_bias: bool = _model(False, 'generate convolution biases', name='lw_generate_bias')
+  generate_bn: bool = _model(False, 'generate batch-norm variables', name='lw_generate_bn')
   add_trainable_weights: bool = _model(
     False, 'add a trained variable to every generated tensor: weight = trained + generated'
   )
@@ -171,14 +163,10 @@ class ModelConfig:
     name='layerwise_generator',
     choices=('joint', 'separate'),
   )
-  embedding_dim: int = _model(
-    8, 'E: dimension of label embeddings and weight embeddings', '[1, 10000]'
-  )
-  max_prob_remove_labeled: float = _removal(
-    'largest probability of hiding a labeled support image in a training step'
-  )
+  embedding_dim: int = _model(8, 'E: dimension of label and weight embeddings', '[1, 1e4]')
+  max_prob_remove_labeled: float = _removal('largest probability of hiding a labeled support image')
   max_prob_remove_unlabeled: float = _removal(
-    'largest probability of hiding an unlabeled support image in a training step'
+    'largest probability of hiding an unlabeled support image'
   )
   # The number of outputs if queries are classified by prototypes; 0 for K logits.
   embedding_units: int = _model(

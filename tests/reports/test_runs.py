@@ -22,7 +22,7 @@ def test_a_run_is_read(make_run: Make) -> None:
   folder = make_run('a', 7, [result('test', 2000, 0.7)])
   (folder / 'machines.jsonl').write_text('{"from_step": 0, "machine": "a laptop"}\n')
   (found,) = runs.read_runs([str(folder)])
-  assert (found.name, found.facts.seed, found.facts.way) == ('a', 7, 20)
+  assert (found.name, found.settings.run.seed, found.settings.model.num_labels) == ('a', 7, 20)
   assert [line['accuracy'] for line in found.results] == [0.7]
   assert found.machines == ['a laptop']
   assert found.version != ''

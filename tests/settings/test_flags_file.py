@@ -29,7 +29,6 @@ def test_it_holds_every_flag_and_the_version(folder, values):
   expected = v | {'hypertransformer_version': hypertransformer.__version__}
   assert flags_file.read_flags(folder) == expected
   assert os.listdir(folder) == ['flags.json']
-  assert flags_file.seed_of(folder) == 5
 
 
 def test_no_file_is_left_where_it_cannot_be_written(tmp_path, values, monkeypatch):
@@ -41,8 +40,6 @@ def test_no_file_is_left_where_it_cannot_be_written(tmp_path, values, monkeypatc
 
 def test_a_folder_without_the_file(folder, values):
   assert flags_file.read_flags(folder) is None
-  assert flags_file.seed_of(folder) is None
-  assert not flags_file.same_evaluation_flags(folder, values())
   flags_file.require_same_model(folder, values())
   with pytest.raises(InputError, match=r'flags\.json is missing'):
     flags_file.read_settings(folder)
@@ -54,7 +51,6 @@ def test_a_damaged_file_is_refused_by_all_that_read_it(content, tmp_path, values
   for read in (
     flags_file.read_settings,
     lambda folder: flags_file.require_same_model(folder, values()),
-    lambda folder: flags_file.same_evaluation_flags(folder, values()),
   ):
     with pytest.raises(InputError, match=r'flags\.json'):
       read(str(tmp_path))
@@ -75,14 +71,6 @@ def test_a_value_that_is_not_allowed_is_refused_with_file_and_flag(name, value, 
   flags_file.write_flags(folder, values(**{name: value}))
   with pytest.raises(InputError, match=rf'flags\.json: {name} is'):
     flags_file.read_settings(folder)
-
-
-def test_evaluations_are_the_same_if_only_other_flags_differ(folder, values):
-  flags_file.write_flags(folder, flags_file.evaluation_flags(values()))
-  other = values(learning_rate=0.5, train_log_dir='other', optimizer='adam', dropout_rate=0.5)
-  assert flags_file.same_evaluation_flags(folder, other)
-  assert not flags_file.same_evaluation_flags(folder, values(num_task_evals=3))
-  assert not flags_file.same_evaluation_flags(folder, values(samples_transformer=64))
 
 
 ADDED = {'add_trainable_weights': True}

@@ -340,6 +340,11 @@ def test_settings_are_frozen(values):
       setattr(part, dataclasses.fields(part)[0].name, None)
 
 
+@pytest.mark.parametrize(('support', 'hidden', 'shots'), [(20, 0, 4), (22, 1, 3), (5, 0, 1)])
+def test_the_shots_of_a_task(support, hidden, shots):
+  assert config.EpisodeConfig(5, support, unlabeled_per_class=hidden).shots == shots
+
+
 @pytest.mark.parametrize(('extractor', 'shared'), [('none', False), ('3-layer-bn', True)])
 def test_there_are_shared_features_unless_the_extractor_is_none(extractor, shared):
   assert model_config.FeatureConfig(shared_extractor=extractor).has_shared == shared
