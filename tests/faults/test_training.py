@@ -236,15 +236,3 @@ def test_a_run_goes_on_after_its_folder_has_moved(program: Program, tmp_path: pa
   assert program.run() == 0, program.text()
   assert str(tmp_path / 'logs') not in (tmp_path / 'moved' / 'checkpoint').read_text()
   assert program.steps() == [0, 3, 4]
-
-
-def test_a_damaged_latest_checkpoint_is_skipped(program: Program) -> None:
-  program.values |= {'train_steps': 6}
-  assert program.run() == 0, program.text()
-  whole = variables(program.folder, 6)
-  data = program.folder / 'model-6.data-00000-of-00001'
-  data.write_bytes(bytes(data.stat().st_size))
-  assert program.run() == 0, program.text()
-  assert 'model-6 cannot be read' in program.text()
-  assert 'Resuming from checkpoint' in program.text()
-  assert_equal(variables(program.folder, 6), whole)
