@@ -7,15 +7,26 @@ those in its source, also inside of functions, and everything that these import 
 from __future__ import annotations
 
 import ast
+import collections
 import functools
+import io
 import pathlib
 import subprocess
 import sys
+import tokenize
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = 'hypertransformer'
+NO_CODE = {
+  tokenize.COMMENT,
+  tokenize.NL,
+  tokenize.NEWLINE,
+  tokenize.INDENT,
+  tokenize.DEDENT,
+  tokenize.ENDMARKER,
+}
 
 # (who, what is never imported by it, why)
 NEVER = [
@@ -49,6 +60,25 @@ NEVER = [
   ('reports', ('converters', 'episodes', 'learners', 'training', 'checkpoint_conversion'),
    'reports read what runs have written'),
 ]  # fmt: skip
+# The most code lines (without docstrings, comments and blank lines) that a room may have: its size
+# plus 10 % slack. A room that outgrows its budget needs a simpler idea, not a larger budget.
+BUDGETS = {
+  'checkpoint_conversion': 520,
+  'cluster': 300,
+  'converters': 1200,
+  'data': 1200,
+  'episodes': 650,
+  'evaluation': 900,
+  'learners': 540,
+  'model': 1400,
+  'pictures': 560,
+  'reports': 700,
+  'runtime': 390,
+  'settings': 870,
+  'training': 1130,
+  '': 420,
+}
+MOST_FILES, FEWEST_LINES = 15, 25
 # Entry points alone may read FLAGS.
 READS_FLAGS = {'settings.flags', 'cli', 'report'}
 
@@ -144,6 +174,65 @@ def test_a_forbidden_import_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_import_goes_in_a_circle() -> None:
   assert [module for module in sources() if module in reached(module)] == []
+
+
+def code_lines(path: pathlib.Path) -> int:
+  """Return the number of lines that hold code."""
+  text = path.read_text()
+  docstrings: set[int] = set()
+  for node in ast.walk(ast.parse(text)):
+    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+      docstrings |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+  lines: set[int] = set()
+  for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    if token.type not in NO_CODE:
+      lines |= set(range(token.start[0], token.end[0] + 1))
+  return len(lines - docstrings)
+
+
+def files_of(room: str) -> list[pathlib.Path]:
+  return sorted((ROOT / PACKAGE / room).glob('*.py'))
+
+
+def test_every_room_has_a_budget() -> None:
+  rooms = {path.parent.name for path in (ROOT / PACKAGE).glob('*/__init__.py')}
+  assert rooms == set(BUDGETS) - {''}
+
+
+@pytest.mark.parametrize('room', BUDGETS)
+def test_a_room_keeps_its_budget(room: str) -> None:
+  sizes = {path.name: code_lines(path) for path in files_of(room)}
+  print(f'{room or "programs"}: {sum(sizes.values())} of {BUDGETS[room]} code lines')
+  assert sum(sizes.values()) <= BUDGETS[room]
+  assert len(sizes) <= MOST_FILES
+  if room:
+    assert [name for name, size in sizes.items() if size < FEWEST_LINES] == ['__init__.py']
+
+
+def test_no_public_class_name_occurs_twice() -> None:
+  names = collections.Counter(
+    node.name
+    for path in sources().values()
+    for node in ast.parse(path.read_text()).body
+    if isinstance(node, ast.ClassDef) and not node.name.startswith('_')
+  )
+  assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_a_flag_is_declared_in_one_place() -> None:
+  """No room but the settings lists flags; what a flag affects is said in its declaration."""
+  from hypertransformer.settings import flags
+
+  names = [flag.name for flag in flags.ALL_FLAGS]
+  assert len(names) == len(set(names))
+  found = []
+  for module, path in sources().items():
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, (ast.List, ast.Tuple, ast.Set)) and not is_in(module, 'settings'):
+        values = {each.value for each in node.elts if isinstance(each, ast.Constant)}
+        if len(values & set(names)) > 2:
+          found.append(f'{module}: {ast.unparse(node)}')
+  assert found == []
 
 
 def test_only_entry_points_read_flags() -> None:
