@@ -16,6 +16,14 @@ setuptools.setup(
   long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
+  keywords='few-shot learning, meta-learning, hypernetwork, transformer, continual learning',
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Intended Audience :: Science/Research',
+    'Programming Language :: Python :: 3.10',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    'Typing :: Typed',
+  ],
   packages=setuptools.find_packages(include=['hypertransformer', 'hypertransformer.*']),
   package_data={
     'hypertransformer': [
