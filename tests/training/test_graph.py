@@ -26,7 +26,7 @@ SEQUENCE = {'continual_scenario': 'class_incremental'}
     ({'test_dataset': 'tiny:0-1'}, "'tiny' is used with 2 classes"),
     ({'samples_cnn': 27}, 'class 0 has 8 samples, but an episode needs 9'),
     ({'image_size': 4, 'kernel_size': 3}, 'image_size'),
-    ({'number_of_trained_cnn_layers': 4}, 'number_of_trained_cnn_layers is 4'),
+    ({'number_of_trained_cnn_layers': 4}, 'number_of_trained_cnn_layers=4'),
     ({**SEQUENCE, 'num_tasks': 4}, 'num_tasks=4.* needs 12'),
     ({**SEQUENCE, 'balanced_batches': False}, 'balanced_batches'),
     ({**SEQUENCE, 'samples_transformer': 7}, 'samples_transformer=7.*num_labels=3'),

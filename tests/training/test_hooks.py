@@ -15,6 +15,7 @@ import tqdm
 
 from hypertransformer.episodes import pipeline
 from hypertransformer.progress import progress
+from hypertransformer.runtime import signals as signals_lib
 from hypertransformer.runtime.tensorboard import EventWriter
 from hypertransformer.training import hooks
 
@@ -285,7 +286,7 @@ def test_a_signal_before_the_session_ends_the_run_after_its_first_step(counter):
 
 
 def test_handlers_are_put_back_when_the_run_fails():
-  before = [signal.getsignal(number) for number in hooks.SignalHook.SIGNALS]
+  before = [signal.getsignal(number) for number in signals_lib.STOPPING]
   with pytest.raises(ZeroDivisionError), hooks.SignalHook():
     raise ZeroDivisionError
-  assert [signal.getsignal(number) for number in hooks.SignalHook.SIGNALS] == before
+  assert [signal.getsignal(number) for number in signals_lib.STOPPING] == before
