@@ -9,7 +9,6 @@ which settings.
 from __future__ import annotations
 
 import json
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,90 +16,40 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation, image_ops, photographic
-from hypertransformer.errors import InputError
 from hypertransformer.settings import config
-from tests.parity.tolerances import BAD_NPZ
+from tests.parity.tolerances import Comparison, largest_difference
 
-# Of one output: (its key, largest absolute difference, allowed difference, whether it passed)
-Result = tuple[str, float, float, bool]
 Arrays = dict[str, np.ndarray]
 Params = dict[str, Any]
-
-# Where two pixels are equally near, a rotation may take the other one than the original did: this
-# share of the pixels may differ.
-ROTATED_PIXELS_ALLOWED = 0.005
 
 # Allowed differences: of images that are only rearranged, of float images in 0..255, of normalised
 # images in -1..1, and of uint8 images.
 _EXACT, _COLOUR, _NORMALISED, _LEVEL = 0.0, 1e-3, 1e-5, 1.0
-# What an entry raises that is not understood: our code does not know its operation or settings.
-_NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, InputError)
+# The random variables of the original, with the values that they have where none is recorded.
+_VARIABLES = {
+  **dict.fromkeys(('rotate', 'roll', 'resize', 'contrast', 'smooth', 'negate'), False),
+  **dict.fromkeys(('angle', 'roll_x', 'roll_y', 'size', 'alpha', 'rotate_90_times'), 0.0),
+}
 
 
-def check_augment(path: str | pathlib.Path) -> list[Result]:
-  """Computes every output of a file of recorded augmentations again and compares it.
+def check_augment(arrays: Arrays) -> list[Comparison]:
+  """Compute every output of a file of recorded augmentations again and compare it.
 
   Args:
-    path: the .npz file.
-
-  Returns:
-    A Result for each output, in the order of the file. Where rotation is involved, an output passes
-    if at most ROTATED_PIXELS_ALLOWED of the pixels differ by more than is allowed. An output that
-    is not understood, or that the index describes but the file does not hold, does not pass: its
-    key is followed by ' (not compared: <why>)'.
-
-  Raises:
-    InputError: the file is not a readable .npz file with a JSON `index`, or has no output.
+    arrays: the arrays of the file by key.
   """
-  arrays, index = _read(path)
-  keys = [key for key in dict.fromkeys([*arrays, *index]) if key.startswith('out/')]
-  if not keys:
-    raise InputError(f'{path} holds no out/ entry; expected the format of golden/augment.npz.')
-  built: dict[str, tuple[tf.Tensor, float]] = {}
-  reasons: dict[str, str] = {}
-  with tf.Graph().as_default():
-    for key in keys:
-      try:
-        built[key] = _build(key, index, arrays)
-      except _NOT_UNDERSTOOD as error:
-        reasons[key] = f'{type(error).__name__}: {error}'.partition('\n')[0]
-    with tf.Session() as session:
-      computed = session.run({key: tensor for key, (tensor, _) in built.items()})
+  index = json.loads(str(arrays['index']))
+  with tf.Graph().as_default(), tf.Session() as session:
+    built = {key: _build(key, index, arrays) for key in arrays if key.startswith('out/')}
+    computed = session.run({key: tensor for key, (tensor, _) in built.items()})
   return [
-    _not_compared(key, reasons[key])
-    if key in reasons
-    else _compare(key, arrays[key], computed[key], built[key][1], _is_rotated(index[key]))
-    for key in keys
+    Comparison(key, largest_difference(computed[key], arrays[key]), allowed)
+    for key, (_, allowed) in built.items()
   ]
 
 
-def _read(path: str | pathlib.Path) -> tuple[Arrays, dict[str, Params]]:
-  """Reads the arrays of a file, and its index: for each key, what is known about that array."""
-  try:
-    with np.load(path, allow_pickle=False) as data:
-      arrays = {key: data[key] for key in data.files}
-    index = json.loads(str(arrays['index']))
-    if not isinstance(index, dict):
-      raise ValueError('its index is not a JSON object')
-  except BAD_NPZ as error:
-    raise InputError(
-      f'{path} cannot be read as golden augmentation data ({type(error).__name__}: {error}); '
-      'expected an .npz file with a JSON string `index`, like golden/augment.npz.'
-    ) from error
-  return arrays, index
-
-
 def _build(key: str, index: dict[str, Params], arrays: Arrays) -> tuple[tf.Tensor, float]:
-  """Builds our computation of an output.
-
-  Returns:
-    The tensor, and the largest difference that is allowed.
-
-  Raises:
-    KeyError, TypeError, ValueError, AttributeError, InputError: the entry is not understood.
-  """
-  if key not in arrays or key not in index:
-    raise ValueError(f'not in the {"index" if key in arrays else "file"}')
+  """Build our computation of an output; return it and the largest difference allowed."""
   entry = index[key]
   images = tf.constant(arrays[entry['input']])
   params = entry['params']
@@ -158,73 +107,18 @@ def _augmentation(
 
 
 def _plan(params: Params, count: int) -> augmentation.AugmentationPlan:
-  """Returns a plan in which the random settings of all images have the recorded values."""
-  known = {
-    'rotate',
-    'roll',
-    'resize',
-    'contrast',
-    'smooth',
-    'negate',
-    'angle',
-    'roll_x',
-    'roll_y',
-    'size',
-    'alpha',
-    'rotate_90_times',
+  """Return a plan in which the random settings of all images have the recorded values."""
+  tensors = {
+    name: tf.fill([count], tf.constant(type(_VARIABLES[name])(value)))
+    for name, value in {**_VARIABLES, **params}.items()
   }
-  if not known.issuperset(params):
-    raise ValueError(f'unknown random variables {sorted(set(params) - known)}')
-
-  def value(name: str) -> tf.Tensor:
-    return tf.fill([count], tf.constant(params.get(name, 0.0), tf.float32))
-
-  def switch(name: str) -> tf.Tensor:
-    return tf.fill([count], bool(params.get(name, False)))
-
-  return augmentation.AugmentationPlan(
-    quarters=tf.cast(tf.floor(value('rotate_90_times') + 2.0), tf.int32),
-    rotate=switch('rotate'),
-    radians=value('angle'),
-    roll=switch('roll'),
-    roll_x=value('roll_x'),
-    roll_y=value('roll_y'),
-    resize=switch('resize'),
-    size=value('size'),
-    contrast=switch('contrast'),
-    alpha=value('alpha'),
-    smooth=switch('smooth'),
-    negate=switch('negate'),
-  )
+  quarters = tf.cast(tf.floor(tensors.pop('rotate_90_times') + 2.0), tf.int32)
+  return augmentation.AugmentationPlan(quarters=quarters, radians=tensors.pop('angle'), **tensors)
 
 
 def _config(params: Params) -> config.AugmentationConfig:
-  """Makes our configuration of the recorded one, which has the original's names."""
+  """Make our configuration of the recorded one, which has the original's names."""
   names = {'rotate_by_90': 'random_rotate_by_90'}
   return config.AugmentationConfig(
     **{names.get(name, name): value for name, value in params.items()}
   )
-
-
-def _is_rotated(entry: Params) -> bool:
-  """Whether the images of the entry were rotated by an angle (quarter turns do not count)."""
-  return entry['kind'] == 'augmentation' and bool(entry['params'].get('rotate', False))
-
-
-def _not_compared(key: str, reason: str) -> Result:
-  """Makes the result of an output that is not understood."""
-  return f'{key} (not compared: {reason})', float('inf'), 0.0, False
-
-
-def _compare(
-  key: str, expected: np.ndarray, ours: np.ndarray, allowed: float, rotated: bool
-) -> Result:
-  """Compares one output; arrays of different shapes, or without numbers, differ infinitely."""
-  if expected.shape != ours.shape or expected.dtype.kind not in 'fiu':
-    return key, float('inf'), allowed, False
-  difference = np.abs(expected.astype(np.float64) - ours.astype(np.float64))
-  largest = float(difference.max(initial=0.0))
-  # Written so that NaN counts as too far off.
-  differing = ~(difference <= allowed)
-  passed = differing.mean() <= ROTATED_PIXELS_ALLOWED if rotated else not differing.any()
-  return key, largest, allowed, bool(passed)

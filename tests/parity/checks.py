@@ -10,7 +10,8 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,52 +22,47 @@ from hypertransformer.errors import InputError
 from hypertransformer.settings.config import OptimizerConfig
 from hypertransformer.training import losses, optimizer
 from tests.parity import augmentation_cases, model_cases
-from tests.parity.tolerances import BAD_NPZ, Comparison
+from tests.parity.tolerances import Comparison, largest_difference
 
 LEARNING_RATE = 1e-6  # allowed relative error of learning rates
 WARMUP = 1e-6  # allowed absolute error of the weights of warm-up heads
 
 
 def check(path: str, xla: bool = False) -> list[Comparison]:
-  """Compares every entry of a recorded file with what we compute.
+  """Compare every entry of a recorded file with what we compute.
 
   Args:
     path: the file, .npz or .json; its content tells which kind it is.
     xla: whether model cases run with XLA.
 
   Returns:
-    A comparison for each entry. An entry that is not known is a failure.
+    A comparison for each entry.
 
   Raises:
     InputError: the file is missing or damaged, or of none of the four kinds.
   """
-  if not os.path.isfile(path):
-    raise InputError(
-      f'{path} is not there; expected a file of golden numbers (aNN.npz, augment.npz, '
-      'label_shuffle.json or schedule.json).'
-    )
-  if path.endswith('.json'):
-    return _check_json(path)
-  if _is_augmentation(path):
-    return [_augmentation(*result) for result in augmentation_cases.check_augment(path)]
-  return model_cases.check_case(path, xla)
-
-
-def _augmentation(key: str, difference: float, allowed: float, passed: bool) -> Comparison:
-  """Turns a result of augmentation_cases into a Comparison with the same verdict.
-
-  `passed` decides, not the difference: rotated images pass although a few of their pixels differ by
-  more than is allowed.
-  """
-  if passed and not difference <= allowed:
-    return Comparison(key, 0.0, allowed, 'a few rotated pixels differ, as they may')
-  if not passed and not difference > allowed:
-    return Comparison(key, np.inf, allowed, 'outside the tolerance')
-  return Comparison(key, difference, allowed)
+  try:
+    if path.endswith('.json'):
+      content = json.loads(pathlib.Path(path).read_text())
+    else:
+      with np.load(path, allow_pickle=False) as file:
+        content = {key: file[key] for key in file.files}
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    raise InputError(f'{path} cannot be read: {error}') from error
+  if 'config' in content:
+    return model_cases.check_case(content, xla)
+  if 'index' in content:
+    return augmentation_cases.check_augment(content)
+  if {'learning_rate', 'warmup'} <= set(content):
+    return [*_learning_rates(content['learning_rate']), *_warmup(content['warmup'])]
+  orders = {key: order for key, order in content.items() if key.startswith('seed=')}
+  if orders:
+    return [_shuffle(key, order) for key, order in orders.items()]
+  raise InputError(f'{path} is none of the known files of recorded numbers.')
 
 
 def line(path: str, results: list[Comparison]) -> str:
-  """Makes the line that is printed for a file.
+  """Make the line that is printed for a file.
 
   It has the name of the file, whether it passes, and the worst error with its key. The worst is
   the one that is largest in relation to what is allowed.
@@ -79,74 +75,46 @@ def line(path: str, results: list[Comparison]) -> str:
   )
 
 
-def _is_augmentation(path: str) -> bool:
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      return 'index' in file.files and 'config' not in file.files
-  except BAD_NPZ as error:
-    raise InputError(f'{path} cannot be read as .npz: {error}') from error
-
-
-def _check_json(path: str) -> list[Comparison]:
-  try:
-    content = json.loads(pathlib.Path(path).read_text())
-  except ValueError as error:
-    raise InputError(f'{path} cannot be read as JSON: {error}') from error
-  if isinstance(content, dict) and {'learning_rate', 'warmup'} <= set(content):
-    return [*_learning_rates(content['learning_rate']), *_warmup(content['warmup'])]
-  if isinstance(content, dict) and any(key.startswith('seed=') for key in content):
-    return [_shuffle(key, order) for key, order in content.items() if key != 'note']
-  raise InputError(
-    f'{path} is neither label_shuffle.json nor schedule.json: its entries are unknown.'
-  )
-
-
 def _shuffle(key: str, order: list[int]) -> Comparison:
-  """Compares a permutation of classes; the key says of how many, and by which seed."""
-  match = re.fullmatch(r'seed=(\d+),classes=(\d+)', key)
-  if not match:
-    return Comparison(key, np.inf, 0.0, 'not compared')
-  ours = specs.shuffled_classes(int(match[2]), int(match[1]))
-  return Comparison(
-    key, 0.0 if list(ours) == order else np.inf, 0.0, '' if list(ours) == order else 'another order'
-  )
+  """Compare a permutation of classes; the key says of how many, and by which seed."""
+  seed, classes = map(int, re.findall(r'\d+', key))
+  same = list(specs.shuffled_classes(classes, seed)) == order
+  return Comparison(key, 0.0 if same else np.inf, 0.0, '' if same else 'another order')
 
 
 def _learning_rates(recorded: Mapping[str, Any]) -> list[Comparison]:
-  """Compares the recorded learning rates, given by step, with ours for the same settings."""
-  steps = list(recorded['values'])
+  """Compare the recorded learning rates, given by step, with ours for the same settings."""
   config = OptimizerConfig(
     learning_rate=recorded['lr'],
     decay_steps=recorded['decay_steps'],
     decay_rate=recorded['decay_rate'],
   )
-  with tf.Graph().as_default(), tf.Session() as session:
-    ours = session.run(
-      [optimizer.learning_rate(config, tf.constant(int(step), tf.int64)) for step in steps]
-    )
+  ours = _at_steps(recorded, lambda step: optimizer.learning_rate(config, step))
   return [
-    Comparison(
-      f'learning_rate/{step}', abs(float(rate) / recorded['values'][step] - 1), LEARNING_RATE
-    )
-    for step, rate in zip(steps, ours, strict=True)
+    Comparison(f'learning_rate/{step}', abs(rate / recorded['values'][step] - 1), LEARNING_RATE)
+    for step, rate in ours.items()
   ]
 
 
 def _warmup(recorded: Mapping[str, Any]) -> list[Comparison]:
-  """Compares the recorded weights of warm-up heads, given by step, with ours."""
-  steps = list(recorded['values'])
-  with tf.Graph().as_default(), tf.Session() as session:
-    ours = session.run(
-      [
-        losses.warmup_weights(
-          tf.constant(int(step), tf.int64), recorded['warmup_steps'], recorded['num_heads']
-        )
-        for step in steps
-      ]
-    )
+  """Compare the recorded weights of warm-up heads, given by step, with ours."""
+  ours = _at_steps(
+    recorded,
+    lambda step: losses.warmup_weights(step, recorded['warmup_steps'], recorded['num_heads']),
+  )
   return [
     Comparison(
-      f'warmup/{step}', float(np.abs(np.subtract(weights, recorded['values'][step])).max()), WARMUP
+      f'warmup/{step}',
+      largest_difference(np.asarray(weights), np.asarray(recorded['values'][step])),
+      WARMUP,
     )
-    for step, weights in zip(steps, ours, strict=True)
+    for step, weights in ours.items()
   ]
+
+
+def _at_steps(recorded: Mapping[str, Any], build: Callable[[tf.Tensor], Any]) -> dict[str, Any]:
+  """Compute something at each step for which a value was recorded."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    return session.run(
+      {step: build(tf.constant(int(step), tf.int64)) for step in recorded['values']}
+    )
