@@ -6,6 +6,6 @@
 #     --train_log_dir=./logs --train_steps=200000
 # Evaluator: ./scripts/evaluate.sh miniimagenet_5shot_v2 with the same flags.
 # The published run (v1) with normalized features, so that the transformer sees differences between
-# images from the first step, and with a learning rate that falls to 0 over the last quarter of
-# --train_steps: choose as many as you can afford (4,000,000 by default).
+# images from the first step, and a learning rate that falls to 0 over the last quarter of
+# --train_steps (default 4,000,000): set it to as many steps as you can afford.
 exec bash "$(dirname "$0")/with_flags_of.sh" train miniimagenet_5shot_v2 "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up .venv and runs everything that is checked: lint, format, types, all tests, documents.
-# Further arguments go to pytest (such as -m "not slow", or a file); CI runs this without any.
+# Set up .venv and run all checks: lint, format, types, all tests, docs.
+# Further arguments are passed to pytest (such as -m "not slow", or a file); CI passes none.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes the virtual environment .venv of this checkout and installs the package into it:
+# Create the virtual environment .venv of this repository and install the package into it:
 #   setup_venv.sh [dev|docs|report]
-# $PYTHON is the Python to make it with (3.10 or newer), default python3. Does nothing when it is
-#   there already.
+# $PYTHON is the interpreter to create it with (3.10 or newer, default python3). Do nothing if it
+#   already exists.
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 extra=${1:-}

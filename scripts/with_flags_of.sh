@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a program with the flags of a recipe, a file of hypertransformer/recipes/:
-#   with_flags_of.sh PROGRAM RECIPE [further flags], where PROGRAM is that of run.sh
+# Run a program with the flags of a recipe, a file in hypertransformer/recipes/:
+#   with_flags_of.sh PROGRAM RECIPE [further flags], where PROGRAM is as for run.sh
 set -euo pipefail
 here=$(CDPATH= cd "$(dirname "$0")" && pwd)
 recipes=$(dirname "$here")/hypertransformer/recipes

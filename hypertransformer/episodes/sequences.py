@@ -1,6 +1,6 @@
 """Sequences of tasks for continual learning: each is one large episode, cut into tasks.
 
-See docs/spec/continual.md, section 2, "Drawing a sequence". The tasks have no class in common (our
+See docs/spec/continual.md, section 2, "Sampling a sequence". The tasks have no class in common (our
 choice). In the scenario mini_batch, a support set is cut into pieces with the same classes.
 """
 
