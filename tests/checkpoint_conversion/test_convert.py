@@ -97,19 +97,6 @@ def test_a_written_checkpoint_is_complete_and_can_be_restored(
   assert_equal(convert.read(tmp_path / 'model-7'), expected)
 
 
-def test_optimizer_variables_are_dropped_and_counted(tmp_path: pathlib.Path) -> None:
-  slots = {
-    'loss/shared_head/bias/Adam': np.zeros(10, np.float32),
-    'loss/shared_head/bias/Adam_1': np.zeros(10, np.float32),
-    'beta1_power': np.asarray(0.9, np.float32),
-  }
-  convert.write(tmp_path / 'model-7', {**our_variables(), **slots})
-  report = convert.convert('export', str(tmp_path / 'model-7'), str(tmp_path / 'out-7'))
-  assert report == convert.Report(7, 4, 0, 3, 7)
-  assert 'loss/shared_head/fc/bias' in convert.read(tmp_path / 'out-7')
-  assert not any('Adam' in name for name in convert.read(tmp_path / 'out-7'))
-
-
 def test_an_existing_output_is_kept_unless_overwritten(
   tmp_path: pathlib.Path, ours: pathlib.Path
 ) -> None:
@@ -129,12 +116,6 @@ def test_an_existing_output_is_kept_unless_overwritten(
   convert.convert('export', str(ours), str(target), overwrite=True)
   assert file_names(tmp_path) == sorted([*files_of(target), *others, 'ours'])
   assert int(convert.read(target)['global_step']) == 7
-
-
-def test_half_of_an_output_counts_as_existing(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
-  (tmp_path / 'model-1.data-00000-of-00001').write_text('no index yet')
-  with pytest.raises(errors.InputError, match='exists'):
-    convert.convert('export', str(ours), str(tmp_path / 'model-1'))
 
 
 def test_a_write_that_fails_leaves_the_old_checkpoint(
@@ -194,12 +175,3 @@ def test_bad_arguments_are_refused(tmp_path: pathlib.Path, ours: pathlib.Path) -
   ]:
     with pytest.raises(errors.InputError, match=re.escape(found)):
       convert.convert(*arguments)
-
-
-def test_a_note_says_that_the_name_tells_another_step() -> None:
-  assert convert.step_note('logs/model-20001', 20001) is None
-  assert convert.step_note('logs/best', 20001) is None
-  assert convert.step_note('logs/model-20001', None) is None
-  note = convert.step_note('logs/model-20000', 20001)
-  assert note is not None
-  assert note.startswith('note: model-20000 holds global_step 20001, not 20000.')

@@ -8,7 +8,6 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.episodes import augmentation
-from hypertransformer.errors import InputError
 from hypertransformer.settings.config import AugmentationConfig
 
 PROBABILITIES = [
@@ -43,12 +42,6 @@ def augmented(images, groups, config, seed=(3, 4), photographic_seed=(5, 6), ima
       tf.constant(photographic_seed),
     )
   )
-
-
-def test_nothing_configured_only_normalises():
-  images = random_images(5)
-  ours = augmented(images, [0, 1, 2, 3, 4], AugmentationConfig())
-  np.testing.assert_array_equal(ours, images.astype(np.float32) / 128 - 1)
 
 
 @pytest.mark.parametrize('turns', [False, True])
@@ -100,15 +93,6 @@ def test_a_plan_is_a_pure_function_of_its_seed():
     np.testing.assert_array_equal(values, again[name])
     if values.dtype == np.float32:
       assert (values != other[name]).all()
-
-
-def test_images_of_a_group_get_its_settings():
-  def build():
-    plan = augmentation.draw_plan(AugmentationConfig(), 4, tf.constant([3, 4]))
-    return plan.alpha, plan.for_images(tf.constant([2, 0, 2])).alpha
-
-  alpha, gathered = evaluate(build)
-  np.testing.assert_array_equal(gathered, alpha[[2, 0, 2]])
 
 
 def test_an_image_whose_switch_is_off_stays_as_it_is():
@@ -185,9 +169,3 @@ def test_augment_works_in_a_dataset_and_repeats_with_its_seeds():
   for first, again in zip(results[:4], results[4:], strict=True):
     np.testing.assert_array_equal(first, again)
   assert len({result.tobytes() for result in results}) == 4
-
-
-def test_turns_by_90_of_images_that_are_not_square_are_refused():
-  config = AugmentationConfig(random_rotate_by_90=True)
-  with pytest.raises(InputError, match='images of 12 x 10 pixels cannot be turned by 90 degrees'):
-    augmented(np.zeros((1, 12, 10, 1), np.uint8), [0], config)

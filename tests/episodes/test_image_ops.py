@@ -120,11 +120,6 @@ def test_images_of_one_colour_give_no_nan(colour):
   assert np.isfinite(smooth).all()
 
 
-def test_negate_is_255_minus_the_colour():
-  images = random_images(2, 4, 4).astype(np.float32)
-  np.testing.assert_array_equal(run(lambda: image_ops.negate(tf.constant(images))), 255 - images)
-
-
 @pytest.mark.parametrize('dtype', [np.uint8, np.float32])
 @pytest.mark.parametrize('size', [8, 12, 17])
 def test_normalise_resizes_and_scales(dtype, size):

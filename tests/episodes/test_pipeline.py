@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -204,27 +203,6 @@ def test_either_takes_from_one_of_two(data_folder: pathlib.Path) -> None:
     ]
   assert [set(classes) <= set(range(5)) for classes in taken] == [True, False, False]
   assert (taken[1] != taken[2]).any()  # the next one
-
-
-def test_large_episodes_are_read_one_at_a_time(
-  sampler: EpisodeSampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  """Few of them then wait in memory; the episodes are the same."""
-  expected = take(sampler, 0, 3)
-  sizes = []
-  chunk = pipeline._chunk
-
-  def noting(
-    of: EpisodeSampler, start: tf.Tensor, count: int, number: Callable[[int], int]
-  ) -> dict[str, tf.Tensor]:
-    sizes.append(count)
-    return chunk(of, start, count, number)
-
-  monkeypatch.setattr(pipeline, '_chunk', noting)
-  monkeypatch.setattr(pipeline, 'LARGE_BYTES', 1000)
-  for got, want in zip(take(sampler, 0, 3), expected, strict=True):
-    assert_same(got, want)
-  assert sizes == [1]
 
 
 def test_workers_share_the_episodes_of_a_single_process(

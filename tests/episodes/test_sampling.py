@@ -219,27 +219,19 @@ def test_seeds_of_any_size_are_taken_and_a_negative_one_is_refused() -> None:
 
 def test_too_few_classes_are_refused() -> None:
   config = EpisodeConfig(num_labels=7, support_samples=7, query_samples=7, balanced=True)
-  with pytest.raises(
-    InputError,
-    match=r"dataset 'tiny' is used with 6 classes, but an episode needs num_labels=7: "
-    r'give more labels or a smaller --num_labels',
-  ):
+  with pytest.raises(InputError, match=r"'tiny' .*num_labels=7"):
     EpisodeSampler(class_set(), config, 0, 0)
 
 
 @pytest.mark.parametrize(
-  ('changes', 'needed', 'what'),
+  'changes',
   [
-    ({'query_samples': 25}, 9, 'the larger of support and query'),
-    ({'support_samples': 25}, 9, 'the larger of support and query'),
-    ({'query_samples': 16, 'disjoint_query': True}, 9, 'support and query together'),
-    ({'query_samples': 18, 'balanced': False}, 9, 'support and query together'),
+    {'query_samples': 25},
+    {'support_samples': 25},
+    {'query_samples': 16, 'disjoint_query': True},
+    {'query_samples': 18, 'balanced': False},
   ],
 )
-def test_too_few_samples_are_refused(changes: dict[str, Any], needed: int, what: str) -> None:
-  with pytest.raises(
-    InputError,
-    match=rf"dataset 'tiny': class 3 has 8 samples, but an episode needs {needed} per "
-    rf'class \({what}\): ask for fewer samples or leave the class out',
-  ):
+def test_too_few_samples_are_refused(changes: dict[str, Any]) -> None:
+  with pytest.raises(InputError, match=r"'tiny': class 3 has 8 samples.* 9 "):
     sampler(**changes)

@@ -51,61 +51,6 @@ def test_images_that_are_too_small_are_refused(name, side, settings, number, see
     assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(
-  ('count', 'trained'),
-  [(0, []), (1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (-1, [3]), (-2, [2, 3]), (-3, [1, 2, 3])],
-)
-def test_trained_layers_are_the_first_or_the_last_convolutions(count, trained):
-  plans = cnn.plan_layers(ModelConfig(trained_layers=count), (28, 28, 1))
-  assert [number for number, plan in enumerate(plans, start=1) if plan.layout is None] == trained
-
-
-@pytest.mark.parametrize(
-  ('settings', 'blocks', 'size'),
-  [
-    ({'allocation': 'spatial'}, [9, 9, 9, 4], [2 * 5, 5 * 5, 5 * 5, 5 + 1]),
-    ({'allocation': 'output'}, [5, 5, 5, 4], [18, 45, 45, 6]),
-    ({'allocation': 'output', 'generate_bias': True}, [5, 5, 5, 4], [19, 46, 46, 6]),
-    ({'allocation': 'output', 'generate_bn': True}, [5, 5, 5, 4], [20, 47, 47, 6]),
-    (
-      {'allocation': 'output', 'generate_bias': True, 'generate_bn': True},
-      [5, 5, 5, 4],
-      [21, 48, 48, 6],
-    ),
-  ],
-)
-def test_numbers_and_sizes_of_weight_blocks(settings, blocks, size):
-  plans = cnn.plan_layers(ModelConfig(channels=5, **settings), (28, 28, 2))
-  assert [plan.layout.num_blocks for plan in plans] == blocks
-  assert [plan.layout.block_size for plan in plans] == size
-  order = list(plans[0].layout.shapes)
-  assert order == sorted(
-    order, key=['conv/kernel', 'conv/bias', 'batch_norm/gamma', 'batch_norm/beta'].index
-  )
-  assert plans[-1].layout.allocation == 'output'
-
-
-@pytest.mark.parametrize('kind', ['none', 'generated', 'trained'])
-def test_heads_sit_on_all_convolutions_but_the_last(kind):
-  config = ModelConfig(cnn_name='maxpool-4-layer', stride=1, channels=5, warmup_heads=kind)
-  heads = cnn.plan_heads(config, cnn.plan_layers(config, (28, 28, 1)))
-  if kind == 'none':
-    assert heads == []
-    return
-  assert [(head.name, head.generator, head.input_shape) for head in heads] == [
-    ('head_1', 'head_generator_1', (14, 14, 5)),
-    ('head_2', 'head_generator_2', (7, 7, 5)),
-    ('head_3', 'head_generator_3', (3, 3, 5)),
-  ]
-  for head in heads:
-    # Not flattened: a head sees the spatial mean.
-    assert (head.is_logits, head.flatten, head.output_shape) == (True, False, (4,))
-    if kind == 'trained':
-      assert head.layout is None
-    else:
-      assert (head.layout.num_blocks, head.layout.block_size) == (4, 6)
-
-
 def test_dropout_is_before_the_logits_and_in_training_only(lab):
   plan = LayerPlan('layer_4', 'generator_4', True, (1, 1, 400), (4,), None)
   with tf.variable_scope('', reuse=tf.AUTO_REUSE):

@@ -8,7 +8,6 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 from hypertransformer.model import features
-from hypertransformer.model.features import FeaturePlan
 from hypertransformer.model.layers import Noise
 from hypertransformer.settings.model_config import FeatureConfig
 
@@ -48,11 +47,6 @@ def test_shared_features_are_those_of_numpy(lab, by_hand, rng, extractor, paddin
       x = by_hand.batch_norm(x, v, f'{name}/batch_norm')
   close(lab.run(s), x.mean((1, 2)))
   assert len(v) == depth * (4 if extractor.endswith('-bn') else 2)
-
-
-def test_there_are_no_shared_features_without_an_extractor():
-  assert features.shared_features(tf.zeros([1, 9, 9, 1]), FeatureConfig()) is None
-  assert not tf.trainable_variables()
 
 
 def test_shared_dropout_zeroes_a_share_and_doubles_the_rest(lab, rng):
@@ -98,50 +92,7 @@ def test_plans_of_local_convolutions(side, kernel, depth, expected):
   assert features.local_convolutions(side, kernel, depth) == expected
 
 
-@pytest.mark.parametrize('nonlinear', [False, True])
-@pytest.mark.parametrize(
-  ('side', 'plan'), [(8, [(3, 2), (3, 1)]), (5, [(3, 2)]), (2, [(2, 1)]), (1, [(1, 1)] * 2)]
-)
-def test_local_features_are_those_of_numpy(lab, by_hand, rng, side, plan, nonlinear):
-  """The mean is of each convolution, by default before its relu.
-
-  Between the convolutions there is a relu either way.
-  """
-  x = images(rng, side)
-  own = FeaturePlan(0, features.local_convolutions(side, 3, 2), 4, nonlinear, 0)
-  f = features.layer_features(own, tf.constant(x), None, FeatureConfig(), None)
-  v = lab.fill()
-  expected = []
-  for number, (_, stride) in enumerate(plan, start=1):
-    linear = (
-      by_hand.conv(x, v[f'features/layer_{number}/kernel'], stride)
-      + v[f'features/layer_{number}/bias']
-    )
-    x = np.maximum(linear, 0)
-    expected.append((x if nonlinear else linear).mean((1, 2)))
-  close(lab.run(f), np.concatenate(expected, axis=1))
-  assert {name: value.shape[0] for name, value in v.items() if name.endswith('kernel')} == {
-    f'features/layer_{number}/kernel': size for number, (size, _) in enumerate(plan, start=1)
-  }
-
-
 # ---- --feature_normalization=support
-
-
-def test_each_column_by_hand(lab):
-  """Columns 1, 2, 6 (mean 3, variance 14/3) and a constant one."""
-  found = lab.run(features.normalized(tf.constant([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]])))
-  np.testing.assert_allclose(found[:, 0], np.array([-2, -1, 3]) / np.sqrt(14 / 3), rtol=1e-6)
-  np.testing.assert_array_equal(found[:, 1], 0)
-
-
-def test_masked_samples_do_not_count(lab):
-  x = np.array([[1.0], [2.0], [100.0], [6.0]], np.float32)
-  mask = tf.constant([0.0, 0.0, 1.0, 0.0])
-  found = lab.run(features.normalized(tf.constant(x), mask))
-  alone = lab.run(features.normalized(tf.constant(x[[0, 1, 3]])))
-  np.testing.assert_allclose(found[[0, 1, 3]], alone, rtol=1e-5)
-  assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize('mask', [None, [0.0, 1.0], [1.0, 1.0]])

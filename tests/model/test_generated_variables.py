@@ -36,16 +36,6 @@ LOGITS = of(['layer_4'], 'logits/kernel', 'logits/bias')
   [
     ({}, of(CONVOLUTIONS, 'conv/kernel') | LOGITS, of(CONVOLUTIONS, *NORM)),
     (
-      {'allocation': 'output', 'generate_bias': True},
-      of(CONVOLUTIONS, 'conv/kernel', 'conv/bias') | LOGITS,
-      of(CONVOLUTIONS, *NORM),
-    ),
-    (
-      {'allocation': 'output', 'generate_bn': True},
-      of(CONVOLUTIONS, 'conv/kernel', *NORM) | LOGITS,
-      set(),
-    ),
-    (
       {'trained_layers': 2},
       of(['layer_3'], 'conv/kernel') | LOGITS,
       of(CONVOLUTIONS, *NORM) | of(['layer_1', 'layer_2'], 'conv/kernel'),
@@ -68,15 +58,7 @@ LOGITS = of(['layer_4'], 'logits/kernel', 'logits/bias')
       of(CONVOLUTIONS, *NORM) | of(['head_1', 'head_2'], 'logits/kernel', 'logits/bias'),
     ),
   ],
-  ids=[
-    'default',
-    'bias',
-    'bn',
-    'first two trained',
-    'last trained',
-    'heads generated',
-    'heads trained',
-  ],
+  ids=['default', 'first two trained', 'last trained', 'heads generated', 'heads trained'],
 )
 def test_which_variables_are_generated(build, settings, generated, trained):
   built = build(config(**settings))

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.errors import InputError
 from hypertransformer.model import generator
 from hypertransformer.model.blocks import BlockLayout
 from hypertransformer.model.layers import Noise
-from hypertransformer.model.transformer import Widths
 from hypertransformer.settings.model_config import ModelConfig, TransformerConfig
 
 LAYOUT = BlockLayout('output', 3, {'conv/kernel': (1, 1, 4, 3), 'conv/bias': (3,)})  # B = 3, b = 5
@@ -101,23 +99,6 @@ def test_embeddings_start_standard_normal(lab):
     assert np.abs(table).max() > 3  # not truncated
 
 
-@pytest.mark.parametrize(
-  ('kind', 'features', 'block', 'sample', 'weight'),
-  [('joint', 7, 5, 11, 11), ('joint', 5, 7, 11, 11), ('separate', 7, 5, 11, 9)],
-)
-def test_token_widths_of_both_generators(kind, features, block, sample, weight):
-  samples, weights = generator.token_widths(config(generator=kind), features, block)
-  assert samples == Widths(sample, sample, sample, sample)
-  assert weights == Widths(weight, weight, weight, weight)
-
-
-def test_joint_rounds_up_to_the_heads_and_separate_does_not():
-  assert generator.token_widths(config(heads=4), 7, 5)[0] == Widths(11, 12, 12, 12)
-  for features, block in ((7, 4), (4, 7)):  # samples or weights: either may be wrong
-    with pytest.raises(InputError, match='heads=4'):
-      generator.token_widths(config(heads=4, generator='separate'), features, block)
-
-
 # ---- hiding support samples
 
 STEPS, SAMPLES = 1500, 40
@@ -134,12 +115,6 @@ def masks(lab, labeled: float, unlabeled: float) -> np.ndarray:
   mask = generator.removal_mask(tf.constant(KINDS), config, Noise(seed))
   step = lab.session.make_callable(mask, [seed])
   return np.stack([step([9, number]) for number in range(STEPS)])
-
-
-def test_nothing_is_hidden_where_the_noise_is_off(lab):
-  config = ModelConfig(num_labels=3, max_prob_remove_labeled=1.0, max_prob_remove_unlabeled=1.0)
-  noise = Noise(tf.constant([1, 2]), on=tf.constant(0.0))
-  assert not lab.run(generator.removal_mask(tf.constant(KINDS), config, noise)).any()
 
 
 @pytest.mark.parametrize(('labeled', 'unlabeled'), [(0.6, 0.0), (0.0, 0.9), (0.4, 1.0)])

@@ -9,7 +9,6 @@ from small_models import SIDE, K, config, trained_names
 
 from hypertransformer.errors import InputError
 from hypertransformer.model.hypertransformer import HyperTransformer
-from hypertransformer.model.layers import Noise
 from hypertransformer.settings.model_config import FeatureConfig, TransformerConfig
 
 
@@ -92,22 +91,6 @@ def test_variables_are_made_once(build):
   assert second.classified is not None  # another model object of the same settings
   assert trained_names() == once
   assert all(name.startswith('model/') for name in once)
-
-
-def test_dropout_of_the_cnn_is_in_the_query_pass_of_training_only(lab, build):
-  built = build(config(cnn_dropout_rate=0.5))
-  noise = Noise(tf.constant([1, 2]))
-  noisy = built.model.generate(built.support, noise)
-  outputs = (
-    [weights.blocks for weights in built.weights.layers.values()],
-    [weights.blocks for weights in noisy.layers.values()],
-  )
-  logits = built.classified.logits, built.model.classify(built.query, built.weights, noise).logits
-  lab.fill()
-  for plain, same in zip(*lab.run(outputs), strict=True):
-    np.testing.assert_array_equal(plain, same)
-  plain, dropped = lab.run(logits)
-  assert np.abs(plain - dropped).max() > 1e-3
 
 
 @pytest.mark.parametrize(

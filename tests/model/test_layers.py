@@ -20,25 +20,6 @@ def shapes() -> dict[str, list[int]]:
   return {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
 
 
-@pytest.mark.parametrize(
-  ('side', 'size', 'stride', 'padding'),
-  [
-    (6, 3, 1, 'VALID'),
-    (7, 3, 2, 'VALID'),
-    (6, 3, 2, 'SAME'),
-    (5, 2, 2, 'SAME'),
-    (4, 2, 1, 'SAME'),
-    (3, 3, 1, 'VALID'),
-  ],
-)
-def test_conv2d_is_that_of_numpy(lab, by_hand, rng, side, size, stride, padding):
-  x = rng.normal(size=(2, side, side + 1, 3)).astype(np.float32)
-  y = layers.conv2d(tf.constant(x), 4, size, 'conv', stride, padding)
-  v = lab.fill()
-  close(lab.run(y), by_hand.conv(x, v['conv/kernel'], stride, padding == 'SAME') + v['conv/bias'])
-  assert shapes() == {'conv/kernel': [size, size, 3, 4], 'conv/bias': [4]}
-
-
 @pytest.mark.parametrize('size', [1, 3, 5])
 def test_conv2d_mean_is_the_spatial_mean_of_a_convolution(lab, by_hand, rng, size):
   x = rng.normal(size=(2, 5, 6, 3)).astype(np.float32)
@@ -77,21 +58,7 @@ def test_initial_values_are_glorot_uniform_with_zero_bias(lab):
   assert v['norm/beta'].tolist() == [0.0] * 9
 
 
-def test_batch_norm_is_that_of_numpy(lab, by_hand, rng):
-  x = rng.normal(1, 2, (5, 3, 4, 2)).astype(np.float32)
-  y = layers.batch_norm(tf.constant(x), 'norm')
-  v = lab.fill()
-  close(lab.run(y), by_hand.batch_norm(x, v, 'norm'))
-  assert set(v) == {'norm/gamma', 'norm/beta'}  # no moving averages
-
-
 # ---- random numbers of a training step, and dropout
-
-
-def test_dropout_is_off_without_noise_or_rate():
-  x = tf.zeros([3])
-  assert dropout(x, 0.5, None) is x
-  assert dropout(x, 0.0, Noise(tf.constant([1, 2]))) is x
 
 
 @pytest.mark.parametrize('on', [0.0, 1.0])
