@@ -165,6 +165,8 @@ def _build(case: Case) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
   values = case.values
   config = flags.settings_from(values).model
   images = case.input('support_images')
+  if images is None:
+    raise ValueError('no in/support_images')
   model = HyperTransformer(config, tuple(images.shape.as_list()[1:]))
   real_classes = range(case.settings['real_class_min'], case.settings['real_class_max'] + 1)
   loss_config = flags.settings_from(values).loss
