@@ -13,6 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import numpy as np
 from absl import flags
 
 from hypertransformer import cli
@@ -36,7 +37,8 @@ def main() -> None:
   """Draw the dataset, write it, and print what was written."""
   path = classes.output_path(FLAGS.output_path, 'strokes.npy', FLAGS.overwrite)
   images = strokes.make(FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.seed)
-  files.save_array(path, images)
+  with files.atomic_file(path) as file:
+    np.save(file, images)
   print(files.summary(path))
 
 

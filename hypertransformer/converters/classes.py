@@ -149,14 +149,13 @@ def path_flag(text: str, flag: str) -> pathlib.Path:
     flag: its name, without --, for errors.
 
   Raises:
-    InputError: no path is given, the system cannot have such a path, or a part of it is called `~`.
+    InputError: no path is given, or a part of it is called `~`.
   """
   path = files.expanded(text)
   if not text or '~' in path.parts or str(path).startswith('~'):
     raise InputError(
       f'--{flag}={shown(text)} is empty or contains a ~ that is no home directory; give a path'
     )
-  files.exists(path)  # refuses what cannot be a path, such as a name that is too long
   return path
 
 
@@ -179,12 +178,12 @@ def output_path(text: str, default: str = '', overwrite: bool = False) -> pathli
   if path.suffix == '.npy':
     specs.parse_dataset(path.stem.replace(':', '?'))
     for file in (path, class_list.beside(path)):
-      if files.is_folder(file) or (files.exists(file) and not overwrite):
+      if os.path.isdir(file) or (os.path.lexists(file) and not overwrite):
         raise InputError(f'{file} exists already; remove it or give --overwrite to replace a file')
   else:
     specs.parse_dataset(path.name.replace(':', '?'))
     files.check_folder(path, overwrite)
-    if files.exists(array := path.with_name(f'{path.name}.npy')):
+    if os.path.exists(array := path.with_name(f'{path.name}.npy')):
       raise InputError(f'{array} would be read instead of the folder {path}; remove it')
   return path
 

@@ -29,7 +29,6 @@ from hypertransformer.progress import progress
 
 _BLOCK_BYTES = 1 << 24  # of images that are decoded before they are written
 _MAX_THREADS = 8
-_MAX_NAMED = 10  # broken images that an error names
 _BLACK = 15  # if no pixel of a dataset is brighter, it has values of another scale
 
 
@@ -58,7 +57,7 @@ def convert(
     The lines of a summary: the classes of each split, and what was written.
 
   Raises:
-    InputError: images cannot be read (up to ten are named), their values do not fit together or are
+    InputError: an image cannot be read, their values do not fit together or are
       all black, the disk has no room, or classes of NAME.npy differ in size. Nothing is written
       then.
   """
@@ -159,7 +158,6 @@ def _write_images(
   every = list(itertools.chain(*members))
   decode = functools.partial(_pixels_or_reason, form=form, scale=scale)
   sizes = [0] * len(members)
-  broken: list[str] = []
   brightest = 0
   for number, pixels in zip(numbers, _mapped(decode, every, 'images', form), strict=True):
     if isinstance(pixels, np.ndarray):
@@ -169,15 +167,7 @@ def _write_images(
     elif skip_broken:
       print(f'skipped: {pixels}', file=sys.stderr)
     else:
-      broken.append(pixels)
-      if len(broken) == _MAX_NAMED:
-        break
-  if broken:
-    listed = ''.join(f'\n  {reason}' for reason in broken)
-    raise InputError(
-      f'{len(broken)} images cannot be read; replace them, or give --skip_broken to skip all such '
-      f'images:{listed}'
-    )
+      raise InputError(f'{pixels}; replace it, or give --skip_broken to skip all such images')
   if brightest <= _BLACK:
     raise InputError(
       f'all pixels are between 0 and {brightest} of 255; scale the images to 0..255, or give '

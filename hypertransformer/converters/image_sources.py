@@ -62,8 +62,7 @@ class ImageTree:
     self.leftovers: list[str] = []
     self.entries = functools.cache(self._entries)
     self._named = functools.cache(self._by_name)
-    self._absolute, self._real = os.path.abspath(root), os.path.realpath(root)
-    self._links: list[str] = []
+    self._absolute = os.path.abspath(root)
 
   def _entries(self, folder: str) -> tuple[list[str], list[str]]:
     """Return the paths of the folders and of the files in a folder, in natural order.
@@ -84,8 +83,6 @@ class ImageTree:
       if is_device or classes.leftover_in(entry.name):
         self.leftovers.append(entry.name)
         continue
-      if entry.is_symlink() and not _contains(self._real, os.path.realpath(path)):
-        self._links.append(path)
       (folders if is_folder else found).append(path)
     return folders, found
 
@@ -100,12 +97,11 @@ class ImageTree:
       InputError: the path leads out of the root.
     """
     path = os.path.normpath(os.path.join(self._absolute, name.strip()))
-    for root in (self._absolute, self._real):
-      if _contains(root, path):
-        return canonical(os.path.relpath(path, root))
-    raise InputError(
-      f'{where}: {shown(name)!r} is outside of --input_path ({self.root}); expected a relative name'
-    )
+    if os.path.commonpath([self._absolute, path]) != self._absolute:
+      raise InputError(
+        f'{where}: {shown(name)!r} is outside of --input_path={self.root}; give a relative name'
+      )
+    return canonical(os.path.relpath(path, self._absolute))
 
   def find(self, name: str) -> list[str]:
     """Return the files and folders whose canonical path below the root is `name`."""
@@ -120,18 +116,6 @@ class ImageTree:
     for path in itertools.chain(*self.entries(folder)) if os.path.isdir(folder) else ():
       found.setdefault(canonical(os.path.basename(path)), []).append(path)
     return found
-
-  def report(self) -> None:
-    """Log a warning about skipped leftovers, and one about links that lead out of the folder."""
-    classes.report_leftovers(self.root, self.leftovers)
-    if self._links:
-      shown_links = classes.sequence(self._links, most=4)
-      logging.warning('%s: links out of the folder are followed: %s', self.root, shown_links)
-
-
-def _contains(folder: str, path: str) -> bool:
-  """Return whether an absolute path is a folder or below it."""
-  return os.path.commonpath([folder, path]) == folder
 
 
 def from_folders(root: pathlib.Path) -> Splits:
@@ -231,11 +215,6 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> Splits:
         if not images[name]:
           raise InputError(f'{where}: {shown(name)!r} is not a folder in {root}')
     splits[split] = dict(images)
-  listed = {name.split('/')[0] for named in splits.values() for name in named}
-  names = [os.path.basename(folder) for folder in tree.entries(tree.root)[0]]
-  unlisted = classes.sequence(name for name in names if canonical(name) not in listed)
-  if unlisted:
-    logging.warning('%s: skipped folders that are in no split: %s', root, unlisted)
   return _checked(splits, tree)
 
 
@@ -281,7 +260,7 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
   table = csv.DictReader(io.StringIO(_text(path, 'a CSV file'), newline=''), strict=True)
   try:
     table.fieldnames = [canonical(name).lower() for name in table.fieldnames or ()]
-    if [table.fieldnames.count(name) for name in _COLUMNS] != [1, 1]:
+    if not set(_COLUMNS) <= set(table.fieldnames):
       raise InputError(
         f'{path}: the columns are {classes.sequence(table.fieldnames)}; expected filename and '
         'label, separated by a comma'
@@ -337,7 +316,7 @@ def _checked(splits: Splits, tree: ImageTree | None = None) -> Splits:
     InputError: a split is empty, or two have a class or an image in common.
   """
   if tree is not None:
-    tree.report()
+    classes.report_leftovers(tree.root, tree.leftovers)
   checks = SplitChecks()
   for split, named in splits.items():
     if not named:

@@ -8,10 +8,9 @@ the disk.
 from __future__ import annotations
 
 import itertools
-import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -43,30 +42,11 @@ class Archive(NamedTuple):
   open: Callable[[str], IO[bytes]]
 
 
-def convert(folder: pathlib.Path, image_size: int = 28, release: Release = OFFICIAL) -> np.ndarray:
-  """Read a release into one array, with bright ink (255) on a dark ground (0).
-
-  Args:
-    folder: the folder that has each split as NAME.zip or as the folder NAME.
-    image_size: the width and height of the images returned, at most `release.side`.
-    release: the size of the complete release.
-
-  Returns:
-    uint8 [characters, drawings, image_size, image_size, 1]. The splits are in their order; in each,
-    alphabets, characters and drawings are sorted by name.
-
-  Raises:
-    InputError: a split or a drawing is missing, broken or incomplete (the message names it), or
-      `image_size` is out of range.
-  """
-  return decode(find(folder, release), image_size, release)
-
-
 def find(folder: pathlib.Path, release: Release = OFFICIAL) -> list[Archive]:
   """Find the splits of a release and check that they are complete, before anything is decoded.
 
   Raises:
-    InputError: as `convert`.
+    InputError: a split or a drawing is missing (the message names it).
   """
   files.require_folder(folder)
   found = [_open_archive(folder, name) for name in release.splits]
@@ -93,7 +73,8 @@ def _open_archive(folder: pathlib.Path, name: str) -> Archive:
     return Archive(source, _characters(archive.namelist(), source), archive.open)
   if not unpacked.is_dir():
     raise InputError(f'{folder} contains neither {name}.zip nor the folder {name}; {_DOWNLOAD}')
-  paths = _files_in(unpacked)
+  drawings = (path for path in unpacked.rglob('*') if path.is_file())
+  paths = (path.relative_to(unpacked).as_posix() for path in drawings)
   return Archive(unpacked, _characters(paths, unpacked), lambda path: open(unpacked / path, 'rb'))
 
 
@@ -111,7 +92,20 @@ def class_entries(archives: Sequence[Archive]) -> list[ClassEntry]:
 
 
 def decode(archives: Sequence[Archive], image_size: int, release: Release = OFFICIAL) -> np.ndarray:
-  """Decode the drawings that were found; see `convert`."""
+  """Decode drawings into one array, with bright ink (255) on a dark ground (0).
+
+  Args:
+    archives: what `find` returns.
+    image_size: the width and height of the images returned, at most `release.side`.
+    release: the size of the complete release.
+
+  Returns:
+    uint8 [characters, drawings, image_size, image_size, 1]. The splits are in their order; in each,
+    alphabets, characters and drawings are sorted by name.
+
+  Raises:
+    InputError: a drawing is broken (the message names it), or `image_size` is out of range.
+  """
   if not 1 <= image_size <= release.side:
     raise InputError(f'image_size is {image_size}; expected 1 to {release.side}')
   shape = (release.classes, release.samples, image_size, image_size, 1)
@@ -129,18 +123,6 @@ def decode(archives: Sequence[Archive], image_size: int, release: Release = OFFI
         next(rows)[..., 0] = drawing_of(png, what, image_size, release.side)
         bar.update()
   return result
-
-
-def _files_in(folder: pathlib.Path) -> Iterator[str]:
-  """Yield the paths of all files below a folder, relative to it; links are followed once."""
-  seen = set()
-  for above, folders, names in os.walk(folder, followlinks=True):
-    if os.path.realpath(above) in seen:
-      folders.clear()
-      continue
-    seen.add(os.path.realpath(above))
-    for name in names:
-      yield pathlib.Path(os.path.relpath(above, folder), name).as_posix()
 
 
 def _characters(paths: Iterable[str], source: pathlib.Path) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import math
 import pathlib
+import pickletools
 import zipfile
 from collections.abc import Iterator
 from typing import IO, BinaryIO
@@ -24,7 +25,7 @@ from absl import logging
 
 from hypertransformer.converters import classes, images, miniimagenet
 from hypertransformer.converters.classes import Release, SplitChecks
-from hypertransformer.data import files, pickles
+from hypertransformer.data import files
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.progress import progress
@@ -34,14 +35,7 @@ OFFICIAL = Release({'train': 351, 'val': 97, 'test': 160}, images=779_165, side=
 _LABEL_KEYS = ('labels', 'label_specific')
 _MEMBER = 'images.npy'
 _BLOCK_BYTES = 1 << 24
-_MAX_PNG_BYTES = 1 << 20
 _PNG_START = b'\x89PNG\r\n\x1a\n'
-# Opcodes whose argument is text in UTF-8. Pickles that Python 3 writes for Python 2 store bytes as
-# text, with one character for each byte.
-_TEXT_OPCODES = {'GLOBAL', 'INST', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'}
-_BYTE_OPCODES = {
-  *('BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8')
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -223,7 +217,7 @@ def _member(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
     InputError: the archive has no such array or is broken, also where it is read in the block.
   """
   files.refuse_page_or_empty(path, 'a NumPy .npz file')
-  expected = files.Header(shape, np.dtype(np.uint8))
+  expected = files.Header(shape, False, np.dtype(np.uint8))
   try:
     with zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as stream:
       header = files.read_header(stream, path)  # type: ignore[arg-type]
@@ -243,25 +237,14 @@ def _member(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
 def _png_files(path: pathlib.Path) -> Iterator[bytes]:
   """Yield the PNG files in a pickle, which is searched and never loaded.
 
-  They may be bytes, or the uint8 arrays of OpenCV.
+  They may be bytes, or the uint8 arrays of OpenCV. Pickles that Python 3 writes for Python 2 hold
+  bytes as text, with one character for each byte.
   """
   with open(path, 'rb') as file:
     try:
-      for item in pickles.scan(file):
-        is_text = item.name in _TEXT_OPCODES
-        if not is_text and item.name not in _BYTE_OPCODES:
-          continue
-        start = _PNG_START.decode('latin1').encode('utf-8') if is_text else _PNG_START
-        file.seek(item.start)
-        head = file.read(min(item.length, 200))
-        if head.startswith(start):
-          if item.length > _MAX_PNG_BYTES:
-            raise pickles.RefusedError(f'it contains a PNG image of {item.length} bytes')
-          data = head + file.read(item.length - len(head))
-          yield data.decode('utf-8').encode('latin1') if is_text else data
-        elif is_text:
-          pickles.refuse_text(head)
-    except pickles.RefusedError as error:
-      raise InputError(f'{path} is refused: {error}') from error
-    except (ValueError, IndexError, OSError) as error:
+      for _, value, _ in pickletools.genops(file):
+        data = value.encode('latin1', 'replace') if isinstance(value, str) else value
+        if isinstance(data, bytes | bytearray) and data.startswith(_PNG_START):
+          yield bytes(data)
+    except (ValueError, MemoryError, OverflowError) as error:
       raise InputError(f'{path} is not a whole pickle ({error}); download it again') from error

@@ -65,7 +65,7 @@ def read(path: pathlib.Path, sizes: np.ndarray) -> list[ClassEntry]:
   Raises:
     InputError: The file is malformed, or lists other classes or numbers of images.
   """
-  if not files.exists(path):
+  if not path.exists():
     return []
   try:
     with open(path, encoding='utf-8-sig', newline='') as file:

@@ -7,17 +7,14 @@ own name only when it is complete: until then it is `.NAME.RANDOM.part` in the s
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import glob
 import io
-import math
 import os
 import pathlib
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -30,7 +27,6 @@ except ImportError:  # Windows; temporary files of killed processes stay there
 
 _SHOWN_LETTERS = 120
 _HEAD_BYTES = 512
-_MAX_AXES = 32
 _PAGE_STARTS = (b'<!doctype', b'<html', b'<?xml', b'<head', b'<!--')
 _POINTER_START = b'version https://git-lfs.github.com/spec/'
 # Only directories that hold nothing else are replaced.
@@ -57,40 +53,10 @@ def shown(text: str | os.PathLike[str]) -> str:
   return text if len(text) <= _SHOWN_LETTERS else '...' + text[3 - _SHOWN_LETTERS :]
 
 
-def exists(path: pathlib.Path) -> bool:
-  """Return whether a file or directory exists; raise InputError if the system cannot tell."""
-  return _mode(path) != 0
-
-
-def is_file(path: pathlib.Path) -> bool:
-  """Return whether a path is a file; raise InputError if the system cannot tell."""
-  return stat.S_ISREG(_mode(path))
-
-
-def is_folder(path: pathlib.Path) -> bool:
-  """Return whether a path is a directory; raise InputError if the system cannot tell."""
-  return stat.S_ISDIR(_mode(path))
-
-
-def _mode(path: pathlib.Path) -> int:
-  """Return the type and permissions of a file or directory; 0 if there is none."""
-  try:
-    return os.stat(path).st_mode
-  except (FileNotFoundError, NotADirectoryError):
-    return 0
-  except (OSError, ValueError) as error:
-    raise InputError(f'cannot access {shown(path)} ({reason(error)})') from error
-
-
 def reason(error: Exception) -> str:
   """Return the reason of an error as one short line, as it may quote an untrusted file."""
   text = getattr(error, 'strerror', None) or str(error).partition('\n')[0]
   return shown(text or type(error).__name__)
-
-
-def is_web_page(head: bytes) -> bool:
-  """Return whether a file that begins with `head` is an HTML or XML page."""
-  return head.removeprefix(b'\xef\xbb\xbf').lstrip().lower().startswith(_PAGE_STARTS)
 
 
 def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
@@ -111,7 +77,7 @@ def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
     raise InputError(
       f'{shown(path)} is an empty file; expected {expected}: download or make it again'
     )
-  if is_web_page(head):
+  if head.removeprefix(b'\xef\xbb\xbf').lstrip().lower().startswith(_PAGE_STARTS):
     raise InputError(
       f'{shown(path)} is a web page; expected {expected}: download the file itself, the link may '
       'lead to a confirmation page'
@@ -133,19 +99,12 @@ def require_folder(path: pathlib.Path) -> None:
     ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class Header:
-  """The header of a .npy file.
-
-  Attributes:
-    shape: The shape of the array.
-    dtype: The type of its elements.
-    fortran_order: Whether the elements are in Fortran order.
-  """
+class Header(NamedTuple):
+  """The header of a .npy file: shape, element order and type, as NumPy returns them."""
 
   shape: tuple[int, ...]
+  fortran_order: bool
   dtype: np.dtype
-  fortran_order: bool = False
 
   def __str__(self) -> str:
     """Return type and shape, such as 'uint8 [5, 28, 28, 1]'."""
@@ -166,14 +125,11 @@ def read_header(file: BinaryIO, path: pathlib.Path) -> Header:
     version = np.lib.format.read_magic(file)
     if version != (1, 0):  # the others are for headers of more than 64 kB
       raise ValueError(f'format version {version}')
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    if min(shape, default=0) < 0 or len(shape) > _MAX_AXES:
-      raise ValueError(f'shape {list(shape)[:9]}')
+    return Header(*np.lib.format.read_array_header_1_0(file))
   except Exception as error:  # NumPy parses the header as Python code, which can raise anything
     raise InputError(
       f'{shown(path)} is not a NumPy .npy file ({reason(error)}): make or download it again'
     ) from error
-  return Header(shape, dtype, fortran_order)
 
 
 def header_of(path: pathlib.Path) -> Header:
@@ -203,22 +159,17 @@ def map_array(path: pathlib.Path) -> np.memmap:
     InputError: The file is not a .npy file of numbers, is empty or truncated.
   """
   refuse_page_or_empty(path, 'a NumPy .npy file')
-  with open(path, 'rb') as file:
-    header = read_header(file, path)
-    begin = file.tell()
-  available = path.stat().st_size - begin
-  if header.dtype.kind not in 'biufc' or 0 in header.shape:
+  try:
+    array = np.lib.format.open_memmap(path, mode='r')
+  except Exception as error:  # NumPy parses the header as Python code, which can raise anything
     raise InputError(
-      f'{shown(path)} holds {header}; expected an array of numbers that is not empty'
-    )
-  needed = math.prod(header.shape) * header.dtype.itemsize
-  if available < needed:
+      f'{shown(path)} is not a whole NumPy .npy file ({reason(error)}): make or download it again'
+    ) from error
+  if array.dtype.kind not in 'biufc' or not array.size:
     raise InputError(
-      f'{shown(path)} is truncated: {header} needs {needed} bytes, the file has {available}; make '
-      'or download it again'
+      f'{shown(path)} holds {array.dtype} {list(array.shape)}; expected numbers, at least one'
     )
-  order = 'F' if header.fortran_order else 'C'
-  return np.memmap(path, header.dtype, 'r', begin, header.shape, order)  # type: ignore[call-overload]
+  return array
 
 
 @contextlib.contextmanager
@@ -240,27 +191,15 @@ def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
     os.replace(beside, path)
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Write a text file atomically, in UTF-8; raise InputError if it cannot be written."""
-  with atomic_file(path) as file:
-    file.write(text.encode())
-
-
-def save_array(path: pathlib.Path, array: np.ndarray) -> None:
-  """Write a .npy file atomically; raise InputError if it cannot be written."""
-  with atomic_file(path) as file:
-    np.save(file, array, allow_pickle=False)
-
-
 def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
   """Raise InputError unless `path` may become the directory of a dataset.
 
   It may if it does not exist or is empty. With `overwrite` it may hold .npy and .csv files, but
   nothing else, so a mistyped path never deletes anything else.
   """
-  if not exists(path):
+  if not os.path.lexists(path):
     return
-  if not is_folder(path):
+  if not path.is_dir():
     raise InputError(f'{path} is a file; give another path for the directory of the dataset')
   entries = list(path.iterdir())
   for entry in entries:
@@ -294,21 +233,11 @@ def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathl
     for file in beside.iterdir():
       with open(file, 'rb') as written:
         os.fsync(written.fileno())
-    _replace_folder(beside, path)
-
-
-def _replace_folder(beside: pathlib.Path, path: pathlib.Path) -> None:
-  """Rename the directory `beside` to `path`, and only then delete an existing one."""
-  old = beside.with_suffix('.old')
-  if path.exists():
-    path.rename(old)
-  try:
+    old = beside.with_suffix('.old')  # the only copy until `beside` has its name
+    if path.exists():
+      path.rename(old)
     beside.rename(path)
-  except OSError:
-    if old.exists():
-      old.rename(path)
-    raise
-  _remove(old)
+    _remove(old)
 
 
 @contextlib.contextmanager
@@ -374,9 +303,7 @@ def _remove(path: pathlib.Path) -> None:
 
 def require_space(path: pathlib.Path, needed: int) -> None:
   """Raise InputError unless the disk of `path` has `needed` bytes free; `path` need not exist."""
-  folder = path.absolute().parent
-  while not exists(folder):
-    folder = folder.parent
+  folder = next(parent for parent in path.absolute().parents if parent.exists())
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise InputError(
@@ -387,6 +314,6 @@ def require_space(path: pathlib.Path, needed: int) -> None:
 
 def summary(path: pathlib.Path) -> str:
   """Return the last line of a converter's output: what it wrote where, its shape and size."""
-  header = header_of(path)
-  shape = ' x '.join(map(str, header.shape))
-  return f'wrote {path}: {header.dtype} {shape}, {path.stat().st_size / 1e6:.1f} MB'
+  array = map_array(path)
+  shape = ' x '.join(map(str, array.shape))
+  return f'wrote {path}: {array.dtype} {shape}, {path.stat().st_size / 1e6:.1f} MB'

@@ -7,6 +7,7 @@ are sampled from. `load`, `find` and `select` are its steps.
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -112,8 +113,8 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
       f'nor {name}/; make it with python utils/{converter}.py'
       + (f', or install tensorflow_datasets: {tfds.INSTALL}' if name in tfds.SOURCES else '')
     )
-  is_file = files.is_file(path)
-  if is_file and files.is_folder(path.with_name(name)):
+  is_file = path.is_file()
+  if is_file and path.with_name(name).is_dir():
     logging.warning(
       '%s and the directory %s both exist: the file is read; remove the one that is out of date',
       path,
@@ -138,14 +139,14 @@ def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
   if not data_numpy_dir:
     return None
   root = files.expanded(data_numpy_dir)
-  if not files.is_folder(root):
+  if not os.path.isdir(root):
     raise InputError(
       f'--data_numpy_dir={files.shown(data_numpy_dir)} is not a directory; give the one that has '
       f'{name}.npy'
     )
-  if files.is_file(root / f'{name}.npy'):
+  if os.path.isfile(root / f'{name}.npy'):
     return root / f'{name}.npy'
-  return root / name if files.is_folder(root / name) else None
+  return root / name if os.path.isdir(root / name) else None
 
 
 def _arrays(name: str, flat: layouts.FlatImages) -> ClassArrays:

@@ -105,7 +105,7 @@ def report(
   chosen = _splits(name, splits, loaded.num_classes) or _listed_splits(
     name, class_list.read(class_list.beside(path), loaded.sizes), loaded.num_classes
   )
-  paths = layouts.chunks_of(path) if files.is_folder(path) else [path]
+  paths = layouts.chunks_of(path) if path.is_dir() else [path]
   first = path / 'images.npy' if path / 'images.npy' in paths else paths[0]
   arrays = loaded.shuffled(shuffle_seed)
   sizes = arrays.sizes

@@ -149,7 +149,7 @@ def read_folder(folder: pathlib.Path) -> FlatImages:
     InputError: The directory has neither form, or one of its files is malformed.
   """
   images_path, sizes_path = folder / 'images.npy', folder / 'class_sizes.npy'
-  if not files.exists(images_path) and not files.exists(sizes_path):
+  if not images_path.exists() and not sizes_path.exists():
     return _read_chunks(folder)
   images, sizes = files.map_array(images_path), np.array(files.map_array(sizes_path))
   if images.ndim != 4 or images.dtype != np.uint8:

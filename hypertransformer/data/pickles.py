@@ -3,10 +3,10 @@
 A pickle is a program: a sequence of opcodes that work on a stack and may call any function. `load`
 carries out the opcodes of plain data and refuses all others. The few names that arrays need stand
 for functions of this module, which check their arguments, because NumPy trusts those that it gets.
-`scan` walks over the opcodes without carrying them out, however large the file is.
 
-Opcodes of a few bytes can also fill the memory. So new objects are counted, and the result is
-refused if it would be far larger than the file. Strings of Python 2 are decoded as latin1.
+Opcodes of a few bytes can also fill the memory. So new objects are counted and refused if they
+would be far larger than the file, and no list, dict or array may be in two places. Strings of
+Python 2 are decoded as latin1.
 """
 
 from __future__ import annotations
@@ -15,81 +15,26 @@ import math
 import os
 import pathlib
 import pickle
-import pickletools
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
 from hypertransformer.data import files
 from hypertransformer.errors import InputError
 
-# Real files stay far below these limits: they hardly make more bytes than they have, and are nested
-# a few levels deep.
+# Real files stay far below these limits: they hardly make more bytes than they have.
 _MAX_GROWTH, _FREE_BYTES = 4, 1 << 26
 _OBJECT_BYTES, _REFERENCE_BYTES = 48, 8
-_MAX_DEPTH = 50
 _MAX_KEY = 1 << 60  # larger numbers may have equal hashes, which make a dict slow
 _MAX_AXES, _MAX_SIDE = 32, 1 << 48
 
-_OPCODES = {info.code.encode('latin1'): info for info in pickletools.opcodes}
 _PLAIN_DTYPE = re.compile(r'[<>=|]?([biufcSU][0-9]+|O[0-9]*)')
-_PREFIX_BYTES = {  # of the length before an argument of variable size
-  pickletools.TAKEN_FROM_ARGUMENT1: 1,
-  pickletools.TAKEN_FROM_ARGUMENT4: 4,
-  pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-  pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}
 
 
 class RefusedError(pickle.UnpicklingError):
   """A pickle holds something that is not allowed."""
-
-
-class Item(NamedTuple):
-  """One opcode of a pickle.
-
-  Attributes:
-    name: The name of the opcode, as in the module pickletools.
-    start: The position of its argument in the file.
-    length: The length of its argument in bytes.
-  """
-
-  name: str
-  start: int
-  length: int
-
-
-def scan(file: BinaryIO) -> Iterator[Item]:
-  """Yield the opcodes of a pickle without carrying them out or reading their data.
-
-  Args:
-    file: A file that can seek, at the start of the pickle. The caller may move it meanwhile.
-
-  Raises:
-    ValueError: This is not a pickle, it is truncated, or it claims more data than the file has.
-  """
-  position = file.tell()
-  end = file.seek(0, os.SEEK_END)
-  while True:
-    file.seek(position)
-    opcode = _OPCODES.get(file.read(1))
-    if opcode is None:
-      raise ValueError(f'there is no opcode at byte {position} of {end}')
-    size = opcode.arg.n if opcode.arg else 0
-    start = position + 1 + _PREFIX_BYTES.get(size, 0)
-    if size in _PREFIX_BYTES:
-      size = int.from_bytes(file.read(_PREFIX_BYTES[size]), 'little')
-    elif size == pickletools.UP_TO_NEWLINE:
-      lines = 2 if opcode.name in ('GLOBAL', 'INST') else 1
-      size = sum(len(file.readline()) for _ in range(lines))
-    if start + size > end:
-      raise ValueError(f'{opcode.name} at byte {position} claims {size} bytes, the file has {end}')
-    yield Item(opcode.name, start, size)
-    if opcode.name == 'STOP':
-      return
-    position = start + size
 
 
 class _DType:
@@ -180,21 +125,6 @@ for _core in ('numpy.core', 'numpy._core'):
 for _builtins in ('builtins', '__builtin__'):
   _ALLOWED |= {(_builtins, name): None for name in ('list', 'dict', 'int')}
   _ALLOWED |= {(_builtins, 'range'): range, (_builtins, 'bytes'): lambda: b''}
-_ALLOWED_TEXTS = {part for name in _ALLOWED for part in name} | {'latin1'}
-
-
-def refuse_text(text: bytes) -> None:
-  """Refuse a text in a pickle unless arrays need it, if the pickle is scanned and not loaded.
-
-  Args:
-    text: The argument of an opcode, in UTF-8.
-
-  Raises:
-    RefusedError: The text holds a name that is not allowed, or other words.
-  """
-  for part in text.decode('utf-8', 'replace').split():
-    if len(part) > 2 and part not in _ALLOWED_TEXTS:  # dtypes and byte orders are shorter
-      raise RefusedError(f'it holds the name {part[:80]!r}; only arrays are allowed')
 
 
 _PythonUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
@@ -212,14 +142,8 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]
   def __init__(self, file: BinaryIO) -> None:
     super().__init__(file, encoding='latin1')
     begin = file.tell()
-    self._limit = self._left = _MAX_GROWTH * (file.seek(0, os.SEEK_END) - begin) + _FREE_BYTES
+    self._left = _MAX_GROWTH * (file.seek(0, os.SEEK_END) - begin) + _FREE_BYTES
     file.seek(begin)
-
-  def load(self) -> Any:
-    """Return the object in the pickle."""
-    value = super().load()
-    _weigh(value, self._limit)
-    return value
 
   def find_class(self, module: str, name: str) -> Any:
     """Return the function of this module that stands for a name."""
@@ -268,61 +192,47 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]
 
   load_obj = load_newobj = load_newobj_ex = load_persid = load_binpersid = load_inst
   load_ext1 = load_ext2 = load_ext4 = load_inst
-  load_empty_set = load_frozenset = load_additems = load_inst
+  load_empty_set = load_frozenset = load_additems = load_dup = load_inst
+
+  def refuse_shared(self) -> None:
+    """Refuse a container that is in two places, where it would be copied or contain itself."""
+    if isinstance(self.stack[-1], list | tuple | dict | range | np.ndarray):
+      raise RefusedError(f'it holds the same {type(self.stack[-1]).__name__} twice')
 
   def count(self) -> None:
     """Count the object on top of the stack, which is new."""
     made = self.stack[-1]
-    self._left -= _OBJECT_BYTES + (len(made) if isinstance(made, bytes) else 0)
-    self._left -= made.nbytes if isinstance(made, np.ndarray) else 0
+    self._left -= _OBJECT_BYTES
+    if isinstance(made, bytes | range):
+      self._left -= len(made) * (1 if isinstance(made, bytes) else _REFERENCE_BYTES)
+    elif isinstance(made, np.ndarray):
+      self._left -= made.nbytes
     if self._left < 0:
       raise RefusedError('it would take far more memory than the file')
 
 
-def _counted(load: Callable[[_Unpickler], None]) -> Callable[[_Unpickler], None]:
-  """Return the function of an opcode that also counts the object it makes."""
+def _then(
+  load: Callable[[_Unpickler], None], check: Callable[[_Unpickler], None]
+) -> Callable[[_Unpickler], None]:
+  """Return the function of an opcode that also checks the object on top of the stack."""
 
   def run(unpickler: _Unpickler) -> None:
     load(unpickler)
-    unpickler.count()
+    check(unpickler)
 
   return run
 
 
 # Makes the functions above the functions of their opcodes.
-_COUNTED = {'EMPTY_LIST', 'EMPTY_DICT', 'LIST', 'DICT', 'TUPLE', 'TUPLE1', 'TUPLE2', 'TUPLE3'}
+_NEW = ('empty_list', 'empty_dict', 'list', 'dict', 'tuple', 'tuple1', 'tuple2', 'tuple3')
+_CHECKS = {
+  **{f'load_{name}': _Unpickler.count for name in (*_NEW, 'reduce', 'build')},
+  **{f'load_{name}': _Unpickler.refuse_shared for name in ('get', 'binget', 'long_binget')},
+}
 for _code, _load in _PythonUnpickler.dispatch.items():
-  _load = getattr(_Unpickler, _load.__name__)
-  _counts = _OPCODES[bytes([_code])].name in _COUNTED | {'REDUCE', 'BUILD'}
-  _Unpickler.dispatch[_code] = _counted(_load) if _counts else _load
-
-
-def _weigh(value: Any, limit: int) -> None:
-  """Refuse deeply nested data, and more than `limit` bytes with a copy for each reference."""
-  pending = [iter([value])]
-  while pending:
-    for node in pending[-1]:
-      children: Sequence[Any] = ()
-      if isinstance(node, dict):
-        children = list(node.values())
-      elif isinstance(node, list | tuple):
-        children = node
-      elif isinstance(node, np.ndarray) and node.dtype.hasobject:
-        children = node.ravel().tolist()
-      elif isinstance(node, np.ndarray):
-        limit -= node.nbytes
-      elif isinstance(node, range):
-        limit -= len(node) * _REFERENCE_BYTES
-      limit -= _OBJECT_BYTES if children else _REFERENCE_BYTES
-      if limit < 0:
-        raise RefusedError('its data would take far more memory than the file')
-      if children:
-        pending.append(iter(children))
-        break
-    else:
-      pending.pop()
-    if len(pending) > _MAX_DEPTH:
-      raise RefusedError(f'its data are nested more than {_MAX_DEPTH} deep')
+  _name = _load.__name__
+  _load = getattr(_Unpickler, _name)
+  _Unpickler.dispatch[_code] = _then(_load, _CHECKS[_name]) if _name in _CHECKS else _load
 
 
 def load(path: pathlib.Path) -> Any:

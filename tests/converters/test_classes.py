@@ -49,30 +49,6 @@ def test_numbers_are_sorted_by_value() -> None:
   assert sorted(long, key=classes.natural_key) == [long[1], long[2], long[0]]
 
 
-@pytest.mark.parametrize(
-  'names',
-  [
-    ['n01532829', 'n01558993', 'n02108915', 'n13133613'],
-    ['001.Black_footed_Albatross', '002.Laysan_Albatross', '100.Brown_Pelican'],
-    ['apple', 'apple_tree', 'aquarium_fish', 'maple_tree', 'Tree'],
-  ],
-)
-def test_the_known_datasets_keep_the_order_of_text(names: list[str]) -> None:
-  assert sorted(names, key=classes.natural_key) == sorted(names)
-
-
-@given(st.lists(st.text(alphabet='ab01 -.'), unique=True))
-def test_the_order_is_total(names: list[str]) -> None:
-  turned = names[::-1]
-  assert sorted(names, key=classes.natural_key) == sorted(turned, key=classes.natural_key)
-
-
-def test_names_are_shown_on_one_line_and_not_too_long() -> None:
-  assert classes.sequence(['Käfer 2', 'a\nb\udcff']) == r'Käfer 2, a\nb\udcff'
-  assert len(classes.sequence(['x' * 1000])) < 200
-  assert classes.sequence(map(str, range(99))) == '0, 1, 2, 3, 4, 5, 6, 7, 8, ..., 97, 98'
-
-
 LEFTOVERS = (
   *('@eaDir', '#recycle', '#snapshot', '@Recycle', '@tmp', '__MACOSX', '$RECYCLE.BIN'),
   *('System Volume Information', 'lost+found', '.Trash-1000', '.ipynb_checkpoints', '__pycache__'),
@@ -107,20 +83,7 @@ def test_the_same_images_in_two_splits_are_refused() -> None:
     checks.add_pixels('test', 'c', images[::-1])
 
 
-def test_the_home_folder_is_expanded(
-  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  monkeypatch.setenv('HOME', str(tmp_path))
-  assert classes.path_flag('~/a/b', 'x') == tmp_path / 'a' / 'b'
-  assert classes.path_flag('a/b~', 'x') == pathlib.Path('a/b~')
-  assert classes.output_path('~/a.npy', 'b.npy') == tmp_path / 'a.npy'
-  assert classes.output_path('~', 'b.npy') == tmp_path / 'b.npy'
-  assert classes.output_path('~/new') == tmp_path / 'new'
-
-
-@pytest.mark.parametrize(
-  'text', ['a/~/b', '~nobody_of_this_name/b', 'a\0b', '/tmp/' + 'x' * 300, 'x/' * 5000, '']
-)
+@pytest.mark.parametrize('text', ['a/~/b', '~nobody_of_this_name/b', 'a\0b', ''])
 def test_other_paths_are_one_short_error(text: str) -> None:
   with pytest.raises(InputError) as caught:
     classes.path_flag(text, 'x')
@@ -157,16 +120,6 @@ def test_output_paths_that_cannot_be_used_are_errors(
     (tmp_path / file).write_bytes(b'x')
   with pytest.raises(InputError, match=found):
     classes.output_path(text and str(tmp_path / text), overwrite=True)
-
-
-@pytest.mark.parametrize('name', ['x.npy', 'x.classes.csv'])
-def test_an_array_and_its_list_are_replaced_only_on_demand(
-  name: str, tmp_path: pathlib.Path
-) -> None:
-  (tmp_path / name).write_bytes(b'mine')
-  with pytest.raises(InputError, match=rf'{name} exists already; .*--overwrite'):
-    classes.output_path(str(tmp_path), 'x.npy')
-  assert classes.output_path(str(tmp_path), 'x.npy', overwrite=True) == tmp_path / 'x.npy'
 
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 2, 2, 1)

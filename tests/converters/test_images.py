@@ -54,11 +54,6 @@ def test_grey_becomes_colour_and_colour_grey(tmp_path: pathlib.Path) -> None:
   np.testing.assert_allclose(found[..., 0], luma, atol=1)
 
 
-def test_one_bit_becomes_black_and_white(tmp_path: pathlib.Path) -> None:
-  found = _read(Image.fromarray(GREY > 99), tmp_path, 'PNG', Form(8, 1))
-  np.testing.assert_array_equal(found[..., 0], np.where(GREY > 99, 255, 0))
-
-
 def test_colours_of_a_palette_are_looked_up(tmp_path: pathlib.Path) -> None:
   palette = Image.new('P', (8, 8))
   palette.putdata((GREY % 4).ravel().tolist())
@@ -76,14 +71,6 @@ def test_alpha_lies_on_white(tmp_path: pathlib.Path) -> None:
   expected = RGB * (alpha / 255) + 255 * (1 - alpha / 255)
   found = _read(Image.fromarray(np.concatenate([RGB, alpha], -1)), tmp_path, 'PNG')
   np.testing.assert_allclose(found, expected, atol=1)
-
-
-def test_inks_become_colours(tmp_path: pathlib.Path) -> None:
-  ink = np.zeros((8, 8, 4), np.uint8)
-  ink[:4, :, 0] = 255  # cyan above, white below
-  found = _read(Image.fromarray(ink, 'CMYK'), tmp_path, 'TIFF')
-  assert found[0, 0].tolist() == [0, 255, 255]
-  assert found[7, 7].tolist() == [255, 255, 255]
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -118,16 +105,10 @@ def test_images_are_turned_upright(orientation: int, tmp_path: pathlib.Path) -> 
     np.testing.assert_array_equal(found, TURNS[orientation](RGB))
 
 
-@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'JPEG', 'TIFF'])
 @pytest.mark.parametrize('exif', [b'Exif\0\0', b'Exif\0\0MM\0*\xff\xff\xff\xff', b'?' * 40])
 @pytest.mark.filterwarnings('ignore:Corrupt EXIF')
-def test_an_image_with_broken_exif_is_used(kind: str, exif: bytes, tmp_path: pathlib.Path) -> None:
-  if kind == 'TIFF':  # its orientation, a tag of its own, is no number from 1 to 8
-    options: dict[str, object] = {'tiffinfo': {0x0112: 9 + len(exif)}}
-  else:
-    options = {'exif': exif} | ({'lossless': True} if kind == 'WEBP' else {})
-  found = _read(Image.fromarray(RGB), tmp_path, kind, **options)
-  np.testing.assert_allclose(found.astype(int), RGB, atol=255 if kind == 'JPEG' else 0)
+def test_an_image_with_broken_exif_is_used(exif: bytes, tmp_path: pathlib.Path) -> None:
+  np.testing.assert_array_equal(_read(Image.fromarray(RGB), tmp_path, 'PNG', exif=exif), RGB)
 
 
 def test_the_first_picture_of_an_animation_is_read(tmp_path: pathlib.Path) -> None:
@@ -150,19 +131,6 @@ def test_center_cuts_and_squash_squeezes(size: tuple[int, int], tmp_path: pathli
   assert abs(squashed.mean() - 127.5) < 3
   assert squashed[10, 10] == 255
   assert squashed[0, 0] == 0
-
-
-@pytest.mark.parametrize(
-  ('values', 'found'),
-  [
-    ((0, 3, 'squash'), 'image_size is 0; expected 1 to 4096'),
-    ((84, 2, 'squash'), 'channels is 2'),
-    ((84, 3, 'pad'), "crop 'pad'"),
-  ],
-)
-def test_a_form_out_of_range_is_an_error(values: tuple[int, int, str], found: str) -> None:
-  with pytest.raises(InputError, match=found):
-    Form(*values)
 
 
 def _encoded(kind: str) -> bytes:
@@ -205,11 +173,6 @@ def test_broken_files_are_explained(data: bytes, found: str, tmp_path: pathlib.P
   path.write_bytes(data)
   with pytest.raises(InputError, match=rf'^{path} {found}'):
     images.read(str(path), SAME)
-
-
-def test_a_missing_file_is_an_error(tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=r'gone\.jpg'):
-    images.read(str(tmp_path / 'gone.jpg'), SAME)
 
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)

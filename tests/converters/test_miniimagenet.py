@@ -69,16 +69,6 @@ def test_files_of_python_2_are_converted(
   np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
 
 
-def test_indices_may_be_ranges(
-  tmp_path: pathlib.Path, python_2_pickle: Callable[[Any], bytes]
-) -> None:
-  contents = make_contents()
-  contents['train']['class_dict'] = {'b': range(6, 9), 'a': range(3), 'c': range(3, 6)}
-  write(tmp_path, contents, dump=python_2_pickle)
-  images = SPLITS['train'][0]
-  np.testing.assert_array_equal(convert(tmp_path)[:3], [images[6:9], images[:3], images[3:6]])
-
-
 LABELLED = 'miniImageNet_category_split_{}.pickle'
 LABELLED_NAMES = {'train': 'train_phase_train', 'val': 'val', 'test': 'test'}
 
@@ -182,31 +172,20 @@ def _labels(labels: Any) -> Change:
   ('change', 'found'),
   [
     (_classes(b=[3, 4]), "'b' has 2 images; expected 3"),
-    (_classes(b=range(3, 7), c=range(7, 11)), "'b' has 4 images; expected 3"),
     *((_classes(c=indices), 'images 0 to 10')
       for indices in ([6, 7, 11], [-1, 7, 8], [6, 7, 5], [6, 7, 7], range(10**6))),
     (_classes(d=[9, 10]), 'contains 4 classes; expected 3'),
     (_classes(b=[3, 4, 5.5]), "'class_dict' of class 'b' contains other"),
     (_classes(b=[3, 4, 10**40]), "'class_dict' of class 'b' contains other values"),
-    (_classes(b='abc'), "'class_dict' is a str"),
-    (_classes(b=np.zeros((3, 1), int)), r"'class_dict' is int64 \[3, 1\]"),
-    (_with(class_dict=[[0, 1, 2]]), "'class_dict' is a list"),
     (_with(image_data=np.zeros((11, 5, 4, 3), np.uint8)), r'\(5, 4, 3\), not of side 4'),
-    (_with(image_data=np.zeros((9, 4, 4), np.uint8)), r"'image_data' is uint8 \[9, 4, 4\]"),
     (_with(image_data=np.zeros((9, 4, 4, 3))), r"'image_data'.* is float64 \[9, 4, 4, 3\]"),
-    (_with(image_data='x'), "'image_data'.* is a str"),
     (_with(image_data=[np.zeros((4, 4, 3), np.uint8), [0]]), "'image_data' is a list"),
     (_with(image_data=[np.zeros((side, 4, 3), np.uint8) for side in (3, 4)]), "'image_data' is a"),
-    (_with(image_data=[]), "'image_data' is a list"),
     (lambda content: {'images': 1, 'labels': 2}, "'images', 'labels'; expected a dict of 'image_d"),
     (lambda content: [1], "contains a list; expected a dict of 'image_data'"),
     (_labels([1, 2]), 'contains 2 labels for 9 images'),
     *((_labels(labels), "'labels' contains other values")
       for labels in ([1, 'a'] * 9, [0.5] * 9)),
-    (_labels({0: 1}), "'labels' is a dict"),
-    (_labels([0, 1, 2, 3, 0, 1, 2, 3, 0]), 'contains 4 classes; expected 3'),
-    (_labels([0, 1, 2, 0, 1, 2, 0, 1, 1]), "'1' has 4 images; expected 3"),
-    (lambda content: pathlib.PurePosixPath('a'), 'is refused: .*pathlib'),
   ],
 )  # fmt: skip
 def test_bad_contents_are_refused(change: Change, found: str, tmp_path: pathlib.Path) -> None:
@@ -215,17 +194,6 @@ def test_bad_contents_are_refused(change: Change, found: str, tmp_path: pathlib.
   write(tmp_path, contents)
   (tmp_path / 'out').mkdir()
   with pytest.raises(InputError, match=f'mini-imagenet-cache-train.pkl.*{found}'):
-    convert(tmp_path)
-  assert os.listdir(tmp_path / 'out') == []
-
-
-def test_a_late_error_leaves_nothing(tmp_path: pathlib.Path) -> None:
-  """The first splits are written by the time the last one turns out to be cut."""
-  write(tmp_path, make_contents())
-  last = tmp_path / CACHE.format('test')
-  last.write_bytes(last.read_bytes()[:-20])
-  (tmp_path / 'out').mkdir()
-  with pytest.raises(InputError, match=r'cache-test\.pkl is not a whole pickle'):
     convert(tmp_path)
   assert os.listdir(tmp_path / 'out') == []
 

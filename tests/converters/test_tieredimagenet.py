@@ -116,18 +116,6 @@ def test_an_incomplete_release_is_reported(tmp_path: pathlib.Path, warnings: lis
   assert warnings == [f'{tmp_path} has 60 images; the complete release has 61']
 
 
-def test_an_existing_folder_is_replaced_only_on_demand(tmp_path: pathlib.Path) -> None:
-  write(tmp_path)
-  out = tmp_path / 'out' / 'tieredimagenet'
-  out.mkdir(parents=True)
-  (out / 'images.npy').write_bytes(b'old')
-  with pytest.raises(InputError, match=r'tieredimagenet exists already; .*--overwrite'):
-    convert(tmp_path)
-  assert (out / 'images.npy').read_bytes() == b'old'
-  convert(tmp_path, overwrite=True)
-  check(tmp_path)
-
-
 VAL = DATA['val'][0]
 FLIPPED_AT = 800  # within the image data of the archive
 
@@ -175,23 +163,16 @@ Image.new('RGB', (4, 5)).save(SMALL, 'PNG')
   ('change', 'found'),
   [
     (_labels({'labels': [0] * 11}), r'val_labels\.pkl contains 1 classes; expected 2'),
-    (_labels({'labels': []}), r'val_labels\.pkl contains 0 classes; expected 2'),
     (
       _labels({'labels': [0, 1] * 5}),
       r'uint8 \[11, 5, 5, 3\] in .*; expected uint8 \[10, 5, 5, 3\]',
     ),
-    (_labels({'labels': np.zeros((11, 2), int)}), r"'labels' is int64 \[11, 2\]"),
     (_labels({'label_general': [1]}), r"'label_general'; expected .*'labels', 'label_specific'"),
-    (_labels([1, 2]), r"val_labels\.pkl contains a list; expected a dict with 'labels'"),
     (_labels({'labels': ['n0'] * 5 + ['n1'] * 6}), "'n0' of val .* of train are the same"),
     (lambda root: (root / 'val_labels.pkl').unlink(), r'val_labels\.pkl cannot be read'),
     (lambda root: (root / 'val_images.npz').unlink(), r'val_images_png\.pkl .*val_images\.npz'),
-    (replaced(b'<html>sign in', 'val_labels.pkl'), r'val_labels\.pkl is a web page'),
-    (changed(lambda data: data[:-9], 'val_labels.pkl'), r'val_labels\.pkl is not a whole pickle'),
     (replaced(b'\n<!doctype html>', 'val_images.npz'), r'val_images\.npz is a web page'),
-    (replaced(b'PK\x03\x04 then nothing', 'val_images.npz'), r'is not a whole \.npz file'),
     (changed(lambda data: data[:-30], 'val_images.npz'), r'is not a whole \.npz file'),
-    (changed(lambda data: data[:400] + data[700:], 'val_images.npz'), r'not a whole \.npz file'),
     (
       changed(
         lambda data: data[:FLIPPED_AT] + bytes([data[FLIPPED_AT] ^ 1]) + data[FLIPPED_AT + 1 :],
@@ -202,17 +183,13 @@ Image.new('RGB', (4, 5)).save(SMALL, 'PNG')
     (_images(VAL, 'data'), r"val_images\.npz is not .*'images\.npy'"),
     (_images(VAL / 255.0), r"'images' is float64 \[11, 5, 5, 3\]"),
     (_images(np.asfortranarray(VAL)), 'expected uint8 .* in C order'),
-    (_images(np.array([VAL, None], object)), r"'images' is object \[2\]"),
     (_array(VAL.shape, VAL.tobytes()[:-1]), 'in 824 bytes'),
-    (_array(VAL.shape, VAL.tobytes() + b'x'), 'in 826 bytes'),
     (_array((10**15, 5, 5, 3)), r"'images' is uint8 \[1000000000000000, 5, 5, 3\]"),
     (_member(b'\x93NUMPY\x02\x00\xff\xff\xff\x7f' + b' ' * (1 << 22)), r'val_images\.npz is not a'),
-    (_member(b'no array'), r'val_images\.npz is not a NumPy \.npy file'),
     (_pngs(PNGS[:10]), r'val_images_png\.pkl contains 10 images; expected 11'),
     (_pngs([*PNGS, PNGS[0] + b'x']), r'contains more than 11 images; expected 11'),
     (_pngs([*PNGS[:3], SMALL.getvalue()]), 'image 3 has 4 x 5 pixels; expected 5 x 5'),
     (_pngs([*PNGS[:3], PNGS[3][:40]]), 'image 3 is not a whole PNG image'),
-    (_pngs([PNGS[0] + bytes(1 << 20)]), r'is refused: .* PNG image of 10\d* bytes'),
     (_pngs(PNGS, -200), r'val_images_png\.pkl is not a whole pickle'),
   ],
 )

@@ -15,17 +15,6 @@ from hypertransformer.data.arrays import ClassArrays
 from hypertransformer.errors import InputError
 
 
-def test_images_are_had_by_class_and_number(ragged_folder: pathlib.Path) -> None:
-  found = folder_lib.load('x', str(ragged_folder))
-  rows = found.rows(1, np.array([3, 0]))
-  assert rows.tolist() == [5, 2]
-  np.testing.assert_array_equal(found.gather(rows), RAGGED[1][[3, 0]])
-  assert found.gather([]).shape == (0, 5, 6, 3)
-  for samples in ([4], [-1], [0, 9]):
-    with pytest.raises(IndexError, match=r'class 1 has samples 0\.\.3'):
-      found.rows(1, samples)
-
-
 def test_shuffled_permutes_classes_without_copying(ragged_folder: pathlib.Path) -> None:
   found = folder_lib.load('x', str(ragged_folder))
   shuffled = found.shuffled(2022)

@@ -30,19 +30,9 @@ def test_the_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None
   assert files.expanded('a~b/~') == pathlib.Path('a~b/~')
 
 
-def test_existing_paths_are_recognized(tmp_path: pathlib.Path) -> None:
-  (tmp_path / 'file').write_text('')
-  assert files.is_file(tmp_path / 'file')
-  assert not files.is_folder(tmp_path / 'file')
-  assert files.is_folder(tmp_path)
-  assert not files.exists(tmp_path / 'none')
-  assert not files.is_file(tmp_path / 'file' / 'below')
-
-
 @pytest.mark.parametrize('name', ['x' * 300, 'a\0b', 'circle'])
 @pytest.mark.parametrize(
-  'use',
-  [files.exists, files.require_folder, lambda path: files.refuse_page_or_empty(path, 'a pickle')],
+  'use', [files.require_folder, lambda path: files.refuse_page_or_empty(path, 'a pickle')]
 )
 def test_impossible_paths_are_errors_of_one_short_line(
   name: str, use: Callable[[pathlib.Path], object], tmp_path: pathlib.Path
@@ -104,33 +94,32 @@ def test_saved_arrays_are_mapped_read_only(
   assert found.tobytes() == array.tobytes()
   assert found.flags.f_contiguous == array.flags.f_contiguous
   assert not found.flags.writeable
-  assert str(files.header_of(path)) == f'{array.dtype} {list(array.shape)}'
 
 
 @pytest.mark.parametrize(
-  ('descr', 'shape', 'found'),
+  ('descr', 'shape'),
   [
-    ("'|u1'", '(4, -28, 1)', '-28'),
-    ("'|u1'", str((10**9, 600, 84, 84, 3)), '12700800000000000'),
-    ("'|u1'", str((1,) * 65), '1, 1'),
-    ("'|u1'", '(0, 28, 28, 1)', r'uint8 \[0, 28'),
-    ("[('a', '<f4'), ('b', '|u1')]", '(1,)', 'numbers'),
-    ("'|O'", '(1,)', r'object \[1\]'),
-    ("'S0'", '(1,)', r'S0 \[1\]'),
-    ("'|u1'", '(1,)' + ' ' * 20_000, 'Header'),
-    ("'|u1'", '(1.5,)', ''),
-    ("'3f4'", '(1,)', ''),
-    ('(' * 5000, '(1,)', ''),
-    ('[]', f'({"9" * 5000},)', ''),
+    ("'|u1'", '(4, -28, 1)'),
+    ("'|u1'", str((10**9, 600, 84, 84, 3))),
+    ("'|u1'", str((1,) * 65)),
+    ("'|u1'", '(0, 28, 28, 1)'),
+    ("[('a', '<f4'), ('b', '|u1')]", '(1,)'),
+    ("'|O'", '(1,)'),
+    ("'S0'", '(1,)'),
+    ("'|u1'", '(1,)' + ' ' * 20_000),
+    ("'|u1'", '(1.5,)'),
+    ("'3f4'", '(1,)'),
+    ('(' * 5000, '(1,)'),
+    ('[]', f'({"9" * 5000},)'),
   ],
 )
 def test_arrays_that_cannot_be_images_are_refused(
-  descr: str, shape: str, found: str, tmp_path: pathlib.Path
+  descr: str, shape: str, tmp_path: pathlib.Path
 ) -> None:
   header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
   data = b'\x93NUMPY\1\0' + struct.pack('<H', len(header)) + header + b'x'
   (tmp_path / 'a.npy').write_bytes(data)
-  with pytest.raises(InputError, match=rf'a\.npy.*{found}') as caught:
+  with pytest.raises(InputError, match=r'a\.npy') as caught:
     files.map_array(tmp_path / 'a.npy')
   assert str(caught.value).isprintable()
   assert len(str(caught.value)) < 400
@@ -145,11 +134,10 @@ def test_headers_of_images_have_one_length(shape: tuple[int, ...]) -> None:
 
 def test_files_are_written_with_their_directories(tmp_path: pathlib.Path) -> None:
   path = tmp_path / 'deep' / 'er' / 'a.npy'
-  files.save_array(path, ARRAY)
+  with files.atomic_file(path) as file:
+    np.save(file, ARRAY)
   np.testing.assert_array_equal(np.load(path), ARRAY)
   assert files.summary(path).startswith(f'wrote {path}: uint8 2 x 3 x 4, ')
-  files.write_text(path, 'ü\n')
-  assert path.read_bytes() == 'ü\n'.encode()
   assert os.listdir(path.parent) == ['a.npy']
   mask = os.umask(0)
   os.umask(mask)
@@ -240,24 +228,6 @@ def test_a_linked_folder_stays_a_link(tmp_path: pathlib.Path) -> None:
   _write_folder(tmp_path / 'x')
   assert (tmp_path / 'x').is_symlink()
   assert os.listdir(tmp_path / 'disk' / 'x') == ['a.npy']
-
-
-def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
-  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  _write_folder(tmp_path / 'x')
-  rename = pathlib.Path.rename
-
-  def fails(self: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
-    if self.suffix == '.part':
-      raise OSError(5, 'Input/output error')
-    return rename(self, target)
-
-  monkeypatch.setattr(pathlib.Path, 'rename', fails)
-  with pytest.raises(InputError, match='Input/output error'):
-    _write_folder(tmp_path / 'x')
-  assert os.listdir(tmp_path) == ['x']
-  assert (tmp_path / 'x' / 'a.npy').read_bytes() == b'half and half'
 
 
 def test_a_full_disk_is_noticed_before_writing(tmp_path: pathlib.Path) -> None:

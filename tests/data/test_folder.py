@@ -137,24 +137,6 @@ def test_dark_ink_is_warned_of(name: str, tmp_path: pathlib.Path, warnings: list
   assert '--invert' in text
 
 
-def test_the_home_directory_is_expanded(
-  data_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  asked = []
-
-  def read(name: str, data_dir: str | None, split: str) -> tuple[np.ndarray, np.ndarray]:
-    asked.append(data_dir)
-    return np.zeros((20, 2, 2, 1), np.uint8), np.full(10, 2)
-
-  monkeypatch.setenv('HOME', str(data_folder.parent))
-  monkeypatch.setattr(tfds, 'offers', lambda name: True)
-  monkeypatch.setattr(tfds, 'read', read)
-  assert DataFolder(f'~/{data_folder.name}').open('tiny:0-2').classes.tolist() == [0, 1, 2]
-  DataFolder('', tfds_dir='~/tfds').open('kmnist:0-9')
-  DataFolder('').open('kmnist:0-9')
-  assert asked == [f'{data_folder.parent}/tfds', None]
-
-
 def test_names_come_from_the_class_list(tmp_path: pathlib.Path, warnings: list[str]) -> None:
   save_ragged(tmp_path / 'x')
   np.save(tmp_path / 'y.npy', IMAGES)

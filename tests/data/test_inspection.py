@@ -101,20 +101,6 @@ def test_a_known_dataset_has_its_presets_as_splits(tmp_path: pathlib.Path) -> No
   assert '2 images occur more than once in train and test' in report
 
 
-def test_files_and_chunks_are_inspected_too(tmp_path: pathlib.Path) -> None:
-  images = RNG.integers(0, 256, (10, 3, 4, 4, 1), dtype=np.uint8)
-  np.save(tmp_path / 'kmnist.npy', images)
-  (tmp_path / 'chunks').mkdir()
-  chunk = np.empty(2, object)
-  chunk[:] = [images[0], images[1, :2]]
-  np.save(tmp_path / 'chunks' / '1.npy', chunk, allow_pickle=True)
-  report = _report('kmnist', str(tmp_path))
-  assert 'split:      all=kmnist:0-9: 10 classes of at least 3 images' in report
-  report = _report('chunks', str(tmp_path))
-  assert 'classes:    2, 5 images' in report
-  assert report.endswith('duplicates: none')
-
-
 @pytest.mark.parametrize(
   ('name', 'splits', 'found'),
   [
@@ -190,17 +176,6 @@ def test_classes_of_two_datasets_are_compared_by_their_images(
   one: ClassSet, other: ClassSet, count: int
 ) -> None:
   assert inspection.shared_classes(one, other) == count
-
-
-def test_of_large_datasets_the_first_images_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-  monkeypatch.setattr(inspection, '_SAMPLE_BYTES', 4 * 60)  # one image of each of four classes
-  read = []
-  gather = ClassArrays.gather
-  monkeypatch.setattr(
-    ClassArrays, 'gather', lambda arrays, rows: read.append(len(rows)) or gather(arrays, rows)
-  )
-  assert inspection.shared_classes(_set(IMAGES), _set(IMAGES.copy())) == 4
-  assert read == [1] * 8
 
 
 def test_a_digest_is_the_same_in_all_versions() -> None:

@@ -75,18 +75,6 @@ def test_a_file_is_read_rather_than_the_package_asked(
   assert '--test_split=test has no effect on kmnist' in text
 
 
-def test_the_package_is_asked_only_for_names_that_it_knows(
-  asked: list[Any], tmp_path: pathlib.Path
-) -> None:
-  for name in ('miniimagenet', 'mine'):
-    with pytest.raises(InputError, match=name):
-      DataFolder(str(tmp_path)).open(name)
-  # A mistyped data folder is no reason for a download.
-  with pytest.raises(InputError, match='nowhere'):
-    DataFolder(str(tmp_path / 'nowhere')).open('kmnist')
-  assert not asked
-
-
 def test_each_split_is_read_once(asked: list[Any], tmp_path: pathlib.Path) -> None:
   folder = DataFolder(str(tmp_path), tfds_dir='there')
   opened = [
