@@ -115,15 +115,6 @@ def test_readme_is_short() -> None:
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_prints_what_it_says() -> None:
-  code, output = re.findall(r'```(?:python|text)\n(.*?)```', README, re.DOTALL)[:2]
-  done = subprocess.run(
-    [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True
-  )
-  assert done.stdout == output
-
-
-@pytest.mark.slow
 def test_the_commands_for_own_data_work(tmp_path: pathlib.Path) -> None:
   """As README gives them, on generated pictures of 11 classes, but for the length of training."""
   photos, rng = tmp_path / 'photos', np.random.default_rng(3)

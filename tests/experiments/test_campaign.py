@@ -78,7 +78,7 @@ def test_what_is_kept_is_what_the_report_reads(run: Any, tmp_path: pathlib.Path)
   (kept,) = runs.read_runs([str(run.kept)])
   assert kept.curves['training episodes'].steps.tolist() == [4000, 6000]
   assert kept.curves['test episodes'].values.tolist() == [0.25, 0.5]
-  assert (kept.cpu_hours, kept.facts.seed) == (0.5, 3)
+  assert (kept.cpu_hours, kept.settings.run.seed) == (0.5, 3)
   texts = [path.read_text() for path in run.kept.iterdir()]
   assert not any('"/' in text or str(tmp_path) in text for text in texts)
   assert './logs/mine' in (run.kept / 'run.json').read_text()
