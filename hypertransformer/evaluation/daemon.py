@@ -248,7 +248,7 @@ class Daemon:
     preset = line['preset']
     summary = tensorboard.scalar_summary(metrics.scalars(preset, line))
     if 'continual' in line:
-      picture = matrices.titled_accuracies(
+      picture = matrices.accuracies(
         np.array(line['continual']['matrix'], np.float64),
         f'{preset}: mean of {line["num_tasks"]} sequences',
       )

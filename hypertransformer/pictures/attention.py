@@ -32,23 +32,23 @@ def draw(
   labels = labels[order]
   shown = [block[:, :MOST_TOKENS, order] for block in attention]
   largest = max(float(block.max()) for block in shown) or 1.0
-  tokens, heads = attention[0].shape[1], attention[0].shape[0]
+  heads, tokens = attention[0].shape[:2]
   in_a_row = min(heads, 4, canvas.WIDTH // (len(order) + GAP))  # a pixel a sample at least
   width = canvas.WIDTH // in_a_row - GAP
   rows = []
   for number, block in enumerate(shown, start=1):
-    for first in range(0, heads, in_a_row):
-      panels = [
-        _panel(f'block {number}, head {head + 1}', block[head] / largest, labels, width)
-        for head in range(first, min(first + in_a_row, heads))
-      ]
-      rows += [canvas.beside(*panels), canvas.blank(4, 1)]
+    panels = [
+      _panel(f'block {number}, head {head}', values / largest, labels, width)
+      for head, values in enumerate(block, start=1)
+    ]
+    for row in canvas.in_rows(panels, in_a_row):
+      rows += [row, canvas.blank(4, 1)]
   notes = (
     f'rows: {min(tokens, MOST_TOKENS)} weight tokens; '
     f'columns: {len(order)} support samples, by class',
     'dark: the token attends to this sample',
   )
-  bar = canvas.colour_bar('0', f'{largest:.2g}', canvas.sequential(np.linspace(0, 1, 120)))
+  bar = canvas.colour_bar('0', f'{largest:.2g}')
   return canvas.below(canvas.heading(title, *notes), *rows, bar)
 
 
@@ -75,7 +75,7 @@ def _classes(labels: np.ndarray, across: int, width: int) -> np.ndarray:
     left, right = int(places[0]) * across, (int(places[-1]) + 1) * across
     picture[:3, left] = canvas.GREY
     text = str(label)
-    needed = int(canvas.font(canvas.SMALL).getlength(text)) + 3
+    needed = canvas.text_width(text, canvas.SMALL) + 2
     start = max(0, (left + right - needed) // 2)
     if start >= free and start + needed <= width:
       picture[3:, start : start + needed] = canvas.box(text, 10, needed, size=canvas.SMALL)

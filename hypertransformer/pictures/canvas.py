@@ -116,32 +116,24 @@ def _wrapped(text: str, width: int, size: int) -> list[str]:
 
 def below(*pictures: np.ndarray) -> np.ndarray:
   """Stack pictures, aligned at the left."""
-  heights, widths = zip(*(picture.shape[:2] for picture in pictures), strict=True)
-  together = blank(sum(heights), max(widths))
-  top = 0
-  for picture in pictures:
-    together[top : top + picture.shape[0], : picture.shape[1]] = picture
-    top += picture.shape[0]
-  return together
+  width = max(picture.shape[1] for picture in pictures)
+  return np.concatenate([with_margin(each, 0, width - each.shape[1]) for each in pictures])
 
 
 def beside(*pictures: np.ndarray) -> np.ndarray:
   """Put pictures side by side, aligned at the top."""
-  heights, widths = zip(*(picture.shape[:2] for picture in pictures), strict=True)
-  together = blank(max(heights), sum(widths))
-  left = 0
-  for picture in pictures:
-    together[: picture.shape[0], left : left + picture.shape[1]] = picture
-    left += picture.shape[1]
-  return together
+  return below(*(picture.swapaxes(0, 1) for picture in pictures)).swapaxes(0, 1)
 
 
-def with_margin(picture: np.ndarray, margin: int) -> np.ndarray:
-  """Put a white margin of this many pixels around a picture."""
-  height, width = picture.shape[:2]
-  wide = blank(height + 2 * margin, width + 2 * margin)
-  wide[margin : margin + height, margin : margin + width] = picture
-  return wide
+def in_rows(pictures: Sequence[np.ndarray], columns: int) -> list[np.ndarray]:
+  """Put pictures side by side, as many as there are columns, and return the rows."""
+  return [beside(*pictures[start : start + columns]) for start in range(0, len(pictures), columns)]
+
+
+def with_margin(picture: np.ndarray, margin: int, right: int = 0) -> np.ndarray:
+  """Put a white margin of this many pixels around a picture, and further pixels at its right."""
+  sides = (margin, margin), (margin, margin + right), (0, 0)
+  return np.pad(picture, sides, constant_values=255)
 
 
 def framed(picture: np.ndarray, colour: Colour, thickness: int) -> np.ndarray:
@@ -178,25 +170,25 @@ def fitted(image: np.ndarray, side: int) -> np.ndarray:
   return beside(np.asarray(Image.fromarray(image).resize(size, how)), blank(side, side - size[0]))
 
 
-def colour_bar(low: str, high: str, colours: np.ndarray, width: int = WIDTH) -> np.ndarray:
+def colour_bar(low: str, high: str, signed: bool = False, width: int = WIDTH) -> np.ndarray:
   """Return a strip of colours between the texts of its smallest and its largest value.
 
   Args:
     low: what the first colour stands for.
     high: what the last colour stands for.
-    colours: uint8 [n, 3].
+    signed: whether the colours are `diverging` rather than `sequential`.
     width: of the strip with its texts, in pixels.
   """
+  colours = _between(np.linspace(0, 1, 120), DIVERGING if signed else SEQUENTIAL)
   sides = [text_width(text, SMALL) + 5 for text in (low, high)]
   length = max(40, min(120, width - sum(sides)))
   strip = colours[np.linspace(0, len(colours) - 1, length).round().astype(int)]
   strip = framed(strip[None].repeat(10, axis=0), GREY, 1)
-  strip = below(blank(2, length), strip)
-  texts = [
+  before, after = (
     box(text, 14, side, 'lm', GREY, SMALL)
     for text, side in zip((low, f' {high}'), sides, strict=True)
-  ]
-  return beside(texts[0], strip, texts[1])
+  )
+  return beside(before, below(blank(2, length), strip), after)
 
 
 def png(picture: np.ndarray) -> bytes:

@@ -18,11 +18,8 @@ LEFT = 48  # pixels left of the images, for the names of rows
 LARGEST_CELL = 56  # pixels
 MARGIN = 2  # pixels around an image
 FRAME = 2  # pixels, of which the outer one is in the margin
-LAYER, GAP, CHANNELS = (
-  209,
-  14,
-  8,
-)  # of an overview: pixels of a layer and around it, and its channels
+# Of an overview: pixels of a layer and around it, and its channels.
+LAYER, GAP, CHANNELS = 209, 14, 8
 # Of a contact sheet.
 SMALLEST_SHEET_CELL, LARGEST_SHEET_CELL = 56, 128  # pixels, the longer side of an image
 LABEL_LETTERS, LABEL_WIDTH = 24, 7  # the longest label, and pixels for each of its letters
@@ -77,8 +74,8 @@ def grid(
       canvas.blank(8, 1),
     ]
   hidden = support_images[~np.isin(support_labels, labels)][:IN_A_BAND]
-  if len(hidden):
-    cells = [_image(image, side) for image in hidden]
+  cells = [_image(image, side) for image in hidden]
+  if cells:
     parts += [canvas.heading('Support images without a label'), canvas.beside(*cells)]
   return canvas.below(*parts)
 
@@ -150,14 +147,14 @@ def overview(
   ]  # fmt: skip
   first, *others = kernels.items()
   drawn = [_layer(*first, 2 * LAYER + GAP)]
-  drawn += [canvas.beside(*row) for row in _rows_of([_layer(*each, LAYER) for each in others], 2)]
+  drawn += canvas.in_rows([_layer(*each, LAYER) for each in others], 2)
   return canvas.with_margin(
     canvas.beside(
-      _titled('Support set', f'{len(names)} classes, one image each', _cells(support, 4)),
+      _titled('Support set', f'{len(names)} classes, one image each', _cells(support)),
       _arrow(),
       _titled('Generated CNN', 'weights written by a transformer', canvas.below(*drawn)),
       _arrow(),
-      _titled('Queries', f'{right} of {len(names)} classified correctly', _cells(queries, 4)),
+      _titled('Queries', f'{right} of {len(names)} classified correctly', _cells(queries)),
     ),
     16,
   )
@@ -176,27 +173,20 @@ def _layer(name: str, kernel: np.ndarray, width: int) -> np.ndarray:
   return canvas.beside(canvas.below(picture, label, canvas.blank(8, 1)), canvas.blank(1, GAP))
 
 
-def _rows_of(pictures: Sequence[np.ndarray], columns: int) -> list[Sequence[np.ndarray]]:
-  return [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
-
-
-def _cells(cells: Sequence[tuple[np.ndarray, str, canvas.Colour]], columns: int) -> np.ndarray:
-  """Draw pictures in rows, each with a text in a colour below it."""
+def _cells(cells: Sequence[tuple[np.ndarray, str, canvas.Colour]]) -> np.ndarray:
+  """Draw pictures in rows of four, each with a text in a colour below it."""
   drawn = [
     canvas.below(picture, canvas.box(text, 26, picture.shape[1], ink=ink, size=20))
     for picture, text, ink in cells
   ]
-  return canvas.below(*(canvas.beside(*row) for row in _rows_of(drawn, columns)))
+  return canvas.below(*canvas.in_rows(drawn, 4))
 
 
 def _titled(title: str, note: str, picture: np.ndarray) -> np.ndarray:
   """Draw a picture below a large title and a note."""
   width = max(picture.shape[1], canvas.text_width(title, 28), canvas.text_width(note, 20))
-  lines = [
-    canvas.box(title, 34, width, size=28),
-    canvas.box(note, 34, width, 'mm', canvas.GREY, 20),
-  ]
-  return canvas.below(*lines, picture)
+  head = canvas.box(title, 34, width, size=28)
+  return canvas.below(head, canvas.box(note, 34, width, ink=canvas.GREY, size=20), picture)
 
 
 def _arrow() -> np.ndarray:
@@ -277,17 +267,11 @@ def pictures(
     Pictures, uint8 [height, width, 3], by TensorBoard tag.
   """
   title = name.replace('_', ' ')
-  table = matrices.confusion_counts(record.query_labels, record.predicted, int(record.num_classes))
+  labels, predicted = record.query_labels, record.predicted
+  support = record.support_images, record.support_labels
   found = {
-    f'episode/{name}': grid(
-      record.support_images,
-      record.support_labels,
-      record.query_images,
-      record.query_labels,
-      record.predicted,
-      title,
-    ),
-    f'confusion/{name}': matrices.confusion(table, title),
+    f'episode/{name}': grid(*support, record.query_images, labels, predicted, title),
+    f'confusion/{name}': matrices.confusion(labels, predicted, int(record.num_classes), title),
   }
   for layer, kernel in record.kernels.items():
     found[f'kernels/{name}/{layer}'] = kernels_lib.draw(
@@ -298,7 +282,7 @@ def pictures(
       weights, record.support_labels, f'{layer}: attention'
     )
   if record.accuracies is not None:
-    found[f'accuracy_matrix/{name}'] = matrices.titled_accuracies(record.accuracies, title)
+    found[f'accuracy_matrix/{name}'] = matrices.accuracies(record.accuracies, title)
   return found
 
 

@@ -82,10 +82,9 @@ def layers(rows: Mapping[str, Mapping[str, np.ndarray]], title: str) -> np.ndarr
   for name, row in rows.items():
     pictures = [mosaic(kernel / (largest[layer] or 1.0)) for layer, kernel in row.items()]
     padded = [canvas.below(canvas.blank(0, width), picture) for picture in pictures]
-    height = max(len(picture) for picture in padded)
-    label = canvas.box(name, height, left, 'lm') if left else canvas.blank(height, 0)
-    lines += [canvas.beside(label, *padded), canvas.blank(12, 1)]
-  bar = canvas.colour_bar('-1', '1 x the largest weight of the layer', scale())
+    label = [canvas.box(name, max(map(len, padded)), left, 'lm')] if left else []
+    lines += [canvas.beside(*label, *padded), canvas.blank(12, 1)]
+  bar = canvas.colour_bar('-1', '1 x the largest weight of the layer', signed=True)
   wide = max(left + width * len(shapes), canvas.WIDTH)
   return canvas.with_margin(
     canvas.below(canvas.heading(title, width=wide, size=14), *lines, bar), 10
@@ -125,17 +124,13 @@ def changes(found: Mapping[str, tuple[float, float]], pairs: int) -> np.ndarray:
   return canvas.with_margin(canvas.below(head, *lines), 10)
 
 
-def scale() -> np.ndarray:
-  """Return the colours from the most negative to the most positive weight, uint8 [n, 3]."""
-  return canvas.diverging(np.linspace(-1, 1, 120))
-
-
 def _axes(shape: tuple[int, ...]) -> str:
   """Return what rows and columns are, and how many of them are drawn."""
   inputs, outputs = shape[-2:]
   if len(shape) == 2:
-    rows, columns = _some(inputs, MOST_ROWS), _some(outputs, MOST_COLUMNS)
-    return f'rows: {rows} inputs; columns: {columns} outputs'
+    return (
+      f'rows: {_some(inputs, MOST_ROWS)} inputs; columns: {_some(outputs, MOST_COLUMNS)} outputs'
+    )
   rows, columns = _some(inputs, MOST_TILES), _some(outputs, MOST_TILES)
   size = f'{shape[0]} x {shape[1]}'
   return f'tiles of {size} pixels; rows: {rows} input channels; columns: {columns} outputs'
@@ -148,7 +143,7 @@ def _some(count: int, most: int) -> str:
 def _panel(name: str, values: np.ndarray) -> np.ndarray:
   """Draw values under a name and above their colour scale."""
   largest = max(float(np.abs(values).max()), 1e-12)
-  bar = canvas.colour_bar(f'{-largest:.2g}', f'{largest:.2g}', scale(), PANEL)
+  bar = canvas.colour_bar(f'{-largest:.2g}', f'{largest:.2g}', True, PANEL)
   return canvas.below(
     canvas.box(name, 16, PANEL, 'lm', size=canvas.SMALL),
     mosaic(values / largest),

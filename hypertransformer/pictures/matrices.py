@@ -17,13 +17,14 @@ SMALLEST_WITH_NUMBER = 20  # pixels: smaller cells have no numbers in them
 BETWEEN_NAMES = 20  # pixels, the smallest distance of two names
 
 
-def accuracies(matrix: np.ndarray) -> np.ndarray:
+def accuracies(matrix: np.ndarray, title: str) -> np.ndarray:
   """Draw accuracies as coloured cells with the accuracy in percent.
 
   The same accuracy has the same colour in every picture.
 
   Args:
     matrix: accuracies in 0..1, [tasks learned, task asked]. Where one is NaN there is no cell.
+    title: what the picture shows.
 
   Returns:
     uint8 [height, width, 3].
@@ -31,55 +32,43 @@ def accuracies(matrix: np.ndarray) -> np.ndarray:
   rows, columns = ([f'{word} {n + 1}' for n in range(size)] for word, size in
                    zip(('after', 'task'), matrix.shape, strict=True))  # fmt: skip
   texts = [['' if np.isnan(x) else f'{100 * x:.1f}' for x in row] for row in matrix]
-  return _cells(matrix, texts, rows, columns, CELL, CORNER, 16)
-
-
-def titled_accuracies(matrix: np.ndarray, title: str) -> np.ndarray:
-  """Draw the same picture under a title and an explanation of its rows and columns."""
   note = 'accuracy in %; rows: after this many tasks; columns: on the queries of each task'
-  return canvas.below(canvas.heading(title, note), accuracies(matrix))
+  cells = _cells(matrix, texts, rows, columns, CELL, CORNER, 16)
+  return canvas.below(canvas.heading(title, note), cells)
 
 
-def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-  """Count query images by their class and the predicted one.
+def confusion(
+  labels: np.ndarray, predicted: np.ndarray, num_classes: int, title: str = 'Confusion'
+) -> np.ndarray:
+  """Draw how many images of each class are classified as each class.
+
+  A colour stands for a fraction of the true class.
 
   Args:
     labels: int [n], from 0 to num_classes - 1.
     predicted: int [n], the same.
     num_classes: K.
-
-  Returns:
-    int [K, K]: row i, column j counts the images of class i that are classified as class j.
-  """
-  flat = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-  return flat.reshape(num_classes, num_classes)
-
-
-def confusion(table: np.ndarray, title: str = 'Confusion') -> np.ndarray:
-  """Draw a matrix of counts; a colour stands for a fraction of the true class.
-
-  Args:
-    table: int [K, K], as `confusion_counts` returns it.
     title: what the picture shows.
 
   Returns:
     uint8 [height, width, 3].
   """
+  table = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+  table = table.reshape(num_classes, num_classes)
   right, total = int(np.trace(table)), int(table.sum())
   fractions = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
   side = max(1, min(LARGEST_CELL, SIDE // len(table)))
   shown = slice(SIDE)
   texts = [[str(n or '') for n in row] for row in table[shown, shown].tolist()]
   names = [str(number) for number in range(len(table))][shown]
-  corner = 40, 20
   return canvas.below(
     canvas.heading(
       f'{title}: {right} of {total} right ({100 * right / max(total, 1):.0f} %)',
       'rows: true class; columns: predicted class; diagonal: right',
     ),
-    _cells(fractions[shown, shown], texts, names, names, (side, side), corner, canvas.SMALL),
+    _cells(fractions[shown, shown], texts, names, names, (side, side), (40, 20), canvas.SMALL),
     canvas.blank(6, 1),
-    canvas.colour_bar('0 %', '100 % of the true class', canvas.sequential(np.linspace(0, 1, 120))),
+    canvas.colour_bar('0 %', '100 % of the true class'),
   )
 
 
