@@ -88,17 +88,6 @@ def _style() -> Any:
   return matplotlib.rc_context(_STYLE)
 
 
-def _axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:
-  """Make a transparent figure; returns it and its axes, row by row."""
-  from matplotlib.figure import Figure
-
-  drawn = Figure(figsize=(width, height), layout='constrained')
-  panels = drawn.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-  for patch in (drawn.patch, *(axes.patch for axes in panels.flat)):
-    patch.set_alpha(0)
-  return drawn, list(panels.flat)
-
-
 def figures(groups: Sequence[RunGroup], outcomes: Sequence[Outcome]) -> Iterator[ReportFigure]:
   """Yield all figures for which there are numbers."""
   with _style():
@@ -126,43 +115,29 @@ class _Band:
   x: np.ndarray
   values: np.ndarray  # [runs, x]
 
-  def draw(self, axes: Any, number: int, marker: str | None = None) -> None:
-    """Draw it in the colour of this number; dashed where the colours begin again."""
-    colour, style = COLOURS[number % len(COLOURS)], '-' if number < len(COLOURS) else '--'
-    low, high = self.values.min(axis=0), self.values.max(axis=0)
-    axes.fill_between(self.x, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(
-      self.x, self.values.mean(axis=0), style,
-      color=colour, linewidth=2, marker=marker or 'o' * (len(self.x) < 4),
-      label=f' {self.label}',  # a legend leaves out labels that begin with '_'
-    )  # fmt: skip
 
+def _draw(bands: Sequence[_Band], order: Sequence[int], marker: str | None, x: str) -> Any:
+  """Draw bands on transparent axes, with their names above."""
+  from matplotlib.figure import Figure
 
-def _together(bands: Sequence[_Band], order: Sequence[int], marker: str | None, x: str) -> Any:
-  """Draw bands on one pair of axes, with their names above."""
-  drawn, (axes,) = _axes(WIDTH, 3.2 + LINE * len(bands))
+  drawn = Figure(figsize=(WIDTH, 3.2 + LINE * len(bands)), layout='constrained')
+  axes = drawn.subplots()
+  for patch in (drawn.patch, axes.patch):
+    patch.set_alpha(0)
   for number in order:
-    bands[number].draw(axes, number, marker)
+    band = bands[number]
+    # Dashed where the colours begin again.
+    colour, style = COLOURS[number % len(COLOURS)], '-' if number < len(COLOURS) else '--'
+    low, high = band.values.min(axis=0), band.values.max(axis=0)
+    axes.fill_between(band.x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(
+      band.x, band.values.mean(axis=0), style,
+      color=colour, linewidth=2, marker=marker or 'o' * (len(band.x) < 4),
+      label=f' {band.label}',  # a legend leaves out labels that begin with '_'
+    )  # fmt: skip
   drawn.legend(loc='outside upper left', frameon=False, fontsize=SMALL)
   axes.set(xlabel=x, ylabel='accuracy, %', ylim=(0, 100))
   axes.grid()
-  return drawn
-
-
-def _apart(bands: Sequence[_Band], x: str) -> Any:
-  """Draw a panel for each band, two in a row, with the other ones in grey."""
-  drawn, panels = _axes(WIDTH, 0.5 + 1.75 * -(-len(bands) // 2), -(-len(bands) // 2), 2)
-  for axes, band in zip(panels, bands, strict=False):
-    for other in bands:
-      axes.plot(other.x, other.values.mean(axis=0), color=INK, alpha=0.25, linewidth=0.8)
-    band.draw(axes, 0)
-    axes.set_title(band.label[:30], fontsize=9, loc='left')
-    axes.set_ylim(0, 100)
-    axes.grid()
-  for axes in panels[len(bands) :]:
-    axes.set_visible(False)
-  drawn.supxlabel(x, fontsize=SMALL)
-  drawn.supylabel('accuracy, %', fontsize=SMALL)
   return drawn
 
 
@@ -174,7 +149,7 @@ def _after_tasks(outcomes: Sequence[Outcome]) -> ReportFigure:
     evaluation = outcome.title.partition(' tasks, ')[2]
     label = _label(outcome.group.name, evaluation, remark, seeds=len(values))
     bands.append(_Band(label, np.arange(1, values.shape[1] + 1), values))
-  drawn = _together(bands, range(len(bands)), 'o', 'tasks learned')
+  drawn = _draw(bands, range(len(bands)), 'o', 'tasks learned')
   drawn.axes[0].set_xticks(max((band.x for band in bands), key=len))
   caption = 'The average over all tasks learned so far.'
   caption += SEEDS * any(len(each.lines) > 1 for each in outcomes)
@@ -195,10 +170,9 @@ def _learning(groups: Sequence[RunGroup], name: str) -> ReportFigure:
     values = np.stack([100 * each.values[np.isin(each.steps, common)] for each in means])
     middles = (np.array(common) - window / 2) / (1000 if thousands else 1)
     bands.append(_Band(_label(group.name, seeds=len(group.runs)), middles, values))
-  apart = len(bands) > len(COLOURS)
   x = 'training steps, thousands' if thousands else 'training steps'
   best_first = sorted(range(len(bands)), key=lambda n: -bands[n].values[:, -1].mean())
-  drawn = _apart(bands, x) if apart else _together(bands, best_first, None, x)
+  drawn = _draw(bands, best_first, None, x)
   drawn.axes[0].set_xlim(left=0)
   unequal = any(len({int(curve.steps[-1]) for curve in each}) > 1 for each in curves)
   caption = (
@@ -206,7 +180,6 @@ def _learning(groups: Sequence[RunGroup], name: str) -> ReportFigure:
     'training steps.'
     + SEEDS * any(len(each) > 1 for each in curves)
     + ' A group is shown up to the end of its shortest run.' * unequal
-    + ' Each panel shows one group in colour and the others in grey.' * apart
   )
   title = f'Accuracy on {name} during training'
   return ReportFigure(f'curve_{name.replace(" ", "_")}', title, caption, drawn)

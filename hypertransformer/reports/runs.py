@@ -114,13 +114,20 @@ def read_runs(folders: Sequence[str]) -> list[LoggedRun]:
 
 
 def _read_run(folder: pathlib.Path, name: str) -> LoggedRun:
-  _require_run(folder)
-  found = flags_file.read_flags(str(folder)) or {}
+  found = flags_file.read_flags(str(folder))
+  if found is None:
+    inside = sorted(path.parent for path in folder.glob(f'*/{flags_file.FLAGS_FILE}'))
+    runs = [str(path) for path in inside if path.name not in ('eval', 'best')]
+    raise InputError(
+      f'{folder} holds no run ({flags_file.FLAGS_FILE} is missing). Give the --train_log_dir of a '
+      f'training{", such as " * bool(runs)}{", ".join(runs[:3])}.'
+    )
   file = results_lib.file_of(folder)
   results = results_lib.read(file) or results_lib.read(folder / file.name)
   scalars = read_scalars(folder / 'train')
   curves = {title: scalars[tag] for tag, title in ACCURACIES.items() if tag in scalars}
-  curves = curves or _kept_curves(folder / CURVES)
+  kept_curves, kept_cpu_hours = _kept(folder)
+  curves = curves or kept_curves
   require(
     bool(results or curves),
     f'{folder} has neither event files of a training (train/) nor results of an evaluation '
@@ -136,52 +143,28 @@ def _read_run(folder: pathlib.Path, name: str) -> LoggedRun:
     curves=curves,
     last_step=max([0, *map(int, last_steps), *(line['step'] for line in results)]),
     steps_per_second=float(np.median(speed.values)) if speed else None,
-    cpu_hours=total_of_processes(cpu.values) / 3600 if cpu else _kept_cpu_hours(folder / ABOUT),
+    cpu_hours=total_of_processes(cpu.values) / 3600 if cpu else kept_cpu_hours,
     machines=run_folder.machines(str(folder)),
     missed=missed.text(str(folder), results),
   )
 
 
-def _require_run(folder: pathlib.Path) -> None:
-  """Raise InputError unless the directory exists and has a flags.json."""
-  require(folder.is_dir(), f'there is no directory {folder}: give the --train_log_dir of a run.')
-  inside = sorted(path.parent.name for path in folder.glob(f'*/{flags_file.FLAGS_FILE}'))
-  inside = [name for name in inside if name not in ('eval', 'best')]
-  advice = (
-    f'its directories {", ".join(inside[:3])}{" ..." if len(inside) > 3 else ""} are runs: give '
-    f'these ({folder}/*).'
-    if inside
-    else 'give the --train_log_dir of a training.'
-  )
-  require(
-    (folder / flags_file.FLAGS_FILE).exists(),
-    f'{folder} holds no run ({flags_file.FLAGS_FILE} is missing): {advice}',
-  )
-
-
 def short_names(paths: Sequence[pathlib.Path]) -> list[str]:
   """Return the shortest ends of different absolute paths that differ, as many parts of each."""
-  names = [str(path) for path in paths]
-  for parts in range(max(len(path.parts) for path in paths), 0, -1):
-    shorter = ['/'.join(path.parts[-parts:]) for path in paths]
-    if len(set(shorter)) < len(shorter):
-      break
-    names = shorter
-  return names
+  ends = ([str(pathlib.Path(*path.parts[-n:])) for path in paths] for n in itertools.count(1))
+  return next(names for names in ends if len(set(names)) == len(names))
 
 
 def read_scalars(folder: pathlib.Path) -> dict[str, Curve]:
   """Read the scalars in the event files of a directory, by tag; {} if there are none."""
   if not any(folder.glob('*tfevents*')):
     return {}
-  kept = {'scalars': 0, 'images': 1, 'histograms': 1, 'compressedHistograms': 1, 'tensors': 1}
-  events = EventAccumulator(str(folder), size_guidance=kept)  # 0 keeps all
+  events = EventAccumulator(str(folder), size_guidance={'scalars': 0})  # 0 keeps all
   events.Reload()
   found = {}
   for tag in events.Tags()['scalars']:
-    last = {event.step: event.value for event in events.Scalars(tag)}
-    steps = sorted(last)
-    found[tag] = Curve(np.array(steps), np.array([last[step] for step in steps], np.float64))
+    last = dict(sorted({event.step: event.value for event in events.Scalars(tag)}.items()))
+    found[tag] = Curve(np.array(list(last)), np.array(list(last.values()), np.float64))
   return found
 
 
@@ -196,28 +179,24 @@ def total_of_processes(seconds: np.ndarray) -> float:
   return float(last_of_each.sum())
 
 
-def _kept_curves(path: pathlib.Path) -> dict[str, Curve]:
-  """Read the curves that the campaign keeps; {} if there is no such file."""
-  if not path.exists():
-    return {}
+def _kept(folder: pathlib.Path) -> tuple[dict[str, Curve], float | None]:
+  """Read the curves and the CPU hours that the campaign keeps; {} and None if there are none."""
+  curves: dict[str, Curve] = {}
+  path, hours = folder / CURVES, None
   try:
-    table = np.genfromtxt(path, delimiter=',', names=True, deletechars='', replace_space=' ')
-    steps = table[STEPS_COLUMN].reshape(-1).astype(int)
-    titles = [name for name in table.dtype.names or () if name != STEPS_COLUMN]
-    return {title: Curve(steps, table[title].reshape(-1) / 100) for title in titles}
-  except (OSError, ValueError, IndexError) as error:
-    raise InputError(f'{path} is not a table of learning curves ({error}).') from error
-
-
-def _kept_cpu_hours(path: pathlib.Path) -> float | None:
-  """Read the CPU hours that the campaign keeps; None if there are none."""
-  if not path.exists():
-    return None
-  try:
-    hours = json.loads(path.read_text()).get('cpu_hours')
-    return None if hours is None else float(hours)
-  except (OSError, ValueError, TypeError, AttributeError) as error:
-    raise InputError(f'{path} is not the JSON object of a run ({error}).') from error
+    if path.exists():
+      table = np.genfromtxt(path, delimiter=',', names=True, deletechars='', replace_space=' ')
+      steps = table[STEPS_COLUMN].reshape(-1).astype(int)
+      titles = [name for name in table.dtype.names or () if name != STEPS_COLUMN]
+      curves = {title: Curve(steps, table[title].reshape(-1) / 100) for title in titles}
+    path = folder / ABOUT
+    if path.exists():
+      hours = json.loads(path.read_text()).get('cpu_hours')
+    return curves, None if hours is None else float(hours)
+  except (OSError, ValueError, IndexError, TypeError, AttributeError) as error:
+    raise InputError(
+      f'{path} is damaged ({error}). Restore it, or delete it and report without it.'
+    ) from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -253,10 +232,3 @@ def common_name(names: Sequence[str]) -> str:
   letters = zip(min(names), max(names), strict=False)
   common = ''.join(a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], letters))
   return re.sub(r'[-_./ ]*(seed|run)?[-_./ ]*$', '', common) or f'{names[0]} and others'
-
-
-def differences(groups: Sequence[RunGroup]) -> dict[str, list[Any]]:
-  """Return the flags in which groups differ: by name, the value in each group."""
-  values = [each.runs[0].influential for each in groups]
-  found = {name: [each[name] for each in values] for name in values[0]}
-  return {name: each for name, each in found.items() if any(one != each[0] for one in each)}

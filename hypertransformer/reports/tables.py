@@ -13,22 +13,30 @@ import pandas as pd
 from hypertransformer.evaluation import results as results_lib
 from hypertransformer.evaluation.metrics import Z95, Estimate
 from hypertransformer.evaluation.results import Line
-from hypertransformer.reports import runs as runs_lib
 from hypertransformer.reports.runs import LoggedRun, RunGroup
 
 TEST, VALIDATION = 'test', 'val'  # names of presets
-# The measures that are shown: fields of results.jsonl with the headings of their columns. A measure
-# of sequences is a field of the object `continual`.
+# The measures that are shown: fields of results.jsonl, with those of their intervals and with the
+# headings of their columns. A measure of sequences is a field of the object `continual`.
 MEASURES = {
-  'accuracy': 'accuracy',
-  'accuracy_disjoint': 'without support images',
-  'forgetting': 'forgetting',
-  'backward_transfer': 'backward transfer',
-  'nearest_pixels': 'nearest pixels',
+  'accuracy': ('ci95', 'accuracy'),
+  'accuracy_disjoint': ('ci95_disjoint', 'without support images'),
+  'forgetting': ('forgetting_ci95', 'forgetting'),
+  'backward_transfer': ('backward_transfer_ci95', 'backward transfer'),
+  'nearest_pixels': ('nearest_pixels_ci95', 'nearest pixels'),
+}
+# What the columns of results mean.
+NOTES = {
+  'accuracy': 'Accuracy in %, with half the width of its 95 % confidence interval: over tasks or '
+  "sequences for a single run, over seeds (Student's t) for several.",
+  'without support images': '"Without support images" leaves out query images that are in the '
+  'support set.',
+  'nearest pixels': '"Nearest pixels" is a baseline that learns nothing: the label of the nearest '
+  'support image.',
+  'the paper': 'The paper is arXiv 2201.04182, for the same tasks and the same CNN.',
 }
 NAMED = ('dataset', 'ways', 'support_images', 'unlabeled_per_class', 'sequence')  # in titles
 NOT_RECORDED = 'not recorded'
-CITATION = 'arXiv 2201.04182'
 # 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom: half the width of a 95 %
 # confidence interval in standard errors.
 STUDENT_T = (
@@ -107,6 +115,11 @@ class Outcome:
     return 'tasks' if self.measured['sequence'] is None else 'sequences'
 
   @property
+  def steps(self) -> str:
+    """The steps of its checkpoints."""
+    return ', '.join(f'{step:,}' for step in sorted({line['step'] for line in self.lines}))
+
+  @property
   def chance(self) -> float:
     """The accuracy of guessing, after the last task of a sequence."""
     sequence = self.measured['sequence'] or {}
@@ -139,14 +152,8 @@ class Outcome:
       return None
     if len(values) > 1:
       return over_seeds(values)
-    (half,) = self.each(interval_of(measure))
+    (half,) = self.each(MEASURES[measure][0])
     return values[0], math.nan if half is None else half
-
-
-def interval_of(measure: str) -> str:
-  """Return the field of results.jsonl that holds the interval of a measure."""
-  suffix = measure.removeprefix('accuracy')
-  return f'{measure}_ci95' if suffix == measure else f'ci95{suffix}'
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
@@ -256,41 +263,25 @@ def _results(found: Sequence[Outcome]) -> ReportTable:
     f'{outcome.title} ({", ".join(filter(None, [outcome.measured["dataset"], remark]))})'
     for outcome, remark in zip(found, remarks(found), strict=True)
   ]
-  steps = [sorted(line['step'] for line in outcome.lines) for outcome in found]
   frame = pd.DataFrame(
     {
       'runs': [outcome.group.name for outcome in found],
       'classes': classes,
       **{
         title: [percent(outcome.estimate(measure)) for outcome in found]
-        for measure, title in MEASURES.items()
+        for measure, (_, title) in MEASURES.items()
       },
       'the paper': [f'{100 * each.paper:.1f}' if each.paper else '-' for each in found],
       'chance': [f'{100 * outcome.chance:.1f}' for outcome in found],
-      'checkpoint': [
-        f'{" to ".join(f"{step:,}" for step in dict.fromkeys((each[0], each[-1])))}, {one.chosen}'
-        for each, one in zip(steps, found, strict=True)
-      ],
+      'checkpoint': [f'{outcome.steps}, {outcome.chosen}' for outcome in found],
       'interval over': [
         f'{len(each.lines)} seeds' if each.over == 'seeds' else each.over for each in found
       ],
     }
   )
-  unknown = [name for name in frame if not frame.empty and (frame[name] == '-').all()]
-  note = (
-    'Accuracy in %, with half the width of its 95 % confidence interval: over tasks or sequences '
-    'for a single run, over seeds (Student\'s t) for several. "Without support images" leaves out '
-    'query images that are in the support set.'
-  )
-  if 'nearest pixels' not in unknown:
-    note += (
-      ' "Nearest pixels" is a baseline that learns nothing: the label of the nearest support image.'
-    )
-  if 'the paper' not in unknown:
-    note += f' The paper is {CITATION}, for the same tasks and the same CNN.'
-  return ReportTable(
-    'Accuracy at the best validation checkpoint', note, frame.drop(columns=unknown)
-  )
+  frame = frame.loc[:, (frame != '-').any()]  # without what is unknown of all
+  notes = [note for column, note in NOTES.items() if column in frame]
+  return ReportTable('Accuracy at the best validation checkpoint', ' '.join(notes), frame)
 
 
 def _matrix(outcome: Outcome) -> ReportTable:
@@ -300,9 +291,9 @@ def _matrix(outcome: Outcome) -> ReportTable:
   if found:
     means = np.mean([_with_average(each) for each in found], axis=0)
     halves = np.full_like(means, np.nan) if len(found) > 1 else _with_average(found[0], '_ci95')
-    names = [*(f'task {number}' for number in range(1, means.shape[1])), 'average']
-    frame['after'] = [f'task {number}' for number in range(1, len(means) + 1)]
-    for name, pairs in zip(names, np.stack([means.T, halves.T], axis=-1), strict=True):
+    tasks = [f'task {number}' for number in range(1, len(means) + 1)]
+    frame['after'] = tasks
+    for name, pairs in zip([*tasks, 'average'], np.stack([means.T, halves.T], -1), strict=True):
       frame[name] = ['' if math.isnan(mean) else percent((mean, half)) for mean, half in pairs]
   over = f'means over {len(found)} seeds' if len(found) > 1 else 'with 95 % confidence intervals'
   return ReportTable(
@@ -329,16 +320,12 @@ def _with_average(continual: dict[str, Any], suffix: str = '') -> np.ndarray:
 
 
 def _differences(groups: Sequence[RunGroup]) -> ReportTable:
-  found = runs_lib.differences(groups)
-  frame = pd.DataFrame(
-    {
-      **({'runs': [group.name for group in groups]} if found else {}),
-      **{
-        f'--{name}': ['empty' if value in ('', None) else str(value) for value in values]
-        for name, values in found.items()
-      },
-    }
-  )
+  frame = pd.DataFrame()
+  for name, first in groups[0].runs[0].influential.items():
+    values = [group.runs[0].influential[name] for group in groups]
+    if any(value != first for value in values):
+      frame['runs'] = [group.name for group in groups]
+      frame[f'--{name}'] = ['empty' if value in ('', None) else str(value) for value in values]
   return ReportTable('Flags in which the runs differ', 'Seeds and paths are left out.', frame)
 
 
@@ -381,10 +368,9 @@ def records(found: Sequence[Outcome]) -> pd.DataFrame:
 
 
 def _record(outcome: Outcome, name: str) -> dict[str, Any]:
-  estimates = {measure: outcome.estimate(measure) for measure in MEASURES}
   numbers: dict[str, float | None] = {}
-  for measure, value in estimates.items():
-    numbers[measure], numbers[interval_of(measure)] = value or (None, None)
+  for measure, (interval, _) in MEASURES.items():
+    numbers[measure], numbers[interval] = outcome.estimate(measure) or (None, None)
   return {
     'group': outcome.group.name,
     'run': name,

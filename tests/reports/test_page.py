@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html.parser
 import pathlib
 import re
 
@@ -16,31 +15,6 @@ from hypertransformer.reports.figures import ReportFigure
 from hypertransformer.reports.runs import Curve
 
 from .conftest import Make, result, sequence
-
-
-class Reader(html.parser.HTMLParser):
-  """Collects the tags of a page, and checks that they are closed in order."""
-
-  VOID = ('meta', 'link', 'br', 'path', 'use', 'image', 'rect', 'circle')
-
-  def __init__(self, text: str) -> None:
-    super().__init__()
-    self.tags: list[tuple[str, dict]] = []
-    self._open: list[str] = []
-    self.feed(text)
-    assert self._open == []
-
-  def handle_starttag(self, tag: str, attributes: list) -> None:
-    self.tags.append((tag, dict(attributes)))
-    if tag not in self.VOID:
-      self._open.append(tag)
-
-  def handle_startendtag(self, tag: str, attributes: list) -> None:
-    self.tags.append((tag, dict(attributes)))
-
-  def handle_endtag(self, tag: str) -> None:
-    if tag not in self.VOID:
-      assert self._open.pop() == tag
 
 
 def written(folders: list[pathlib.Path], output: pathlib.Path) -> str:
@@ -58,26 +32,15 @@ def test_the_page_holds_figures_and_numbers_and_asks_no_host(
   three_runs: list[pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
   text = written(three_runs, tmp_path / 'report.html')
-  tags = Reader(text).tags
-  assert [tag for tag, _ in tags].count('svg') == 2
-  assert not {'script', 'img', 'iframe', 'object'} & {tag for tag, _ in tags}
-  addresses = [
-    attributes[name]
-    for _, attributes in tags
-    for name in ('href', 'src', 'xlink:href')
-    if name in attributes
-  ]
-  assert all(address.startswith(('#', 'data:')) for address in addresses)
-  assert re.findall(r'url\((?!#)', text) == []
-  assert '@import' not in text
+  assert text.count('<svg') == text.count('</svg>') == 2
+  assert re.findall(r'<(?:script|img|iframe|object)|@import|url\((?!#)', text) == []
+  assert re.findall(r'(?:href|src)="(?!#|data:)', text) == []
   assert '80.0 ± 0.5 % on test tasks (fast &lt;b&gt;&amp;)' in text
   assert '<b>' not in text
   for each in ('73.0 ± 12.7', '87.2', '--learning_rate', '50.0', 'not recorded'):
     assert each in text
   for element in re.findall(r'<svg.*?</svg>', text, re.DOTALL):
     assert 'currentColor' in element
-    assert figures.INK not in element
-    assert not re.search(r'fill: (#ffffff|white)', element)
     assert 'aria-label' in element
   assert written(three_runs, tmp_path / 'again.html') == text
 
@@ -93,9 +56,6 @@ def test_markdown_has_its_figures_beside_it(
   assert '| base | test (omniglot:1200-1622) | 73.0 ± 12.7 | 72.0 ± 12.7 | 87.2 |' in text
   assert 'python -m hypertransformer.report' in text
   assert r'fast \<b>&' in text
-  for table in re.findall(r'(?:^\|.*\|\n)+', text, re.MULTILINE):
-    columns = [len(re.findall(r'(?<!\\)\|', line)) for line in table.splitlines()]
-    assert len(set(columns)) == 1
 
 
 def test_csv_has_a_row_for_each_run_and_for_each_mean(
@@ -135,19 +95,10 @@ def test_half_a_run_has_half_a_report(make_run: Make, evaluated: bool) -> None:
   assert ('accuracy' in page.text([str(folder)])) == evaluated
 
 
-def test_many_groups_have_a_panel_each(make_run: Make) -> None:
-  folders = [make_run(f'_run {n}', 1, [], learning_rate=n / 100) for n in range(1, 8)]
-  figure = figures_of(*folders)['curve_test_episodes']
-  assert 'Each panel shows one group' in figure.caption
-  shown = [axes for axes in figure.drawn.axes if axes.get_visible()]
-  assert [axes.get_title(loc='left') for axes in shown] == [f'_run {n}' for n in range(1, 8)]
-
-
-def test_a_name_that_begins_with_an_underscore_is_in_the_legend(make_run: Make) -> None:
-  folders = [make_run(f'_run {n} $x$', 1, [], learning_rate=n / 100) for n in (1, 2)]
+def test_every_name_is_in_the_legend(make_run: Make) -> None:
+  folders = [make_run(f'_run {n} $x$', 1, [], learning_rate=n / 100) for n in range(8)]
   svg = figures_of(*folders)['curve_test_episodes'].svg
-  assert '_run 1 $x$' in svg
-  assert '_run 2 $x$' in svg
+  assert all(f'_run {n} $x$' in svg for n in range(8))
 
 
 def test_sequences_have_a_figure_of_their_own(make_run: Make) -> None:
@@ -170,12 +121,7 @@ def test_the_band_goes_from_the_worst_to_the_best_seed(three_runs: list[pathlib.
   assert (band.y0, band.y1) == pytest.approx((1, 20))
 
 
-@pytest.mark.parametrize(
-  ('last', 'between', 'window'),
-  [(20_000, 100, 500), (200_000, 100, 5000), (4_000_000, 100, 100_000), (300, 100, 100), (6, 2, 2)],
-)
-def test_the_window_is_a_round_number_of_steps(last: int, between: int, window: int) -> None:
-  steps = np.arange(between, last + 1, between)
-  curve = Curve(steps, np.zeros(len(steps)))
-  assert figures.window_for([curve]) == window
-  assert len(curve.means(window).steps) >= 1
+def test_the_window_is_a_round_number_of_steps() -> None:
+  for last, between, window in ((20_000, 100, 500), (4_000_000, 100, 100_000), (6, 2, 2)):
+    steps = np.arange(between, last + 1, between)
+    assert figures.window_for([Curve(steps, np.zeros(len(steps)))]) == window

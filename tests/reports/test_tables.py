@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
-from typing import Any
 
 import numpy as np
 import pytest
@@ -57,10 +55,7 @@ def test_without_val_the_newest_checkpoint_counts(make_run: Make) -> None:
 def test_an_interval_that_does_not_exist_and_an_unknown_accuracy(make_run: Make) -> None:
   line = result('test', 10, 0.4, ci95=None, accuracy_disjoint=None, ci95_disjoint=None)
   (found,) = outcomes_of(make_run('a', 1, [line]))
-  accuracy = found.estimate('accuracy')
-  assert accuracy is not None
-  assert math.isnan(accuracy[1])
-  assert tables.percent(accuracy) == '40.0'
+  assert tables.percent(found.estimate('accuracy')) == '40.0'
   assert found.estimate('accuracy_disjoint') is None
 
 
@@ -86,7 +81,6 @@ def test_95_of_100_intervals_hold_the_true_mean() -> None:
   samples = np.random.default_rng(0).normal(size=(4000, 5))
   found = [tables.over_seeds(each) for each in samples]
   assert np.mean([abs(mean) < half for mean, half in found]) == pytest.approx(0.95, abs=0.012)
-  assert list(tables.STUDENT_T) == sorted(tables.STUDENT_T, reverse=True)
 
 
 def test_sequences_of_tasks_are_separate_from_single_tasks(make_run: Make) -> None:
@@ -126,15 +120,6 @@ def test_evaluations_on_other_tasks_are_separate_and_say_how_they_differ(make_ru
   assert [each.paper for each in found] == [0.872, 0.947, 0.872]
 
 
-def test_seeds_of_evaluations_do_not_separate_a_group(make_run: Make) -> None:
-  folders = [
-    make_run(f'a_{n}', n, [result('test', 10, 0.5, on={'seed': n, 'stream': n})]) for n in (1, 2)
-  ]
-  (found,) = outcomes_of(*folders)
-  assert found.each('accuracy') == [0.5, 0.5]
-  assert tables.remarks([found]) == ['']
-
-
 def test_the_papers_accuracy_is_for_test_classes_and_the_same_cnn(make_run: Make) -> None:
   lines = [result('val', 10, 0.5), result('test', 10, 0.5)]
   test, val = outcomes_of(make_run('a', 1, lines))
@@ -142,27 +127,19 @@ def test_the_papers_accuracy_is_for_test_classes_and_the_same_cnn(make_run: Make
   assert outcomes_of(make_run('b', 1, lines, default_num_channels=12))[0].paper is None
 
 
-def flags_of_recipe(name: str) -> dict[str, Any]:
-  """Return the value of every flag of a published run."""
-  holder = absl_flags.FlagValues()
-  flags.define(holder)
-  holder(['program', *cli.expand_flagfiles([f'--flagfile={RECIPES / name}.flags'])])
-  return flags.values(holder)
-
-
 @pytest.mark.parametrize(
   ('recipe', 'accuracy'),
   [
     ('omniglot_1shot_v1', 0.872),
-    ('omniglot_5shot_v2', 0.947),
-    ('miniimagenet_1shot_v1', 0.551),
     ('miniimagenet_5shot_v2', 0.681),
-    ('tieredimagenet_1shot_v1', 0.563),
     ('tieredimagenet_5shot_v1', 0.739),
   ],
 )
 def test_the_published_runs_are_compared_with_the_paper(recipe: str, accuracy: float) -> None:
-  values = flags_of_recipe(recipe)
+  holder = absl_flags.FlagValues()
+  flags.define(holder)
+  holder(['program', *cli.expand_flagfiles([f'--flagfile={RECIPES / recipe}.flags'])])
+  values = flags.values(holder)
   on = {
     'dataset': values['test_dataset'],
     'ways': values['num_labels'],
