@@ -174,25 +174,17 @@ def compare(prefix: str, variables: Iterable[tf.Variable]) -> str:
   return ' and '.join(parts)
 
 
-def require_match(
-  prefix: str,
-  variables: Iterable[tf.Variable],
-  problem: str = 'does not fit the model of these flags',
-  advice: str = 'Use the flags it was trained with, or another --train_log_dir.',
-) -> None:
+def require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
   """Refuse a checkpoint that cannot be restored into the variables.
-
-  Args:
-    prefix: the checkpoint.
-    variables: the variables of the model.
-    problem: what the message says of the checkpoint, before it names variables.
-    advice: the end of the message: what to do.
 
   Raises:
     InputError: variables are missing in the checkpoint, or have another shape there.
   """
   if mismatch := compare(prefix, variables):
-    raise InputError(f'checkpoint {prefix} {problem}: {mismatch}. {advice}')
+    raise InputError(
+      f'checkpoint {prefix} does not fit the model of these flags: {mismatch}. Use the flags it '
+      'was trained with, from the flags.json beside it, or another directory.'
+    )
 
 
 def require_nothing_lost(prefix: str, variables: Iterable[tf.Variable]) -> None:

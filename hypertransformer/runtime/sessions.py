@@ -9,8 +9,9 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 
 from hypertransformer import cores
 
-_LOOPS = {'While', 'StatelessWhile', 'Enter'}  # 'Enter' is in loops as TensorFlow 1 made them
-_REFERENCES = {'VariableV2'}  # the variables of TensorFlow 1, if a caller has brought them back
+# Operations that the single-threaded executor runs slowly or not at all: loops ('Enter' as
+# TensorFlow 1 made them), and the variables of TensorFlow 1, if a caller has brought them back.
+_NEED_USUAL_EXECUTOR = {'While', 'StatelessWhile', 'Enter', 'VariableV2'}
 
 
 def config(graph: tf.Graph, xla: bool = False, sees: Sequence[str] = ()) -> tf.ConfigProto:
@@ -46,16 +47,11 @@ def config(graph: tf.Graph, xla: bool = False, sees: Sequence[str] = ()) -> tf.C
     cores.available() == 1
     and not xla
     and not sees
-    and not _needs_usual_executor(graph)
+    and _NEED_USUAL_EXECUTOR.isdisjoint(op.type for op in graph.get_operations())
     and not tf.config.list_physical_devices('GPU')
   ):
     made.experimental.executor_type = 'SINGLE_THREADED_EXECUTOR'
   return made
-
-
-def _needs_usual_executor(graph: tf.Graph) -> bool:
-  """Tell whether the single-threaded executor runs the graph slowly or not at all."""
-  return not (_LOOPS | _REFERENCES).isdisjoint(op.type for op in graph.get_operations())
 
 
 def use_kernel_threads(count: int) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 from absl import logging
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-_Entered = TypeVar('_Entered', bound='StopSignal')
 
 
 class StopSignal:
@@ -28,7 +27,7 @@ class StopSignal:
     self._reaction = reaction
     self._before: dict[int, Any] = {}
 
-  def __enter__(self: _Entered) -> _Entered:
+  def __enter__(self) -> StopSignal:
     """Handle the signals from here on."""
     self._before = {number: signal.signal(number, self._note) for number in STOPPING}
     return self

@@ -87,11 +87,8 @@ def hparams(values: Mapping[str, Any], log_dir: str) -> tf.Summary:
     values: the value of every flag by its name.
     log_dir: the directory of the run, whose path is its name.
   """
-  shown = {
-    name: value
-    for name, value in values.items()
-    if name in flags.affecting('training') and value is not None
-  }
+  names = flags.affecting('training') & values.keys()
+  shown = {name: values[name] for name in sorted(names) if values[name] is not None}
   return hparams_summary.session_start_pb(shown, group_name=os.path.abspath(log_dir))
 
 
@@ -102,11 +99,9 @@ def ended(well: bool) -> tf.Summary:
 
 def layout() -> tf.Summary:
   """Return the layout of the page "Custom scalars": charts of training and evaluator."""
-  charts = [
-    layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
-    for title, tags in _CHARTS.items()
-  ]
-  category = layout_pb2.Category(title='hypertransformer', chart=charts)
+  category = layout_pb2.Category(title='hypertransformer')
+  for title, tags in _CHARTS.items():
+    category.chart.add(title=title).multiline.tag.extend(tags)
   return layout_summary.pb(layout_pb2.Layout(category=[category]))
 
 

@@ -38,27 +38,15 @@ def folder(saved: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
   return copy
 
 
-def cut(path: pathlib.Path) -> None:
-  """Cuts the end of a file off."""
-  path.write_bytes(path.read_bytes()[:-100])
-
-
 def data(folder: pathlib.Path, step: int) -> pathlib.Path:
   """The data file of a checkpoint."""
   return folder / f'model-{step}.data-00000-of-00001'
 
 
 def test_find_sorts_by_step_and_takes_nothing_else(folder: pathlib.Path) -> None:
-  for name in (
-    'model-11.data-00000-of-00001',
-    'model-x.index',
-    'other-5.index',
-    'model-7.index.part',
-  ):
+  for name in ('model-11.data-00000-of-00001', 'model-x.index', 'other-5.index'):
     (folder / name).touch()
-  assert checkpoints.find(str(folder)) == {
-    step: str(folder / f'model-{step}') for step in (2, 9, 10)
-  }
+  assert list(checkpoints.find(str(folder))) == [2, 9, 10]
   assert checkpoints.find(str(folder / 'missing')) == {}
 
 
@@ -72,51 +60,27 @@ def test_a_path_that_tensorflow_takes_for_a_pattern_is_refused(folder: pathlib.P
   checkpoints.require_plain(str(folder), 'train_log_dir')
 
 
-def test_newest_is_the_checkpoint_of_the_highest_step(
-  folder: pathlib.Path, warnings: list[str]
-) -> None:
-  assert checkpoints.newest(str(folder)) == str(folder / 'model-10')
-  assert not warnings
-
-
-def empty_index(folder: pathlib.Path) -> None:
-  (folder / 'model-10.index').write_bytes(b'')
-
-
-def cut_data(folder: pathlib.Path) -> None:
-  cut(data(folder, 10))
-
-
-def no_data(folder: pathlib.Path) -> None:
-  data(folder, 10).unlink()
-
-
-def flipped_bytes(folder: pathlib.Path) -> None:
-  content = bytearray(data(folder, 10).read_bytes())
-  content[1000] ^= 255
-  data(folder, 10).write_bytes(content)
-
-
-@pytest.mark.parametrize('damage', [empty_index, cut_data, no_data, flipped_bytes])
+@pytest.mark.parametrize(
+  'damage',
+  [
+    lambda folder: (folder / 'model-10.index').write_bytes(b''),
+    lambda folder: data(folder, 10).unlink(),
+    lambda folder: data(folder, 10).write_bytes(data(folder, 10).read_bytes()[:-100]),
+    lambda folder: data(folder, 10).write_bytes(data(folder, 9).read_bytes()[::-1]),
+  ],
+)
 def test_a_damaged_newest_is_skipped_with_a_warning(
   folder: pathlib.Path, warnings: list[str], damage: Any
 ) -> None:
-  assert checkpoints.unreadable(str(folder / 'model-10')) == ''
+  assert checkpoints.newest(str(folder)) == str(folder / 'model-10')
+  assert not warnings
   damage(folder)
-  assert checkpoints.unreadable(str(folder / 'model-10')) != ''
   assert checkpoints.newest(str(folder)) == str(folder / 'model-9')
   (warning,) = warnings
   assert str(folder / 'model-10') in warning
-  assert 'skipping' in warning
-
-
-def test_newest_is_none_if_no_checkpoint_can_be_read(
-  folder: pathlib.Path, warnings: list[str]
-) -> None:
-  for step in (2, 9, 10):
-    cut(data(folder, step))
+  for step in (2, 9):
+    data(folder, step).unlink()
   assert checkpoints.newest(str(folder)) is None
-  assert len(warnings) == 3
 
 
 def listed(folder: pathlib.Path) -> list[str]:
@@ -131,8 +95,9 @@ def test_repair_state_names_the_checkpoint(folder: pathlib.Path, missing: bool) 
   if missing:
     (folder / 'checkpoint').unlink()
   checkpoints.repair_state(str(folder), str(folder / 'model-10'))
-  assert tf.train.latest_checkpoint(str(folder)) == str(folder / 'model-10')
   assert listed(folder) == ['model-2', 'model-9', 'model-10']
+  moved = folder.rename(folder.with_name('moved'))
+  assert tf.train.latest_checkpoint(str(moved)) == str(moved / 'model-10')
 
 
 def test_repair_state_lists_no_more_than_are_kept(folder: pathlib.Path) -> None:
@@ -145,39 +110,23 @@ def test_repair_state_lists_no_more_than_are_kept(folder: pathlib.Path) -> None:
   assert listed(folder) == ['model-10', 'model-20', 'model-30']
 
 
-def test_the_state_is_right_after_the_folder_has_moved(folder: pathlib.Path) -> None:
-  checkpoints.repair_state(str(folder), str(folder / 'model-10'))
-  moved = folder.rename(folder.with_name('moved'))
-  assert tf.train.latest_checkpoint(str(moved)) == str(moved / 'model-10')
-
-
 def test_repair_state_of_no_checkpoint_removes_the_file(folder: pathlib.Path) -> None:
-  checkpoints.repair_state(str(folder), None)
-  assert not (folder / 'checkpoint').exists()
-  checkpoints.repair_state(str(folder), None)
+  for _ in range(2):
+    checkpoints.repair_state(str(folder), None)
+    assert not (folder / 'checkpoint').exists()
 
 
 def test_global_step_is_read_from_the_checkpoint(folder: pathlib.Path) -> None:
   assert checkpoints.global_step(str(folder / 'model-9')) == 9
-
-
-def test_global_step_of_something_else_is_refused(tmp_path: pathlib.Path) -> None:
-  with tf.Graph().as_default(), tf.Session() as session:
-    tf.get_variable('a', initializer=1.0)
-    session.run(tf.global_variables_initializer())
-    tf.train.Saver().save(session, str(tmp_path / 'x'), write_meta_graph=False)
-  for prefix in (tmp_path / 'x', tmp_path / 'missing'):
-    with pytest.raises(InputError, match='global_step'):
-      checkpoints.global_step(str(prefix))
+  with pytest.raises(InputError, match='global_step'):
+    checkpoints.global_step(str(folder / 'missing'))
 
 
 def test_require_match_names_missing_and_reshaped_variables(folder: pathlib.Path) -> None:
   with tf.Graph().as_default():
     wrong = [tf.get_variable('a', [5]), tf.get_variable('d', [1]), tf.get_variable('e', [1])]
-  with pytest.raises(InputError) as error:
+  with pytest.raises(InputError, match=r'd, e .*a: has \[6000\], needs \[5\]'):
     checkpoints.require_match(str(folder / 'model-2'), wrong)
-  assert '2 variables are missing, such as d, e' in str(error.value)
-  assert '1 have another shape, such as a: has [6000], needs [5]' in str(error.value)
   with tf.Graph().as_default():
     checkpoints.require_match(str(folder / 'model-2'), [tf.get_variable('a', [6000])])
 
@@ -197,7 +146,7 @@ def test_require_nothing_lost_refuses_to_lose_variables_of_the_model(
       checkpoints.require_nothing_lost(str(tmp_path / 'x'), [kept])
 
 
-@pytest.mark.parametrize('ending', ['', '.index', '.data-00000-of-00001', '.meta'])
+@pytest.mark.parametrize('ending', ['', '.index', '.data-00000-of-00001'])
 def test_a_checkpoint_is_found_by_any_of_its_files(folder: pathlib.Path, ending: str) -> None:
   prefix = str(folder / 'model-9')
   assert checkpoints.locate(prefix + ending, 'checkpoint') == prefix

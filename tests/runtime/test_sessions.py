@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -16,94 +17,64 @@ SINGLE = 'SINGLE_THREADED_EXECUTOR'
 
 
 @pytest.fixture
-def graph() -> tf.Graph:
-  with tf.Graph().as_default() as made:
-    yield made
-
-
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-  """Lets every test see a single core, unless it says otherwise."""
-  monkeypatch.setattr(cores, 'available', lambda: 1)
-
-
-@pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-  """The GPUs that TensorFlow reports: none, but a test may add some."""
-  found: list[str] = []
-  monkeypatch.setattr(
-    tf.config, 'list_physical_devices', lambda kind: found if kind == 'GPU' else ['cpu']
-  )
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+  """The machine that TensorFlow reports, which a test may change: one core and no GPU."""
+  found = {'cores': 1, 'GPU': 0}
+  monkeypatch.setattr(cores, 'available', lambda: found['cores'])
+  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: ['a'] * found[kind])
   return found
 
 
-def doubled_until_large(x: tf.Tensor) -> tf.Tensor:
-  return tf.while_loop(lambda y: y < 100.0, lambda y: 2.0 * y, [x])
+def product() -> tf.Tensor:
+  return 64.0 * tf.constant(3.0)
 
 
-def executor(graph: tf.Graph) -> str:
-  return sessions.config(graph).experimental.executor_type
+def loop() -> tf.Tensor:
+  return tf.while_loop(lambda y: y < 100.0, lambda y: 2.0 * y, [tf.constant(3.0)])
 
 
-def test_one_thread_handles_the_nodes_of_a_graph_without_loops(
-  graph: tf.Graph, gpus: list[str]
-) -> None:
-  del gpus
-  product = 2.0 * tf.constant(3.0)
-  assert executor(graph) == SINGLE
-  with tf.Session(config=sessions.config(graph)) as session:
-    assert session.run(product) == 6.0
-
-
-def test_several_cores_keep_the_usual_executor(
-  graph: tf.Graph, gpus: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-  del gpus
-  monkeypatch.setattr(cores, 'available', lambda: 2)
-  product = 2.0 * tf.constant(3.0)
-  assert executor(graph) == ''
-  with tf.Session(config=sessions.config(graph)) as session:
-    assert session.run(product) == 6.0
-
-
-@pytest.mark.parametrize('new_loops', [True, False])
-def test_a_graph_with_a_loop_keeps_the_usual_executor(
-  graph: tf.Graph, gpus: list[str], new_loops: bool
-) -> None:
-  del gpus
+def loop_of_tensorflow_1() -> tf.Tensor:
   before = tf.control_flow_v2_enabled()
-  (tf.enable_control_flow_v2 if new_loops else tf.disable_control_flow_v2)()
+  tf.disable_control_flow_v2()
   try:
-    looped = doubled_until_large(tf.constant(3.0))
+    return loop()
   finally:
-    (tf.enable_control_flow_v2 if before else tf.disable_control_flow_v2)()
-  assert executor(graph) == ''
-  with tf.Session(config=sessions.config(graph)) as session:
-    assert session.run(looped) == 192.0
+    if before:
+      tf.enable_control_flow_v2()
 
 
-def test_variables_of_tensorflow_1_keep_the_usual_executor(
-  graph: tf.Graph, gpus: list[str]
-) -> None:
-  del gpus
+def variable_of_tensorflow_1() -> tf.Tensor:
   variable = tf.get_variable('v', [], initializer=tf.ones_initializer(), use_resource=False)
-  assert executor(graph) == ''
-  with tf.Session(config=sessions.config(graph)) as session:
-    session.run(variable.initializer)
-    assert session.run(variable.assign_add(2.0)) == 3.0
+  with tf.control_dependencies([variable.initializer]):
+    return variable.assign_add(191.0)
 
 
-def test_a_gpu_keeps_the_usual_executor(graph: tf.Graph, gpus: list[str]) -> None:
+@pytest.mark.parametrize(
+  ('build', 'changes', 'executor'),
+  [
+    (product, {}, SINGLE),
+    (product, {'cores': 2}, ''),
+    (loop, {}, ''),
+    (loop_of_tensorflow_1, {}, ''),
+    (variable_of_tensorflow_1, {}, ''),
+  ],
+)
+def test_one_thread_handles_the_nodes_of_a_graph_where_it_can(
+  machine: dict[str, int], build: Callable[[], tf.Tensor], changes: dict[str, int], executor: str
+) -> None:
+  machine.update(changes)
+  with tf.Graph().as_default() as graph:
+    built = build()
+    config = sessions.config(graph)
+    assert config.experimental.executor_type == executor
+    with tf.Session(config=config) as session:
+      assert session.run(built) == 192.0
+
+
+def test_a_gpu_keeps_the_usual_executor(machine: dict[str, int]) -> None:
   """The usual executor lets copies and kernels of the devices overlap."""
-  tf.constant(3.0)
-  gpus.append('a GPU')
-  assert executor(graph) == ''
-
-
-def test_the_graph_is_optimised_once_and_nothing_is_fused(graph: tf.Graph) -> None:
-  options = sessions.config(graph).graph_options.rewrite_options
-  assert options.meta_optimizer_iterations == type(options).ONE
-  assert options.remapping == type(options).OFF
+  machine['GPU'] = 1
+  assert sessions.config(tf.Graph()).experimental.executor_type == ''
 
 
 # A program that prints how many threads a session adds to its process.

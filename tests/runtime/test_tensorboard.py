@@ -74,15 +74,7 @@ def test_hyperparameters_are_the_flags_that_make_a_model_better_or_worse() -> No
   assert info.hparams['balanced_batches'].bool_value is True
   assert info.hparams['train_dataset'].string_value == 'omniglot:0-9'
   absent = {'data_numpy_dir', 'train_log_dir', 'num_task_evals', 'value_dim', 'eval_once'}
-  assert absent.isdisjoint(info.hparams)
-  assert set(info.hparams) <= set(flags.defaults())
-
-
-@pytest.mark.parametrize('well', [True, False])
-def test_the_end_says_how_the_run_has_ended(well: bool) -> None:
-  (value,) = tensorboard.ended(well).value
-  data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
-  assert data.session_end_info.status == (1 if well else 2), 'success, failure'
+  assert set(info.hparams) <= set(flags.defaults()) - absent
 
 
 def test_the_card_of_flags_has_those_first_that_are_set() -> None:
@@ -94,11 +86,6 @@ def test_the_card_of_flags_has_those_first_that_are_set() -> None:
     '| seed | 1 | None |',
   }
   assert '| num_layers | 4 | 4 |' in rows[3:]
-
-
-def test_the_page_of_variables_is_the_table_as_code() -> None:
-  text = text_of(tensorboard.variables_page('layer  variable\nlayer_1  conv/kernel'))
-  assert '\n    layer  variable\n    layer_1  conv/kernel' in text
 
 
 def test_one_chart_has_the_accuracies_of_training_and_evaluator() -> None:
