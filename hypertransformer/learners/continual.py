@@ -19,8 +19,6 @@ from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import BlockArrays, Trained
 from hypertransformer.learners.learner import Learner
 
-_BLOCKS = 'blocks/'  # prefix of the weight blocks in the file of `save`
-
 
 @dataclasses.dataclass(frozen=True)
 class LearnedTasks:
@@ -28,12 +26,12 @@ class LearnedTasks:
 
   Attributes:
     blocks: The weight blocks after the last task.
-    prototypes: Those of each task (in mini_batch: of each piece), [K, outputs].
+    prototypes: Those of each task (in mini_batch: of each piece), [tasks, K, outputs].
     classes: The K labels of each task as the caller passed them, in the model's order.
   """
 
   blocks: BlockArrays
-  prototypes: tuple[np.ndarray, ...] = ()
+  prototypes: np.ndarray
   classes: tuple[list[Hashable], ...] = ()
 
 
@@ -65,7 +63,9 @@ class ContinualLearner(Learner):
     super().__init__(checkpoint)
     assert self._trained.settings.continual is not None
     self._config = self._trained.settings.continual
-    self._learned = LearnedTasks(self._engine.no_blocks())
+    model = self._trained.settings.model
+    shape = 0, model.num_labels, model.embedding_units or model.num_labels
+    self._learned = LearnedTasks(self._engine.no_blocks(), np.zeros(shape, np.float32))
 
   @property
   def scenario(self) -> str:
@@ -94,9 +94,9 @@ class ContinualLearner(Learner):
     support = self._support(images)
     found = inputs.labels(labels, len(support))
     classes = self._classes(before, inputs.classes(found, self.num_labels, self.num_labels))
-    learned = self._engine.learn(support, inputs.numbers(found, classes), before.blocks)
+    blocks, means = self._engine.learn(support, inputs.numbers(found, classes), before.blocks)
     self._learned = LearnedTasks(
-      learned.blocks, (*before.prototypes, learned.means), (*before.classes, classes)
+      blocks, np.concatenate([before.prototypes, means[None]]), (*before.classes, classes)
     )
 
   def predict(self, images: Any, task: int | None = None) -> np.ndarray:
@@ -175,7 +175,7 @@ class ContinualLearner(Learner):
       self._config.prototypical,
       'A model trained with continual_loss=cross_entropy has no prototypes. Use scores().',
     )
-    return np.stack(self._some().prototypes)
+    return self._some().prototypes.copy()
 
   def save(self, path: str | os.PathLike[str]) -> None:
     """Write what was learned to an .npz file, atomically; the model itself is not in it.
@@ -199,8 +199,8 @@ class ContinualLearner(Learner):
         file,
         allow_pickle=False,
         about=np.array(about),
-        prototypes=np.stack(learned.prototypes),
-        **{f'{_BLOCKS}{name}': block for name, block in learned.blocks.items()},
+        prototypes=learned.prototypes,
+        **learned.blocks,
       )
 
   def load(self, path: str | os.PathLike[str]) -> None:
@@ -217,11 +217,9 @@ class ContinualLearner(Learner):
     path = files.expanded(path)
     try:
       with np.load(path, allow_pickle=False) as file:
-        about = json.loads(str(file['about']))
-        blocks = {
-          name.removeprefix(_BLOCKS): file[name] for name in file.files if name.startswith(_BLOCKS)
-        }
-        learned = LearnedTasks(blocks, tuple(file['prototypes']), tuple(about['classes']))
+        blocks = {name: file[name] for name in file.files}
+      about = json.loads(str(blocks.pop('about')))
+      learned = LearnedTasks(blocks, blocks.pop('prototypes'), tuple(about['classes']))
       fingerprint = about['fingerprint']
     except Exception as error:  # NumPy, zipfile, zlib and json raise a dozen types
       reason = str(error).partition('\n')[0] or type(error).__name__
@@ -237,18 +235,13 @@ class ContinualLearner(Learner):
 
   def _fits(self, learned: LearnedTasks) -> bool:
     """Return whether the arrays have the shapes and types of this model's."""
-    expected = self._engine.no_blocks()
-    model = self._trained.settings.model
-    units = model.embedding_units or model.num_labels
-    prototype: np.ndarray = np.zeros([model.num_labels, units], np.float32)
-    pairs = [
-      *((learned.blocks.get(name), block) for name, block in expected.items()),
-      *((found, prototype) for found in learned.prototypes),
-    ]
-    return 0 < len(learned.classes) == len(learned.prototypes) and all(
-      found is not None and (found.shape, found.dtype) == (like.shape, like.dtype)
-      for found, like in pairs
+    found, own = (
+      {name: (block.shape, block.dtype) for name, block in tasks.blocks.items()}
+      | {'prototypes': (tasks.prototypes.shape[1:], tasks.prototypes.dtype)}
+      for tasks in (learned, self._learned)
     )
+    count = len(learned.classes)
+    return count > 0 and learned.prototypes.shape[:1] == (count,) and found == own
 
   def _classes(self, before: LearnedTasks, classes: list[Hashable]) -> list[Hashable]:
     """Return the classes of a new task, in the order in which the model is to number them.
@@ -301,12 +294,11 @@ class ContinualLearner(Learner):
     queries = self._queries(images)
     if not self._config.prototypical:
       return self._engine.outputs(queries, learned.blocks)
-    kept = learned.prototypes
-    if task is not None:
-      prototypes = kept[task]
+    prototypes = learned.prototypes
+    if self.scenario == 'mini_batch':
+      prototypes = prototypes.mean(axis=0)
     else:
-      pieces = self.scenario == 'mini_batch'
-      prototypes = np.mean(kept, axis=0) if pieces else np.concatenate(kept)
+      prototypes = np.concatenate(prototypes) if task is None else prototypes[task]
     return self._engine.scores(queries, learned.blocks, prototypes)
 
   def _require_kind(self, found: Trained) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ SEE_THE_IMAGE = (
   'model/generator_1/features/layer_1/kernel',
   'model/cnn/layer_1/conv/kernel',
 )
-_CLOSED = 'The learner is closed. Open a new one, and use it before the end of its `with`.'
+CLOSED = 'The learner is closed. Open a new one, and use it before the end of its `with`.'
 
 BlockArrays = dict[str, np.ndarray]  # the weight blocks [B, b] of each generated layer, by its name
 
@@ -67,96 +67,75 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
       f'Checkpoint {prefix} holds pre-trained shared features only (pretrain_shared_feature). Use '
       'a checkpoint of the run that started from it.'
     )
-  model = dataclasses.replace(settings.model, warmup_heads='none')
-  side = settings.data.image_size
-  return Trained(
-    prefix, dataclasses.replace(settings, model=model), (side, side, _channels(prefix))
-  )
-
-
-def _channels(prefix: str) -> int:
-  """Return the number of channels of the images of training, which no flag holds."""
   shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-  for name in SEE_THE_IMAGE:
-    if name in shapes:
-      return shapes[name][2]
-  raise InputError(
-    f'Checkpoint {prefix} was not written by this package: it has none of the variables '
-    f'{", ".join(SEE_THE_IMAGE)}. Import a checkpoint of the original with '
-    'utils/convert_checkpoint.py.'
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class Learned:
-  """The result of learning from a support set.
-
-  Attributes:
-    blocks: The weight blocks of the CNN, trained parts included.
-    means: The mean output of the CNN over the support images of each class, [K, outputs].
-  """
-
-  blocks: BlockArrays
-  means: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class _Graph:
-  """The session of a model, and the tensors to feed and to fetch.
-
-  Attributes:
-    session: The session, with the variables restored.
-    images: float32 [n, S, S, C], in 0..255, of a support set or of queries.
-    labels: int32 [n], those of a support set.
-    prototypes: [classes, outputs].
-    blocks: The weight blocks of each generated layer.
-    learned: The new weight blocks, and the mean outputs of the classes.
-    outputs: The outputs of the CNN for the images.
-    scores: Those of the images for each prototype.
-    cnn: The variables of the CNN by name.
-    variables: Those of the model, as in the checkpoint.
-  """
-
-  session: tf.Session
-  images: tf.Tensor
-  labels: tf.Tensor
-  prototypes: tf.Tensor
-  blocks: dict[str, tf.Tensor]
-  learned: tuple[dict[str, tf.Tensor], tf.Tensor]
-  outputs: tf.Tensor
-  scores: tf.Tensor
-  cnn: dict[str, tf.Tensor]
-  variables: list[tf.Variable]
+  kernel = next((shapes[name] for name in SEE_THE_IMAGE if name in shapes), None)
+  if kernel is None:  # no flag holds the number of channels
+    raise InputError(
+      f'Checkpoint {prefix} was not written by this package: it has none of the variables '
+      f'{", ".join(SEE_THE_IMAGE)}. Import a checkpoint of the original with '
+      'utils/convert_checkpoint.py.'
+    )
+  side = settings.data.image_size
+  model = dataclasses.replace(settings.model, warmup_heads='none')
+  return Trained(prefix, dataclasses.replace(settings, model=model), (side, side, kernel[2]))
 
 
 class Engine:
   """Runs a trained model on arrays of the caller, in place of episodes. It holds no task."""
 
   def __init__(self, trained: Trained) -> None:
-    """Build the graph and restore the checkpoint.
+    """Build the graph with all that can be fetched, and restore the checkpoint.
 
     Raises:
       InputError: The checkpoint does not match the flags beside it.
     """
-    self._trained = trained
-    # None when closed: a closed learner that is kept keeps no graph.
-    self._graph: _Graph | None = None
+    self._flag_values = trained.settings.flag_values
+    self._closed = False
+    config = trained.settings.continual
+    constant = config is not None and config.method == 'constant_protonet'
     with _sizes_are_ints(), tf.Graph().as_default():
-      self._graph = _build(trained)
+      model = HyperTransformer(trained.settings.model, trained.image_shape)
+      self._images = tf.placeholder(tf.float32, [None, *trained.image_shape], 'images')
+      self._labels = tf.placeholder(tf.int32, [None], 'labels')
+      self._prototypes = tf.placeholder(
+        tf.float32, [None, *model.plans[-1].output_shape], 'prototypes'
+      )
+      self._blocks = {
+        plan.name: tf.placeholder(
+          tf.float32, [plan.layout.num_blocks, plan.layout.block_size], plan.name
+        )
+        for plan in model.plans
+        if plan.layout is not None and not constant
+      }
+      normalized = image_ops.normalise(self._images, trained.image_shape[0])
+      support = Support(normalized, self._labels)
+      weights, means = (
+        continual.embed_task(model, support)
+        if constant
+        else continual.learn_task(model, support, before=None if config is None else self._blocks)
+      )
+      classified = model.classify(normalized, model.with_blocks(self._blocks))
+      self._outputs = classified.logits
+      self._scores = continual.prototype_scores(self._outputs[None], self._prototypes[None])[0]
+      self._cnn = {f'{use.layer}/{use.variable}': use.value for use in classified.uses}
+      self._learned = model.used_blocks(weights), means
+      self._variables = tf.global_variables()  # only now, since all of the above can create some
+      checkpoints.require_match(trained.prefix, self._variables)
+      self._session = tf.Session(config=sessions.config(tf.get_default_graph()))
+      tf.train.Saver(self._variables).restore(self._session, trained.prefix)
 
   @property
   def generated_layers(self) -> list[str]:
     """The names of the layers that have weight blocks, in order; [] if none is generated."""
-    return list(self._open().blocks)
+    return list(self._blocks)
 
   def no_blocks(self) -> BlockArrays:
     """Return the weight blocks before the first task: zeros."""
-    return {
-      name: np.zeros(block.shape.as_list(), np.float32)
-      for name, block in self._open().blocks.items()
-    }
+    return {name: np.zeros(x.shape.as_list(), np.float32) for name, x in self._blocks.items()}
 
-  def learn(self, images: np.ndarray, labels: np.ndarray, before: BlockArrays) -> Learned:
+  def learn(
+    self, images: np.ndarray, labels: np.ndarray, before: BlockArrays
+  ) -> tuple[BlockArrays, np.ndarray]:
     """Learn from one support set.
 
     Args:
@@ -164,125 +143,53 @@ class Engine:
       labels: Their labels, int [n], in 0..K-1.
       before: The weight blocks after the earlier tasks; {} if the model does not learn sequences
         of tasks.
+
+    Returns:
+      The weight blocks of the CNN, trained parts included; and the mean output of the CNN over the
+      support images of each class, [K, outputs].
     """
-    graph = self._open()
-    return Learned(
-      *self._run(graph, graph.learned, before, {graph.images: images, graph.labels: labels})
-    )
+    return self._run(self._learned, before, {self._images: images, self._labels: labels})
 
   def outputs(self, images: np.ndarray, blocks: BlockArrays) -> np.ndarray:
     """Return the outputs of the CNN with these weight blocks, float32 [n, outputs].
 
     Batch norm uses the statistics of these images, float32 [n, S, S, C], in 0..255.
     """
-    graph = self._open()
-    return self._run(graph, graph.outputs, blocks, {graph.images: images})
+    return self._run(self._outputs, blocks, {self._images: images})
 
   def scores(self, images: np.ndarray, blocks: BlockArrays, prototypes: np.ndarray) -> np.ndarray:
     """Return minus the squared distances of the outputs to prototypes, float32 [n, classes]."""
-    graph = self._open()
-    fed = {graph.images: images, graph.prototypes: prototypes}
-    return self._run(graph, graph.scores, blocks, fed)
+    return self._run(self._scores, blocks, {self._images: images, self._prototypes: prototypes})
 
   def weights(self, blocks: BlockArrays) -> dict[str, np.ndarray]:
     """Return the variables of the CNN as it uses them, by names such as 'layer_1/conv/kernel'."""
-    graph = self._open()
-    return self._run(graph, graph.cnn, blocks)
+    return self._run(self._cnn, blocks, {})
 
   def fingerprint(self) -> str:
     """Return a digest of the model's settings and variables.
 
     What one model has learned means nothing to another; fingerprints tell them apart.
     """
-    values = flags_file.changed_model_flags(self._trained.settings.flag_values)
+    values = flags_file.changed_model_flags(self._flag_values)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    graph = self._open()
-    variables = self._run(graph, {variable.op.name: variable for variable in graph.variables})
+    variables = self._run({variable.op.name: variable for variable in self._variables}, {}, {})
     for name, value in sorted(variables.items()):
       digest.update(name.encode() + value.tobytes())
     return digest.hexdigest()
 
   def close(self) -> None:
-    """Close the session and release the graph. It may be called several times.
+    """Close the session; a call that another thread makes in the meantime ends with `CLOSED`."""
+    self._closed = True
+    self._session.close()
 
-    A call that another thread makes in the meantime ends with the error that the learner is closed.
-    """
-    graph, self._graph = self._graph, None
-    if graph is not None:
-      graph.session.close()
-
-  def _open(self) -> _Graph:
-    """Return the graph; raise InputError if the learner is closed."""
-    if self._graph is None:
-      raise InputError(_CLOSED)
-    return self._graph
-
-  def _run(
-    self,
-    graph: _Graph,
-    fetches: Any,
-    blocks: Mapping[str, np.ndarray] | None = None,
-    fed: Mapping[tf.Tensor, np.ndarray] | None = None,
-  ) -> Any:
-    fed = {**(fed or {}), **{graph.blocks[name]: value for name, value in (blocks or {}).items()}}
+  def _run(self, fetches: Any, blocks: BlockArrays, fed: dict[tf.Tensor, np.ndarray]) -> Any:
     try:
-      return graph.session.run(fetches, fed)
+      fed = fed | {self._blocks[name]: value for name, value in blocks.items()}
+      return self._session.run(fetches, fed)
     except (tf.errors.OpError, RuntimeError) as error:
-      if self._graph is None:  # closed in the meantime, by another thread
-        raise InputError(_CLOSED) from error
+      if self._closed:
+        raise InputError(CLOSED) from error
       raise
-
-
-def _build(trained: Trained) -> _Graph:
-  """Build everything that can be fetched in the default graph, and restore the checkpoint.
-
-  Raises InputError if the checkpoint does not match the flags beside it.
-  """
-  config = trained.settings.continual
-  constant = config is not None and config.method == 'constant_protonet'
-  model = HyperTransformer(trained.settings.model, trained.image_shape)
-  images = tf.placeholder(tf.float32, [None, *trained.image_shape], 'images')
-  labels = tf.placeholder(tf.int32, [None], 'labels')
-  prototypes = tf.placeholder(tf.float32, [None, *model.plans[-1].output_shape], 'prototypes')
-  blocks = {
-    plan.name: tf.placeholder(
-      tf.float32, [plan.layout.num_blocks, plan.layout.block_size], plan.name
-    )
-    for plan in model.plans
-    if plan.layout is not None and not constant
-  }
-  normalized = image_ops.normalise(images, trained.image_shape[0])
-  support = Support(normalized, labels)
-  weights, means = (
-    continual.embed_task(model, support)
-    if constant
-    else continual.learn_task(model, support, before=None if config is None else blocks)
-  )
-  classified = model.classify(normalized, model.with_blocks(blocks))
-  scores = continual.prototype_scores(classified.logits[None], prototypes[None])[0]
-  learned = model.used_blocks(weights), means
-  variables = tf.global_variables()  # only now, since all of the above can create some
-  checkpoints.require_match(
-    trained.prefix,
-    variables,
-    f'and the {flags_file.FLAGS_FILE} beside it are not of the same model, or not of this '
-    'version of the package',
-    'Take both from one log directory.',
-  )
-  session = tf.Session(config=sessions.config(tf.get_default_graph()))
-  tf.train.Saver(variables).restore(session, trained.prefix)
-  return _Graph(
-    session=session,
-    images=images,
-    labels=labels,
-    prototypes=prototypes,
-    blocks=blocks,
-    learned=learned,
-    outputs=classified.logits,
-    scores=scores,
-    cnn={f'{use.layer}/{use.variable}': use.value for use in classified.uses},
-    variables=variables,
-  )
 
 
 @contextlib.contextmanager

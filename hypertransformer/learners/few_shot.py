@@ -66,8 +66,8 @@ class FewShotLearner(Learner):
     support = self._support(images)
     found = inputs.labels(labels, len(support))
     classes = inputs.classes(found, self.num_labels, fewest=2)
-    learned = self._engine.learn(support, inputs.numbers(found, classes), {})
-    self._fitted = Fitted(classes, learned.blocks, support)
+    blocks, _ = self._engine.learn(support, inputs.numbers(found, classes), {})
+    self._fitted = Fitted(classes, blocks, support)
     return self
 
   def predict(self, images: Any, bare: bool = False) -> np.ndarray:

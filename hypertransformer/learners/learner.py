@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hypertransformer.errors import require
+from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
-from hypertransformer.learners.engine import Engine, Trained, find
+from hypertransformer.learners.engine import CLOSED, Engine, Trained, find
 
 # hypertransformer/pretrained/NAME/ holds a checkpoint, the flags.json of its training, and a
 # card.json: the command, the number of steps, the accuracy with its interval, the data and its
@@ -55,7 +55,7 @@ class Learner:
     """
     self._trained = find(checkpoint)
     self._require_kind(self._trained)
-    self._engine = Engine(self._trained)
+    self._open: Engine | None = Engine(self._trained)
 
   @classmethod
   def pretrained(cls: type[Self], name: str) -> Self:
@@ -96,8 +96,13 @@ class Learner:
     return self._trained.image_shape
 
   def close(self) -> None:
-    """Releases what the learner holds. A `with` does so at its end."""
-    self._engine.close()
+    """Close the session and release the graph; closing it again has no effect.
+
+    A `with` does so at its end.
+    """
+    engine, self._open = self._open, None  # a closed learner that is kept keeps no graph
+    if engine is not None:
+      engine.close()
 
   def __enter__(self: Self) -> Self:
     """Return the learner."""
@@ -106,6 +111,14 @@ class Learner:
   def __exit__(self, *error: object) -> None:
     """Close the learner."""
     self.close()
+
+  @property
+  def _engine(self) -> Engine:
+    """The open model; raises InputError if the learner is closed."""
+    engine = self._open
+    if engine is None:
+      raise InputError(CLOSED)
+    return engine
 
   def _support(self, images: Any) -> np.ndarray:
     """Return the images of a support set as the model takes them; see inputs.pixels."""

@@ -40,7 +40,6 @@ def damaged(few_shot_run: Any, folder: pathlib.Path, **changes: Any) -> pathlib.
   [
     ({'embedding_dim': 3}, 'flags.json'),
     ({'image_size': '12'}, 'image_size'),
-    ({'cnn_activation': 'tanh'}, 'cnn_activation'),
     ({'num_labels': 1}, 'num_labels'),
     ({'pretrain_shared_feature': True}, 'pretrain_shared_feature'),
   ],
@@ -79,11 +78,9 @@ def test_unfit_checkpoints_are_refused(
   ):
     with pytest.raises(InputError, match=found):
       opened(path)
-  for text in ('[1]', '{', None):
-    path = copy / 'flags.json'
-    path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(InputError, match=r'flags\.json'):
-      FewShotLearner(copy)
+  (copy / 'flags.json').unlink()
+  with pytest.raises(InputError, match=r'flags\.json'):
+    FewShotLearner(copy)
 
 
 def test_the_home_folder_is_put_in(

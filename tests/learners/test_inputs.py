@@ -18,12 +18,9 @@ def test_labels_come_back_in_the_callers_terms(learner: FewShotLearner, make_tas
   plain = learner.fit(task.support, task.labels).predict(task.queries)
   assert plain.dtype.kind == 'i'
   assert len(np.unique(plain)) > 1
-  for given, kind in (
-    ((task.labels * 10 - 5).astype(np.int8), 'i'),
-    ([np.int16(y) for y in task.labels + 7], 'i'),
-  ):
+  for given in ((task.labels * 10 - 5).astype(np.int8), [np.int16(y) for y in task.labels + 7]):
     found = learner.fit(task.support, given).predict(task.queries)
-    assert found.dtype.kind == kind
+    assert found.dtype.kind == 'i'
     np.testing.assert_array_equal(learner.labels(), np.unique(given))
     np.testing.assert_array_equal(found, np.unique(given)[plain])  # whole numbers by size
 
@@ -33,9 +30,7 @@ def test_the_type_of_the_images_changes_nothing(learner: FewShotLearner, make_ta
   expected = learner.fit(task.support, task.labels).scores(task.queries)
   for convert in (
     lambda x: x.astype(np.float64),
-    lambda x: x[..., 0],
-    lambda x: x.astype(np.int64),
-    lambda x: x.astype(np.float32)[..., 0],
+    lambda x: x.astype(np.int64)[..., 0],
     lambda x: x.tolist(),
   ):
     learner.fit(convert(task.support), task.labels.tolist())
@@ -46,21 +41,14 @@ def test_the_type_of_the_images_changes_nothing(learner: FewShotLearner, make_ta
   ('images', 'found'),
   [
     (np.zeros((6, 28, 28, 1), np.uint8), r'\[6, 28, 28, 1\].*\[n, 12, 12, 1\]'),
-    (np.zeros((6, 12, 12, 3), np.uint8), r'\[6, 12, 12, 3\]'),
     (np.moveaxis(IMAGES, -1, 1), r'\[6, 1, 12, 12\].*moveaxis'),
     (IMAGES[0], r'\[12, 12, 1\].*image\[None\]'),
     (np.zeros((0, 12, 12, 1), np.uint8), r'\[0, 12, 12, 1\]'),
-    ([], r'\[0\]'),
     (IMAGES / 255.0, r'to 0\.0196.*255'),
-    (IMAGES / 5 * 1.0000001, '255'),
-    (IMAGES // 3, 'to 1;'),
     (IMAGES / 128.0 - 1, r'from -1 to -0\.9'),
     (IMAGES.astype(np.int32) * 100, 'to 500;'),
     (np.where(IMAGES == 3, np.nan, IMAGES), 'nan'),
-    (np.where(IMAGES == 3, np.inf, IMAGES), 'inf'),
-    (IMAGES > 2, 'bool'),
     (IMAGES.astype(str), '<U'),
-    (IMAGES.astype(complex), 'complex128'),
     ([IMAGES[0], IMAGES[1, :5]], r'\[n, 12, 12, 1\]'),
     (None, 'object'),
   ],
@@ -92,11 +80,8 @@ def test_a_black_image_is_predicted_but_not_learned_from(
     ([0, 0, 0, 0, 0, 0], r'1 classes \(0\).*2 to 3'),
     ([0, 1, 2, 3, 4, 5], r'6 classes \(0, 1, 2, 3, 4, \.\.\.\)'),
     ([0, 0, 1, 1, 2], '5 labels for 6 images'),
-    ([], '0 labels'),
     (np.eye(3)[[0, 0, 1, 1, 2, 2]], 'Label 0'),
     ('aabbcc', 'aabbcc'),
-    (None, 'None'),
-    ([0, 0, 1, 1, 2, [2]], r'Label 5 is \[2\]'),
     ([0, 0, 1, 1, 2, None], 'Label 5 is None'),
     (np.array([0, 0, 1, 1, 2, np.nan]), 'Label 5 is nan'),
   ],

@@ -17,10 +17,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRAWINGS = runpy.run_path(str(ROOT / 'experiments/drawings.py'), run_name='drawings')
 
 
-def test_the_best_model_of_omniglot_is_there() -> None:
-  assert 'omniglot_1shot' in pretrained_names()
-
-
 def test_all_together_are_small_enough_for_a_wheel() -> None:
   files = [path for path in FOLDER.rglob('*') if path.is_file()]
   assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 15e6

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from hypertransformer.errors import InputError
-from hypertransformer.learners import ContinualLearner
 from hypertransformer.settings.config import CONTINUAL_SCENARIOS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -52,21 +51,13 @@ def test_another_process_goes_on_from_the_file(
   for t in range(2):
     task = make_task(9 * t)
     learner.learn(task.support, [names[K * t + y] for y in task.labels])
-  learner.save(tmp_path / 'learned.npz')
-  np.save(tmp_path / 'queries.npy', queries)
+  files = tmp_path / 'learned.npz', tmp_path / 'queries.npy'
+  learner.save(files[0])
+  np.save(files[1], queries)
   done = subprocess.run(
-    [
-      sys.executable,
-      '-c',
-      ELSEWHERE,
-      mode,
-      str(continual_run(CLASS).folder),
-      str(tmp_path / 'learned.npz'),
-      str(tmp_path / 'queries.npy'),
-    ],
+    [sys.executable, '-c', ELSEWHERE, mode, continual_run(CLASS).folder, *files],
     capture_output=True,
     text=True,
-    check=False,
     timeout=300,
     env=os.environ | {'PYTHONPATH': str(ROOT)},
   )
@@ -110,21 +101,15 @@ def test_a_failed_save_keeps_the_file_before(
   with pytest.raises(InputError, match=r"\('a', \d\)"):
     learner.save(path)
   assert path.read_bytes() == before
-  with pytest.raises(InputError, match='cannot write'):
-    open_and_learned(open_learner, make_task).save(path / 'below a file')
-
-
-def open_and_learned(open_learner: Any, make_task: Any) -> ContinualLearner:
-  """Opens a learner that has learned one task."""
-  learner = open_learner(TASK)
-  learner.learn(*make_task(0).support_set())
-  return learner
 
 
 def test_invalid_files_are_refused(
   make_task: Any, open_learner: Any, tmp_path: pathlib.Path
 ) -> None:
-  learner = open_and_learned(open_learner, make_task)
+  learner = open_learner(TASK)
+  learner.learn(*make_task(0).support_set())
+  with pytest.raises(InputError, match='cannot write'):
+    learner.save(__file__ + '/below a file')
   scores = learner.scores(make_task(0).queries, 0)
   good = tmp_path / 'good.npz'
   learner.save(good)
@@ -137,18 +122,14 @@ def test_invalid_files_are_refused(
     np.savez(path, **{k: value for k, value in (arrays | changes).items() if value is not None})
     return path
 
-  (tmp_path / 'text').write_text('no archive')
   (tmp_path / 'cut').write_bytes(good.read_bytes()[:-300])
-  np.save(tmp_path / 'array.npy', np.zeros(3))
   other = open_learner(CLASS)
   other.learn(*make_task(0).support_set())
   other.save(tmp_path / 'other.npz')
   for path in (
     tmp_path / 'none',
     tmp_path,
-    tmp_path / 'text',
     tmp_path / 'cut',
-    tmp_path / 'array.npy',
     tmp_path / 'other.npz',
     written('pickle', about=np.array([{}], object)),
     written('lacks', prototypes=None),
@@ -156,18 +137,8 @@ def test_invalid_files_are_refused(
     written('units', prototypes=np.zeros((1, 3, 5), np.float32)),
     written('more', prototypes=np.zeros((2, 3, 4), np.float32)),
     written('text', prototypes=np.full((1, 3, 4), 'a')),
-    written('block', **{'blocks/layer_3': np.zeros((1, 1))}),
+    written('block', layer_3=np.zeros((1, 1))),
   ):
     with pytest.raises(InputError, match=re.escape(str(path))):
       learner.load(path)
   np.testing.assert_array_equal(learner.scores(make_task(0).queries, 0), scores)
-
-
-def test_the_home_folder_is_put_in(
-  make_task: Any, open_learner: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  monkeypatch.setenv('HOME', str(tmp_path))
-  learner = open_and_learned(open_learner, make_task)
-  learner.save('~/learned.npz')
-  assert (tmp_path / 'learned.npz').is_file()
-  learner.load('~/learned.npz')
