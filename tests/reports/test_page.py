@@ -75,7 +75,9 @@ def test_csv_has_a_row_for_each_run_and_for_each_mean(
 
 def test_the_text_has_the_tables_and_no_escape_sequences(make_run: Make) -> None:
   lines = [result('test', 10, 0.75) | {'preset': '\x1b[31mtest'}]
-  text = page.text([str(make_run('a', 1, lines, records=0))])
+  folder = make_run('a', 1, lines, records=0)
+  assert figures_of(folder) == {}
+  text = page.text([str(folder)])
   assert '\x1b' not in text
   assert '75.0 ± 0.5' in text
   assert 'The runs' in text
@@ -84,15 +86,6 @@ def test_the_text_has_the_tables_and_no_escape_sequences(make_run: Make) -> None
 def test_an_unknown_ending_is_refused_before_anything_is_read() -> None:
   with pytest.raises(InputError, match=r'report\.pdf'):
     page.write(['nowhere'], 'report.pdf')
-
-
-@pytest.mark.parametrize('evaluated', [True, False])
-def test_half_a_run_has_half_a_report(make_run: Make, evaluated: bool) -> None:
-  lines = [result('test', 2000, 0.7)] if evaluated else []
-  folder = make_run('a', None, lines, records=0 if evaluated else 1)
-  curves = {'curve_test_episodes', 'curve_training_episodes'}
-  assert set(figures_of(folder)) == (set() if evaluated else curves)
-  assert ('accuracy' in page.text([str(folder)])) == evaluated
 
 
 def test_every_name_is_in_the_legend(make_run: Make) -> None:

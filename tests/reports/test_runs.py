@@ -84,12 +84,6 @@ def test_directories_that_are_missing_given_twice_or_around_runs(
       runs.read_runs(given)
 
 
-def test_names_are_the_shortest_ends_that_differ() -> None:
-  paths = [pathlib.Path('/x/a/logs'), pathlib.Path('/x/b/logs')]
-  assert runs.short_names(paths) == ['a/logs', 'b/logs']
-  assert runs.short_names(paths[:1]) == ['logs']
-
-
 def test_runs_that_differ_in_the_seed_only_are_one_group(three_runs: list[pathlib.Path]) -> None:
   """What flags.json notes beside the flags does not separate them."""
   file = three_runs[0] / 'flags.json'

@@ -28,13 +28,6 @@ def steps(outcome: Outcome) -> list[int]:
   return [line['step'] for line in outcome.lines]
 
 
-def test_results_of_a_checkpoint_elsewhere_are_ignored(make_run: Make) -> None:
-  """Such as a pretrained model that was evaluated into this directory."""
-  other = result('test', 9000, 0.9, checkpoint='/models/best/model-9000')
-  (found,) = outcomes_of(make_run('run', 1, [result('test', 1000, 0.5), other]))
-  assert steps(found) == [1000]
-
-
 def test_the_best_checkpoint_on_val_counts_and_of_equal_ones_the_earliest(make_run: Make) -> None:
   accuracies = {1000: 0.5, 2000: 0.8, 3000: 0.8, 4000: 0.7}
   lines = [result('val', step, accuracy) for step, accuracy in accuracies.items()]
@@ -46,8 +39,9 @@ def test_the_best_checkpoint_on_val_counts_and_of_equal_ones_the_earliest(make_r
   assert (val.each('accuracy'), test.over, test.chance) == ([0.8], 'tasks', 0.05)
 
 
-def test_without_val_the_newest_checkpoint_counts(make_run: Make) -> None:
-  lines = [result('test', 2000, 0.4), result('test', 1000, 0.6)]
+def test_without_val_the_newest_checkpoint_of_the_run_counts(make_run: Make) -> None:
+  other = result('test', 9000, 0.9, checkpoint='/models/best/model-9000')
+  lines = [result('test', 2000, 0.4), result('test', 1000, 0.6), other]
   (found,) = outcomes_of(make_run('a', 1, lines))
   assert (steps(found), found.chosen, found.each('accuracy')) == ([2000], 'newest', [0.4])
 

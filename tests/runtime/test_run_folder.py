@@ -64,15 +64,6 @@ def test_the_second_is_refused_and_told_who_the_first_is(
     with pytest.raises(InputError, match=holder), run_folder.hold(tmp_path, 'trainer', ''):
       pass
   assert_free(tmp_path, 'evaluator')
-  first.communicate('')
-  assert_free(tmp_path)
-  assert list(tmp_path.iterdir()) == []
-
-
-def test_a_process_that_is_killed_leaves_the_lock_free(
-  tmp_path: pathlib.Path, hold_elsewhere: Start
-) -> None:
-  first = hold_elsewhere(tmp_path)
   first.kill()
   first.wait()
   assert_free(tmp_path)
