@@ -41,6 +41,7 @@ from absl import flags
 from hypertransformer import cli
 from hypertransformer.converters import classes, image_folder, image_sources, images
 from hypertransformer.converters.image_sources import Splits
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -101,10 +102,10 @@ def find_splits() -> Splits:
       if FLAGS.pickles
       else '--input_path is not given; expected the folder of the images'
     )
-  paths = [classes.path_flag(text.strip(), flag) for flag in given for text in FLAGS[flag].value]
+  paths = [files.expanded(text.strip()) for flag in given for text in FLAGS[flag].value]
   if FLAGS.pickles:
     return image_sources.from_pickles(paths)
-  root = classes.path_flag(FLAGS.input_path, 'input_path')
+  root = files.expanded(FLAGS.input_path)
   if FLAGS.csv:
     return image_sources.from_csvs(root, paths)
   return image_sources.from_lists(root, paths) if paths else image_sources.from_folders(root)

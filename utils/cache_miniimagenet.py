@@ -38,7 +38,7 @@ def main() -> None:
   """Convert the pickles and print what was written."""
   path = classes.output_path(FLAGS.output_path, 'miniimagenet.npy', FLAGS.overwrite)
   release = miniimagenet.OFFICIAL
-  miniimagenet.convert(classes.path_flag(FLAGS.input_path, 'input_path'), path, release)
+  miniimagenet.convert(files.expanded(FLAGS.input_path), path, release)
   counts = ', '.join(f'{split} {count} classes' for split, count in release.splits.items())
   print(f'{files.summary(path)} ({counts})')
 

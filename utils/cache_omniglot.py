@@ -40,7 +40,7 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 def main() -> None:
   """Convert the release and print what was written."""
   path = classes.output_path(FLAGS.output_path, 'omniglot.npy', FLAGS.overwrite)
-  found = omniglot.find(classes.path_flag(FLAGS.input_path, 'input_path'))
+  found = omniglot.find(files.expanded(FLAGS.input_path))
   images = omniglot.decode(found, FLAGS.image_size)
   with classes.new_dataset(path, images.nbytes) as (file, write_classes):
     np.save(file, images, allow_pickle=False)

@@ -45,7 +45,7 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset folder.')
 def main() -> None:
   """Convert the release and print what was written."""
   path = classes.output_path(FLAGS.output_path, NAME, FLAGS.overwrite)
-  folder = classes.path_flag(FLAGS.input_path, 'input_path')
+  folder = files.expanded(FLAGS.input_path)
   counts = tieredimagenet.convert(folder, path, FLAGS.bgr, tieredimagenet.OFFICIAL, FLAGS.overwrite)
   images = path / 'images.npy'
   print(f'{files.summary(images)} ({counts})')

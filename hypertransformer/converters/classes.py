@@ -141,24 +141,6 @@ class SplitChecks:
       raise InputError(f'{what} of {split} and {before} of {other} are the same; keep one of them')
 
 
-def path_flag(text: str, flag: str) -> pathlib.Path:
-  """Return the path that a flag gives, with `~` and `~user` at its start expanded.
-
-  Args:
-    text: the value of the flag.
-    flag: its name, without --, for errors.
-
-  Raises:
-    InputError: no path is given, or a part of it is called `~`.
-  """
-  path = files.expanded(text)
-  if not text or '~' in path.parts or str(path).startswith('~'):
-    raise InputError(
-      f'--{flag}={shown(text)} is empty or contains a ~ that is no home directory; give a path'
-    )
-  return path
-
-
 def output_path(text: str, default: str = '', overwrite: bool = False) -> pathlib.Path:
   """Return the file NAME.npy or the folder NAME that a converter writes.
 
@@ -172,7 +154,7 @@ def output_path(text: str, default: str = '', overwrite: bool = False) -> pathli
     InputError: the path exists and may not be replaced, or the dataset's name cannot be used in
       flags.
   """
-  path = path_flag(text, 'output_path')
+  path = files.expanded(text)
   if default and (path.suffix != '.npy' if default.endswith('.npy') else path.name != default):
     path /= default
   if path.suffix == '.npy':

@@ -33,7 +33,6 @@ BROKEN = (
 CROPS = ('squash', 'center')
 _MAX_SIDE = 4096
 _BLACK = 16  # an image whose brightest pixel is below this, of 255, nearly vanishes
-_SAMPLE_FORMAT = 339  # the tag of TIFF that is 1 for unsigned values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +176,7 @@ def _values(image: Image.Image) -> np.ndarray:
   values = np.asarray(image)
   if not np.isfinite(values).all():
     raise ValueError('it contains NaN or inf')
-  # Pillow reads unsigned values of 32 bits as signed ones.
-  is_unsigned = getattr(image, 'tag_v2', {}).get(_SAMPLE_FORMAT, (1,))[0] == 1
-  return values.view(np.uint32) if values.dtype == np.int32 and is_unsigned else values
+  return values
 
 
 def choose_scale(ranges: Sequence[ValueRange]) -> Scale:

@@ -118,7 +118,7 @@ def read(path: pathlib.Path) -> tuple[Images, Members]:
     parts = np.split(order, np.cumsum(np.bincount(ranks))[:-1])
     members = list(zip(names, parts, strict=True))
   else:
-    raise InputError(f'{path} contains a dict of {keys_of(content)}; expected {_EXPECTED}')
+    raise InputError(f'{path} contains a dict of {classes.sequence(content)}; expected {_EXPECTED}')
   used = np.concatenate([np.zeros(0, np.int64), *(indices for _, indices in members)])
   if len(np.unique(used)) < len(used) or not ((used >= 0) & (used < len(images))).all():
     raise InputError(
@@ -138,11 +138,6 @@ def read_dict(path: pathlib.Path, expected: str) -> dict[str, Any]:
     raise InputError(f'{path} contains a {type(value).__name__}; expected {expected}')
   decoded = {key.decode('latin1') if isinstance(key, bytes) else key: value[key] for key in value}
   return {key: item for key, item in decoded.items() if isinstance(key, str)}
-
-
-def keys_of(content: dict[str, Any]) -> str:
-  """Return the first keys of a dict as text, for errors."""
-  return classes.sequence(map(repr, content)) or 'nothing'
 
 
 def rank(labels: Any, what: str) -> tuple[np.ndarray, list[str]]:
@@ -170,7 +165,7 @@ def rank(labels: Any, what: str) -> tuple[np.ndarray, list[str]]:
 def _class_dict(value: Any, what: str) -> Members:
   """Return the name of each class and the indices of its images, in the order of the dict."""
   if not isinstance(value, dict):
-    raise InputError(f'{what} is {_described(value)}; expected a dict of names and indices')
+    raise InputError(f'{what} is a {type(value).__name__}; expected a dict of names and indices')
   found: dict[str, list[np.ndarray]] = {}
   for key, indices in value.items():
     name = _name(key)
@@ -187,11 +182,10 @@ def _name(label: Any) -> str:
 
 def _list(values: Any, what: str) -> Sequence[Any]:
   """Return `values` if it is a one-dimensional sequence."""
-  if isinstance(values, np.ndarray) and values.ndim == 1:
-    return values.tolist()
-  if not isinstance(values, list | tuple | range):
-    raise InputError(f'{what} is {_described(values)}; expected a list or array [n]')
-  return values
+  listed = values.tolist() if isinstance(values, np.ndarray) else values
+  if not isinstance(listed, list | tuple | range):
+    raise InputError(f'{what} is a {type(values).__name__}; expected a list or array [n]')
+  return listed
 
 
 def _numbers(values: Sequence[Any], what: str) -> np.ndarray:
@@ -209,17 +203,10 @@ def _images(value: Any, what: str) -> Images:
   some = list(images[:1]) if isinstance(images, np.ndarray) and images.ndim == 4 else images
   if isinstance(some, list) and some and all(_is_image(one, like=some[0]) for one in some):
     return images
-  raise InputError(f'{what} is {_described(value)}; expected uint8 images, [n, H, W, 3]')
+  raise InputError(f'{what} is a {type(value).__name__}; expected uint8 images, [n, H, W, 3]')
 
 
 def _is_image(value: Any, like: Any) -> bool:
   """Return whether a value is an image, uint8 [H, W, 1 or 3], of the shape of another one."""
   is_uint8 = isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3
   return is_uint8 and value.shape[-1] in (1, 3) and value.shape == like.shape
-
-
-def _described(value: Any) -> str:
-  """Return the dtype and shape of an array, or the type of another value."""
-  if isinstance(value, np.ndarray):
-    return f'{value.dtype} {list(value.shape)}'
-  return f'a {type(value).__name__}'

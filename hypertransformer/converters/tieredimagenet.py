@@ -116,7 +116,7 @@ def _plan(folder: pathlib.Path, split: str, expected: int, first_row: int, side:
   content = miniimagenet.read_dict(path, f'a dict with {_LABEL_KEYS[0]!r}')
   key = next((key for key in _LABEL_KEYS if key in content), None)
   if key is None:
-    found = miniimagenet.keys_of(content)
+    found = classes.sequence(content)
     raise InputError(f'{path} contains a dict of {found}; expected one of {_LABEL_KEYS}')
   ranks, labels = miniimagenet.rank(content[key], f'{path}: {key!r}')
   if len(labels) != expected:
@@ -150,35 +150,14 @@ def _write(file: BinaryIO, plans: list[_SplitPlan], shape: tuple[int, ...], bgr:
         done += len(block)
         if done > len(plan.rows):
           break
-        _scatter(file, begin, rows, _red_first(block) if bgr else block)
+        for row, image in zip(rows.tolist(), block[..., ::-1] if bgr else block, strict=True):
+          file.seek(begin + row * image.nbytes)
+          file.write(np.ascontiguousarray(image).data)
         bar.update(len(block))
       if done != len(plan.rows):
         found = f'more than {len(plan.rows)}' if done > len(plan.rows) else done
         labels = f'{len(plan.rows)}, the number of labels in {plan.name}_labels.pkl'
         raise InputError(f'{plan.path} contains {found} images; expected {labels}')
-
-
-def _red_first(block: np.ndarray) -> np.ndarray:
-  """Return a C-ordered copy of images [n, H, W, 3] with the order of their colours reversed."""
-  result = np.empty(block.shape, np.uint8)
-  for channel in range(3):  # faster than a copy of images[..., ::-1]
-    result[..., channel] = block[..., 2 - channel]
-  return result
-
-
-def _scatter(file: BinaryIO, begin: int, rows: np.ndarray, block: np.ndarray) -> None:
-  """Write images to rows of a file; images of successive rows are written together.
-
-  Args:
-    file: the file.
-    begin: the position of row 0 in the file.
-    rows: int64 [n], the row of each image.
-    block: uint8 [n, H, W, 3].
-  """
-  breaks: np.ndarray = np.flatnonzero(np.diff(rows) != 1) + 1
-  for run in np.split(np.arange(len(rows)), breaks):
-    file.seek(begin + int(rows[run[0]]) * block[0].nbytes)
-    file.write(block[run[0] : run[-1] + 1].data)
 
 
 def _blocks(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:

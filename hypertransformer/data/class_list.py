@@ -70,15 +70,10 @@ def read(path: pathlib.Path, sizes: np.ndarray) -> list[ClassEntry]:
   try:
     with open(path, encoding='utf-8-sig', newline='') as file:
       rows = list(csv.DictReader(file, strict=True))
-    listed = [(int(row['class']), int(row['images'])) for row in rows]
-    entries = [ClassEntry(row['split'], row['name']) for row in rows]
+    if [(int(row['class']), int(row['images'])) for row in rows] != list(enumerate(sizes.tolist())):
+      raise ValueError(f'it does not list the {len(sizes)} classes and their images')
+    return [ClassEntry(row['split'], row['name']) for row in rows]
   except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
     raise InputError(
       f'cannot read the class list {path} ({files.reason(error)}); make it again or remove it'
     ) from error
-  if listed != list(enumerate(sizes.tolist())):
-    raise InputError(
-      f'{path} does not list the {len(sizes)} classes and their images; make the dataset again, or '
-      'remove this file'
-    )
-  return entries

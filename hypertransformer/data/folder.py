@@ -19,11 +19,6 @@ from hypertransformer.data.arrays import ClassArrays, ClassSet
 from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
 
-# The number of classes of complete datasets. There is a warning for subsets.
-KNOWN_CLASSES = {
-  **{name: sum(map(len, splits.values())) for name, splits in specs.PRESETS.items()},
-  **{name: source.classes for name, source in tfds.SOURCES.items()},
-}
 # Bright ink on black; a sample of the images is checked for inverted polarity.
 _BRIGHT_INK = ('omniglot', 'strokes')
 _SAMPLE_IMAGES = 500
@@ -121,7 +116,7 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
       path.with_name(name),
     )
   found = _arrays(name, layouts.read_file(path) if is_file else layouts.read_folder(path))
-  _warn_if_unusual(found)
+  _warn_if_inverted(found)
   try:
     entries = class_list.read(class_list.beside(path), found.sizes)
   except InputError as error:  # training needs no names
@@ -154,23 +149,8 @@ def _arrays(name: str, flat: layouts.FlatImages) -> ClassArrays:
   return ClassArrays(name, images, np.cumsum(sizes) - sizes, sizes)
 
 
-def _warn_if_unusual(arrays: ClassArrays) -> None:
-  """Log a warning of many channels, or of a known dataset that is incomplete or inverted."""
-  channels = arrays.image_shape[-1]
-  if channels > max(layouts.USUAL_CHANNELS):
-    logging.warning(
-      'dataset %s has images with %d channels; expected 1, 3 or 4 in the last axis',
-      arrays.name,
-      channels,
-    )
-  expected = KNOWN_CLASSES.get(arrays.name, arrays.num_classes)
-  if arrays.num_classes != expected:
-    logging.warning(
-      'dataset %s has %d classes; the complete one has %d',
-      arrays.name,
-      arrays.num_classes,
-      expected,
-    )
+def _warn_if_inverted(arrays: ClassArrays) -> None:
+  """Log a warning if a dataset of bright ink on black has mostly bright pixels."""
   if arrays.name in _BRIGHT_INK:
     rows = np.linspace(0, len(arrays.images) - 1, min(_SAMPLE_IMAGES, len(arrays.images)))
     bright = (arrays.gather(rows.astype(np.int64)) >= BRIGHT).mean()

@@ -6,7 +6,6 @@ set, and `digest` tells whether a run resumes with the same classes.
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import json
 import math
@@ -142,8 +141,9 @@ def _listed_splits(
   name: str, entries: Sequence[class_list.ClassEntry], num_classes: int
 ) -> dict[str, tuple[int, ...]]:
   """Return the classes of each split of the class list, or else of the presets."""
-  if not entries and name in specs.PRESETS and folder_lib.KNOWN_CLASSES[name] == num_classes:
-    return {split: tuple(classes) for split, classes in specs.PRESETS[name].items()}
+  presets = specs.PRESETS.get(name, {})
+  if not entries and sum(map(len, presets.values())) == num_classes:
+    return {split: tuple(classes) for split, classes in presets.items()}
   found: dict[str, tuple[int, ...]] = {}
   for cls in range(num_classes):
     split = entries[cls].split if entries else 'all'
@@ -199,31 +199,22 @@ def _split_lines(arrays: ClassArrays, split: str, classes: tuple[int, ...]) -> I
 def _duplicate_lines(
   arrays: ClassArrays, hashes: Sequence[bytes], splits: dict[str, tuple[int, ...]]
 ) -> Iterator[str]:
-  """Yield how many images occur in several places of a class, a split and two splits."""
+  """Yield how many images occur more than once in a split, and in two splits."""
+  split_of = {cls: split for split, classes in splits.items() for cls in classes}
   places: dict[bytes, list[tuple[int, int]]] = {}  # (class, index in the class) of each image
   images = ((cls, index) for cls, size in enumerate(arrays.sizes) for index in range(size))
   for key, place in zip(hashes, images, strict=True):
     places.setdefault(key, []).append(place)
-  split_of = {cls: split for split, classes in splits.items() for cls in classes}
-  counts: collections.Counter[str] = collections.Counter()
-  examples: dict[str, list[tuple[int, int]]] = {}
+  groups: dict[str, list[tuple[int, int]]] = {}
   for twins in places.values():
-    found = {split_of.get(cls, 'no split'): None for cls, _ in twins}
-    if len(twins) == 1:
-      continue
-    if len(found) > 1:
-      where = f'in {" and ".join(found)}'
-    else:
-      where = 'in one class' if len({cls for cls, _ in twins}) == 1 else 'in two classes of a split'
-    counts[where] += len(twins)
-    examples.setdefault(where, twins)
-  if not counts:
+    if len(twins) > 1:
+      where = dict.fromkeys(split_of.get(cls, 'no split') for cls, _ in twins)
+      groups.setdefault(' and '.join(where), []).extend(twins)
+  if not groups:
     yield 'duplicates: none'
-  for where, count in sorted(counts.items(), key=lambda item: item[0].startswith('in one')):
-    pair = ' = '.join(
-      f'{_called(arrays, cls)}, image {index}' for cls, index in examples[where][:2]
-    )
-    yield f'duplicates: {count} images occur more than once {where}, such as {pair}'
+  for splits_of, twins in groups.items():
+    pair = ' = '.join(f'{_called(arrays, cls)}, image {index}' for cls, index in twins[:2])
+    yield f'duplicates: {len(twins)} images occur more than once in {splits_of}, such as {pair}'
 
 
 def _called(arrays: ClassArrays, cls: int) -> str:

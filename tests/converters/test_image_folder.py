@@ -104,12 +104,3 @@ def test_broken_images_may_be_left_out(
   assert capfd.readouterr().err.startswith(
     f'skipped: {source / "train" / "a" / "1.png"} is an empty file'
   )
-
-
-def test_a_class_of_broken_images_only_is_an_error(
-  source: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-  (source / 'train' / 'b' / '0.png').write_bytes(b'')
-  with pytest.raises(InputError, match="no image of the class 'b' can be read"):
-    _convert(source, tmp_path / 'x', skip_broken=True)
-  assert not (tmp_path / 'x').exists()

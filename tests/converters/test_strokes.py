@@ -31,14 +31,6 @@ def test_the_same_seed_gives_the_same_bytes(images: np.ndarray) -> None:
   assert (other != again).any(axis=(1, 2, 3, 4)).all()
 
 
-def test_every_drawing_differs(images: np.ndarray) -> None:
-  assert len({drawing.tobytes() for drawing in images.reshape(720, -1)}) == 720
-
-
-def test_images_may_have_another_size() -> None:
-  assert strokes.make(classes=2, samples=1, image_size=40, seed=3).shape == (2, 1, 40, 40, 1)
-
-
 def test_it_is_about_as_hard_as_omniglot(images: np.ndarray) -> None:
   """A nearest-neighbour classifier on pixels gets 20 to 40 % in 20-way 1-shot tasks.
 

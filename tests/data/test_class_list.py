@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hypertransformer.data import class_list
 from hypertransformer.data.class_list import ClassEntry
@@ -21,12 +19,6 @@ SIZES = np.array([3, 1, 2])
 def test_what_is_written_is_read(tmp_path: pathlib.Path) -> None:
   class_list.write(tmp_path / 'classes.csv', ENTRIES, SIZES)
   assert class_list.read(tmp_path / 'classes.csv', SIZES) == ENTRIES
-
-
-def test_the_file_is_a_plain_table(tmp_path: pathlib.Path) -> None:
-  class_list.write(tmp_path / 'classes.csv', ENTRIES[1:], [1, 2])
-  text = (tmp_path / 'classes.csv').read_bytes().decode()
-  assert text == 'class,split,name,images\r\n0,train,Ünïcode,1\r\n1,test,c,2\r\n'
 
 
 def test_names_that_are_no_text_are_written_as_escapes(tmp_path: pathlib.Path) -> None:
@@ -69,17 +61,3 @@ def test_the_list_is_beside_the_dataset_and_optional(tmp_path: pathlib.Path) -> 
     (tmp_path / 'x.classes.csv').write_bytes(content)
     with pytest.raises(InputError, match=r'x\.classes\.csv'):
       class_list.read(tmp_path / 'x.classes.csv', SIZES)
-
-
-TEXTS = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), max_size=20)
-
-
-@given(st.lists(st.tuples(TEXTS, TEXTS, st.integers(1, 10**6)), min_size=1, max_size=20))
-def test_any_names_that_are_written_are_read(
-  tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int]]
-) -> None:
-  path = tmp_path_factory.getbasetemp() / 'any.csv'
-  entries = [ClassEntry(split, name) for split, name, _ in rows]
-  sizes = np.array([size for _, _, size in rows])
-  class_list.write(path, entries, sizes)
-  assert class_list.read(path, sizes) == entries

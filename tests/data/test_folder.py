@@ -61,11 +61,6 @@ def test_classes_are_shuffled_by_the_seed_as_in_the_original(
     np.testing.assert_array_equal(found.arrays.gather(rows), tiny[order[new]])
 
 
-def test_a_dataset_is_read_once(data_folder: pathlib.Path) -> None:
-  folder = DataFolder(str(data_folder))
-  assert folder.open('tiny:0-3').arrays is folder.open('tiny:4-9').arrays
-
-
 @pytest.mark.parametrize(
   ('name', 'converter'),
   [
@@ -83,34 +78,6 @@ def test_a_missing_dataset_names_its_converter(
   for folder in (str(tmp_path), ''):
     with pytest.raises(InputError, match=rf'--data_numpy_dir={folder} .*{name}\.npy .*{converter}'):
       DataFolder(folder).open(name)
-
-
-@pytest.mark.parametrize('folder', ['nowhere', 'x.npy', 'f' * 300, 'a\0b'])
-def test_a_missing_data_folder_is_one_short_error(
-  folder: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  monkeypatch.chdir(tmp_path)
-  np.save('x.npy', IMAGES)
-  with pytest.raises(InputError) as caught:
-    folder_lib.load('x', folder)
-  assert str(caught.value).isprintable()
-  assert len(str(caught.value)) < 300
-
-
-def test_a_subset_of_a_known_dataset_is_warned_of(
-  tmp_path: pathlib.Path, warnings: list[str]
-) -> None:
-  np.save(tmp_path / 'kmnist.npy', IMAGES)
-  assert folder_lib.load('kmnist', str(tmp_path)).num_classes == 4
-  (text,) = warnings
-  assert 'kmnist has 4 classes; the complete one has 10' in text
-
-
-def test_many_channels_are_warned_of(tmp_path: pathlib.Path, warnings: list[str]) -> None:
-  np.save(tmp_path / 'x.npy', np.full((6, 2, 16, 16, 13), 9, np.uint8))
-  assert folder_lib.load('x', str(tmp_path)).image_shape == (16, 16, 13)
-  (text,) = warnings
-  assert '13 channels' in text
 
 
 def test_a_file_is_read_rather_than_a_folder(tmp_path: pathlib.Path, warnings: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -228,30 +227,3 @@ def test_another_scale_is_refused_in_every_layout(
     save_flat(tmp_path / 'z', images[0], np.array([3]))
     with pytest.raises(InputError, match=r'z/images\.npy has values .*255'):
       folder_lib.load('z', str(tmp_path))
-
-
-@pytest.mark.parametrize('value', [3, 255, np.float32(2.6), True])
-def test_any_value_above_2_is_enough(
-  value: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  monkeypatch.setattr(layouts, '_BLOCK_BYTES', 16)
-  images = np.zeros((2, 3, 4, 4, 1), np.asarray(value).dtype)
-  images = images.astype(np.uint8) if images.dtype == np.int64 else images
-  images[-1, -1, -1, -1] = value
-  np.save(tmp_path / 'x.npy', images)
-  assert folder_lib.load('x', str(tmp_path)).num_classes == 2
-
-
-def test_of_a_large_array_only_the_beginning_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-  monkeypatch.setattr(layouts, '_BLOCK_BYTES', 1 << 14)
-  taken = []
-
-  class Counted(np.ndarray):
-    def __getitem__(self, key: Any) -> Any:
-      part = super().__getitem__(key)
-      if isinstance(key, slice):
-        taken.append(part.nbytes)
-      return np.asarray(part)
-
-  layouts.check_values(np.full((4096, 32, 32, 1), 9, np.uint8).view(Counted), 'x')
-  assert sum(taken) == 1 << 14

@@ -7,8 +7,6 @@ import json
 import pathlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hypertransformer.data import specs
 from hypertransformer.data.specs import DatasetSpec
@@ -104,13 +102,3 @@ def test_the_permutation_is_the_published_one(num_classes: int, seed: int) -> No
   shuffled = specs.shuffled_classes(num_classes, seed)
   assert shuffled[:50] == golden['first']
   assert hashlib.sha256(','.join(map(str, shuffled)).encode()).hexdigest() == golden['sha256']
-
-
-NAMES = st.from_regex(r'[A-Za-z0-9_][A-Za-z0-9_.+-]{0,10}', fullmatch=True)
-CLASSES = st.lists(st.integers(0, 300), min_size=1, max_size=40, unique=True).map(tuple)
-
-
-@given(st.builds(DatasetSpec, NAMES, st.none() | CLASSES))
-def test_any_spec_is_read_as_it_is_written(spec: DatasetSpec) -> None:
-  assert specs.parse_dataset(str(spec)) == spec
-  assert specs.parse_dataset(f'  {spec} ') == spec

@@ -85,14 +85,6 @@ def test_each_split_is_read_once(asked: list[Any], tmp_path: pathlib.Path) -> No
   assert opened[1].classes.tolist() == list(range(2, 10))
 
 
-def test_both_splits_of_omniglot_are_read(asked: list[Any], warnings: list[str]) -> None:
-  folder = DataFolder('')
-  assert folder.open('omniglot:0-9').arrays is folder.open('omniglot:0-9', 'test').arrays
-  assert len(asked) == 1
-  (text,) = warnings
-  assert '--test_split=test has no effect on omniglot' in text
-
-
 def test_flags_say_the_folder_and_the_split(
   asked: list[Any], make_values: Callable[..., dict[str, Any]]
 ) -> None:
