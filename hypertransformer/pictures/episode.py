@@ -74,8 +74,7 @@ def grid(
       canvas.blank(8, 1),
     ]
   hidden = support_images[~np.isin(support_labels, labels)][:IN_A_BAND]
-  cells = [_image(image, side) for image in hidden]
-  if cells:
+  if cells := [_image(image, side) for image in hidden]:
     parts += [canvas.heading('Support images without a label'), canvas.beside(*cells)]
   return canvas.below(*parts)
 

@@ -166,12 +166,11 @@ def compare(prefix: str, variables: Iterable[tf.Variable]) -> str:
     for name, shape in sorted(wanted.items())
     if name in shapes and shapes[name] != shape
   ]
-  parts = []
-  if missing:
-    parts.append(f'{len(missing)} variables are missing, such as {", ".join(missing[:3])}')
-  if reshaped:
-    parts.append(f'{len(reshaped)} have another shape, such as {"; ".join(reshaped[:3])}')
-  return ' and '.join(parts)
+  return ' and '.join(
+    f'{len(found)} {what}, such as {"; ".join(found[:3])}'
+    for what, found in (('variables are missing', missing), ('have another shape', reshaped))
+    if found
+  )
 
 
 def require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:

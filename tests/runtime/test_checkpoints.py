@@ -125,7 +125,7 @@ def test_global_step_is_read_from_the_checkpoint(folder: pathlib.Path) -> None:
 def test_require_match_names_missing_and_reshaped_variables(folder: pathlib.Path) -> None:
   with tf.Graph().as_default():
     wrong = [tf.get_variable('a', [5]), tf.get_variable('d', [1]), tf.get_variable('e', [1])]
-  with pytest.raises(InputError, match=r'd, e .*a: has \[6000\], needs \[5\]'):
+  with pytest.raises(InputError, match=r'd; e .*a: has \[6000\], needs \[5\]'):
     checkpoints.require_match(str(folder / 'model-2'), wrong)
   with tf.Graph().as_default():
     checkpoints.require_match(str(folder / 'model-2'), [tf.get_variable('a', [6000])])

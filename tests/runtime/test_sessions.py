@@ -13,6 +13,20 @@ import tensorflow.compat.v1 as tf
 from hypertransformer import cores
 from hypertransformer.runtime import sessions
 
+# A program that prints how many threads a session adds to its process.
+COUNT_THREADS = """
+import os, sys
+import tensorflow.compat.v1 as tf
+from hypertransformer.runtime import sessions
+tf.disable_eager_execution()
+sessions.use_kernel_threads(int(sys.argv[1]))
+before = len(os.listdir('/proc/self/task'))
+x = tf.ones([1000, 1000])
+product = tf.matmul(x, x + 1.0)
+with tf.Session(config=sessions.config(tf.get_default_graph())) as session:
+  session.run(product)
+print(len(os.listdir('/proc/self/task')) - before)
+"""
 SINGLE = 'SINGLE_THREADED_EXECUTOR'
 
 
@@ -77,29 +91,10 @@ def test_a_gpu_keeps_the_usual_executor(machine: dict[str, int]) -> None:
   assert sessions.config(tf.Graph()).experimental.executor_type == ''
 
 
-# A program that prints how many threads a session adds to its process.
-COUNT_THREADS = """
-import os, sys
-import tensorflow.compat.v1 as tf
-from hypertransformer.runtime import sessions
-tf.disable_eager_execution()
-sessions.use_kernel_threads(int(sys.argv[1]))
-before = len(os.listdir('/proc/self/task'))
-x = tf.ones([1000, 1000])
-product = tf.matmul(x, x + 1.0)
-with tf.Session(config=sessions.config(tf.get_default_graph())) as session:
-  session.run(product)
-print(len(os.listdir('/proc/self/task')) - before)
-"""
-
-
-def threads(count: int) -> int:
-  """Returns how many threads a session adds if `count` are asked for."""
-  command = [sys.executable, '-c', COUNT_THREADS, str(count)]
-  printed = subprocess.run(command, check=True, capture_output=True, text=True)
-  return int(printed.stdout)
-
-
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='counts the threads in /proc')
 def test_a_session_has_as_many_kernel_threads_as_were_asked_for() -> None:
-  assert threads(7) - threads(2) == 5
+  few, many = (
+    int(subprocess.check_output([sys.executable, '-c', COUNT_THREADS, str(count)]))
+    for count in (2, 7)
+  )
+  assert many - few == 5
