@@ -143,22 +143,21 @@ class Task:
     return self.support, self.labels + first
 
 
-def cut(tiny: np.ndarray, first: int, seed: int = 3) -> Task:
-  """Makes a task of the classes first, first + 1 and first + 2.
+@pytest.fixture(scope='session')
+def make_task(tiny: np.ndarray) -> Callable[..., Task]:
+  """make_task(first, seed=3) makes a task of the classes first, first + 1 and first + 2.
 
   Each class has 2 support images and 3 query images.
   """
-  rng = np.random.default_rng([seed, first])
-  samples = np.stack([rng.permutation(images)[:5] for images in tiny[first : first + WAYS]])
 
-  def shuffled(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = rng.permutation(WAYS * images.shape[1])
-    return np.concatenate(images)[order], np.repeat(np.arange(WAYS), images.shape[1])[order]
+  def make(first: int, seed: int = 3) -> Task:
+    rng = np.random.default_rng([seed, first])
+    samples = np.stack([rng.permutation(images)[:5] for images in tiny[first : first + WAYS]])
+    parts = []
+    for images in (samples[:, :2], samples[:, 2:]):
+      order = rng.permutation(WAYS * images.shape[1])
+      labels = np.repeat(np.arange(WAYS), images.shape[1])
+      parts += [np.concatenate(images)[order], labels[order]]
+    return Task(*parts)
 
-  return Task(*shuffled(samples[:, :2]), *shuffled(samples[:, 2:]))
-
-
-@pytest.fixture(scope='session')
-def make_task(tiny: np.ndarray) -> Callable[..., Task]:
-  """make_task(first, seed=...) makes a task; see cut."""
-  return lambda first, seed=3: cut(tiny, first, seed)
+  return make

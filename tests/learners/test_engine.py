@@ -38,7 +38,7 @@ def damaged(few_shot_run: Any, folder: pathlib.Path, **changes: Any) -> pathlib.
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'embedding_dim': 3}, 'flags.json'),
+    ({'embedding_dim': 3}, r'flags\.json'),
     ({'image_size': '12'}, 'image_size'),
     ({'num_labels': 1}, 'num_labels'),
     ({'pretrain_shared_feature': True}, 'pretrain_shared_feature'),
@@ -49,16 +49,6 @@ def test_unfit_flags_are_refused(
 ) -> None:
   with pytest.raises(InputError, match=message):
     FewShotLearner(damaged(few_shot_run, tmp_path / 'copy', **changes))
-
-
-def test_flags_that_a_run_did_not_know_have_their_defaults(
-  few_shot_run: Any, tmp_path: pathlib.Path
-) -> None:
-  folder = damaged(few_shot_run, tmp_path / 'copy')
-  values = json.loads((folder / 'flags.json').read_text())
-  del values['continual_scenario'], values['generated_weight_scale']
-  (folder / 'flags.json').write_text(json.dumps({**values, 'of_tomorrow': 1}))
-  FewShotLearner(folder).close()
 
 
 def test_unfit_checkpoints_are_refused(

@@ -90,16 +90,6 @@ def test_weights_are_those_of_the_cnn_generated_or_trained(
   )
 
 
-def test_a_refused_support_set_leaves_the_one_before(
-  learner: FewShotLearner, make_task: Any
-) -> None:
-  task = make_task(0)
-  expected = learner.fit(task.support, task.labels).scores(task.queries)
-  with pytest.raises(InputError):
-    learner.fit(task.support, [0] * 6)
-  np.testing.assert_array_equal(learner.scores(task.queries), expected)
-
-
 def test_before_fit_everything_is_refused(few_shot_run: Any) -> None:
   with FewShotLearner(few_shot_run.folder) as fresh:
     images = np.zeros((6, 12, 12, 1), np.uint8)

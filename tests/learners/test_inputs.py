@@ -58,8 +58,10 @@ def test_invalid_images_are_refused(
 ) -> None:
   task = make_task(0)
   learner.fit(task.support, task.labels)
+  before = learner.weights()['layer_3/conv/kernel']
   with pytest.raises(InputError, match=f'support images .*{found}'):
     learner.fit(images, [0, 0, 1, 1, 2, 2])
+  np.testing.assert_array_equal(learner.weights()['layer_3/conv/kernel'], before)
   with pytest.raises(InputError, match=f'query images .*{found}'):
     learner.predict(images)
 

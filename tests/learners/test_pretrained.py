@@ -36,22 +36,14 @@ def test_a_model_keeps_what_its_card_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize('name', pretrained_names())
-def test_a_card_says_how_the_model_was_made(name: str) -> None:
+def test_a_card_says_how_the_model_was_made_and_what_it_takes(name: str) -> None:
   card = json.loads((FOLDER / name / CARD).read_text())
-  assert card['command'].startswith('./scripts/')
   assert (FOLDER / name / f'model-{card["steps"]}.index').exists()
   assert 'MIT' in card['data']
-  assert card['evaluated_by'].startswith('./scripts/evaluate.sh ')
   words = (card['command'] + ' ' + card['evaluated_by']).split()
   assert not [word for word in words if '=/' in word or '=~' in word], 'a path of one machine'
   values = json.loads((FOLDER / name / 'flags.json').read_text())
   assert not [value for value in values.values() if str(value).startswith(('/', '~'))]
-
-
-@pytest.mark.parametrize('name', pretrained_names())
-def test_a_card_says_what_the_model_takes(name: str) -> None:
-  card = json.loads((FOLDER / name / CARD).read_text())
-  values = json.loads((FOLDER / name / 'flags.json').read_text())
   with DRAWINGS['learner_of'](values).pretrained(name) as learner:
     height, width, channels = learner.image_shape
     assert card['takes'] == {
@@ -64,8 +56,5 @@ def test_a_card_says_what_the_model_takes(name: str) -> None:
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:
   with pytest.raises(InputError, match=r'imagenet.*omniglot_1shot'):
     pretrained_folder('imagenet')
-
-
-def test_the_other_learner_refuses_it() -> None:
-  with pytest.raises(InputError, match=r'ContinualLearner|FewShotLearner'):
+  with pytest.raises(InputError, match='FewShotLearner'):
     ContinualLearner.pretrained('omniglot_1shot')
