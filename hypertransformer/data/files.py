@@ -303,7 +303,7 @@ def _remove(path: pathlib.Path) -> None:
 
 def require_space(path: pathlib.Path, needed: int) -> None:
   """Raise InputError unless the disk of `path` has `needed` bytes free; `path` need not exist."""
-  folder = next(parent for parent in path.absolute().parents if parent.exists())
+  folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise InputError(

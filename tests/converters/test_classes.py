@@ -8,8 +8,6 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hypertransformer.converters import classes
 from hypertransformer.converters.classes import SplitChecks
@@ -31,13 +29,6 @@ from hypertransformer.errors import InputError
 )  # fmt: skip
 def test_spellings_of_one_name_are_one(name: str, canonical: str) -> None:
   assert classes.canonical(name) == canonical
-
-
-@given(st.text())
-def test_a_canonical_name_is_its_own(name: str) -> None:
-  once = classes.canonical(name)
-  assert classes.canonical(once) == once
-  assert classes.canonical(f' {name}/') == once
 
 
 def test_numbers_are_sorted_by_value() -> None:

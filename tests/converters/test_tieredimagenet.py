@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 from small_tieredimagenet import (
   DATA,
-  EXPECTED,
   SIDE,
   Change,
   assert_refused,
@@ -77,15 +76,6 @@ def test_files_of_python_2_are_converted(
     )
   convert(tmp_path)
   check(tmp_path)
-
-
-@pytest.mark.parametrize('store', [save_npz, save_pngs(2, bytes)])
-def test_colours_may_keep_their_order(
-  store: Callable[[pathlib.Path, np.ndarray], None], tmp_path: pathlib.Path
-) -> None:
-  write(tmp_path, store)
-  convert(tmp_path, bgr=False)
-  check(tmp_path, [images[..., ::-1] for images in EXPECTED])
 
 
 @pytest.mark.parametrize(

@@ -53,14 +53,6 @@ def test_other_numbers_become_uint8(
   assert_classes(folder_lib.load('x', str(tmp_path)), list(expected))
 
 
-def test_a_folder_of_this_project_is_memory_mapped(ragged_folder: pathlib.Path) -> None:
-  found = folder_lib.load('x', str(ragged_folder))
-  assert isinstance(found.images, np.memmap)
-  assert found.starts.tolist() == [0, 2, 6, 7, 10]
-  assert found.starts.dtype == found.sizes.dtype == np.int64
-  assert_classes(found, RAGGED)
-
-
 @pytest.mark.parametrize(
   ('names', 'warned'),
   [
