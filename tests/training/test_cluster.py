@@ -232,5 +232,5 @@ def test_an_evaluator_has_the_same_command_line(
     check=False,
   )
   assert done.returncode == 0, done.stderr
-  assert 'Checkpoint 6 of train_steps=6 is evaluated: done.' in done.stderr
+  assert 'Checkpoint 6 of train_steps=6 is evaluated' in done.stderr
   assert (folder / 'eval' / 'results.jsonl').exists()
