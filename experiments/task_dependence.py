@@ -74,7 +74,8 @@ class Probe:
   def blocks(self, task: Draw) -> dict[str, Any]:
     """Return the weights after learning a task as the first one of a sequence."""
     support = self.images(task.support_rows)
-    return self.engine.learn(support, task.support_labels, self.engine.no_blocks()).blocks
+    blocks, _ = self.engine.learn(support, task.support_labels, self.engine.no_blocks())
+    return blocks
 
   def accuracy(self, task: Draw, blocks: dict[str, Any]) -> float:
     """Return the accuracy on a task with these weights for prototypes and queries."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import logging
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+_Signal = TypeVar('_Signal', bound='StopSignal')
 
 
 class StopSignal:
@@ -27,7 +29,7 @@ class StopSignal:
     self._reaction = reaction
     self._before: dict[int, Any] = {}
 
-  def __enter__(self) -> StopSignal:
+  def __enter__(self: _Signal) -> _Signal:
     """Handle the signals from here on."""
     self._before = {number: signal.signal(number, self._note) for number in STOPPING}
     return self
