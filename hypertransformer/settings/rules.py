@@ -52,8 +52,8 @@ def check(v: Values, flags: Iterable[Flag]) -> None:
     for name in names:
       require(
         v[name] == defaults[name] or v[other] in allowed,
-        f'{name}={v[name]} requires {other}={" or ".join(map(str, allowed))}, which is {v[other]}. '
-        f'Set that, or leave {name} at {defaults[name]!r}.',
+        f'{name}={v[name]!r} requires {other}={" or ".join(map(str, allowed))}, which is '
+        f'{v[other]}. Set that, or leave {name} at {defaults[name]!r}.',
       )
   local, shared = v['num_layerwise_features'], v['shared_feature_extractor']
   require(
