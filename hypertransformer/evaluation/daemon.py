@@ -29,7 +29,7 @@ from hypertransformer.evaluation.presets import Preset, measured_on, nearest_pix
 from hypertransformer.evaluation.results import Line
 from hypertransformer.pictures import matrices
 from hypertransformer.runtime import checkpoints, run_folder, tensorboard
-from hypertransformer.settings import flags_file
+from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import Settings
 
 SECONDS_BETWEEN_POLLS = 1.0
@@ -101,7 +101,7 @@ class Daemon:
       if not prefix:
         stack.enter_context(run_folder.hold(eval_dir, 'evaluator', _ADVICE))
       with self._writing():
-        values = flags_file.evaluation_flags(self._settings.flag_values)
+        values = flags.values_affecting(self._settings.flag_values, 'evaluation')
         flags_file.write_flags(str(eval_dir), values)
         self._write_table()  # a killed evaluator may not have done so
       if prefix:

@@ -95,8 +95,9 @@ class LoggedRun:
   @property
   def influential(self) -> dict[str, Any]:
     """The flags that influence its results, without its seed."""
-    names = flags.affecting('training', 'evaluation') - {'seed'}
-    return {name: value for name, value in self.values.items() if name in names}
+    found = flags.values_affecting(self.values, 'training', 'evaluation')
+    found.pop('seed', None)
+    return found
 
 
 def read_runs(folders: Sequence[str]) -> list[LoggedRun]:

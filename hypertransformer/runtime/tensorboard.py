@@ -87,8 +87,8 @@ def hparams(values: Mapping[str, Any], log_dir: str) -> tf.Summary:
     values: the value of every flag by its name.
     log_dir: the directory of the run, whose path is its name.
   """
-  names = flags.affecting('training') & values.keys()
-  shown = {name: values[name] for name in sorted(names) if values[name] is not None}
+  found = flags.values_affecting(values, 'training')
+  shown = {name: value for name, value in found.items() if value is not None}
   return hparams_summary.session_start_pb(shown, group_name=os.path.abspath(log_dir))
 
 

@@ -78,6 +78,11 @@ def affecting(*what: str) -> set[str]:
   return {flag.name for flag in ALL_FLAGS if flag.affects in ('both', *what)}
 
 
+def values_affecting(values: Values, *what: str) -> dict[str, Any]:
+  """Return those of the values, sorted by name, whose flags are in `affecting(*what)`."""
+  return {name: values[name] for name in sorted(affecting(*what) & values.keys())}
+
+
 def defaults() -> dict[str, Any]:
   """Return the default value of every flag by its name."""
   return {flag.name: flag.default for flag in ALL_FLAGS}

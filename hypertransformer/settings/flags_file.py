@@ -68,11 +68,6 @@ def known(found: Values) -> dict[str, Any]:
   return {name: found.get(name, default) for name, default in flags.defaults().items()}
 
 
-def evaluation_flags(values: Values) -> dict[str, Any]:
-  """Return the flags, by name, on which the results of an evaluation depend."""
-  return {name: values[name] for name in flags.affecting('evaluation') if name in values}
-
-
 def model_changes(found: Values, values: Values) -> list[str]:
   """List the flags that make another model than that of a run whose flags.json was read.
 

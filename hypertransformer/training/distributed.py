@@ -156,8 +156,7 @@ def _work(task: Task, settings: Settings) -> None:
 
 def _common_flags(settings: Settings) -> dict[str, Any]:
   """Return the flags in which all tasks must agree, by name."""
-  values = settings.flag_values
-  return {name: values[name] for name in sorted(flags.affecting('training')) if name in values}
+  return flags.values_affecting(settings.flag_values, 'training')
 
 
 def _build(task: Task, settings: Settings, inputs: Inputs, seed: int) -> TrainGraph:
