@@ -48,7 +48,7 @@ def main() -> None:
   with learner:
     for number, accuracy in enumerate(accuracies(learner, images, seed=0), start=1):
       print(f'{number} tasks, {number * learner.num_labels} classes, accuracy: {accuracy}')
-    learner.save('learned.npz')  # another process can go on: learner.load('learned.npz')
+    learner.save('learned.npz')  # another process can continue: learner.load('learned.npz')
 
 
 if __name__ == '__main__':

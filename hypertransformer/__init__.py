@@ -1,23 +1,22 @@
 """HyperTransformer: a transformer writes the weights of a small CNN for each few-shot task.
 
 The rooms of the package, in the order in which data flows:
-  settings/    what a run is: its flags, and the configurations that their values become
-  files/       reads files of strangers safely, and writes files whole or not at all
-  datasets/    finds and reads the data files: images by class
-  converters/  makes data files, from downloads, folders of images or drawn characters
-  episodes/    images by class -> episodes: a support set and a query set, changed at random
+  settings/    the flags of a run, and the configurations that their values become
+  data/        untrusted files, atomic writes, and datasets: images by class
+  converters/  datasets from downloads, folders of images or generated characters
+  episodes/    images by class -> episodes: an augmented support set and query set
   model/       support images -> tokens -> weight blocks -> CNN -> logits of the query images
-  pictures/    arrays of an episode -> pictures for people
-  runtime/     what the rooms below stand on: sessions, checkpoints and summaries
-  cluster/     how the processes of a cluster find each other, and end together
-  training/    logits -> loss -> update of the variables, again and again
-  evaluation/  the accuracy of every checkpoint, over many tasks
-  learners/    trained models for other programs: learn from images, then predict labels
-  reports/     what runs have written -> pages and figures
+  pictures/    arrays of an episode -> images for people
+  runtime/     shared by the rooms below: sessions, checkpoints, run directories, TensorBoard
+  cluster/     the tasks of TF_CONFIG: how they find each other, and end together
+  training/    episode -> loss -> update of the variables
+  evaluation/  the accuracy of every checkpoint on many tasks
+  learners/    trained models in Python: learn from images, then predict labels
+  reports/     what runs have written -> tables, figures and pages
   checkpoint_conversion/   the original's checkpoints <-> ours
 
-The programs that one starts lie beside the rooms: train.py, evaluate_model.py and report.py. The
-method is described in docs/spec/model.md, data.md and continual.md. "The original" is the code of
+The programs train.py, evaluate_model.py and report.py are beside the rooms. The method is described
+in docs/spec/model.md, data.md and continual.md. "The original" is the code of
 google-research/hypertransformer.
 """
 
@@ -32,7 +31,7 @@ from hypertransformer.errors import InputError
 # (AMD, older Intel).
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 # Keep oneDNN's prepared convolutions. By default TensorFlow prepares those of filter gradients, and
-# of batches above 32, anew at every call to save memory: 65 us each, more than many of our
+# of batches above 32, again at every call to save memory: 65 us each, more than many of our
 # convolutions take.
 os.environ.setdefault('TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE', 'false')
 

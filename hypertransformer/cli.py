@@ -69,8 +69,8 @@ def leave_out_keras() -> None:
 def exit_on_bad_input() -> Iterator[None]:
   """Turn an InputError of the block into one line on stderr and exit status 2.
 
-  Characters that stdout cannot show are written as escapes. If nobody reads stdout any more, as in
-  `... | head`, the process ends silently.
+  Characters that stdout cannot show are written as escapes. If the reader of stdout has ended, as
+  in `... | head`, the process ends silently.
   """
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='backslashreplace')

@@ -9,7 +9,7 @@ r"""Convert the files of the tieredImageNet release into the folder that trainin
 Writes the folder tieredimagenet/ with images.npy, uint8 [779165, 84, 84, 3], 16.5 GB, and
 class_sizes.npy and classes.csv. There are 351 training, 97 validation and 160 test classes, in this
 order. It requires less than 300 MB of memory. If it is killed, start it again: the next run removes
-the hidden folder .tieredimagenet.NUMBER.part.
+the hidden folder .tieredimagenet.RANDOM.part.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def configurations(workers: int, servers: int, evaluator: bool) -> dict[str, str
 
 
 def free_ports(count: int) -> list[int]:
-  """Return ports of the loopback address that nobody listens at."""
+  """Return ports of the loopback address that are free."""
   sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
   ports = [each.getsockname()[1] for each in sockets]
   for each in sockets:

@@ -48,7 +48,7 @@ class EpisodeSampler:
   """Draws the episodes of a stream.
 
   Episode number i is a pure function of the seed, the stream and i. A run that is stopped and
-  started again therefore goes on with the next episodes, and any thread can draw episodes ahead.
+  started again therefore resumes with the next episodes, and any thread can draw episodes ahead.
   """
 
   def __init__(

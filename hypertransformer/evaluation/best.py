@@ -60,7 +60,7 @@ def keep(contents: dict[str, bytes], line: Line, folder: pathlib.Path) -> None:
   """Write a checkpoint into a folder if its result is better than the best one there.
 
   All files are written elsewhere and then renamed, best.json last: it says which checkpoint counts,
-  whatever a crash has left behind. The caller keeps other evaluators out meanwhile.
+  whatever a crash has left behind. The caller holds the lock of the results.
 
   Args:
     contents: The files of the checkpoint, by name.

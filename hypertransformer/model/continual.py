@@ -185,7 +185,7 @@ def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise 
   """Learn with the merged HyperTransformer: theta_t from the support sets of tasks 1..t at once.
 
   This is an upper limit to compare with, and not continual (docs/spec/continual.md, section 3). All
-  prototypes are made anew after each task.
+  prototypes are recomputed after each task.
 
   Raises:
     InputError: The sequence has more classes than the generators can tell apart.
