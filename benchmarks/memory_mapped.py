@@ -252,4 +252,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main, argv=yardstick.begin([*yardstick.recipe('miniimagenet_1shot'), *sys.argv[1:]]))
+  app.run(main, argv=yardstick.begin([*yardstick.recipe('miniimagenet_1shot_v1'), *sys.argv[1:]]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import re
 import subprocess
 import sys
 from typing import Any
@@ -36,12 +35,12 @@ def begin(arguments: list[str]) -> list[str]:
 
   Returns:
     The command line for app.run. If it does not choose a CNN, it begins with the flags of
-    scripts/omniglot_1shot_v1.sh.
+    recipes/omniglot_1shot_v1.flags.
   """
   tf.disable_eager_execution()
   flags.define()
   chosen = any(argument.startswith(('--cnn_model_name', '--flagfile')) for argument in arguments)
-  return [sys.argv[0], *([] if chosen else recipe('omniglot_1shot')), *arguments]
+  return [sys.argv[0], *([] if chosen else recipe('omniglot_1shot_v1')), *arguments]
 
 
 def settings(**changes: Any) -> Settings:
@@ -50,9 +49,8 @@ def settings(**changes: Any) -> Settings:
 
 
 def recipe(name: str) -> list[str]:
-  """Return the flags of scripts/NAME_v1.sh, as on a command line."""
-  text = (ROOT / 'scripts' / f'{name}_v1.sh').read_text()
-  return re.findall(r'^ +(--\S+)', text, flags=re.MULTILINE)
+  """Return the flag that reads those of a published run from hypertransformer/recipes."""
+  return [f'--flagfile={ROOT}/hypertransformer/recipes/{name}.flags']
 
 
 def one_core() -> tf.ConfigProto:
