@@ -34,7 +34,6 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-from hypertransformer.data import files
 from hypertransformer.training import graph as graph_lib
 
 GIGABYTES = flags.DEFINE_float('gigabytes', 6.0, 'size of the dataset', lower_bound=0.1)
@@ -66,7 +65,6 @@ def generate(folder: pathlib.Path, size: float) -> int:
   rng = np.random.default_rng(0)
   sizes = rng.integers(SAMPLES // 2, SAMPLES * 3 // 2, classes, endpoint=True)
   total = int(sizes.sum())
-  files.require_space(folder, total * image_bytes)
   folder.mkdir()
   np.save(folder / 'class_sizes.npy', sizes)
   with open(folder / 'images.npy', 'wb') as file:

@@ -52,18 +52,9 @@ def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: Da
   except InputError:  # evaluation does not need them
     return
   for preset in presets:
-    if preset.name == 'train':
-      continue
-    if shared := inspection.shared_classes(preset.class_set, training):
-      logging.warning(
-        '%d of the %d classes of the preset %s (%s) are among those of --train_dataset=%s: its '
-        'accuracy is not that on new classes.',
-        shared,
-        len(preset.class_set.classes),
-        preset.name,
-        preset.dataset,
-        data.train_dataset,
-      )
+    if preset.name != 'train':
+      what = f'the preset {preset.name} ({preset.dataset})'
+      inspection.warn_of_shared_classes(preset.class_set, training, what)
 
 
 def evaluate(log_dir: str | os.PathLike[str], **values: Any) -> list[results.Line]:

@@ -21,9 +21,9 @@ NAME.classes.csv beside NAME.npy.
 
 Images may have any format that Pillow reads, whatever their names are. They are rotated as their
 EXIF data say, put on white where they are transparent, resized to a square (--crop=center crops the
-middle first) and written as uint8. Memory does not grow with the data. All images of 16 or 32 bits
-or of floats get the same scale, which is logged; --white_value sets it. --invert turns dark ink on
-white into bright ink on black.
+middle first) and written as uint8. Memory does not grow with the data. In images of
+16 or 32 bits or of floats, --white_value is white. --invert turns dark ink on white into bright ink
+on black.
 
 Files that systems leave in folders (@eaDir, .DS_Store, Thumbs.db and others) are skipped and named
 in a warning. Links are followed, also those out of --input_path; nothing is written there.
@@ -63,8 +63,10 @@ flags.DEFINE_list(
   'splits', [], 'One text file for each split, with a class name (folder of --input_path) a line.'
 )
 flags.DEFINE_list('pickles', [], 'One pickle for each split, with the entries data and labels.')
-flags.DEFINE_integer('image_size', 84, 'Width and height of the images written, in pixels.')
-flags.DEFINE_integer('channels', 3, '3 (RGB) or 1 (grey).')
+flags.DEFINE_integer(
+  'image_size', 84, 'Width and height of the images written, in pixels.', 1, 4096
+)
+flags.DEFINE_enum('channels', '3', ['1', '3'], '3 (RGB) or 1 (grey).')
 flags.DEFINE_enum(
   'crop',
   images.CROPS[0],
@@ -80,9 +82,8 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_float(
   'white_value',
-  None,
-  'White value of grey images of 16 or 32 bits or of floats, such as 4095. Default: from all '
-  'images.',
+  images.WHITE,
+  'White value of grey images of 16 or 32 bits or of floats, such as 4095.',
 )
 flags.DEFINE_bool('overwrite', False, 'Replace an existing dataset.')
 
@@ -113,7 +114,7 @@ def find_splits() -> Splits:
 
 def main() -> None:
   """Convert what the flags say, and print what was written."""
-  form = images.Form(FLAGS.image_size, FLAGS.channels, FLAGS.crop, FLAGS.invert)
+  form = images.Form(FLAGS.image_size, int(FLAGS.channels), FLAGS.crop, FLAGS.invert)
   path = classes.output_path(FLAGS.output_path, overwrite=FLAGS.overwrite)
   lines = image_folder.convert(
     find_splits(), path, form, FLAGS.skip_broken, FLAGS.overwrite, FLAGS.white_value

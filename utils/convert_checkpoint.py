@@ -55,9 +55,6 @@ def run(direction: str, source: str, target: str, overwrite: bool) -> None:
     InputError: the checkpoint cannot be converted; nothing is written then.
   """
   report = convert.convert(direction, source, target, overwrite)
-  note = convert.step_note(target, report.global_step)
-  if note:
-    print(note, file=sys.stderr)
   print(f'{source} -> {target}: {report}')
 
 

@@ -44,7 +44,8 @@ class Report:
     """Return the line that utils/convert_checkpoint.py prints."""
     return (
       f'{self.read} tensors read, {self.written} written; {self.added} batch-norm moving averages '
-      f'added (zeros and ones); {self.dropped} tensors without counterpart dropped'
+      f'added (zeros and ones); {self.dropped} tensors without counterpart dropped; '
+      f'global_step {self.global_step}'
     )
 
 
@@ -150,25 +151,6 @@ def checkpoint_files(prefix: pathlib.Path) -> list[pathlib.Path]:
     if file.name.startswith(prefix.name) and _FILE_ENDING.fullmatch(file.name[len(prefix.name) :])
   ]
   return sorted(files, key=lambda file: (not file.name.endswith('.index'), file.name))
-
-
-def step_note(target: str, global_step: int | None) -> str | None:
-  """Explain why a checkpoint named like model-20000 holds another step.
-
-  Args:
-    target: Path of the checkpoint, without .index.
-    global_step: The step that it holds, if any.
-
-  Returns:
-    The note; None if the name and the step agree, or if one of them is missing.
-  """
-  number = re.search(r'-(\d+)$', target)
-  if number is None or global_step is None or int(number[1]) == global_step:
-    return None
-  return (
-    f'note: {pathlib.Path(target).name} holds global_step {global_step}, not {number[1]}. '
-    'The original names its checkpoints one less than the step inside; ours agree.'
-  )
 
 
 def _save(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:

@@ -172,13 +172,12 @@ def output_path(text: str, default: str = '', overwrite: bool = False) -> pathli
 
 @contextlib.contextmanager
 def new_dataset(
-  path: pathlib.Path, needed: int, overwrite: bool = False
+  path: pathlib.Path, overwrite: bool = False
 ) -> Iterator[tuple[BinaryIO, Callable[[Sequence[ClassEntry], Sequence[int]], None]]]:
   """Write a dataset and its class list, which get their names when the block has succeeded.
 
   Args:
     path: the file NAME.npy, or the folder NAME that gets images.npy and class_sizes.npy.
-    needed: the size of the images in bytes.
     overwrite: whether an existing folder may be replaced.
 
   Yields:
@@ -188,7 +187,6 @@ def new_dataset(
   Raises:
     InputError: the disk has no room, or the files cannot be written. Nothing is left then.
   """
-  files.require_space(path, needed)
   with contextlib.ExitStack() as stack:
     folder: pathlib.Path | None = None
     if path.suffix == '.npy':

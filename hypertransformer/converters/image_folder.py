@@ -21,7 +21,7 @@ from hypertransformer import cores
 from hypertransformer.converters import classes
 from hypertransformer.converters import images as images_lib
 from hypertransformer.converters.image_sources import Images, Splits
-from hypertransformer.converters.images import Form, Scale
+from hypertransformer.converters.images import Form
 from hypertransformer.data import files
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
@@ -29,7 +29,7 @@ from hypertransformer.progress import progress
 
 _BLOCK_BYTES = 1 << 24  # of images that are decoded before they are written
 _MAX_THREADS = 8
-_BLACK = 15  # if no pixel of a dataset is brighter, it has values of another scale
+_DARK = 16  # if no pixel of a dataset is brighter, it has another scale, such as 12 bits
 
 
 def convert(
@@ -38,7 +38,7 @@ def convert(
   form: Form,
   skip_broken: bool = False,
   overwrite: bool = False,
-  white_value: float | None = None,
+  white_value: float = images_lib.WHITE,
 ) -> list[str]:
   """Decode all images and write them as a dataset.
 
@@ -50,26 +50,26 @@ def convert(
     form: the shape of the images written.
     skip_broken: whether images that cannot be read are skipped, and named on stderr.
     overwrite: whether an older folder may be replaced.
-    white_value: the value that becomes white in images of more than 8 bits; None to choose it from
-      all images (see `images.choose_scale`).
+    white_value: the value that becomes white in images of more than 8 bits; black is 0.
 
   Returns:
     The lines of a summary: the classes of each split, and what was written.
 
   Raises:
     InputError: an image cannot be read, their values do not fit together or are
-      all black, the disk has no room, or classes of NAME.npy differ in size. Nothing is written
+      all dark, the disk has no room, or classes of NAME.npy differ in size. Nothing is written
       then.
   """
   entries = [ClassEntry(split, name) for split, named in splits.items() for name in named]
   members = [images for named in splits.values() for images in named.values()]
   sizes = [len(images) for images in members]
   shape = _shape(path, entries, sizes, form)
-  scale = _scale(members, form, white_value)
-  with classes.new_dataset(path, math.prod(shape), overwrite) as (file, write_classes):
+  if not 0 < white_value < float('inf'):
+    raise InputError(f'white_value is {white_value}; expected a number above 0, such as 4095')
+  with classes.new_dataset(path, overwrite) as (file, write_classes):
     file.write(files.uint8_header(shape))
     skipped = sum(sizes)
-    sizes = _write_images(file, members, form, scale, skip_broken)
+    sizes = _write_images(file, members, form, white_value, skip_broken)
     skipped -= sum(sizes)
     if 0 in sizes:
       raise InputError(f'no image of the class {entries[sizes.index(0)].name!r} can be read')
@@ -114,19 +114,16 @@ def _summary(
   return lines
 
 
-def _mapped(
-  function: Callable[[Any], Any], items: Sequence[Any], what: str, form: Form
-) -> Iterator[Any]:
+def _mapped(function: Callable[[Any], Any], items: Sequence[Any], form: Form) -> Iterator[Any]:
   """Yield the results of a function of images in order; threads compute a block of them at a time.
 
   Pillow releases Python's lock while it decodes. Its warnings about metadata are not shown.
   """
-  threads = min(cores.available(), _MAX_THREADS)
   block = max(_MAX_THREADS, _BLOCK_BYTES // math.prod(form.shape))
   with (
     warnings.catch_warnings(),
-    futures.ThreadPoolExecutor(threads) as pool,
-    progress(what, len(items), 'images') as bar,
+    futures.ThreadPoolExecutor(min(cores.available(), _MAX_THREADS)) as pool,
+    progress('images', len(items), 'images') as bar,
   ):
     warnings.simplefilter('ignore')
     for start in range(0, len(items), block):
@@ -135,31 +132,20 @@ def _mapped(
         bar.update()
 
 
-def _scale(members: Sequence[Images], form: Form, white_value: float | None) -> Scale:
-  """Return the scale for images of more than 8 bits, chosen from all of them if it is not given."""
-  if white_value is not None:
-    if not 0 < white_value < float('inf'):
-      raise InputError(f'white_value is {white_value}; expected a number above 0, such as 4095')
-    return Scale(0, white_value)
-  paths = [image for images in members for image in images if isinstance(image, str)]
-  ranges = _mapped(images_lib.value_range, paths, 'images, first look', form)
-  return images_lib.choose_scale([found for found in ranges if found])
-
-
 def _write_images(
-  file: BinaryIO, members: Sequence[Images], form: Form, scale: Scale, skip_broken: bool
+  file: BinaryIO, members: Sequence[Images], form: Form, white: float, skip_broken: bool
 ) -> list[int]:
   """Write the pixels of all images, and return the number of images of each class.
 
   Raises:
-    InputError: images cannot be read and may not be skipped, or all images are black.
+    InputError: images cannot be read and may not be skipped, or all images are dark.
   """
   numbers = [number for number, images in enumerate(members) for _ in images]
   every = list(itertools.chain(*members))
-  decode = functools.partial(_pixels_or_reason, form=form, scale=scale)
+  decode = functools.partial(_pixels_or_reason, form=form, white=white)
   sizes = [0] * len(members)
   brightest = 0
-  for number, pixels in zip(numbers, _mapped(decode, every, 'images', form), strict=True):
+  for number, pixels in zip(numbers, _mapped(decode, every, form), strict=True):
     if isinstance(pixels, np.ndarray):
       file.write(pixels.tobytes())
       brightest = max(brightest, int(255 - pixels.min() if form.invert else pixels.max()))
@@ -168,7 +154,7 @@ def _write_images(
       print(f'skipped: {pixels}', file=sys.stderr)
     else:
       raise InputError(f'{pixels}; replace it, or give --skip_broken to skip all such images')
-  if brightest <= _BLACK:
+  if brightest <= _DARK:
     raise InputError(
       f'all pixels are between 0 and {brightest} of 255; scale the images to 0..255, or give '
       '--white_value for images of more than 8 bits'
@@ -176,9 +162,9 @@ def _write_images(
   return sizes
 
 
-def _pixels_or_reason(image: str | np.ndarray, form: Form, scale: Scale) -> np.ndarray | str:
+def _pixels_or_reason(image: str | np.ndarray, form: Form, white: float) -> np.ndarray | str:
   """Return the pixels of an image, or why it cannot be read."""
   try:
-    return images_lib.read(image, form, scale)
+    return images_lib.read(image, form, white)
   except InputError as error:
     return str(error)

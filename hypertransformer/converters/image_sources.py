@@ -9,10 +9,8 @@ from __future__ import annotations
 import csv
 import functools
 import io
-import itertools
 import os
 import pathlib
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,11 +24,6 @@ from hypertransformer.errors import InputError
 
 # The names that the folder of a split may have, in the order in which its classes are numbered.
 _SPLIT_ORDER = ('train', 'val', 'valid', 'validation', 'test')
-# Other names of splits.
-_SPLIT_LIKE = re.compile(
-  r'(meta[-_]?)?(train|training|trn|val|valid|validation|dev|eval|evaluation|test|testing|tst|base'
-  r'|background|novel|query|support)(_?set)?|images_(background|evaluation)'
-)
 NO_SPLIT = 'all'  # the name of the split if there is only one
 _COLUMNS = ['filename', 'label']
 
@@ -49,19 +42,10 @@ class ImageTree:
   """
 
   def __init__(self, root: pathlib.Path) -> None:
-    """Keep the root folder.
-
-    Raises:
-      InputError: it is a file.
-    """
-    if root.is_file():
-      raise InputError(
-        f'{root} is a file; expected a folder of images: unpack an archive, or correct --input_path'
-      )
+    """Keep the root folder."""
     self.root = os.fspath(root)
     self.leftovers: list[str] = []
     self.entries = functools.cache(self._entries)
-    self._named = functools.cache(self._by_name)
     self._absolute = os.path.abspath(root)
 
   def _entries(self, folder: str) -> tuple[list[str], list[str]]:
@@ -76,7 +60,9 @@ class ImageTree:
       with os.scandir(folder) as listed:
         entries = sorted(listed, key=lambda entry: natural_key(entry.name))
     except OSError as error:
-      raise InputError(f'the folder {folder} cannot be read ({error.strerror})') from error
+      raise InputError(
+        f'{folder} is not a folder that can be read ({error.strerror}); correct --input_path'
+      ) from error
     for entry in entries:
       path, is_folder = entry.path, os.path.isdir(entry.path)
       is_device = os.path.exists(path) and not is_folder and not os.path.isfile(path)
@@ -87,7 +73,7 @@ class ImageTree:
     return folders, found
 
   def relative(self, name: str, where: str) -> str:
-    """Return the canonical path below the root of a file or folder that a list names.
+    """Return the path below the root of a file or folder that a list names.
 
     Args:
       name: a path relative to the root, or an absolute one below it.
@@ -101,21 +87,7 @@ class ImageTree:
       raise InputError(
         f'{where}: {shown(name)!r} is outside of --input_path={self.root}; give a relative name'
       )
-    return canonical(os.path.relpath(path, self._absolute))
-
-  def find(self, name: str) -> list[str]:
-    """Return the files and folders whose canonical path below the root is `name`."""
-    found = [self.root]
-    for part in name.split('/'):
-      found = [path for folder in found for path in self._named(folder).get(part, ())]
-    return found
-
-  def _by_name(self, folder: str) -> dict[str, list[str]]:
-    """Return the paths of the entries of a folder by their canonical names; none for a file."""
-    found: dict[str, list[str]] = {}
-    for path in itertools.chain(*self.entries(folder)) if os.path.isdir(folder) else ():
-      found.setdefault(canonical(os.path.basename(path)), []).append(path)
-    return found
+    return os.path.relpath(path, self._absolute)
 
 
 def from_folders(root: pathlib.Path) -> Splits:
@@ -127,8 +99,8 @@ def from_folders(root: pathlib.Path) -> Splits:
   names are two spellings of one name are one class.
 
   Raises:
-    InputError: there are no classes, a class has no images, the folders look like splits of other
-      names, or a class or an image is in two splits.
+    InputError: there are no classes, a class has no images or has folders, or a class or an image
+      is in two splits.
   """
   tree = ImageTree(root)
   folders, others = tree.entries(tree.root)
@@ -139,7 +111,6 @@ def from_folders(root: pathlib.Path) -> Splits:
     names = sorted(by_name, key=_SPLIT_ORDER.index)
     splits = {name: _folder_classes(tree, by_name[name]) for name in names}
   else:
-    _refuse_other_splits(tree, folders)
     splits = {NO_SPLIT: _folder_classes(tree, tree.root)}
   return _checked(splits, tree)
 
@@ -168,27 +139,12 @@ def _class_images(tree: ImageTree, folder: str) -> list[str]:
   if folders:
     raise InputError(
       f'the class folder {folder} contains the folder {os.path.relpath(folders[0], folder)!r} and '
-      'others; expected images only. List groups of classes as GROUP/CLASS in --splits, or give '
-      '--input_path=GROUP'
+      'others; expected images only. Call the folders of splits train, val and test, list groups '
+      'of classes as GROUP/CLASS in --splits, or give --input_path=GROUP'
     )
   if not images:
     raise InputError(f'the class folder {folder} contains no images; add some or remove it')
   return images
-
-
-def _refuse_other_splits(tree: ImageTree, folders: Sequence[str]) -> None:
-  """Raise InputError if two folders are called like splits and contain folders only."""
-  alike = []
-  for folder in folders:
-    name = os.path.basename(folder)
-    inner, images = tree.entries(folder)
-    if inner and not images and _SPLIT_LIKE.fullmatch(canonical(name).casefold()):
-      alike.append(name)
-  if len(alike) > 1:
-    raise InputError(
-      f'{tree.root} contains {classes.sequence(alike)}, which look like splits; expected train, '
-      'val and test and no other folders (val or test may be missing): base is train, novel is test'
-    )
 
 
 def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> Splits:
@@ -211,9 +167,9 @@ def from_lists(root: pathlib.Path, lists: Sequence[pathlib.Path]) -> Splits:
       if leftover := classes.leftover_in(name):
         tree.leftovers.append(leftover)
       elif line.strip():
-        images[name] = [file for found in tree.find(name) for file in _class_images(tree, found)]
-        if not images[name]:
+        if not os.path.isdir(folder := os.path.join(tree.root, name)):
           raise InputError(f'{where}: {shown(name)!r} is not a folder in {root}')
+        images[canonical(name)] = _class_images(tree, folder)
     splits[split] = dict(images)
   return _checked(splits, tree)
 
@@ -239,14 +195,13 @@ def from_csvs(root: pathlib.Path, tables: Sequence[pathlib.Path]) -> Splits:
       if leftover := classes.leftover_in(plain):
         tree.leftovers.append(leftover)
         continue
-      # Of files with equal canonical names, the one that is spelled exactly so is meant.
-      found = sorted(tree.find(plain), key=lambda file: not file.endswith(f'/{name}'))
-      if not found or not os.path.isfile(found[0]):
+      file = os.path.join(tree.root, plain)
+      if not os.path.isfile(file):
         raise InputError(f'{where}: {shown(name)!r} is not a file in {root}')
-      if found[0] in seen:
-        raise InputError(f'{where}: {shown(name)!r} is named before ({seen[found[0]]})')
-      seen[found[0]] = where
-      images.setdefault(label, []).append(found[0])
+      if file in seen:
+        raise InputError(f'{where}: {shown(name)!r} is named before ({seen[file]})')
+      seen[file] = where
+      images.setdefault(label, []).append(file)
     splits[split] = dict(images)
   return _checked(splits, tree)
 

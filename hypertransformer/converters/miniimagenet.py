@@ -10,7 +10,6 @@ Each pickle, of Python 2 or 3, has the images of one split, in one of two layout
 
 from __future__ import annotations
 
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO
@@ -57,7 +56,7 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
   shape = (release.classes, release.samples, release.side, release.side, 3)
   checks = SplitChecks()
   entries: list[ClassEntry] = []
-  with classes.new_dataset(output, math.prod(shape)) as (file, write_classes):
+  with classes.new_dataset(output) as (file, write_classes):
     file.write(files.uint8_header(shape))
     for split, path in paths.items():
       names = _write_split(file, path, release.splits[split], release, checks)

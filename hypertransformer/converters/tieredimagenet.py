@@ -101,7 +101,7 @@ def convert(
   if total != release.images:
     logging.warning('%s has %d images; the complete release has %d', folder, total, release.images)
   shape = (total, release.side, release.side, 3)
-  with classes.new_dataset(output, math.prod(shape), overwrite) as (file, write_classes):
+  with classes.new_dataset(output, overwrite) as (file, write_classes):
     _write(file, plans, shape, bgr)
     write_classes(
       [ClassEntry(plan.name, label) for plan in plans for label in plan.labels],

@@ -301,17 +301,6 @@ def _remove(path: pathlib.Path) -> None:
     path.unlink()
 
 
-def require_space(path: pathlib.Path, needed: int) -> None:
-  """Raise InputError unless the disk of `path` has `needed` bytes free; `path` need not exist."""
-  folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
-  free = shutil.disk_usage(folder).free
-  if free < needed:
-    raise InputError(
-      f'{path} needs {needed / 1e9:.2f} GB, but {folder} has {free / 1e9:.2f} GB free; make room, '
-      'or give a path on another disk'
-    )
-
-
 def summary(path: pathlib.Path) -> str:
   """Return the last line of a converter's output: what it wrote where, its shape and size."""
   array = map_array(path)

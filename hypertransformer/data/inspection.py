@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from absl import logging
 
 from hypertransformer.data import class_list, files, layouts, specs
 from hypertransformer.data import folder as folder_lib
@@ -46,6 +47,16 @@ def shared_classes(one: ClassSet, other: ClassSet) -> int:
     and any(2 * len(hashes & those) >= min(len(hashes), len(those)) > 0 for those in others)
     for hashes in _class_hashes(one)
   )
+
+
+def warn_of_shared_classes(classes: ClassSet, training: ClassSet, what: str) -> None:
+  """Warn if classes that are called new, by the name `what`, are among those of training."""
+  if shared := shared_classes(classes, training):
+    logging.warning(
+      '%d of the %d classes of %s are among the %d of --train_dataset: the accuracy on them is not '
+      'that on new classes. Choose others, such as NAME:FIRST-LAST.',
+      *(shared, len(classes.classes), what, len(training.classes)),
+    )
 
 
 def _class_hashes(classes: ClassSet) -> Iterator[set[bytes]]:

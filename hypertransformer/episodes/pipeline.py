@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -27,8 +27,7 @@ LAST_EPISODE = 2**62
 LARGE_BYTES = 1 << 25  # if AT_A_TIME or PREFETCHED episodes have more pixels than this, fewer wait
 
 
-@dataclasses.dataclass(frozen=True)
-class Episode:
+class Episode(NamedTuple):
   """One episode as tensors. Images are S x S pixels of C channels, value / 128 - 1.
 
   Attributes:

@@ -196,7 +196,7 @@ class Evaluator:
     outcome = learn_sequence(self._model, sequence, continual)
     drawn = shown.of_sequence(self._model, sequence, outcome, continual)
     # The marks of the query images are cut into tasks as if they were the images.
-    marks = cut(dataclasses.replace(episode, query_images=episode.query_in_support)).query_images
+    marks = cut(episode._replace(query_images=episode.query_in_support)).query_images
     return _Answers(outcome.pairs, outcome.logits, outcome.labels, marks, drawn)
 
 

@@ -173,32 +173,26 @@ def compare(prefix: str, variables: Iterable[tf.Variable]) -> str:
   )
 
 
-def require_match(prefix: str, variables: Iterable[tf.Variable]) -> None:
+def require_match(prefix: str, variables: Sequence[tf.Variable], whole: bool = False) -> None:
   """Refuse a checkpoint that cannot be restored into the variables.
 
-  Raises:
-    InputError: variables are missing in the checkpoint, or have another shape there.
-  """
-  if mismatch := compare(prefix, variables):
-    raise InputError(
-      f'checkpoint {prefix} does not fit the model of these flags: {mismatch}. Use the flags it '
-      'was trained with, from the flags.json beside it, or another directory.'
-    )
-
-
-def require_nothing_lost(prefix: str, variables: Iterable[tf.Variable]) -> None:
-  """Refuse a checkpoint whose model has more variables than the current one.
-
-  The next checkpoint of the run would not have them any more. Variables of optimizers may be lost.
+  Args:
+    prefix: the checkpoint.
+    variables: the variables.
+    whole: whether they must be all of the checkpoint's, but for those of optimizers: the next
+      checkpoint of the run would not have the others any more.
 
   Raises:
-    InputError: there are such variables.
+    InputError: variables are missing on one side, or have another shape.
   """
-  kept = {v.op.name for v in variables}
-  names = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-  lost = sorted(name for name in names if name.startswith(('model/', 'loss/')) and name not in kept)
-  if lost:
+  found = compare(prefix, variables)
+  if whole and not found:
+    kept = {v.op.name for v in variables}
+    names = tf.train.load_checkpoint(prefix).get_variable_to_shape_map().keys() - kept
+    lost = sorted(name for name in names if name.startswith(('model/', 'loss/')))
+    found = f'it has {len(lost)} more, such as {", ".join(lost[:3])}' if lost else ''
+  if found:
     raise InputError(
-      f'checkpoint {prefix} has {len(lost)} variables that the model of these flags lacks, such '
-      f'as {", ".join(lost[:3])}. Use the flags it was trained with, or another --train_log_dir.'
+      f'checkpoint {prefix} does not fit the model of these flags: {found}. Use the flags it was '
+      'trained with, from the flags.json beside it, or another directory.'
     )

@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from hypertransformer import __version__
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 from hypertransformer.settings import flags, rules
 from hypertransformer.settings.config import Settings
@@ -36,15 +37,14 @@ def read_flags(folder: str) -> dict[str, Any] | None:
 
 
 def write_flags(folder: str, values: Values) -> None:
-  """Write flag values and the version of this package to flags.json of a directory, atomically."""
-  path = pathlib.Path(folder) / FLAGS_FILE
-  part = path.with_suffix('.json.part')
-  try:
-    part.write_text(json.dumps({**values, VERSION: __version__}, indent=1, sort_keys=True) + '\n')
-    os.replace(part, path)
-  except OSError:
-    part.unlink(missing_ok=True)
-    raise
+  """Write flag values and the version of this package to flags.json of a directory, atomically.
+
+  Raises:
+    InputError: the file cannot be written.
+  """
+  text = json.dumps({**values, VERSION: __version__}, indent=1, sort_keys=True)
+  with files.atomic_file(pathlib.Path(folder) / FLAGS_FILE) as file:
+    file.write(f'{text}\n'.encode())
 
 
 def read_settings(folder: str) -> Settings:

@@ -209,9 +209,8 @@ def _shares(episodes: Episode, together: int, count: int) -> list[Episode]:
   if together == 1:
     return [episodes]
   each = together // count
-  tensors = {field.name: getattr(episodes, field.name) for field in dataclasses.fields(Episode)}
   return [
-    Episode(**{k: x[i] if each == 1 else x[i : i + each] for k, x in tensors.items()})
+    Episode(*(x[i] if each == 1 else x[i : i + each] for x in episodes))
     for i in range(0, together, each)
   ]
 

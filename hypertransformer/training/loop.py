@@ -17,7 +17,6 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer.data import inspection
-from hypertransformer.data.arrays import ClassSet
 from hypertransformer.errors import InputError
 from hypertransformer.model import getter
 from hypertransformer.progress import progress
@@ -76,8 +75,7 @@ class TrainingRun:
     init_fn = None
     shared = self.settings.run.restore_shared_from
     if self.resumed is not None:
-      checkpoints.require_match(self.resumed, tf.global_variables())
-      checkpoints.require_nothing_lost(self.resumed, tf.global_variables())
+      checkpoints.require_match(self.resumed, tf.global_variables(), whole=True)
     elif shared:
       prefix = checkpoints.locate(shared, 'restore_shared_features_from')
       variables = [v for v in tf.trainable_variables() if v.op.name.startswith(SHARED)]
@@ -108,13 +106,7 @@ class TrainingRun:
     if self.resumed is not None:
       warn_of_changed_classes(run.log_dir, self.before, noted[CLASSES])
       warn_of_cooldown(run.log_dir, run.train_steps, self.before, self.step)
-    try:
-      flags_file.write_flags(run.log_dir, noted)
-    except OSError as error:
-      raise InputError(
-        f'{flags_file.FLAGS_FILE} cannot be written to {run.log_dir} ({error.strerror}). Check '
-        'that the directory is writable and the disk has room, or use another --train_log_dir.'
-      ) from error
+    flags_file.write_flags(run.log_dir, noted)
     run_folder.note_machine(run.log_dir, self.step)
     checkpoints.repair_state(run.log_dir, self.resumed)
     writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
@@ -145,7 +137,7 @@ def open_run(settings: Settings) -> Iterator[TrainingRun]:
     if each is not None
   )
   inputs = graph_lib.open_inputs(settings, seed)
-  warn_of_shared_classes(inputs)
+  inspection.warn_of_shared_classes(inputs.test.class_set, inputs.train.class_set, '--test_dataset')
   try:
     os.makedirs(folder, exist_ok=True)
   except (OSError, ValueError) as error:  # ValueError: a NUL byte
@@ -283,34 +275,17 @@ def describe_classes(inputs: Inputs) -> dict[str, dict[str, Any]]:
     For the keys 'train_dataset' and 'test_dataset', the number of classes and of their images, and
     a digest of sizes and names.
   """
-
-  def describe(class_set: ClassSet) -> dict[str, Any]:
-    return {
-      'classes': len(class_set.classes),
-      'images': int(class_set.arrays.sizes[class_set.classes].sum()),
-      'digest': inspection.digest(class_set),
-    }
-
   return {
-    'train_dataset': describe(inputs.train.class_set),
-    'test_dataset': describe(inputs.test.class_set),
-  }
-
-
-def warn_of_shared_classes(inputs: Inputs) -> None:
-  """Warn if test classes are also training classes."""
-  train, test = inputs.train.class_set, inputs.test.class_set
-  shared = inspection.shared_classes(test, train)
-  if shared:
-    logging.warning(
-      '%d of the %d classes of --test_dataset are among the %d of --train_dataset: the test '
-      'accuracy says nothing about new classes. Choose others, such as '
-      '--test_dataset=%s:FIRST-LAST.',
-      shared,
-      len(test.classes),
-      len(train.classes),
-      test.name,
+    flag: {
+      'classes': len(classes.classes),
+      'images': int(classes.arrays.sizes[classes.classes].sum()),
+      'digest': inspection.digest(classes),
+    }
+    for flag, classes in (
+      ('train_dataset', inputs.train.class_set),
+      ('test_dataset', inputs.test.class_set),
     )
+  }
 
 
 def warn_of_changed_classes(

@@ -89,8 +89,7 @@ def of_episodes(
     traced.append(ours)
     return ours.loss, ours.metrics, ours.weights, ours.shown
 
-  each = {field.name: getattr(episodes, field.name) for field in dataclasses.fields(Episode)}
-  loss, metrics, weights, each_shown = tf.vectorized_map(one, each)
+  loss, metrics, weights, each_shown = tf.vectorized_map(one, episodes._asdict())
   return Objective(
     loss=tf.reduce_mean(loss),
     metrics={tag: tf.reduce_mean(values) for tag, values in metrics.items()},

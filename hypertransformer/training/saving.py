@@ -20,11 +20,7 @@ from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.settings import flags, flags_file
 
 # The names of files while they are written. A killed training can leave some of them.
-_TEMPORARY = (
-  f'{checkpoints.BASENAME}-*.tempstate*',
-  'checkpoint.tmp*',
-  f'{flags_file.FLAGS_FILE}.part',
-)
+_TEMPORARY = f'{checkpoints.BASENAME}-*.tempstate*', 'checkpoint.tmp*'
 # TensorFlow raises ValueError if the directory of a checkpoint is missing.
 _SAVE_ERRORS = (tf.errors.OpError, OSError, ValueError)
 

@@ -115,7 +115,7 @@ def test_a_dataset_is_written_whole_or_not_at_all(
   name: str, stop: type[BaseException] | None, tmp_path: pathlib.Path
 ) -> None:
   images = IMAGES if name == 'x.npy' else IMAGES.reshape(6, 2, 2, 1)
-  with classes.new_dataset(tmp_path / name, images.nbytes) as (file, write_classes):
+  with classes.new_dataset(tmp_path / name) as (file, write_classes):
     np.save(file, images)
     write_classes(ENTRIES, [3, 3])
   before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
@@ -126,7 +126,7 @@ def test_a_dataset_is_written_whole_or_not_at_all(
   if stop:
     with (  # noqa: PT012
       pytest.raises(stop),
-      classes.new_dataset(tmp_path / name, 1, overwrite=True) as (file, write_classes),
+      classes.new_dataset(tmp_path / name, overwrite=True) as (file, write_classes),
     ):
       file.write(b'half')
       write_classes(ENTRIES, [1, 1])

@@ -56,12 +56,6 @@ def test_alpha_lies_on_white(tmp_path: pathlib.Path) -> None:
   np.testing.assert_allclose(found, expected, atol=1)
 
 
-@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_floats_that_are_no_numbers_are_refused(value: float, tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=r'image\.dat .*NaN'):
-    _read(Image.fromarray(np.array([[0.5, value]], np.float32)), tmp_path, 'TIFF')
-
-
 # How the stored pixels are turned upright, for each orientation of EXIF.
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
   2: lambda a: a[:, ::-1],
@@ -125,19 +119,19 @@ def _png(side: int, bits: int, data: bytes) -> bytes:
 @pytest.mark.parametrize(
   ('data', 'found'),
   [
-    (_encoded('PNG')[:-400], 'is not a whole image'),
-    (_encoded('JPEG')[:-400], 'is not a whole image'),
-    (_encoded('GIF')[:30], 'is not'),
+    (_encoded('PNG')[:-400], 'cannot be read as an image'),
+    (_encoded('JPEG')[:-400], 'cannot be read as an image'),
+    (_encoded('GIF')[:30], 'cannot be read'),
     (b'', 'is an empty file'),
     (b'<!DOCTYPE html><html>', 'is a web page'),
     (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n', '.*Git LFS'),
-    (b'n01 3 4 5 6\n' * 20, 'is not a whole image'),
+    (b'n01 3 4 5 6\n' * 20, 'cannot be read as an image'),
     (
       b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n',
-      'is not a whole image',
+      'cannot be read as an image',
     ),
-    (_png(60000, 8, bytes(1000)), r'is not .* pixels'),
-    (_png(10000, 8, bytes(1000)), r'is not .* pixels'),
+    (_png(60000, 8, bytes(1000)), r'cannot be .* pixels'),
+    (_png(10000, 8, bytes(1000)), r'cannot be .* pixels'),
   ],
 )
 @pytest.mark.filterwarnings('ignore:Image size')
@@ -151,7 +145,7 @@ def test_broken_files_are_explained(data: bytes, found: str, tmp_path: pathlib.P
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 
 
-def _convert(root: pathlib.Path, white: float | None = None, **files: np.ndarray) -> np.ndarray:
+def _convert(root: pathlib.Path, white: float = 65535, **files: np.ndarray) -> np.ndarray:
   """Save an image as the only one of each class, convert all, and return them [n, 8, 8]."""
   for name, pixels in files.items():
     (root / 'in' / name).mkdir(parents=True)
@@ -163,41 +157,26 @@ def _convert(root: pathlib.Path, white: float | None = None, **files: np.ndarray
 
 
 @pytest.mark.parametrize(
-  ('kind', 'low', 'high', 'black', 'white'),
-  [
-    *((np.uint16, 0, high, 0, white)
-      for high, white in ((255, 255), (200, 255), (1000, 1023), (4001, 4095), (16383, 16383),
-                          (65535, 65535), (40000, 65535), (1, 1))),
-    *((np.float32, *ends)
-      for ends in ((0, 1, 0, 1), (0, 0.4, 0, 1), (0, 1.0000001, 0, 1.0000001), (0, 254.5, 0, 255),
-                   (0, 4001.5, 0, 4095), (-1, 1, -1, 1), (-1000, 3000, -1000, 3000),
-                   (0, 1e9, 0, 2**30 - 1), (-3, -2, -3, -2))),
-  ],
-)  # fmt: skip
-def test_white_is_the_top_of_the_bits_in_use(
-  kind: type, low: float, high: float, black: float, white: float, tmp_path: pathlib.Path,
-  warnings: list[str],
-) -> None:  # fmt: skip
-  values = (low + RAMP * (high - low)).astype(kind)
-  (found,) = _convert(tmp_path, a=values)
-  expected = np.rint((values - np.float64(black)) * 255 / (white - black))
-  np.testing.assert_allclose(found, np.clip(expected, 0, 255), atol=1)
-  (line,) = warnings
-  assert '--white_value' in line
-
-
-def test_one_scale_is_for_all_images(tmp_path: pathlib.Path) -> None:
+  ('kind', 'high', 'white'),
+  [(np.uint16, 40000, 65535), (np.uint16, 4001, 4095), (np.uint16, 1, 1), (np.float32, 0.4, 1)],
+)
+def test_white_is_the_same_for_all_images(
+  kind: type, high: float, white: float, tmp_path: pathlib.Path
+) -> None:
   """A dark image stays dark, and 8-bit images are as they were."""
-  bright, dark = (np.rint(RAMP * top).astype(np.uint16) for top in (4095, 1000))
-  found = _convert(tmp_path, a=dark, b=bright, c=np.rint(RAMP * 255).astype(np.uint8))
-  for image, share in zip(found, (1000 / 4095, 1, 1), strict=True):
-    np.testing.assert_allclose(image, np.rint(RAMP * share * 255), atol=1)
+  plain = np.rint(RAMP * 255).astype(np.uint8)
+  values = (RAMP * high).astype(kind)
+  found = _convert(tmp_path, white, a=values, b=plain)
+  np.testing.assert_allclose(found[0], np.rint(values * (255.0 / white)), atol=1)
+  np.testing.assert_array_equal(found[1], plain)
 
 
-def test_files_with_different_numbers_of_bits_are_refused(tmp_path: pathlib.Path) -> None:
-  images = {name: np.rint(RAMP * top).astype(np.uint16) for name, top in (('a', 255), ('b', 65535))}
-  with pytest.raises(InputError, match=r'a/x\.dat .* 255.*b/x\.dat.* 65535.*--white_value'):
-    _convert(tmp_path, **images, c=np.zeros((8, 8), np.uint16))
+@pytest.mark.parametrize('high', [4095.5, -1, np.nan, np.inf])
+def test_values_that_are_not_from_black_to_white_are_refused(
+  high: float, tmp_path: pathlib.Path
+) -> None:
+  with pytest.raises(InputError, match=r'a/x\.dat .*0 to 4095.*--white_value'):
+    _convert(tmp_path, 4095, a=np.full((8, 8), high, np.float32))
   assert not (tmp_path / 'out').exists()
 
 
@@ -207,8 +186,12 @@ def test_a_white_value_out_of_range_is_refused(white: float, tmp_path: pathlib.P
     _convert(tmp_path, a=np.zeros((8, 8), np.uint8), white=white)
 
 
-@pytest.mark.parametrize('top', [0, 1, 15])
-def test_a_dataset_that_is_all_black_is_refused(top: int, tmp_path: pathlib.Path) -> None:
-  with pytest.raises(InputError, match=f'between 0 and {top} '):
-    _convert(tmp_path, a=np.rint(RAMP * top).astype(np.uint8))
+@pytest.mark.parametrize(
+  ('kind', 'top'), [(np.uint8, 0), (np.uint8, 1), (np.uint16, 255), (np.uint16, 4095)]
+)
+def test_a_dataset_that_is_all_dark_is_refused(
+  kind: type, top: int, tmp_path: pathlib.Path
+) -> None:
+  with pytest.raises(InputError, match='--white_value'):
+    _convert(tmp_path, a=np.rint(RAMP * top).astype(kind))
   assert not (tmp_path / 'out').exists()

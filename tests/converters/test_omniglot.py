@@ -168,7 +168,7 @@ BLANK = Image.new('1', (105, 105), 1)
     (_broken_archive(_flipped), r'evaluation\.zip: .*0005_02\.png cannot be read'),
     (_with(b'\0' * (1 << 20)), r'0005_02\.png is not a whole PNG image'),
     (_with(_png(BLANK)[:60], _unpacked), r'0005_02\.png is not a whole PNG image'),
-    (_with(_png(BLANK.resize((28, 28)))), r'0005_02\.png has 28 x 28 pixels; expected 105 x 105'),
+    (_with(_png(BLANK.resize((28, 28)))), r'0005_02\.png .*105 x 105 pixels .*28 x 28'),
     (_with(_png(BLANK.convert('RGB'))), r'0005_02\.png is an image of mode RGB'),
   ],
 )

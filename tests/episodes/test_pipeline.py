@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -39,10 +38,9 @@ def take(
   with tf.Graph().as_default():
     stream = pipeline.stream(sampler, augment, size, 'episodes')
     episode = stream.next()
-    tensors = {field.name: getattr(episode, field.name) for field in dataclasses.fields(episode)}
     with tf.Session() as session:
       session.run(stream.initializer, {stream.first: first})
-      return [session.run(tensors) for _ in range(count)]
+      return [session.run(episode._asdict()) for _ in range(count)]
 
 
 @pytest.fixture(scope='module')
@@ -177,7 +175,7 @@ def test_episodes_together_are_the_single_ones(sampler: EpisodeSampler) -> None:
   singles = take(sampler, 2, 6)
   with tf.Graph().as_default(), tf.Session() as session:
     stream = pipeline.stream(sampler, PLAIN, 12, 'stream', together=3)
-    episodes = vars(stream.next())
+    episodes = stream.next()._asdict()
     session.run(stream.initializer, {stream.first: 2})
     for number in range(2):
       got = session.run(episodes)

@@ -33,7 +33,7 @@ def test_it_holds_every_flag_and_the_version(folder, values):
 
 def test_no_file_is_left_where_it_cannot_be_written(tmp_path, values, monkeypatch):
   monkeypatch.setattr(os, 'replace', lambda *_: (_ for _ in ()).throw(OSError('full')))
-  with pytest.raises(OSError, match='full'):
+  with pytest.raises(InputError, match=r'flags\.json: full'):
     flags_file.write_flags(str(tmp_path), values())
   assert list(tmp_path.iterdir()) == []
 

@@ -66,7 +66,6 @@ def home(tmp_path: pathlib.Path) -> pathlib.Path:
     ('--input_path=~/images --csv=~/test.csv --crop=center', [[20], [11, 0]]),
     ('--pickles=~/FC100.pickle', [[50], [5, 6]]),
     ('--input_path=~/images --invert', [[255, 254], [245, 244], [235, 234]]),
-    ('--input_path=~/deep', [[249, 249]] * 3),  # of 2047
     ('--input_path=~/deep --white_value=3984.375', [[128, 128]] * 3),
   ],
 )
@@ -117,7 +116,6 @@ def test_broken_images_end_it_or_are_skipped(home: pathlib.Path) -> None:
     ((), '--input_path is not given'),
     (('--input_path=.', '--pickles=a'), '--pickles'),
     (('--input_path=.', '--csv=a', '--splits=b'), '--csv and --splits'),
-    (('--input_path=.', '--image_size=0'), 'image_size is 0'),
     (('--input_path=~/none',), 'none'),
   ],
 )
