@@ -230,7 +230,7 @@ def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathl
   path = path.resolve()  # a link to a directory, perhaps on a larger disk, stays a link
   with _beside(path, pathlib.Path.mkdir) as beside:
     yield beside
-    for file in beside.iterdir():
+    for file in filter(pathlib.Path.is_file, beside.rglob('*')):
       with open(file, 'rb') as written:
         os.fsync(written.fileno())
     old = beside.with_suffix('.old')  # the only copy until `beside` has its name
