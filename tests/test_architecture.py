@@ -65,8 +65,8 @@ NEVER = [
 BUDGETS = {
   'checkpoint_conversion': 490,
   'cluster': 260,
-  'converters': 1220,
-  'data': 1160,
+  'converters': 1030,
+  'data': 1250,
   'episodes': 680,
   'evaluation': 840,
   'learners': 510,

@@ -39,9 +39,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from absl import flags
 
 from hypertransformer import cli
-from hypertransformer.converters import classes, image_folder, image_sources, images
+from hypertransformer.converters import classes, image_folder, image_sources
 from hypertransformer.converters.image_sources import Splits
-from hypertransformer.data import files
+from hypertransformer.data import files, images
 from hypertransformer.errors import InputError
 
 FLAGS = flags.FLAGS

@@ -19,11 +19,11 @@ import numpy as np
 
 from hypertransformer import cores
 from hypertransformer.converters import classes
-from hypertransformer.converters import images as images_lib
 from hypertransformer.converters.image_sources import Images, Splits
-from hypertransformer.converters.images import Form
 from hypertransformer.data import files
+from hypertransformer.data import images as images_lib
 from hypertransformer.data.class_list import ClassEntry
+from hypertransformer.data.images import Form
 from hypertransformer.errors import InputError
 from hypertransformer.progress import progress
 

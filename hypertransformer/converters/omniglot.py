@@ -16,9 +16,9 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from hypertransformer.converters import classes, images
+from hypertransformer.converters import classes
 from hypertransformer.converters.classes import Release
-from hypertransformer.data import files, specs
+from hypertransformer.data import files, images, specs
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.progress import progress

@@ -23,9 +23,9 @@ from typing import IO, BinaryIO
 import numpy as np
 from absl import logging
 
-from hypertransformer.converters import classes, images, miniimagenet
+from hypertransformer.converters import classes, miniimagenet
 from hypertransformer.converters.classes import Release, SplitChecks
-from hypertransformer.data import files
+from hypertransformer.data import files, images
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
 from hypertransformer.progress import progress

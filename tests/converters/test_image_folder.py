@@ -12,8 +12,8 @@ from PIL import Image
 
 from hypertransformer import cores
 from hypertransformer.converters import image_folder, image_sources
-from hypertransformer.converters.images import Form
 from hypertransformer.data import folder as folder_lib
+from hypertransformer.data.images import Form
 from hypertransformer.errors import InputError
 
 SIZES = {'train': {'a': 3, 'b': 1}, 'test': {'c': 2}}

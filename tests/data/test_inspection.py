@@ -10,9 +10,9 @@ import pytest
 from example_files import IMAGES
 
 from hypertransformer.converters import image_folder
-from hypertransformer.converters.images import Form
 from hypertransformer.data import inspection
 from hypertransformer.data.arrays import ClassArrays, ClassSet
+from hypertransformer.data.images import Form
 from hypertransformer.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hypertransformer.converters import image_folder, image_sources, images
-from hypertransformer.converters.images import Form
+from hypertransformer.converters import image_folder, image_sources
+from hypertransformer.data import images
+from hypertransformer.data.images import Form
 from hypertransformer.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
