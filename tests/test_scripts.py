@@ -49,6 +49,21 @@ CONTINUAL = [
   for data in ('omniglot', 'tieredimagenet')
   for scenario in config.CONTINUAL_SCENARIOS
 ]
+# CIFAR-100 as two benchmarks, which the paper does not have.
+COLOR = {
+  f'{data}_{shot}': {
+    'train_dataset': train,
+    'test_dataset': f'{data}:80-99',
+    'eval_datasets': data,
+    'image_size': 32,
+    'optimizer': 'adam',
+    'learning_rate': 0.001,
+    'learning_rate_decay_rate': 1.0,
+    'train_steps': 100_000,
+  }
+  for data, train in (('cifar_fs', 'cifar_fs:0-63'), ('fc100', 'fc100:0-59'))
+  for shot in ('1shot', '5shot')
+}
 # What all six have, and what a dataset's three change of its run of single tasks.
 OF_SEQUENCES = {
   'num_tasks': 3,
@@ -82,6 +97,8 @@ def expected(name: str) -> dict[str, Any]:
     of, changes, _ = RUNS[name]
     published = json.loads(PUBLISHED.read_text())[of]
     return parsed([f'--{flag}={value}' for flag, value in published.items()]) | changes
+  if name in COLOR:
+    return expected(f'miniimagenet_{name.split("_")[-1]}_v2') | COLOR[name]
   _, data, scenario = name.split('_', 2)
   single = expected(f'{data}_1shot_v1')
   return single | OF_SEQUENCES | OF_DATASET[data] | {'continual_scenario': scenario}
@@ -132,12 +149,12 @@ def arguments_of(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def test_there_is_a_script_and_a_recipe_for_each_run() -> None:
   scripts = [path.stem for path in (*SCRIPTS.glob('*_v[0-9].sh'), *SCRIPTS.glob('continual_*.sh'))]
-  assert sorted(scripts) == sorted([*RUNS, *CONTINUAL])
+  assert sorted(scripts) == sorted([*RUNS, *CONTINUAL, *COLOR])
   recipes = [path.stem for path in RECIPES.glob('*')]
-  assert sorted(recipes) == sorted([*RUNS, *CONTINUAL, 'quickstart'])
+  assert sorted(recipes) == sorted([*RUNS, *CONTINUAL, *COLOR, 'quickstart'])
 
 
-@pytest.mark.parametrize('name', [*RUNS, *CONTINUAL])
+@pytest.mark.parametrize('name', [*RUNS, *CONTINUAL, *COLOR])
 @pytest.mark.parametrize('ending', ['', '.sh'])
 def test_a_run_and_its_evaluator_have_exactly_the_published_flags(
   name: str, ending: str, python: pathlib.Path, tmp_path: pathlib.Path
@@ -255,7 +272,7 @@ def test_the_evaluator_refuses_runs_that_there_are_not(
   done = call(SCRIPTS / 'evaluate.sh', *given, python=python, cwd=tmp_path)
   assert done.returncode == 2
   assert done.stdout == ''
-  known = ' '.join(sorted([*CONTINUAL, *RUNS, 'quickstart']))
+  known = ' '.join(sorted([*CONTINUAL, *RUNS, *COLOR, 'quickstart']))
   assert done.stderr == f"error: '{name or ''}' is not a recipe; expected one of: {known}.\n"
 
 

@@ -19,6 +19,11 @@ from hypertransformer.data.arrays import ClassArrays, ClassSet
 from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
 
+# The programs in utils/ that make the known datasets.
+_CONVERTERS = {
+  'strokes': 'make_strokes',
+  **{name: f'cache_{name}' for name in ('omniglot', 'miniimagenet', 'tieredimagenet')},
+}
 # Bright ink on black; a sample of the images is checked for inverted polarity.
 _BRIGHT_INK = ('omniglot', 'strokes')
 _SAMPLE_IMAGES = 500
@@ -101,8 +106,7 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
   """
   path = find(name, data_numpy_dir)
   if path is None:
-    made = 'make_strokes' if name == 'strokes' else f'cache_{name}'
-    converter = made if name in specs.PRESETS else 'cache_image_folder'
+    converter = _CONVERTERS.get(name, 'cache_image_folder')
     raise InputError(
       f'dataset {name!r} does not exist: --data_numpy_dir={data_numpy_dir} has neither {name}.npy '
       f'nor {name}/; make it with python utils/{converter}.py'

@@ -24,6 +24,8 @@ PRESETS = {
   'strokes': _OMNIGLOT,
   'miniimagenet': {'train': range(64), 'val': range(64, 80), 'test': range(80, 100)},
   'tieredimagenet': {'train': range(351), 'val': range(351, 448), 'test': range(448, 608)},
+  'cifar_fs': {'train': range(64), 'val': range(64, 80), 'test': range(80, 100)},
+  'fc100': {'train': range(60), 'val': range(60, 80), 'test': range(80, 100)},
 }
 
 

@@ -86,8 +86,8 @@ class DataConfig:
   )
   eval_datasets: str = _evaluation(
     '',
-    'classes to evaluate on: PRESET=NAME:0-9,20,... or omniglot, strokes, miniimagenet or '
-    'tieredimagenet for presets train, val and test; empty: those of training and test',
+    'classes to evaluate on: PRESET=NAME:0-9,20,... or a known dataset, such as omniglot, for '
+    'presets train, val and test; empty: those of training and test',
   )
   shuffle_labels_seed: int = flag(
     0, 'seed of a permutation of the classes of every dataset; 0: no permutation', model=True
