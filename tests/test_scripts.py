@@ -148,7 +148,8 @@ def arguments_of(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def test_there_is_a_script_and_a_recipe_for_each_run() -> None:
-  scripts = [path.stem for path in (*SCRIPTS.glob('*_v[0-9].sh'), *SCRIPTS.glob('continual_*.sh'))]
+  scripts = [path.stem for path in SCRIPTS.glob('*shot*.sh')]
+  scripts += [path.stem for path in SCRIPTS.glob('continual_*.sh')]
   assert sorted(scripts) == sorted([*RUNS, *CONTINUAL, *COLOR])
   recipes = [path.stem for path in RECIPES.glob('*')]
   assert sorted(recipes) == sorted([*RUNS, *CONTINUAL, *COLOR, 'quickstart'])
