@@ -136,10 +136,15 @@ def expand_flagfiles(arguments: Iterable[str], files: tuple[pathlib.Path, ...] =
   return expanded
 
 
-def run_settings(program: Callable[[Settings], None]) -> None:
-  """Define and parse the flags of a run, and call the program with the settings they make."""
+def run_settings(program: Callable[[Settings], None], of_run: bool = False) -> None:
+  """Define and parse the flags of a run, and call the program with the settings they make.
+
+  Args:
+    program: the program.
+    of_run: whether flags that are not given are those of the run in --train_log_dir.
+  """
   _define_flags()
-  run(lambda: program(_settings()))
+  run(lambda: program(_settings(of_run)))
 
 
 def _define_flags() -> None:
@@ -152,16 +157,20 @@ def _define_flags() -> None:
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
 
 
-def _settings() -> Settings:
-  """Set up TensorFlow, and return the settings that the flags make."""
+def _settings(of_run: bool) -> Settings:
+  """Set up TensorFlow, and return the settings that the flags make; see `run_settings`."""
   import tensorflow.compat.v1 as tf
 
   from hypertransformer.runtime import sessions
   from hypertransformer.settings import flags as run_flags
+  from hypertransformer.settings import flags_file
 
   tf.get_logger().propagate = False  # TensorFlow's own handler prints its messages already
   tf.logging.set_verbosity(tf.logging.ERROR)  # warnings would only say that TF1 is deprecated
   tf.disable_eager_execution()
-  settings = run_flags.settings_from(run_flags.values())
+  values = run_flags.values()
+  if of_run:
+    values = flags_file.with_flags_of_run(values, run_flags.given())
+  settings = run_flags.settings_from(values)
   sessions.use_kernel_threads(settings.run.kernel_threads)
   return settings

@@ -1,11 +1,12 @@
 """Evaluates every checkpoint of a run, as soon as it appears.
 
-  python -m hypertransformer.evaluate_model [the flags of the training]
+  python -m hypertransformer.evaluate_model --train_log_dir=LOG_DIR [further flags]
 
-Checkpoints are evaluated on single tasks, or, with --continual_scenario, on sequences of
---eval_num_tasks tasks. The program runs beside the training, or after it, and ends with the
-checkpoint of step --train_steps. --eval_datasets, --eval_once, --eval_checkpoint and
---eval_timeout_secs say which classes and checkpoints are evaluated and when it ends otherwise.
+Flags that are not given are those of the run, as its flags.json lists them. Checkpoints are
+evaluated on single tasks, or, with --continual_scenario, on sequences of --eval_num_tasks tasks.
+The program runs beside the training, or after it, and ends with the checkpoint of step
+--train_steps. --eval_datasets, --eval_once, --eval_checkpoint and --eval_timeout_secs say which
+classes and checkpoints are evaluated and when it ends otherwise.
 """
 
 from __future__ import annotations
@@ -98,8 +99,7 @@ def _evaluate(settings: Settings) -> None:
       'starts from it (--restore_shared_features_from).'
     )
   # Before any data are read: with the flags of another run, these are often incompatible too.
-  path = settings.evaluation.checkpoint or settings.run.log_dir
-  require_same_model(settings, path if os.path.isdir(path) else os.path.dirname(path))
+  require_same_model(settings, flags_file.folder_of(settings.flag_values))
   folder = folder_of(settings.data)
   presets = presets_from(settings.data, folder)
   warn_of_training_classes(presets, settings.data, folder)
@@ -119,4 +119,4 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == '__main__':
-  cli.run_settings(main)
+  cli.run_settings(main, of_run=True)

@@ -51,7 +51,7 @@ def require_same_model(settings: Settings, folder: str) -> None:
     InputError: There are checkpoints, and flags.json beside them says that their model differs.
   """
   if checkpoints.find(folder):
-    flags_file.require_same_model(folder, settings.flag_values)
+    flags_file.require_same_model(folder, settings.flag_values, to_train=False)
 
 
 class Daemon:

@@ -120,6 +120,11 @@ def values(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
   return found
 
 
+def given(flag_values: flags.FlagValues = flags.FLAGS) -> set[str]:
+  """Return the names of the flags that the command line sets."""
+  return {flag.name for flag in ALL_FLAGS if flag_values[flag.name].present}
+
+
 def changed(values: Values, changes: Values) -> dict[str, Any]:
   """Return flag values with changes.
 

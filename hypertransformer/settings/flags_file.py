@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 from hypertransformer import __version__
 from hypertransformer.data import files
-from hypertransformer.errors import InputError
+from hypertransformer.errors import InputError, require
 from hypertransformer.settings import flags, rules
 from hypertransformer.settings.config import Settings
 from hypertransformer.settings.rules import Values
@@ -63,23 +64,65 @@ def read_settings(folder: str) -> Settings:
     raise InputError(f'{path}: {error}') from error
 
 
+def with_flags_of_run(values: Values, given: Collection[str]) -> dict[str, Any]:
+  """Return flag values for an evaluation: those that are not given are those of the run.
+
+  Args:
+    values: the values on the command line.
+    given: the names of the flags that it sets.
+
+  Raises:
+    InputError: flags.json cannot be read, is malformed, or is missing where it is needed.
+  """
+  folder = folder_of(values)
+  found = read_flags(folder)
+  if found is None:
+    require(
+      any(flag.model for flag in flags.ALL_FLAGS if flag.name in given),
+      f'{os.path.join(folder, FLAGS_FILE)} is missing, and no flag says which model is evaluated. '
+      'Start the training first, or give its flags.',
+    )
+    return {**values}
+  of_run = {name: found.get(name, value) for name, value in values.items()}
+  return {**of_run, **{name: values[name] for name in (*given, 'train_log_dir')}}
+
+
+def folder_of(values: Values) -> str:
+  """Return the directory of the checkpoints that are evaluated, where flags.json is."""
+  checkpoint = os.path.expanduser(values['eval_checkpoint'] or '')
+  if not checkpoint:
+    return os.path.expanduser(values['train_log_dir'])
+  return checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
+
+
 def known(found: Values) -> dict[str, Any]:
   """Return the value of every flag, by default its default; a flags.json can hold other keys."""
   return {name: found.get(name, default) for name, default in flags.defaults().items()}
 
 
-def model_changes(found: Values, values: Values) -> list[str]:
+def model_changes(found: Values, values: Values, to_train: bool = True) -> list[str]:
   """List the flags that make another model than that of a run whose flags.json was read.
+
+  Args:
+    found: the content of its flags.json.
+    values: the flag values.
+    to_train: whether the run is to be resumed, and not evaluated. An evaluation does not need its
+      optimizer, and its classes may be others.
 
   Returns:
     For each such flag '--name was A, is B'.
   """
   old = known(found)
   before, now = _effective(old), _effective(values)
+  compared = {flag.name for flag in flags.ALL_FLAGS if flag.model}
+  if not to_train:
+    compared &= flags.affecting('evaluation') - {'shuffle_labels_seed'}
   changes = [
     f'--{flag.name} was {old[flag.name]!r}, is {values[flag.name]!r}'
     for flag in flags.ALL_FLAGS
-    if flag.model and old[flag.name] != values[flag.name] and before[flag.name] != now[flag.name]
+    if flag.name in compared
+    and old[flag.name] != values[flag.name]
+    and before[flag.name] != now[flag.name]
   ]
   sizes = rules.support_classes(old), rules.support_classes(values)
   if not changes and sizes[0] != sizes[1]:
@@ -90,19 +133,22 @@ def model_changes(found: Values, values: Values) -> list[str]:
   return changes
 
 
-def require_same_model(folder: str, values: Values, found: Values | None = None) -> None:
-  """Check that these flags make the same model as the run in a directory, to resume it.
+def require_same_model(
+  folder: str, values: Values, found: Values | None = None, to_train: bool = True
+) -> None:
+  """Check that these flags make the same model as the run in a directory.
 
   Args:
     folder: the directory of the run; it passes if there is no flags.json.
     values: the flag values.
     found: the content of its flags.json, if it was read already.
+    to_train: see `model_changes`.
 
   Raises:
     InputError: they make another model, or flags.json cannot be read.
   """
   found = found or read_flags(folder)
-  changes = model_changes(found, values) if found else []
+  changes = model_changes(found, values, to_train) if found else []
   if changes:
     raise InputError(
       f'the run in {folder} has another model: {"; ".join(changes)}. Use its flags ({FLAGS_FILE} '

@@ -38,6 +38,37 @@ def test_no_file_is_left_where_it_cannot_be_written(tmp_path, values, monkeypatc
   assert list(tmp_path.iterdir()) == []
 
 
+def test_an_evaluation_takes_the_flags_of_the_run(folder, values):
+  flags_file.write_flags(folder, values(num_labels=3, optimizer='adam', seed=5, data_numpy_dir='d'))
+  ours = values(train_log_dir=folder, num_labels=7, eval_batch_size=21, optimizer='momentum')
+  found = flags_file.with_flags_of_run(ours, {'eval_batch_size'})
+  assert found == values(
+    train_log_dir=folder,
+    num_labels=3,
+    optimizer='adam',
+    seed=5,
+    data_numpy_dir='d',
+    eval_batch_size=21,
+  )
+  found = flags_file.with_flags_of_run({**ours, 'eval_checkpoint': f'{folder}/model-3'}, set())
+  assert (found['num_labels'], found['train_log_dir']) == (3, folder)
+
+
+def test_an_evaluation_without_the_flags_of_the_run_is_refused(tmp_path, values):
+  ours = values(train_log_dir=str(tmp_path / 'none'))
+  with pytest.raises(InputError, match=r'none/flags\.json is missing'):
+    flags_file.with_flags_of_run(ours, {'train_log_dir', 'data_numpy_dir'})
+  assert flags_file.with_flags_of_run(ours, {'num_labels'}) == ours
+
+
+def test_flags_without_effect_on_an_evaluation_are_not_compared(folder, values):
+  flags_file.write_flags(folder, values())
+  other = values(optimizer='adam', shuffle_labels_seed=4)
+  flags_file.require_same_model(folder, other, to_train=False)
+  with pytest.raises(InputError, match='--optimizer.*--shuffle_labels_seed|--shuffle.*--optimizer'):
+    flags_file.require_same_model(folder, other)
+
+
 def test_a_folder_without_the_file(folder, values):
   assert flags_file.read_flags(folder) is None
   flags_file.require_same_model(folder, values())
