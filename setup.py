@@ -34,6 +34,7 @@ setuptools.setup(
       'reports/*.md',
     ]
   },
+  entry_points={'console_scripts': ['hypertransformer = hypertransformer.__main__:main']},
   python_requires='>=3.10',
   install_requires=[
     'tensorflow>=2.16',

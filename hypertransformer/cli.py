@@ -10,14 +10,14 @@ import importlib
 import importlib.util
 import io
 import os
-import pathlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
 
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import Settings
+from hypertransformer.settings.recipes import expand_flagfiles
 
 # TensorFlow's own variable. 0 shows all its log lines, 3 none; errors that matter are exceptions.
 _LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
@@ -113,36 +113,19 @@ def run_with_arguments(program: Callable[[Sequence[str]], None]) -> None:
   app.run(main, argv=[sys.argv[0], *expand_flagfiles(sys.argv[1:])])
 
 
-def expand_flagfiles(arguments: Iterable[str], files: tuple[pathlib.Path, ...] = ()) -> list[str]:
-  """Replace each --flagfile=PATH by the flags in the file.
-
-  absl does the same, but looks for a path in a file from the working directory, not from the
-  directory of that file. What cannot be read here is left to absl.
-
-  Args:
-    arguments: the arguments, or the lines of the last file.
-    files: the files that include each other, from the first one on.
-  """
-  expanded = []
-  for argument in arguments:
-    name = os.path.expanduser(argument.strip().removeprefix('--flagfile='))
-    path = (files[-1].parent if files else pathlib.Path()) / name
-    if argument.startswith('--flagfile=') and path.is_file() and path not in files:
-      lines = path.read_text(errors='replace').splitlines()
-      flag_lines = (line.strip() for line in lines if line.strip()[:1] not in ('', '#'))
-      expanded += expand_flagfiles(flag_lines, (*files, path))
-    else:
-      expanded.append(argument)
-  return expanded
-
-
-def run_settings(program: Callable[[Settings], None], of_run: bool = False) -> None:
+def run_settings(
+  program: Callable[[Settings], None], first: Callable[[str], str], of_run: bool = False
+) -> None:
   """Define and parse the flags of a run, and call the program with the settings they make.
 
   Args:
     program: the program.
+    first: returns the flag that a first word without dashes stands for.
     of_run: whether flags that are not given are those of the run in --train_log_dir.
   """
+  if sys.argv[1:] and sys.argv[1] and not sys.argv[1].startswith('-'):
+    with exit_on_bad_input():
+      sys.argv[1] = first(sys.argv[1])
   _define_flags()
   run(lambda: program(_settings(of_run)))
 

@@ -119,4 +119,4 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == '__main__':
-  cli.run_settings(main, of_run=True)
+  cli.run_settings(main, '--train_log_dir={}'.format, of_run=True)

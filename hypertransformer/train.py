@@ -29,7 +29,7 @@ from hypertransformer import cli, evaluate_model
 from hypertransformer.cluster import server, tasks
 from hypertransformer.errors import require
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import flags
+from hypertransformer.settings import flags, recipes
 from hypertransformer.settings.config import Settings
 from hypertransformer.training import distributed, loop
 
@@ -112,4 +112,4 @@ def _train(settings: Settings, task: tasks.Task | None) -> None:
 
 
 if __name__ == '__main__':
-  cli.run_settings(main)
+  cli.run_settings(main, recipes.flagfile)

@@ -65,6 +65,7 @@ NEVER = [
 BUDGETS = {
   'checkpoint_conversion': 490,
   'cluster': 260,
+  'commands': 620,
   'converters': 1030,
   'data': 1250,
   'episodes': 680,
@@ -76,11 +77,11 @@ BUDGETS = {
   'runtime': 400,
   'settings': 870,
   'training': 1130,
-  '': 370,
+  '': 440,
 }
 MOST_FILES, FEWEST_LINES = 15, 25
 # Entry points alone may read FLAGS.
-READS_FLAGS = {'settings.flags', 'cli', 'report'}
+READS_FLAGS = {'settings.flags', 'settings.recipes', 'cli', 'report', 'commands'}
 
 
 def module_of(path: pathlib.Path) -> str:
@@ -205,7 +206,7 @@ def test_a_room_keeps_its_budget(room: str) -> None:
   print(f'{room or "programs"}: {sum(sizes.values())} of {BUDGETS[room]} code lines')
   assert sum(sizes.values()) <= BUDGETS[room]
   assert len(sizes) <= MOST_FILES
-  if room:
+  if room not in ('', 'commands'):  # a command may be short
     assert [name for name, size in sizes.items() if size < FEWEST_LINES] == ['__init__.py']
 
 
@@ -236,14 +237,14 @@ def test_a_flag_is_declared_in_one_place() -> None:
 
 
 def test_only_entry_points_read_flags() -> None:
-  readers = {
-    module.removeprefix(f'{PACKAGE}.')
+  readers = [
+    module
     for module, path in sources().items()
     if any(
       name.startswith('absl.flags') or name == 'absl.app' for name in imports_of(path.read_text())
     )
-  }
-  assert readers <= READS_FLAGS
+  ]
+  assert [name for name in readers if not any(is_in(name, room) for room in READS_FLAGS)] == []
 
 
 def test_flags_are_asked_for_by_name_in_one_room_only() -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hypertransformer.__main__ import COMMANDS
 from hypertransformer.settings import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 FLAGS = {flag.name for flag in flags.ALL_FLAGS}
 # Of absl and of bash's built-ins; programs that are not ours.
-OTHERS = {'cp', 'tensorboard', 'pip', '.', 'git', 'taskset', 'export', 'cd', 'mkdir', 'ls', 'unzip'}
+OTHERS = set('cp tensorboard pip . git taskset export cd mkdir ls unzip for done'.split())
 README = (ROOT / 'README.md').read_text()
 
 
@@ -33,9 +34,20 @@ def commands(text: str) -> list[list[str]]:
   return found
 
 
+def source_of(program: str) -> str:
+  """The source of a program, which a shim in utils/ only starts."""
+  text = (ROOT / program).read_text()
+  shim = re.search(r'Run `hypertransformer ([\w ]+)` from this checkout', text)
+  return module_of(shim[1]).read_text() if shim else text
+
+
+def module_of(command: str) -> pathlib.Path:
+  return ROOT / 'hypertransformer' / (COMMANDS[command][0].replace('.', '/') + '.py')
+
+
 def flags_of(program: str) -> set[str]:
   """The flags that a command defines itself, read from its source."""
-  text = (ROOT / program).read_text()
+  text = source_of(program)
   return set(re.findall(r"DEFINE_\w+\(\s*'(\w+)'", text)) | set(
     re.findall(r"flags\.declare_key_flag\('(\w+)'", text)
   )
@@ -43,7 +55,7 @@ def flags_of(program: str) -> set[str]:
 
 def takes_run_flags(program: str) -> bool:
   """Whether a command takes the flags of a run besides its own."""
-  return program.startswith('benchmarks/') or 'cli.run_settings(' in (ROOT / program).read_text()
+  return program.startswith('benchmarks/') or 'cli.run_settings(' in source_of(program)
 
 
 def unknown(words: list[str]) -> list[str]:
@@ -74,7 +86,7 @@ def unknown(words: list[str]) -> list[str]:
     if words[0].endswith('with_flags_of.sh') and (ROOT / words[1]).exists():
       known = FLAGS | flags_of(words[1])
     if words[0].endswith('launch_local.sh'):
-      source = (ROOT / 'utils' / 'launch_local.py').read_text()
+      source = source_of('utils/launch_local.py')
       known = FLAGS | set(re.findall(r"add_argument\(\s*'--(\w+)'", source))
     if words[0].endswith(('run_tests.sh', 'build_docs.sh', 'setup_venv.sh')):
       return missing

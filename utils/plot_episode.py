@@ -1,100 +1,11 @@
-r"""Draw an episode before and after augmentation: look at it before you train on a new dataset.
-
-  python utils/plot_episode.py --data_numpy_dir=data_numpy_dir --train_dataset=photos:0-5 \
-    --num_labels=5 --samples_transformer=5 --samples_cnn=50 --balanced_batches --output=episode.png
-
-It takes the flags of the training. With those of a published run:
-
-  ./scripts/with_flags_of.sh utils/plot_episode.py omniglot_1shot_v1 \
-    --data_numpy_dir=data_numpy_dir --output=episode.png
-"""
-
-from __future__ import annotations
+"""Run `hypertransformer plot episode` from this checkout."""
 
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from absl import flags
-
-from hypertransformer import cli
+from hypertransformer.__main__ import main
 
 if __name__ == '__main__':
-  cli.import_tensorflow()
-
-import numpy as np
-import tensorflow.compat.v1 as tf
-
-from hypertransformer.data import files
-from hypertransformer.data.folder import DataFolder
-from hypertransformer.episodes import pipeline
-from hypertransformer.episodes.sampling import EpisodeSampler
-from hypertransformer.errors import require
-from hypertransformer.pictures import canvas, episode
-from hypertransformer.settings.config import Settings
-
-OUTPUT = flags.DEFINE_string('output', 'episode.png', 'The .png file to write.')
-SPLIT = flags.DEFINE_enum(
-  'split', 'train', ['train', 'test'], 'An episode of training, or one of the test set.'
-)
-NUMBER = flags.DEFINE_integer(
-  'episode', 0, 'The number of the episode; with --seed it chooses the images.', lower_bound=0
-)
-WIDTH = 700  # pixels
-
-
-def draw(settings: Settings, split: str, number: int) -> np.ndarray:
-  """Draw an episode as stored, and below it as the model sees it.
-
-  Args:
-    settings: those of the training.
-    split: 'train' for an episode of training, with its augmentation; 'test' for a test episode.
-    number: the number of the episode; with the seed of the run it chooses the images.
-
-  Returns:
-    uint8 [height, width, 3].
-
-  Raises:
-    InputError: the dataset cannot be used, or its images have neither 1 nor 3 channels.
-  """
-  data, train = settings.data, split == 'train'
-  dataset = data.train_dataset if train else data.test_dataset
-  folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
-  classes = folder.open(dataset) if train else folder.open(dataset, data.test_split)
-  channels = classes.arrays.image_shape[-1]
-  require(channels in (1, 3), f'dataset {dataset!r} has {channels} channels; 1 or 3 can be drawn.')
-  sampler = EpisodeSampler(classes, settings.episodes, settings.run.seed or 0, 0)
-  drawn = sampler.draw(number)
-  augment = settings.train_augmentation if train else settings.test_augmentation
-  with tf.Graph().as_default(), tf.Session() as session:
-    stream = pipeline.stream(sampler, augment, data.image_size, 'episode')
-    after = stream.next()
-    session.run(stream.initializer, {stream.first: number})
-    support, query = session.run((after.support_images, after.query_images))
-  gather = classes.arrays.gather
-  stored = gather(drawn.support_rows), gather(drawn.query_rows)
-  parts = [
-    episode.grid(
-      images, drawn.support_labels, queries, drawn.query_positions, None, title, width=WIDTH
-    )
-    for title, (images, queries) in (
-      (f'One episode of {dataset} as stored', stored),
-      ('The same episode as the model sees it', (support, query)),
-    )
-  ]
-  return canvas.with_margin(canvas.below(*parts), 10)
-
-
-def main(settings: Settings) -> None:
-  """Draw the episode that the flags ask for. Raises InputError if that is impossible."""
-  output = pathlib.Path(OUTPUT.value)
-  require(output.suffix == '.png', f'--output={output} must end in .png.')
-  picture = draw(settings, SPLIT.value, NUMBER.value)
-  with files.atomic_file(output) as file:
-    file.write(canvas.png(picture))
-  print(f'wrote {output}')
-
-
-if __name__ == '__main__':
-  cli.run_settings(main)
+  main(['plot', 'episode', *sys.argv[1:]])

@@ -12,8 +12,8 @@ import time
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.cluster import server, tasks
+from hypertransformer.commands import launch
 from hypertransformer.runtime import sessions
-from utils import launch_local
 
 TIMES = 6
 # Seconds until each starts. The second server looks for the first one before that is there.
@@ -54,7 +54,7 @@ def main() -> None:
   tf.disable_eager_execution()
   for _ in range(TIMES):
     processes = {}
-    for name, configuration in launch_local.configurations(1, 2, False).items():
+    for name, configuration in launch.configurations(1, 2, False).items():
       processes[name] = os.fork()
       if processes[name] == 0:
         take_part(configuration, DELAYS[name])

@@ -65,7 +65,9 @@ def test_flags_without_effect_on_an_evaluation_are_not_compared(folder, values):
   flags_file.write_flags(folder, values())
   other = values(optimizer='adam', shuffle_labels_seed=4)
   flags_file.require_same_model(folder, other, to_train=False)
-  with pytest.raises(InputError, match='--optimizer.*--shuffle_labels_seed|--shuffle.*--optimizer'):
+  with pytest.raises(
+    InputError, match=r'--optimizer.*--shuffle_labels_seed|--shuffle.*--optimizer'
+  ):
     flags_file.require_same_model(folder, other)
 
 

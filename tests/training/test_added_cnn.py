@@ -14,7 +14,8 @@ PROGRAM = """
 from hypertransformer.model import cnn
 cnn.ARCHITECTURES['resnet-10'] = cnn.Architecture(2, 'SAME', pool=True, flatten=False)
 from hypertransformer import cli, train
-cli.run_settings(train.main)
+from hypertransformer.settings import recipes
+cli.run_settings(train.main, recipes.flagfile)
 """
 
 

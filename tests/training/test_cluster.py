@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hypertransformer.commands.launch import Member, configurations
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags
-from utils.launch_local import Member, configurations
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 Values = dict[str, Any]

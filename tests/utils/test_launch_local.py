@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from hypertransformer.commands import launch
 from hypertransformer.settings import flags
-from utils import launch_local
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAUNCH = str(ROOT / 'scripts' / 'launch_local.sh')
@@ -24,13 +24,13 @@ ENVIRONMENT = os.environ | {'PYTHON': sys.executable, 'TF_CPP_MIN_LOG_LEVEL': '3
 
 
 def test_every_process_has_a_free_port_of_the_loopback_address() -> None:
-  tasks = launch_local.configurations(workers=3, servers=2, evaluator=True)
+  tasks = launch.configurations(workers=3, servers=2, evaluator=True)
   assert list(tasks) == ['chief 0', 'worker 0', 'worker 1', 'ps 0', 'ps 1', 'evaluator 0']
   ports = re.findall(r'127\.0\.0\.1:(\d+)', tasks['chief 0'])
   assert len(set(ports)) == 5
   assert re.findall(r'127\.0\.0\.1:(\d+)', tasks['evaluator 0']) == ports
   assert '"type": "worker", "index": 1' in tasks['worker 1']
-  assert 'worker' not in launch_local.configurations(1, 1, False)['chief 0']
+  assert 'worker' not in launch.configurations(1, 1, False)['chief 0']
 
 
 @pytest.mark.parametrize(
