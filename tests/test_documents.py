@@ -20,7 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 FLAGS = {flag.name for flag in flags.ALL_FLAGS}
 # Of absl and of bash's built-ins; programs that are not ours.
-OTHERS = set('cp tensorboard pip . git taskset export cd mkdir ls unzip for done'.split())
+OTHERS = {'cp', 'tensorboard', 'pip', '.', 'git', 'taskset', 'export', 'cd', 'mkdir', 'ls', 'unzip'}
+OTHERS |= {'for', 'done'}
 README = (ROOT / 'README.md').read_text()
 
 
