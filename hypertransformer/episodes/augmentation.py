@@ -87,7 +87,7 @@ def draw_plan(
 
   Args:
     config: Probabilities and ranges.
-    num_groups: How many groups there are. A group gets the same settings however many are drawn.
+    num_groups: How many groups there are. A group gets the same settings however many are sampled.
     seed: Integers [2]. The plan is a pure function of it: each attribute has a seed of its own,
       which is split off this one.
 

@@ -1,6 +1,6 @@
-"""The tf.data pipeline: it draws, reads and augments episodes ahead of the training step.
+"""The tf.data pipeline: it samples, reads and augments episodes ahead of the training step.
 
-A few episodes at a time are drawn and read with NumPy, in a thread of tf.data. Pixels are uint8
+A few episodes at a time are sampled and read with NumPy, in a thread of tf.data. Pixels are uint8
 until the last stage of the pipeline, which makes float32 of one episode at a time.
 """
 
@@ -21,7 +21,7 @@ from hypertransformer.settings.config import AugmentationConfig
 # takes seconds.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
-AT_A_TIME = 8  # episodes that one call of Python draws, as a call has a fixed cost
+AT_A_TIME = 8  # episodes that one call of Python samples, as a call has a fixed cost
 PREFETCHED = 4  # episodes that wait for the training step
 LAST_EPISODE = 2**62
 LARGE_BYTES = 1 << 25  # if AT_A_TIME or PREFETCHED episodes have more pixels than this, fewer wait
@@ -127,7 +127,7 @@ def stream(
   """Build a stream of episodes in the current graph.
 
   Args:
-    sampler: Draws the episodes.
+    sampler: Samples the episodes.
     augment: How images are changed at random.
     image_size: S, the side of images in pixels.
     name: Name scope of the ops.

@@ -1,4 +1,4 @@
-"""Draws which images an episode is made of. These are numbers only; no pixel is read here.
+"""Sample the images of an episode as indices; no pixel is read here.
 
 See docs/spec/data.md, section 3.
 """
@@ -45,10 +45,10 @@ class Draw:
 
 
 class EpisodeSampler:
-  """Draws the episodes of a stream.
+  """Samples the episodes of a stream.
 
   Episode number i is a pure function of the seed, the stream and i. A run that is stopped and
-  started again therefore resumes with the next episodes, and any thread can draw episodes ahead.
+  started again therefore resumes with the next episodes, and any thread can sample episodes ahead.
   """
 
   def __init__(
@@ -63,12 +63,12 @@ class EpisodeSampler:
     """Make the sampler of one stream.
 
     Args:
-      class_set: The classes that episodes are drawn from.
-      config: How an episode is drawn.
+      class_set: The classes that episodes are sampled from.
+      config: How an episode is sampled.
       seed: Seed of the run, 0 or more.
       stream: Number of the stream, such as one for training and one for testing.
       query_batches: How many batches of config.query_samples query images an episode has; they are
-        drawn one by one.
+        sampled one by one.
       evaluation: Whether every query batch of an unbalanced episode is sampled independently of the
         support set, as the original does in evaluation. In training one batch is cut in two.
 
@@ -164,8 +164,8 @@ def _batch(rng: np.random.Generator, free: np.ndarray, count: int) -> np.ndarray
 
   Args:
     rng: Source of random numbers.
-    free: bool [K, size of the largest class], the samples of each class that may be drawn.
-    count: How many images to draw.
+    free: bool [K, size of the largest class], the samples of each class that may be chosen.
+    count: How many images to choose.
 
   Returns:
     int64 [count, 2] of (position of the class, sample of the class).
@@ -217,7 +217,7 @@ def _per_class(config: EpisodeConfig, together: bool) -> int:
   """Return how many different images an episode may need of one class.
 
   Args:
-    config: How an episode is drawn.
+    config: How an episode is sampled.
     together: Whether support and query must have different images, so that their numbers add up.
   """
   if not config.balanced:

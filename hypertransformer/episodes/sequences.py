@@ -19,10 +19,10 @@ from hypertransformer.settings.config import ContinualConfig, EpisodeConfig
 def episode_config(
   episodes: EpisodeConfig, continual: ContinualConfig, length: int
 ) -> EpisodeConfig:
-  """Says how to draw the episode that a sequence is cut from.
+  """Says how to sample the episode that a sequence is cut from.
 
   Args:
-    episodes: How one task is drawn.
+    episodes: How one task is sampled.
     continual: The scenario.
     length: T, tasks of a sequence.
 
@@ -78,7 +78,7 @@ def require_classes(
 
   Args:
     class_set: The dataset.
-    episodes: How one task is drawn.
+    episodes: How one task is sampled.
     continual: The scenario.
     length: T, tasks of a sequence.
     flag: Name of the flag that sets the length, for the message.
@@ -105,7 +105,7 @@ def from_episode(
   j-th support image of a class belongs to piece j // (Ns / K).
 
   Args:
-    episode: An episode that was drawn as `episode_config` says.
+    episode: An episode that was sampled as `episode_config` says.
     continual: The scenario.
     num_labels: K, classes of one task.
     length: T, tasks of a sequence.

@@ -198,7 +198,7 @@ def _learn_merged(model: HyperTransformer, sequence: TaskSequence, noise: Noise 
       length * model.config.num_labels <= model.config.support_classes,
       f'sequences of {length} tasks have {length * model.config.num_labels} classes, more than '
       f'the {model.config.support_classes} that this merged HyperTransformer tells apart: train '
-      'one with so many (--num_tasks, --eval_num_tasks).',
+      'one for longer sequences (--num_tasks, --eval_num_tasks).',
     )
     labels = sequence_class_numbers(
       labels + model.config.num_labels * np.repeat(np.arange(length, dtype=np.int32), each),
@@ -248,7 +248,7 @@ def sequence_class_numbers(
 ) -> tf.Tensor:
   """Choose the numbers by which the generators of the merged HyperTransformer know the classes.
 
-  In training they are drawn at random from all that the generators have, so that short sequences
+  In training they are sampled from all that the generators have, so that short sequences
   train them all. Without noise, or with noise that is off, classes keep their numbers in `labels`.
 
   Args:
