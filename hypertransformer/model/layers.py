@@ -171,7 +171,7 @@ def _scale_and_offset(width: int) -> tuple[tf.Tensor, tf.Tensor]:
 class Noise:
   """The random numbers of one training step, all derived from the seed of the episode.
 
-  Each call samples from a stream of its own. A step is thus a pure function of the variables and the
+  Each call samples from its own stream. A step is thus a pure function of the variables and the
   episode. Layers take None in place of a Noise in evaluation: then nothing is dropped.
   """
 
