@@ -7,7 +7,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
-from hypertransformer import __version__
+from hypertransformer import __version__, startup
 
 # Command -> module of the package, and what it does. To add a command, add a line here.
 COMMANDS = {
@@ -33,11 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
   Args:
     arguments: The words after `hypertransformer`; None for those of the command line.
   """
+  startup.start()
   words = list(sys.argv[1:] if arguments is None else arguments)
-  if not words or words[0] in ('help', '--help', '-h', '--helpfull'):
-    print(_overview())
-  elif words[0] == '--version':
-    print(f'hypertransformer {__version__}')
+  if not words or words[0] in ('help', '--help', '-h', '--helpfull', '--version'):
+    from hypertransformer import cli
+
+    with cli.exit_on_bad_input():
+      print(f'hypertransformer {__version__}' if words == ['--version'] else _overview())
   else:
     count = next((n for n in (2, 1) if ' '.join(words[:n]) in COMMANDS), 0)
     if not count:

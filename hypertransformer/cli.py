@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,6 +19,7 @@ from absl import app, flags, logging
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import Settings
 from hypertransformer.settings.recipes import expand_flagfiles
+from hypertransformer.startup import INTERRUPTED, end_at_once
 
 # TensorFlow's own variable. 0 shows all its log lines, 3 none; errors that matter are exceptions.
 _LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
@@ -31,25 +33,23 @@ def import_tensorflow() -> None:
   """
   leave_out_keras()
   shows = os.environ.setdefault(_LOG_LEVEL, '3') == '0'
-  with contextlib.nullcontext() if shows else _discarded_stderr():
+  with exit_on_bad_input(), contextlib.nullcontext() if shows else _discarded_stderr():
     importlib.import_module('tensorflow')
 
 
 @contextlib.contextmanager
 def _discarded_stderr() -> Iterator[None]:
-  """Discard what native code writes to stderr; Python's errors are raised as ever."""
-  try:
+  """Discard what native code writes to stderr, where that is possible."""
+  saved = None
+  with contextlib.suppress(OSError), open(os.devnull, 'w') as null:
     saved = os.dup(2)
-  except OSError:  # stderr is closed: nothing can be written to it
-    yield
-    return
-  with open(os.devnull, 'w') as null:
     os.dup2(null.fileno(), 2)
   try:
     yield
   finally:
-    os.dup2(saved, 2)
-    os.close(saved)
+    if saved is not None:
+      os.dup2(saved, 2)
+      os.close(saved)
 
 
 def leave_out_keras() -> None:
@@ -67,23 +67,34 @@ def leave_out_keras() -> None:
 
 @contextlib.contextmanager
 def exit_on_bad_input() -> Iterator[None]:
-  """Turn an InputError of the block into one line on stderr and exit status 2.
+  """Turn an InputError or OSError of the block into one line on stderr and exit status 2.
 
   Characters that stdout cannot show are written as escapes. If the reader of stdout has ended, as
-  in `... | head`, the process ends silently.
+  in `... | head`, the process ends silently. After Ctrl-C the status is 130.
   """
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='backslashreplace')
   try:
-    yield
-    sys.stdout.flush()
-  except InputError as error:
+    try:
+      yield
+    finally:
+      _flush_stdout()
+  except (InputError, OSError) as error:
+    if isinstance(error, BrokenPipeError):
+      sys.exit(1)
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
-  except BrokenPipeError:
-    # Python would try once more to write what is left, and complain.
+  except KeyboardInterrupt:
+    sys.exit(INTERRUPTED)
+
+
+def _flush_stdout() -> None:
+  """Write what is left for stdout; if that fails, discard it, as Python would try once more."""
+  try:
+    sys.stdout.flush()
+  except OSError as error:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(1)
+    raise type(error)(error.errno, error.strerror, 'stdout') from error
 
 
 def run(program: Callable[[], None]) -> None:
@@ -107,10 +118,20 @@ def run_with_arguments(program: Callable[[Sequence[str]], None]) -> None:
 
   def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.INFO)
-    with exit_on_bad_input():
-      program(argv[1:])
+    program(argv[1:])
 
-  app.run(main, argv=[sys.argv[0], *expand_flagfiles(sys.argv[1:])])
+  if signal.getsignal(signal.SIGINT) is end_at_once:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+  with exit_on_bad_input():
+    app.run(main, argv=[sys.argv[0], *expand_flagfiles(sys.argv[1:])], flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Parse the flags, and return the other arguments."""
+  try:
+    return list(flags.FLAGS(argv))
+  except flags.Error as error:
+    raise InputError(f'{error}. See --help.') from error
 
 
 def run_settings(

@@ -12,6 +12,10 @@ classes and checkpoints are evaluated and when it ends otherwise.
 from __future__ import annotations
 
 if __name__ == '__main__':
+  from hypertransformer import startup
+
+  startup.start()
+
   from hypertransformer import cli
 
   cli.import_tensorflow()

@@ -8,7 +8,13 @@ numbers alone (.csv). Runs whose flags differ in nothing but the seed are averag
 
 from __future__ import annotations
 
+if __name__ == '__main__':
+  from hypertransformer import startup
+
+  startup.start()
+
 import importlib.util
+import os
 from collections.abc import Sequence
 
 from absl import flags, logging
@@ -35,6 +41,7 @@ def main(folders: Sequence[str], output: str | None) -> None:
   require(
     not missing, f'{", ".join(missing)} cannot be imported: pip install "hypertransformer[report]".'
   )
+  os.environ['MPLBACKEND'] = 'agg'  # that of a notebook cannot be used here
   cli.import_tensorflow()  # TensorBoard's readers of event files use it
   from hypertransformer.reports import page
 

@@ -13,6 +13,10 @@ is
 from __future__ import annotations
 
 if __name__ == '__main__':
+  from hypertransformer import startup
+
+  startup.start()
+
   from hypertransformer import cli
 
   cli.import_tensorflow()

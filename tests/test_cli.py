@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from hypertransformer.errors import InputError
 
 def end(monkeypatch: pytest.MonkeyPatch, program, given: list[str]) -> None:
   """Runs the program as absl would, with the arguments given after its flags are parsed."""
-  monkeypatch.setattr(app, 'run', lambda main, argv: main(['name', *given]))
+  monkeypatch.setattr(app, 'run', lambda main, **_: main(['name', *given]))
   cli.run(program)
 
 
@@ -36,6 +37,81 @@ def test_bad_input_is_one_message_and_status_2(monkeypatch, capsys, argv, messag
     end(monkeypatch, refuse, argv)
   assert ended.value.code == 2
   assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+  ('raised', 'status', 'message'),
+  [
+    (OSError(28, 'No space left on device', 'a/b'), 2, "28] No space left on device: 'a/b'"),
+    (FileNotFoundError(2, 'No usable temporary directory'), 2, 'temporary directory'),
+    (BrokenPipeError(), 1, ''),
+    (KeyboardInterrupt(), 130, ''),
+  ],
+)
+def test_what_the_system_does_ends_in_a_line_or_a_status(
+  monkeypatch, capsys, raised, status, message
+):
+  def fail():
+    raise raised
+
+  with pytest.raises(SystemExit) as ended:
+    end(monkeypatch, fail, [])
+  assert ended.value.code == status
+  printed = capsys.readouterr().err
+  assert message in printed
+  assert printed.count('\n') == bool(message)
+
+
+@pytest.mark.parametrize(
+  ('command', 'status', 'message'),
+  [
+    ('-m hypertransformer.report --outpt=x', 2, "'outpt'. Did you mean: output"),
+    ('-m hypertransformer.report --output', 2, 'output'),
+    ('utils/cache_image_folder.py --image_size=0 --output_path=x', 2, '--image_size=0: 0 is not'),
+    ('utils/cache_image_folder.py --crop=round --output_path=x', 2, 'squash|center'),
+    ('utils/plot_weights.py --figure=none', 2, '--figure=none'),
+    ('-m hypertransformer.report --help >/dev/full', 2, 'No space left'),
+    ('-m hypertransformer.report --help >&-', 2, 'Bad file descriptor'),
+    ('-m hypertransformer.report 2>&-', 2, ''),
+    ('-m hypertransformer.report 2>/dev/full', 2, ''),
+    ('-m hypertransformer.report --help 2>&-', 1, ''),
+  ],
+)
+def test_flags_and_streams_end_in_one_line_and_a_status(command, status, message):
+  done = subprocess.run(
+    f'exec {sys.executable} {command}', shell=True, check=False, capture_output=True, text=True,
+    cwd=pathlib.Path(__file__).parents[1],
+  )  # fmt: skip
+  assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+  assert done.stderr.count('\n') == bool(message)
+
+
+@pytest.mark.parametrize('program', ['-m hypertransformer.train', 'utils/inspect_data.py'])
+@pytest.mark.parametrize('slow', ['numpy', 'hypertransformer.cli', 'tensorflow'])
+def test_ctrl_c_during_imports_is_status_130(program, slow, tmp_path):
+  """Also where the program never imports the module that interrupts it: that test is skipped."""
+  (tmp_path / 'sitecustomize.py').write_text(
+    'import os, signal, sys\n'
+    'class Finder:\n'
+    '  @staticmethod\n'
+    '  def find_spec(name, *_):\n'
+    f'    if name == {slow!r}: print("here", flush=True); os.kill(os.getpid(), signal.SIGINT)\n'
+    'sys.meta_path.insert(0, Finder)\n'
+  )
+  root = pathlib.Path(__file__).parents[1]
+  done = subprocess.run(
+    [sys.executable, *program.split()], check=False, capture_output=True, text=True, cwd=root,
+    env=os.environ | {'PYTHONPATH': f'{root}:{tmp_path}'},
+  )  # fmt: skip
+  if 'here' not in done.stdout:
+    pytest.skip(f'{program} does not import {slow}')
+  assert (done.returncode, done.stderr) == (130, '')
+
+
+def test_the_filter_of_log_lines_never_fails(monkeypatch):
+  monkeypatch.setattr(os, 'dup', lambda number: (_ for _ in ()).throw(OSError(24, 'Too many')))
+  with cli._discarded_stderr():
+    os.write(2, b'')
 
 
 def test_other_errors_are_not_hidden(monkeypatch):

@@ -25,7 +25,7 @@ import pathlib
 import string
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from hypertransformer import cli
 
@@ -196,11 +196,5 @@ def run(checkpoints: Sequence[str]) -> None:
   print(f'wrote {output}')
 
 
-def main(argv: list[str]) -> None:
-  """Read the flags and the checkpoints; bad input ends in one line and exit status 2."""
-  with cli.exit_on_bad_input():
-    run(argv[1:])
-
-
 if __name__ == '__main__':
-  app.run(main)
+  cli.run_with_arguments(run)
