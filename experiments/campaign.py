@@ -71,7 +71,7 @@ class CampaignRun:
   def __init__(self, name: str, run: dict[str, Any]) -> None:
     """Read nothing yet; run: an entry of `all_runs`."""
     self.name, self.run = name, run
-    self.logs = pathlib.Path(WORK.value).expanduser() / name
+    self.logs = files.expanded(WORK.value) / name
     self.record_file = self.logs / 'campaign.json'
     self.kept = pathlib.Path(RESULTS.value) / name
     self.steps = min(STEPS.value or run['steps'], run['steps'])
@@ -192,7 +192,7 @@ def _cpu_seconds_of_children() -> float:
 
 def code_of(commit: str) -> pathlib.Path:
   """Return a copy of the commit, made once."""
-  folder = pathlib.Path(WORK.value).expanduser() / f'code-{commit[:12]}'
+  folder = files.expanded(WORK.value) / f'code-{commit[:12]}'
   if not folder.exists():
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as aside:

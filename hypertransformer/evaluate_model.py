@@ -28,7 +28,7 @@ from typing import Any
 from absl import logging
 
 from hypertransformer import cli
-from hypertransformer.data import inspection, specs
+from hypertransformer.data import files, inspection, specs
 from hypertransformer.data.folder import DataFolder, find
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import results
@@ -76,7 +76,7 @@ def evaluate(log_dir: str | os.PathLike[str], **values: Any) -> list[results.Lin
   Raises:
     InputError: The settings, the data or the checkpoint cannot be used.
   """
-  folder = os.path.expanduser(log_dir)
+  folder = str(files.expanded(log_dir))
   own = {'eval_once': True, **values, 'train_log_dir': folder}
   settings = flags.settings_from(flags.changed(flags_file.read_settings(folder).flag_values, own))
   _evaluate(settings)

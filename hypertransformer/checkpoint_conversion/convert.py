@@ -6,15 +6,14 @@ The variables are converted by names.py, from their names and shapes alone: no m
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 import re
-import tempfile
 
 import numpy as np
 import tensorflow as tf
 
 from hypertransformer.checkpoint_conversion import names
+from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
 from hypertransformer.runtime.checkpoints import READ_ERRORS
 from hypertransformer.settings.flags_file import read_flags
@@ -82,7 +81,7 @@ def convert(direction: str, source: str, target: str, overwrite: bool = False) -
       converted = names.export_variables(variables, separate)
   except InputError as error:
     raise InputError(f'{source}: {error}') from None
-  write(target_path, converted)
+  write(target_path, converted, overwrite)
   step = variables.get('global_step')
   return Report(
     read=len(variables),
@@ -114,7 +113,7 @@ def read(prefix: pathlib.Path) -> dict[str, np.ndarray]:
     ) from None
 
 
-def write(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
+def write(prefix: pathlib.Path, variables: dict[str, np.ndarray], overwrite: bool = True) -> None:
   """Write a checkpoint atomically.
 
   The files are written to a temporary directory beside the target and then moved. The index moves
@@ -123,20 +122,20 @@ def write(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
   Args:
     prefix: Path of the checkpoint, without .index.
     variables: Its tensors by name.
+    overwrite: Whether files may be replaced, also those that were made in the meantime.
 
   Raises:
     InputError: The files cannot be written.
   """
   try:
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.converting-', dir=prefix.parent) as folder:
-      temporary = pathlib.Path(folder) / prefix.name
-      _save(temporary, variables)
-      for file in checkpoint_files(prefix):  # index first: it never meets other data
+    with files.temporary(prefix, pathlib.Path.mkdir) as folder:
+      _save(folder / prefix.name, variables)
+      for file in checkpoint_files(prefix) if overwrite else ():  # index first: no other data
+        files.require_regular(file)
         file.unlink()
-      for file in reversed(checkpoint_files(temporary)):
-        os.replace(file, prefix.with_name(file.name))
-  except (OSError, tf.errors.OpError) as error:
+      for file in reversed(checkpoint_files(folder / prefix.name)):
+        files.give_name(file, prefix.with_name(file.name), overwrite)
+  except tf.errors.OpError as error:
     reason = str(error).partition('\n')[0]
     raise InputError(f'Output {prefix} cannot be written ({reason}).') from None
 
@@ -145,12 +144,12 @@ def checkpoint_files(prefix: pathlib.Path) -> list[pathlib.Path]:
   """Return the files of a checkpoint, the index first; some may be missing."""
   if not prefix.parent.is_dir():
     return []
-  files = [
+  found = [
     file
     for file in prefix.parent.iterdir()
     if file.name.startswith(prefix.name) and _FILE_ENDING.fullmatch(file.name[len(prefix.name) :])
   ]
-  return sorted(files, key=lambda file: (not file.name.endswith('.index'), file.name))
+  return sorted(found, key=lambda file: (not file.name.endswith('.index'), file.name))
 
 
 def _save(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
@@ -169,7 +168,7 @@ def _save(prefix: pathlib.Path, variables: dict[str, np.ndarray]) -> None:
 
 def _prefix(path: str, what: str) -> pathlib.Path:
   """Return an argument as the path of a checkpoint; directories and single files are refused."""
-  prefix = pathlib.Path(path).expanduser()
+  prefix = files.expanded(path)
   require(
     bool(path)
     and not path.endswith('/')

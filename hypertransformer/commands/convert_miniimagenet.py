@@ -33,7 +33,7 @@ def main() -> None:
   r"""Convert the pickles and print what was written."""
   path = classes.output_path(FLAGS.output_path, 'miniimagenet.npy', FLAGS.overwrite)
   release = miniimagenet.OFFICIAL
-  miniimagenet.convert(files.expanded(FLAGS.input_path), path, release)
+  miniimagenet.convert(files.expanded(FLAGS.input_path), path, release, FLAGS.overwrite)
   counts = ', '.join(f'{split} {count} classes' for split, count in release.splits.items())
   print(f'{files.summary(path)} ({counts})')
 

@@ -37,7 +37,7 @@ def main() -> None:
   path = classes.output_path(FLAGS.output_path, 'omniglot.npy', FLAGS.overwrite)
   found = omniglot.find(files.expanded(FLAGS.input_path))
   images = omniglot.decode(found, FLAGS.image_size)
-  with classes.new_dataset(path) as (file, write_classes):
+  with classes.new_dataset(path, FLAGS.overwrite) as (file, write_classes):
     np.save(file, images, allow_pickle=False)
     write_classes(omniglot.class_entries(found), [images.shape[1]] * len(images))
   print(files.summary(path))

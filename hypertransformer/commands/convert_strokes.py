@@ -32,7 +32,7 @@ def main() -> None:
   """Draw the dataset, write it, and print what was written."""
   path = classes.output_path(FLAGS.output_path, 'strokes.npy', FLAGS.overwrite)
   images = strokes.make(FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.seed)
-  with files.atomic_file(path) as file:
+  with files.atomic_file(path, FLAGS.overwrite) as file:
     np.save(file, images)
   print(files.summary(path))
 

@@ -73,7 +73,7 @@ def _draw(path: pathlib.Path, arrays: ClassArrays, seed: int) -> list[int]:
     samples = rng.permutation(int(arrays.sizes[cls]))[:_COLUMNS]
     label = f'{cls} {arrays.names[cls]}' if arrays.names else str(cls)
     rows.append((label, arrays.gather(arrays.rows(cls, samples))))
-  with files.atomic_file(path) as file:
+  with files.atomic_file(path, FLAGS.overwrite) as file:
     file.write(canvas.png(episode.contact_sheet(rows)))
   return classes
 

@@ -109,7 +109,7 @@ class Model:
 def _classes(settings: Settings) -> ClassSet:
   """Open the classes from which the episodes are sampled."""
   if FLAGS.images:
-    images = np.load(FLAGS.images)['images']
+    images = np.load(files.expanded(FLAGS.images))['images']
     count, samples = images.shape[:2]
     flat = images.reshape(-1, *images.shape[2:])
     starts, sizes = samples * np.arange(count), np.full(count, samples)

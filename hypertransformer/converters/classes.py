@@ -178,7 +178,7 @@ def new_dataset(
 
   Args:
     path: the file NAME.npy, or the folder NAME that gets images.npy and class_sizes.npy.
-    overwrite: whether an existing folder may be replaced.
+    overwrite: whether an existing dataset may be replaced.
 
   Yields:
     The .npy file of the images, open for writing, and a function that writes the class list, given
@@ -190,8 +190,9 @@ def new_dataset(
   with contextlib.ExitStack() as stack:
     folder: pathlib.Path | None = None
     if path.suffix == '.npy':
-      listing = pathlib.Path(stack.enter_context(files.atomic_file(class_list.beside(path))).name)
-      file = stack.enter_context(files.atomic_file(path))
+      beside = files.atomic_file(class_list.beside(path), overwrite)
+      listing = pathlib.Path(stack.enter_context(beside).name)
+      file = stack.enter_context(files.atomic_file(path, overwrite))
     else:
       folder = stack.enter_context(files.atomic_folder(path, overwrite))
       listing = class_list.beside(folder)

@@ -36,7 +36,9 @@ Images = Sequence[np.ndarray] | np.ndarray
 Members = list[tuple[str, np.ndarray]]
 
 
-def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFICIAL) -> None:
+def convert(
+  folder: pathlib.Path, output: pathlib.Path, release: Release = OFFICIAL, overwrite: bool = False
+) -> None:
   """Write the classes of all splits into one .npy file, and the class list beside it.
 
   One split at a time is in memory. The largest one takes 0.8 GB, or twice that if its pickle is of
@@ -46,6 +48,7 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
     folder: the folder with the file of each split.
     output: the file to write, uint8 [classes, samples, side, side, 3].
     release: the size of the complete dataset.
+    overwrite: whether an existing file may be replaced.
 
   Raises:
     InputError: a file is missing, broken, hostile or incomplete (the message names it), a class is
@@ -56,7 +59,7 @@ def convert(folder: pathlib.Path, output: pathlib.Path, release: Release = OFFIC
   shape = (release.classes, release.samples, release.side, release.side, 3)
   checks = SplitChecks()
   entries: list[ClassEntry] = []
-  with classes.new_dataset(output) as (file, write_classes):
+  with classes.new_dataset(output, overwrite) as (file, write_classes):
     file.write(files.uint8_header(shape))
     for split, path in paths.items():
       names = _write_split(file, path, release.splits[split], release, checks)

@@ -16,29 +16,30 @@ import numpy as np
 from hypertransformer.data import specs
 from hypertransformer.errors import InputError
 
-# Memory-mapped arrays larger than this are read by system calls, see `_File`.
-LARGE_BYTES = 1 << 29
-
 
 class _File:
   """Reader of single images of a .npy file without a memory map.
 
   What is read through a memory map counts as memory of the process until the system runs short, and
   Linux may map 2 MB for a single access. Training on a file of many GB would thus soon exceed the
-  limit of a container.
+  limit of a container. A memory map of a file that becomes shorter also ends the process.
   """
 
-  def __init__(self, path: str | os.PathLike[str], begin: int, shape: tuple[int, ...]) -> None:
-    """Open the file and keep it open as long as this object lives.
+  def __init__(self, images: np.memmap) -> None:
+    """Open the file of a memory map of all its images, and keep it open as long as this object.
 
     Args:
-      path: The file.
-      begin: The position of the array in the file.
-      shape: The shape of the array, [all images, H, W, C]; it is uint8 and in C order.
+      images: The memory map, uint8 [all images, H, W, C] in C order.
     """
-    self._path, self._begin, self._shape = path, begin, shape
-    self._descriptor = os.open(path, os.O_RDONLY)
+    self._path, self._begin, self._shape = str(images.filename), images.offset, images.shape
+    self._descriptor = os.open(self._path, os.O_RDONLY)
     weakref.finalize(self, os.close, self._descriptor)
+    self._version = self._found_version()
+
+  def _found_version(self) -> tuple[int, int]:
+    """Return the size of the file and the time of its last change."""
+    found = os.fstat(self._descriptor)
+    return found.st_size, found.st_mtime_ns
 
   def read(self, rows: np.ndarray) -> np.ndarray:
     """Read the images of the given rows.
@@ -51,29 +52,38 @@ class _File:
 
     Raises:
       IndexError: The array has no such row.
-      InputError: The file has become shorter since it was opened.
+      InputError: The file has been changed since it was opened. A file that another one has
+        replaced can still be read.
     """
     if rows.size and not 0 <= rows.min() <= rows.max() < self._shape[0]:
       raise IndexError(
         f'{self._path} has rows 0..{self._shape[0] - 1}, asked for {rows.min()}..{rows.max()}'
       )
     images: np.ndarray = np.empty((len(rows), *self._shape[1:]), np.uint8)
+    is_whole = True
     for image, row in zip(images, rows.tolist(), strict=True):
-      if os.preadv(self._descriptor, [image], self._begin + row * image.nbytes) < image.nbytes:
-        raise InputError(f'{self._path} became shorter while it was in use; make it again')
+      position = self._begin + row * image.nbytes
+      is_whole &= os.preadv(self._descriptor, [image], position) == image.nbytes
+    if not is_whole or self._found_version() != self._version:
+      raise InputError(
+        f'{self._path} was changed while it was in use; make it again and start again'
+      )
     return images
 
 
 def _file_of(images: np.ndarray) -> _File | None:
-  """Return the file behind a large memory map, to be read directly; None for any other array."""
-  if images.nbytes <= LARGE_BYTES or not hasattr(os, 'preadv'):
-    return None
+  """Return the file behind a memory map, to be read directly; None for any other array."""
   # A copy of a memory map has the same type but no file. A part of one says that its data begin
   # where the whole begins, which the comparison of sizes below finds out.
-  if not isinstance(images, np.memmap) or images.filename is None or not images.flags.c_contiguous:
+  if (
+    not isinstance(images, np.memmap)
+    or images.filename is None
+    or not images.flags.c_contiguous
+    or not hasattr(os, 'preadv')
+  ):
     return None
   is_whole = os.path.getsize(images.filename) == images.offset + images.nbytes
-  return _File(images.filename, images.offset, images.shape) if is_whole else None
+  return _File(images) if is_whole else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,7 +107,7 @@ class ClassArrays:
   _file: _File | None = dataclasses.field(init=False, repr=False)
 
   def __post_init__(self) -> None:
-    """Open the file of the images if it is large."""
+    """Open the file of the images if they are a memory map."""
     object.__setattr__(self, '_file', _file_of(self.images))
 
   @property

@@ -11,8 +11,10 @@ import glob
 import io
 import os
 import pathlib
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -26,6 +28,8 @@ except ImportError:  # Windows; temporary files of killed processes stay there
   fcntl = None  # type: ignore[assignment]
 
 _SHOWN_LETTERS = 120
+# As gs://bucket; pathlib makes gs:/bucket of it. One letter is a drive of Windows.
+_URL = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
 _HEAD_BYTES = 512
 _PAGE_STARTS = (b'<!doctype', b'<html', b'<?xml', b'<head', b'<!--')
 _POINTER_START = b'version https://git-lfs.github.com/spec/'
@@ -37,12 +41,22 @@ def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
   """Return a path given by a user, with `~` and `~user` replaced by the home directory.
 
   Raises:
-    InputError: the path contains a NUL character.
+    InputError: the path contains a NUL character, is a URL, or has the home of an unknown user.
   """
   text = os.fspath(path)
   if '\0' in text:
     raise InputError(f'the path {shown(text)} contains a NUL character; correct the path')
-  return pathlib.Path(os.path.expanduser(text))
+  if _URL.match(text):
+    raise InputError(
+      f'{shown(text)} is not a local path; copy the data to a local disk or mount the storage, and '
+      'give the path there'
+    )
+  local = os.path.expanduser(text)
+  if local.startswith('~'):
+    raise InputError(
+      f'{shown(text)}: there is no home directory {shown(text.partition("/")[0])}; correct the path'
+    )
+  return pathlib.Path(local)
 
 
 def shown(text: str | os.PathLike[str]) -> str:
@@ -172,23 +186,53 @@ def map_array(path: pathlib.Path) -> np.memmap:
   return array
 
 
+def require_regular(path: str | os.PathLike[str]) -> None:
+  """Raise InputError if a path that is to be written is a link, a device or a directory."""
+  if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+    kind = 'a symbolic link' if os.path.islink(path) else 'not a regular file'
+    raise InputError(f'{shown(path)} is {kind} and is not written; remove it or give another path')
+
+
+def no_link(path: str, mode: int) -> int:
+  """Open a file for `open(..., opener=no_link)`, which fails if it is a symbolic link."""
+  return os.open(path, mode | getattr(os, 'O_NOFOLLOW', 0), 0o666)
+
+
 @contextlib.contextmanager
-def atomic_file(path: pathlib.Path) -> Iterator[BinaryIO]:
+def atomic_file(path: pathlib.Path, overwrite: bool = True) -> Iterator[BinaryIO]:
   """Open a file for writing that gets its name only when the `with` block succeeds.
 
   Missing directories are made. After an exception nothing is left behind, and an existing file
   `path` is unchanged. What a killed process leaves is removed by the next one that writes `path`.
 
+  Args:
+    path: The file.
+    overwrite: Whether an existing file may be replaced, also one that was made in the meantime.
+
   Raises:
-    InputError: The file cannot be written.
+    InputError: The file cannot be written, or it is a link, a device or a directory.
   """
   path = expanded(path)
-  with _beside(path, pathlib.Path.touch) as beside:
-    with open(beside, 'wb') as file:
+  require_regular(path)
+  with temporary(path, pathlib.Path.touch) as part:
+    with open(part, 'wb') as file:
       yield file
       file.flush()
       os.fsync(file.fileno())
-    os.replace(beside, path)
+    give_name(part, path, overwrite)
+
+
+def give_name(part: pathlib.Path, path: pathlib.Path, overwrite: bool) -> None:
+  """Give a complete file its name; raise OSError if that exists and may not be replaced."""
+  if not overwrite:
+    try:
+      os.link(part, path)
+      return
+    except FileExistsError:
+      raise
+    except OSError:  # the file system has no links
+      os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+  os.replace(part, path)
 
 
 def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
@@ -197,6 +241,7 @@ def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
   It may if it does not exist or is empty. With `overwrite` it may hold .npy and .csv files, but
   nothing else, so a mistyped path never deletes anything else.
   """
+  recover(path)
   if not os.path.lexists(path):
     return
   if not path.is_dir():
@@ -228,52 +273,62 @@ def atomic_folder(path: pathlib.Path, overwrite: bool = False) -> Iterator[pathl
   path = expanded(path)
   check_folder(path, overwrite)
   path = path.resolve()  # a link to a directory, perhaps on a larger disk, stays a link
-  with _beside(path, pathlib.Path.mkdir) as beside:
-    yield beside
-    for file in filter(pathlib.Path.is_file, beside.rglob('*')):
+  with temporary(path, pathlib.Path.mkdir) as part:
+    yield part
+    for file in filter(pathlib.Path.is_file, part.rglob('*')):
       with open(file, 'rb') as written:
         os.fsync(written.fileno())
-    old = beside.with_suffix('.old')  # the only copy until `beside` has its name
-    if path.exists():
-      path.rename(old)
-    beside.rename(path)
-    _remove(old)
+    if overwrite and path.exists():
+      old = part.with_suffix('.old')  # the only copy until `part` has its name, see `recover`
+      with _locked(path):
+        path.rename(old)
+        part.rename(path)
+        _remove(old)
+    else:
+      part.rename(path)
 
 
 @contextlib.contextmanager
-def _beside(path: pathlib.Path, make: Callable[[pathlib.Path], None]) -> Iterator[pathlib.Path]:
-  """Make a hidden file or directory beside `path`, locked while it is in use.
+def temporary(path: pathlib.Path, make: Callable[[pathlib.Path], None]) -> Iterator[pathlib.Path]:
+  """Make a hidden file or directory beside `path`, locked while it is in use, and then removed.
 
   Raises:
     InputError: It cannot be written; this includes all OSErrors of the `with` block.
   """
-  beside = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.part')
+  part = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.part')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    make(beside)
-    with _locked(beside):
-      yield beside
+    for found in _abandoned(path, 'part'):
+      _remove(found)
+    make(part)
+    with _locked(part):
+      yield part
   except OSError as error:
     raise InputError(
       f'cannot write {shown(path)}: {reason(error)}; check that the directory is writable and the '
       'disk has room, or give another path'
     ) from error
   finally:
-    _remove(beside)
+    _remove(part)
 
 
-def _remove_leftovers(path: pathlib.Path) -> None:
-  """Remove what killed processes left beside `path`.
+def recover(path: pathlib.Path) -> None:
+  """Give a directory its name back if a process was killed while it replaced that directory."""
+  path = path.resolve()
+  for found in _abandoned(path, 'old'):
+    if path.exists():
+      _remove(found)
+    else:
+      with contextlib.suppress(OSError):
+        found.rename(path)
 
-  A dataset that was about to be replaced is removed only if `path` exists; otherwise it is the
-  only copy.
-  """
-  for suffix in ('part', 'old') if path.exists() else ('part',):
-    for found in path.parent.glob(f'.{glob.escape(path.name)}.*.{suffix}'):
-      with contextlib.suppress(OSError), _locked(found) as is_abandoned:
-        if is_abandoned:
-          _remove(found)
+
+def _abandoned(path: pathlib.Path, suffix: str) -> Iterator[pathlib.Path]:
+  """Yield what killed processes left beside `path`; each is locked until the next one."""
+  for found in path.parent.glob(f'.{glob.escape(path.name)}.*.{suffix}'):
+    with contextlib.suppress(OSError), _locked(found) as is_abandoned:
+      if is_abandoned:
+        yield found
 
 
 @contextlib.contextmanager

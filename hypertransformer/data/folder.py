@@ -145,6 +145,7 @@ def find(name: str, data_numpy_dir: str) -> pathlib.Path | None:
     )
   if os.path.isfile(root / f'{name}.npy'):
     return root / f'{name}.npy'
+  files.recover(root / name)
   return root / name if os.path.isdir(root / name) else None
 
 

@@ -153,6 +153,13 @@ class _Unpickler(_PythonUnpickler):  # type: ignore[misc]
       )
     return _ALLOWED[module, name]
 
+  def load_put(self) -> None:
+    """Remember an object under a number."""
+    number = int(self.readline())
+    if not 0 <= number < _MAX_KEY:
+      raise RefusedError('it numbers an object with a number above 2^60')
+    self.memo[number] = self.stack[-1]
+
   def load_bytearray8(self) -> None:
     """Read bytes before memory is taken for them."""
     self.load_binbytes8()

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from hypertransformer.data.arrays import ClassSet
+from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
 from hypertransformer.settings.config import EpisodeConfig
 
@@ -204,12 +205,14 @@ def _check(class_set: ClassSet, config: EpisodeConfig) -> None:
     )
   together = not config.balanced or config.disjoint_query
   needed = _per_class(config, together)
-  if sizes.min() < needed:
-    cls = classes[sizes.argmin()]
+  short = classes[sizes < needed]
+  if len(short):
     both = 'support and query together' if together else 'the larger of support and query'
+    concerned = DatasetSpec(class_set.name, tuple(sorted(short.tolist())))
     raise InputError(
-      f'dataset {class_set.name!r}: class {cls} has {sizes.min()} samples, but an episode needs '
-      f'{needed} per class ({both}): ask for fewer samples or leave the class out.'
+      f'classes {concerned} have too few images, at least {sizes.min()}; an episode needs {needed} '
+      f'of each ({both}): give a smaller --samples_cnn (in evaluation --eval_batch_size) or '
+      '--samples_transformer, or leave these classes out.'
     )
 
 

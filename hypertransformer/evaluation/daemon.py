@@ -28,7 +28,7 @@ from hypertransformer.evaluation.evaluator import FIRST_STREAM, Evaluator, sampl
 from hypertransformer.evaluation.presets import Preset, measured_on, nearest_pixels
 from hypertransformer.evaluation.results import Line
 from hypertransformer.pictures import matrices
-from hypertransformer.runtime import checkpoints, run_folder, tensorboard
+from hypertransformer.runtime import checkpoints, run_folder, sessions, tensorboard
 from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import Settings
 
@@ -193,7 +193,8 @@ class Daemon:
   def _scores(self, preset: str, step: int) -> metrics.Scores:
     """Evaluate the restored checkpoint on a preset, with a progress bar."""
     count, unit = self._settings.evaluation.num_episodes, self._evaluator.unit
-    with progress.progress(f'step {step}  {preset}', count, unit) as bar:
+    described = f'step {step}  {preset}'
+    with progress.progress(described, count, unit) as bar, sessions.input_errors():
       return self._evaluator.evaluate(
         preset, lambda done, mean: progress.show(bar, done, f'accuracy {metrics.percent(mean)}')
       )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
 
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
 from hypertransformer import cores
+from hypertransformer.errors import InputError
 
 # Operations that the single-threaded executor runs slowly or not at all: loops ('Enter' as
 # TensorFlow 1 made them), and the variables of TensorFlow 1, if a caller has brought them back.
@@ -52,6 +55,17 @@ def config(graph: tf.Graph, xla: bool = False, sees: Sequence[str] = ()) -> tf.C
   ):
     made.experimental.executor_type = 'SINGLE_THREADED_EXECUTOR'
   return made
+
+
+@contextlib.contextmanager
+def input_errors() -> Iterator[None]:
+  """Raise the InputError of a Python function of a graph as it was, and not in TensorFlow's."""
+  try:
+    yield
+  except tf.errors.InvalidArgumentError as error:
+    if found := re.search('InputError: (.*)', error.message):
+      raise InputError(found[1]) from None
+    raise
 
 
 def use_kernel_threads(count: int) -> None:

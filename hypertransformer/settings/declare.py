@@ -62,7 +62,7 @@ class Flag:
       require(_contains(interval, value), f'{self.name} is {value}; it must be in {interval}.')
     if self.path:
       require(
-        '\0' not in value and value.encode(errors='ignore').decode() == value,
+        value.encode(errors='ignore').decode() == value,
         f'{self.name} is {value!r}, which is not a path in UTF-8. Rename the directory.',
       )
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags, logging
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 from hypertransformer.settings import config, model_config, rules
 from hypertransformer.settings.declare import Flag, declared_by
@@ -150,8 +150,8 @@ def settings_from(values: Values) -> config.Settings:
   """
   for flag in ALL_FLAGS:
     flag.check(values[flag.name])
-  paths = {f.name: os.path.expanduser(values[f.name] or '') for f in ALL_FLAGS if f.path}
-  v = {**values, **{name: path for name, path in paths.items() if path}}
+  paths = {f.name: _path(f.name, values[f.name]) for f in ALL_FLAGS if f.path and values[f.name]}
+  v = {**values, **paths}
   rules.check(v, ALL_FLAGS)
   of_test = {name: v[test.name] for name, test in _TEST_FLAGS.items() if v[test.name] != test.unset}
   local = v['num_layerwise_features']
@@ -182,6 +182,14 @@ def settings_from(values: Values) -> config.Settings:
     evaluation=_make(config.EvalConfig, v),
     flag_values=v,
   )
+
+
+def _path(name: str, value: str) -> str:
+  """Return the value of a flag as a local path; raise InputError, with the flag, if it is none."""
+  try:
+    return str(files.expanded(value))
+  except InputError as error:
+    raise InputError(f'{name}: {error}') from error
 
 
 def _make(kind: Any, v: Values, **fields: Any) -> Any:

@@ -89,9 +89,9 @@ def with_flags_of_run(values: Values, given: Collection[str]) -> dict[str, Any]:
 
 def folder_of(values: Values) -> str:
   """Return the directory of the checkpoints that are evaluated, where flags.json is."""
-  checkpoint = os.path.expanduser(values['eval_checkpoint'] or '')
-  if not checkpoint:
-    return os.path.expanduser(values['train_log_dir'])
+  if not values['eval_checkpoint']:
+    return str(files.expanded(values['train_log_dir']))
+  checkpoint = str(files.expanded(values['eval_checkpoint']))
   return checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
 
 

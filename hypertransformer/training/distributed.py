@@ -135,7 +135,8 @@ def _work(task: Task, settings: Settings) -> None:
         creator, further, stop_grace_period_secs=STOP_GRACE_PERIOD_SECS
       ) as session:
         while not session.should_stop():
-          step = int(session.run(graph.step_done))
+          with sessions.input_errors():
+            step = int(session.run(graph.step_done))
           own += 1
       logging.info(
         '%s stopped at step %d of %d after %d steps of its own.',

@@ -175,7 +175,7 @@ def train(settings: Settings) -> int:
     The number of updates done, which is smaller after SIGTERM or Ctrl-C.
 
   Raises:
-    InputError: Settings, data or checkpoints do not fit together.
+    InputError: Settings, data or checkpoints do not fit together, or the data were changed.
     tf.train.NanLossDuringTrainingError: The loss or a variable became NaN.
   """
   with open_run(settings) as run:
@@ -250,8 +250,15 @@ def lead(
         stop_grace_period_secs,
       ) as session,
     ):
-      while not session.should_stop():
-        step = int(session.run(graph.step_done))
+      failure: InputError | None = None  # the data were changed; what was learned is saved
+      while not (failure or session.should_stop()):
+        try:
+          with sessions.input_errors():
+            step = int(session.run(graph.step_done))
+        except InputError as error:
+          failure = error
+    if failure:
+      raise failure
     if step >= config.train_steps:
       writer.add_summary(tensorboard.ended(well=True), step)
   except tf.train.NanLossDuringTrainingError:

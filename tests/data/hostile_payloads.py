@@ -132,6 +132,10 @@ BOMBS = {
     b'\x80\x02}(' + b''.join(_long(n * (2**61 - 1)) + b'N' for n in range(1, 60_000)) + b'u.',
     'int',
   ),
+  'objects with numbers of equal hashes': (
+    b'\x80\x02N' + b''.join(b'p%d\n' % (n * (2**61 - 1)) for n in range(1, 60_000)) + b'.',
+    'numbers an object',
+  ),
   'an item of an array': (_array(b')')[:-1] + b'K\x00K\x01s.', 'items of a ndarray|fill'),
   'tuples nested through the memo': (
     b'\x80\x02)' + b''.join(b'q\x00h\x00h\x00\x86' for _ in range(101)) + b'.',

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from example_files import IMAGES, RAGGED, assert_classes, save_ragged
 
-from hypertransformer.data import arrays, specs
+from hypertransformer.data import arrays, files, specs
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.data.arrays import ClassArrays
+from hypertransformer.errors import InputError
 
 
 def test_shuffled_permutes_classes_without_copying(ragged_folder: pathlib.Path) -> None:
@@ -26,11 +27,10 @@ def test_shuffled_permutes_classes_without_copying(ragged_folder: pathlib.Path) 
 
 
 @pytest.fixture
-def large(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-  """The images of the dataset x in tmp_path, whose file is read as large files are."""
+def large(tmp_path: pathlib.Path) -> np.ndarray:
+  """The images of the dataset x in tmp_path."""
   if not hasattr(os, 'preadv'):
-    pytest.skip('this system has no preadv; large files are read through the memory map')
-  monkeypatch.setattr(arrays, 'LARGE_BYTES', 0)
+    pytest.skip('this system has no preadv; files are read through the memory map')
   save_ragged(tmp_path / 'x')
   return np.concatenate(RAGGED)
 
@@ -66,13 +66,32 @@ def test_arrays_without_a_file_of_their_own_are_indexed(tmp_path: pathlib.Path) 
   assert_classes(folder_lib.load('f', str(tmp_path)), list(IMAGES))
 
 
-def test_memory_stays_small_when_a_large_file_is_read(
-  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures('large')
+@pytest.mark.parametrize('change', ['truncate', 'rewrite', 'replace'])
+def test_a_file_that_is_changed_while_it_is_in_use_is_an_error(
+  change: str, tmp_path: pathlib.Path
 ) -> None:
+  found = folder_lib.load('x', str(tmp_path))
+  path = tmp_path / 'x' / 'images.npy'
+  before = found.gather([0, 11])
+  if change == 'truncate':
+    os.truncate(path, 128)
+  elif change == 'rewrite':
+    np.save(path, np.zeros_like(found.images))
+    os.utime(path, (1, 1))
+  else:
+    with files.atomic_file(path) as file:
+      file.write(b'other')
+    np.testing.assert_array_equal(found.gather([0, 11]), before)
+    return
+  with pytest.raises(InputError, match=r'images\.npy was changed while it was in use'):
+    found.gather([0, 11])
+
+
+def test_memory_stays_small_when_a_large_file_is_read(tmp_path: pathlib.Path) -> None:
   statm = pathlib.Path('/proc/self/statm')
   if not statm.exists() or not hasattr(os, 'preadv'):
     pytest.skip('resident memory is looked at on Linux only')
-  monkeypatch.setattr(arrays, 'LARGE_BYTES', 1 << 24)
   images = np.lib.format.open_memmap(
     tmp_path / 'x.npy', mode='w+', dtype=np.uint8, shape=(20, 50, 256, 256, 3)
   )  # 197 MB, sparse on disk

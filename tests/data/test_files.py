@@ -17,9 +17,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypertransformer.data import files
+from hypertransformer.data import folder as folder_lib
 from hypertransformer.errors import InputError
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+  'path',
+  [
+    'gs://b/x',
+    'S3://b/x.npy',
+    'hdfs://h:9/x',
+    'file:///x',
+    'abfs+x://y',
+    'gs:/b',
+    '~nobody?',
+    'a\0',
+  ],
+)
+def test_paths_that_are_not_local_are_refused(
+  path: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.chdir(tmp_path)
+  for use in (files.expanded, lambda path: files.atomic_file(pathlib.Path(path)).__enter__()):
+    with pytest.raises(InputError, match=r'local path|no home|NUL'):
+      use(path)
+  assert os.listdir() == []
+  assert files.expanded('c:/x:/y') == pathlib.Path('c:/x:/y')
 
 
 @pytest.mark.parametrize('name', ['x' * 300, 'a\0b', 'circle'])
@@ -167,6 +192,88 @@ def test_leftovers_of_killed_processes_are_removed_and_files_in_use_are_not(
   write(path)
   assert list(tmp_path.rglob('.*')) == []
   assert (path / 'a.npy').read_bytes() == b'half and half'
+
+
+_KILLED_BETWEEN_RENAMES = """
+import os, pathlib, signal
+from hypertransformer.data import files
+rename = pathlib.Path.rename
+def kill_before(self, target):
+  if self.suffix == '.part':
+    os.kill(os.getpid(), signal.SIGKILL)
+  return rename(self, target)
+pathlib.Path.rename = kill_before
+with files.atomic_folder('x', overwrite=True) as folder:
+  (folder / 'a.npy').write_bytes(b'new')
+"""
+
+
+@pytest.mark.parametrize('next_start', ['reader', 'converter'])
+def test_a_folder_comes_back_after_a_kill_between_the_renames(
+  next_start: str, tmp_path: pathlib.Path
+) -> None:
+  path = tmp_path / 'x'
+  _write_folder(path)
+  killed = subprocess.run([sys.executable, '-c', _KILLED_BETWEEN_RENAMES], cwd=tmp_path)
+  assert killed.returncode == -signal.SIGKILL
+  assert not path.exists()
+  if next_start == 'reader':
+    assert folder_lib.find('x', str(tmp_path)) == path
+    assert (path / 'a.npy').read_bytes() == b'half and half'
+  else:
+    with pytest.raises(InputError, match='exists already'):
+      files.check_folder(path)
+    _write_folder(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('has_links', [True, False])
+@pytest.mark.parametrize('make', [pathlib.Path.mkdir, pathlib.Path.touch])
+def test_what_was_made_in_the_meantime_is_not_replaced(
+  make: Callable[..., None],
+  has_links: bool,
+  tmp_path: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
+  def no_links(*_: object) -> None:
+    raise PermissionError(1, 'Operation not permitted')
+
+  def write(name: str, meantime: Callable[[], object]) -> None:
+    with opened(tmp_path / name, overwrite=False):
+      meantime()
+
+  def interfere() -> None:
+    make(tmp_path / 'x')
+    other.write_bytes(b'other')
+
+  if not has_links:
+    monkeypatch.setattr(os, 'link', no_links)
+  is_folder = make is pathlib.Path.mkdir
+  opened = files.atomic_folder if is_folder else files.atomic_file
+  other = tmp_path / 'x' / 'a.npy' if is_folder else tmp_path / 'x'
+  write('new', list)
+  with pytest.raises(InputError, match='cannot write'):
+    write('x', interfere)
+  assert other.read_bytes() == b'other'
+  assert sorted(os.listdir(tmp_path)) == ['new', 'x']
+
+
+@pytest.mark.parametrize('kind', ['link', 'dangling', 'pipe', 'folder', '/dev/null'])
+def test_only_regular_files_are_replaced(kind: str, tmp_path: pathlib.Path) -> None:
+  path = tmp_path / 'x' if kind != '/dev/null' else pathlib.Path(kind)
+  (tmp_path / 'target').write_bytes(b'old')
+  if kind == 'pipe':
+    os.mkfifo(path)
+  elif kind == 'folder':
+    path.mkdir()
+  elif path.parent == tmp_path:
+    path.symlink_to(tmp_path / ('target' if kind == 'link' else 'nothing'))
+  before = os.lstat(path)
+  with pytest.raises(InputError, match='is not written'), files.atomic_file(path) as file:
+    file.write(b'new')
+  assert os.path.samestat(before, os.lstat(path))
+  assert sorted(os.listdir(tmp_path)) == sorted({'target', path.name} - {'null'})
+  assert (tmp_path / 'target').read_bytes() == b'old'
 
 
 def test_a_folder_is_replaced_only_if_asked(tmp_path: pathlib.Path) -> None:

@@ -233,5 +233,7 @@ def test_too_few_classes_are_refused() -> None:
   ],
 )
 def test_too_few_samples_are_refused(changes: dict[str, Any]) -> None:
-  with pytest.raises(InputError, match=r"'tiny': class 3 has 8 samples.* 9 "):
+  with pytest.raises(
+    InputError, match=r'tiny:3,8 have too few images, at least 8.* needs 9 .*--samples_cnn'
+  ):
     sampler(**changes)

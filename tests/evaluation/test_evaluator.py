@@ -254,7 +254,7 @@ def test_presets_of_different_channels_are_refused(
 def test_a_preset_with_too_few_samples_is_refused(
   values: dict[str, Any], presets: list[Preset]
 ) -> None:
-  with pytest.raises(InputError, match="'tiny': class 20 has 8 samples"):
+  with pytest.raises(InputError, match='tiny:20-24 have too few images'):
     make_evaluator(values | {'eval_batch_size': 27}, presets[:1])
 
 

@@ -6,6 +6,7 @@ Every test starts real processes.
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import random
 import resource
@@ -202,6 +203,20 @@ def test_a_full_disk_ends_with_one_error_and_the_same_command_goes_on(
     program.values |= {'train_steps': left + 1}
     assert program.run() == 0, program.text()
     assert f'Resuming from checkpoint {disk}/logs/model-{left}' in program.text()
+
+
+def test_data_that_become_shorter_end_it_with_one_error_and_a_checkpoint(
+  program: Program, tmp_path: pathlib.Path
+) -> None:
+  data = shutil.copytree(program.values['data_numpy_dir'], tmp_path / 'data')
+  program.values |= {'data_numpy_dir': str(data), 'steps_between_saves': 1_000_000}
+  process = program.start()
+  program.wait_for(lambda: 'acc' in program.text())
+  os.truncate(data / 'tiny.npy', 200)
+  assert process.wait(100) == 2
+  (error,) = program.errors()
+  assert 'tiny.npy was changed while it was in use' in error
+  assert len(program.steps()) == 2
 
 
 @pytest.mark.parametrize(

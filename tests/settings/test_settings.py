@@ -234,7 +234,7 @@ REFUSED: dict[str, list[Any]] = {
   ('name', 'value'), [(name, value) for name, found in REFUSED.items() for value in found]
 )
 def test_a_value_that_is_not_allowed_is_refused_with_the_name_of_its_flag(name, value, values):
-  with pytest.raises(InputError, match=f'^{name}[ =]'):
+  with pytest.raises(InputError, match=f'^{name}[ =:]'):
     flags.settings_from(values(**{name: value}))
 
 
@@ -331,6 +331,15 @@ def test_the_tilde_in_paths_is_the_home_directory(values, monkeypatch):
   assert made.data.folder == made.data.tfds_folder == made.run.log_dir == '/home/me/a'
   assert made.run.restore_shared_from == made.evaluation.checkpoint == '/home/me/a'
   assert made.flag_values['train_log_dir'] == '/home/me/a'
+
+
+@pytest.mark.parametrize('name', [flag.name for flag in flags.ALL_FLAGS if flag.path])
+@pytest.mark.parametrize(
+  ('path', 'found'), [('gs://b/x', 'not a local path'), ('~nobody?/x', 'no home'), ('\0', 'NUL')]
+)
+def test_paths_that_are_not_local_are_refused(name, path, found, values):
+  with pytest.raises(InputError, match=f'^{name}: .*{found}'):
+    flags.settings_from(values(**SHARED, **{name: path}))
 
 
 def test_settings_are_frozen(values):

@@ -24,13 +24,13 @@ SEQUENCE = {'continual_scenario': 'class_incremental'}
   [
     ({'train_dataset': 'tiny:0-1'}, "'tiny' is used with 2 classes"),
     ({'test_dataset': 'tiny:0-1'}, "'tiny' is used with 2 classes"),
-    ({'samples_cnn': 27}, 'class 0 has 8 samples, but an episode needs 9'),
+    ({'samples_cnn': 27}, 'tiny:0-19 have too few images, at least 8.* needs 9 .*--samples_cnn'),
     ({'image_size': 4, 'kernel_size': 3}, 'image_size'),
     ({'number_of_trained_cnn_layers': 4}, 'number_of_trained_cnn_layers=4'),
     ({**SEQUENCE, 'num_tasks': 4}, 'num_tasks=4.* needs 12'),
     ({**SEQUENCE, 'balanced_batches': False}, 'balanced_batches'),
     ({**SEQUENCE, 'samples_transformer': 7}, 'samples_transformer=7.*num_labels=3'),
-    ({'continual_scenario': 'mini_batch', 'num_tasks': 5}, 'class 0 has 8 samples'),
+    ({'continual_scenario': 'mini_batch', 'num_tasks': 5}, 'tiny:0-19 have too few images'),
   ],
 )
 def test_what_does_not_fit_together_is_refused_before_a_graph_is_built(
