@@ -5,7 +5,7 @@
 #   published; the settings are ours.
 # Measured: see docs/continual.md.
 # Usage: ./scripts/continual_omniglot_mini_batch.sh --data_numpy_dir=./data_numpy_dir \
-#     --train_log_dir=./logs
+#     --train_log_dir=./logs/continual_omniglot_mini_batch
 # Baselines: --continual_method=constant_protonet or merged_hypertransformer, with another
 #   --train_log_dir.
 # Evaluator: ./scripts/evaluate.sh continual_omniglot_mini_batch with the same flags.

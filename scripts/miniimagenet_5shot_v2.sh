@@ -3,7 +3,7 @@
 # Paper: arXiv 2201.04182, miniImageNet 5-way 5-shot: 68.1 %.
 # Measured: not run yet (see docs/results.md).
 # Usage: ./scripts/miniimagenet_5shot_v2.sh --data_numpy_dir=./data_numpy_dir \
-#     --train_log_dir=./logs --train_steps=200000
+#     --train_log_dir=./logs/miniimagenet_5shot_v2 --train_steps=200000
 # Evaluator: ./scripts/evaluate.sh miniimagenet_5shot_v2 with the same flags.
 # The published run (v1) with normalized features, so that the transformer sees differences between
 # images from the first step, and a learning rate that falls to 0 over the last quarter of

@@ -5,7 +5,7 @@
 #   on one core; --train_steps=500000: 88.6 ± 0.2 %. With --default_num_channels=16
 #   --num_layerwise_features=16 and 150,000 steps: 93.6 ± 0.2 %.
 # Usage: ./scripts/omniglot_1shot_v2.sh --data_numpy_dir=./data_numpy_dir \
-#     --train_log_dir=./logs --train_steps=200000
+#     --train_log_dir=./logs/omniglot_1shot_v2 --train_steps=200000
 # Evaluator: ./scripts/evaluate.sh omniglot_1shot_v2 with the same flags.
 # The published run (v1) with normalized features, so that the transformer sees differences between
 # images from the first step, and a learning rate that falls to 0 over the last quarter of

@@ -4,7 +4,7 @@
 # Measured: --train_steps=200000: test 94.6 ± 0.1 % (one run, 95 % CI over 1024 tasks), 1.5 hours
 #   on one core.
 # Usage: ./scripts/omniglot_5shot_v2.sh --data_numpy_dir=./data_numpy_dir \
-#     --train_log_dir=./logs --train_steps=200000
+#     --train_log_dir=./logs/omniglot_5shot_v2 --train_steps=200000
 # Evaluator: ./scripts/evaluate.sh omniglot_5shot_v2 with the same flags.
 # The published run (v1) with normalized features, so that the transformer sees differences between
 # images from the first step, and a learning rate that falls to 0 over the last quarter of

@@ -2,6 +2,7 @@
 # Run a program of this repository: run.sh train|evaluate_model|report|utils/FILE.py FLAGS...
 # Relative paths are relative to the caller's working directory.
 # The interpreter is $PYTHON if set, otherwise the repository's .venv, otherwise python3.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set up .venv and run all checks: lint, format, types, all tests, docs.
 # Further arguments are passed to pytest (such as -m "not slow", or a file); CI passes none.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

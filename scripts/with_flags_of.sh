@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Run a program with the flags of a recipe, a file in hypertransformer/recipes/:
 #   with_flags_of.sh PROGRAM RECIPE [further flags], where PROGRAM is as for run.sh
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 here=$(CDPATH= cd "$(dirname "$0")" && pwd)
 recipes=$(dirname "$here")/hypertransformer/recipes

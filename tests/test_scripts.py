@@ -349,3 +349,10 @@ def test_flagfiles_in_flagfiles_are_found_beside_them(
     'word', '--x=1', '--x=2', '--y', f'--flagfile={tmp_path}/a.flags', '--flagfile=none.flags',
     '--x=3', '--x=4',
   ]  # fmt: skip
+
+
+@pytest.mark.parametrize('script', sorted(path.name for path in SCRIPTS.glob('*.sh')))
+def test_any_shell_starts_a_script(script: str) -> None:
+  """The first command of each starts bash, unless bash runs it."""
+  first = next(line for line in (SCRIPTS / script).read_text().splitlines() if line[:1] != '#')
+  assert first.startswith(('exec bash ', '[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"'))

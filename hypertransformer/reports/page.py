@@ -29,9 +29,12 @@ def text(folders: Sequence[str]) -> str:
   """
   groups, outcomes = _read(folders)
   parts = [tables.headline(outcomes), *map(_text_table, tables.tables(groups, outcomes))]
-  joined = '\n\n'.join(filter(None, parts))
-  # Names come from files: no escape sequence of theirs may reach the terminal.
-  return ''.join(letter if letter.isprintable() or letter == '\n' else '?' for letter in joined)
+  return _printable('\n\n'.join(filter(None, parts)))
+
+
+def _printable(content: str) -> str:
+  """Replace characters of names from files that act on a terminal or are invalid in a page."""
+  return ''.join(letter if letter.isprintable() or letter == '\n' else '?' for letter in content)
 
 
 def write(folders: Sequence[str], output: str) -> list[pathlib.Path]:
@@ -74,7 +77,7 @@ def write(folders: Sequence[str], output: str) -> list[pathlib.Path]:
       contents |= {name: figure.svg_file for figure, name in drawn}
   for name, content in contents.items():
     with files.atomic_file(name) as file:
-      file.write(content.encode())
+      file.write(_printable(content).encode())
   return list(contents)
 
 
@@ -98,7 +101,7 @@ def _template(name: str) -> jinja2.Template:
 
 def _plain(value: str) -> str:
   """Escape the characters that have a meaning in Markdown."""
-  return re.sub(r'([\\|`*_<[])', r'\\\1', value.replace('\n', ' '))
+  return re.sub(r'([\\|`*_<>[\]&$~#!])', r'\\\1', value.replace('\n', ' '))
 
 
 def _text_table(table: ReportTable) -> str:

@@ -227,9 +227,10 @@ def group(runs: Sequence[LoggedRun]) -> list[RunGroup]:
 
 
 def common_name(names: Sequence[str]) -> str:
-  """Return what names have in common: 'a_seed1' and 'a_seed2' give 'a'."""
+  """Return the words that names begin with in common: 'a_seed1' and 'a_seed2' give 'a'."""
   if len(names) == 1:
     return names[0]
-  letters = zip(min(names), max(names), strict=False)
-  common = ''.join(a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], letters))
-  return re.sub(r'[-_./ ]*(seed|run)?[-_./ ]*$', '', common) or f'{names[0]} and others'
+  words = zip(*(re.split(r'(?<=[-_./ ])', name) for name in names), strict=False)
+  common = ''.join(w[0] for w in itertools.takewhile(lambda each: len(set(each)) == 1, words))
+  common = re.sub(r'([-_./ ]|\b(seed|run)\b)*$', '', common)
+  return common or f'{names[0]} and {names[1] if len(names) == 2 else "others"}'

@@ -14,6 +14,7 @@ from hypertransformer.evaluation import results as results_lib
 from hypertransformer.evaluation.metrics import Z95, Estimate
 from hypertransformer.evaluation.results import Line
 from hypertransformer.reports.runs import LoggedRun, RunGroup
+from hypertransformer.settings import flags, recipes
 
 TEST, VALIDATION = 'test', 'val'  # names of presets
 # The measures that are shown: fields of results.jsonl, with those of their intervals and with the
@@ -28,7 +29,7 @@ MEASURES = {
 # What the columns of results mean.
 NOTES = {
   'accuracy': 'Accuracy in %, with half the width of its 95 % confidence interval: over tasks or '
-  "sequences for a single run, over seeds (Student's t) for several.",
+  "sequences for a single run, over seeds (Student's t) for three or more. Two seeds are listed.",
   'without support images': '"Without support images" leaves out query images that are in the '
   'support set.',
   'nearest pixels': '"Nearest pixels" is a baseline that learns nothing: the label of the nearest '
@@ -155,6 +156,13 @@ class Outcome:
     (half,) = self.each(MEASURES[measure][0])
     return values[0], math.nan if half is None else half
 
+  def text(self, measure: str) -> str:
+    """Return a measure in %, with its interval; of fewer than three seeds, each one's."""
+    values = self.each(measure)
+    if 1 < len(values) < 3 and None not in values:
+      return ', '.join(percent((value or 0.0, math.nan)) for value in values)
+    return percent(self.estimate(measure))
+
 
 def over_seeds(values: Sequence[float]) -> Estimate:
   """Return the mean over runs, and half the width of its 95 % interval by Student's t."""
@@ -244,10 +252,10 @@ def headline(found: Sequence[Outcome]) -> str:
   same = [outcome for outcome in found if outcome.preset == found[0].preset]
   best = max(same, key=lambda outcome: float(np.mean(outcome.each('accuracy'))))
   count = len(best.lines)
-  seeds = f', mean of {count} seeds' if count > 1 else ''
+  seeds = f', {"mean of " * (count > 2)}{count} seeds' if count > 1 else ''
   paper = f' The paper: {100 * best.paper:.1f} %.' if best.paper else ''
   return (
-    f'{percent(best.estimate("accuracy"))} % on {best.title} tasks ({best.group.name}{seeds}); '
+    f'{best.text("accuracy")} % on {best.title} tasks ({best.group.name}{seeds}); '
     f'chance is {100 * best.chance:.1f} %.{paper}'
   )
 
@@ -268,7 +276,7 @@ def _results(found: Sequence[Outcome]) -> ReportTable:
       'runs': [outcome.group.name for outcome in found],
       'classes': classes,
       **{
-        title: [percent(outcome.estimate(measure)) for outcome in found]
+        title: [outcome.text(measure) for outcome in found]
         for measure, (_, title) in MEASURES.items()
       },
       'the paper': [f'{100 * each.paper:.1f}' if each.paper else '-' for each in found],
@@ -339,12 +347,22 @@ def _runs(groups: Sequence[RunGroup]) -> ReportTable:
   return ReportTable('The runs', note + ''.join(missed), pd.DataFrame(map(_run, runs)))
 
 
+def _steps(run: LoggedRun) -> str:
+  """Return the steps of a run, of those of the recipe if its other flags are a recipe's."""
+  own = run.influential | {'train_steps': None}
+  for name in recipes.names():
+    published = flags.values_affecting(recipes.values(name), 'training', 'evaluation')
+    if own == {flag: published.get(flag) for flag in own} | {'train_steps': None}:
+      return f'{run.last_step:,} of {published["train_steps"]:,} published'
+  return f'{run.last_step:,} of {run.settings.run.train_steps:,}'
+
+
 def _run(run: LoggedRun) -> dict[str, str]:
   speed, hours = run.steps_per_second, run.cpu_hours
   return {
     'run': run.name,
     'seed': NOT_RECORDED if run.settings.run.seed is None else str(run.settings.run.seed),
-    'steps': f'{run.last_step:,} of {run.settings.run.train_steps:,}',
+    'steps': _steps(run),
     'steps per second': NOT_RECORDED if speed is None else f'{speed:.1f}',
     'CPU hours': NOT_RECORDED if hours is None else f'{hours:.2f}',
     'machine': '; '.join(run.machines) or NOT_RECORDED,

@@ -97,7 +97,9 @@ def test_runs_that_differ_in_the_seed_only_are_one_group(three_runs: list[pathli
 def test_the_name_of_a_group_is_what_its_runs_have_in_common() -> None:
   for names, common in (
     (['quick_none_1', 'quick_none_2'], 'quick_none'),
-    (['one', 'two'], 'one and others'),
+    (['one', 'two'], 'one and two'),
+    (['quick', 'q_1', 'qx'], 'quick and others'),
+    (['a/seed1', 'a/seed2'], 'a'),
     (['seed3'], 'seed3'),
   ):
     assert runs.common_name(names) == common

@@ -13,7 +13,7 @@ from hypertransformer import cli
 from hypertransformer.reports import runs, tables
 from hypertransformer.reports.runs import LoggedRun, RunGroup
 from hypertransformer.reports.tables import Outcome
-from hypertransformer.settings import flags
+from hypertransformer.settings import flags, recipes
 
 from .conftest import Make, result, sequence
 
@@ -141,3 +141,19 @@ def test_the_published_runs_are_compared_with_the_paper(recipe: str, accuracy: f
   }
   run = LoggedRun('a', values, '', [], {}, 0, None, None, [])
   assert Outcome(RunGroup('a', [run]), '', [result('test', 1, 0.5, on)]).paper == accuracy
+
+
+@pytest.mark.parametrize(
+  ('changes', 'steps'),
+  [({}, '6,000 of 4,000,000 published'), ({'learning_rate': 0.5}, '6,000 of 8,000')],
+)
+def test_the_steps_of_a_recipe_are_those_published(changes: dict, steps: str) -> None:
+  values = recipes.values('omniglot_1shot_v1') | {'train_steps': 8000, 'seed': 3} | changes
+  run = LoggedRun('a', values, '', [], {}, 6000, None, None, [])
+  assert tables._run(run)['steps'] == steps
+
+
+def test_fewer_than_three_seeds_are_listed(three_runs: list[pathlib.Path]) -> None:
+  assert tables.headline(outcomes_of(*three_runs[:2])).startswith(
+    '72.0, 74.0 % on test tasks (base, 2 seeds)'
+  )
