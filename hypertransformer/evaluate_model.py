@@ -21,11 +21,7 @@ if __name__ == '__main__':
   cli.import_tensorflow()
 
 import os
-import signal
-from types import FrameType
 from typing import Any
-
-from absl import logging
 
 from hypertransformer import cli
 from hypertransformer.data import files, inspection, specs
@@ -35,19 +31,26 @@ from hypertransformer.evaluation import results
 from hypertransformer.evaluation.daemon import Daemon, require_same_model
 from hypertransformer.evaluation.evaluator import Evaluator
 from hypertransformer.evaluation.presets import Preset, folder_of, presets_from
-from hypertransformer.runtime import checkpoints
+from hypertransformer.runtime import checkpoints, signals
 from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import DataConfig, Settings
 
 
-def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: DataFolder) -> None:
+def warn_of_training_classes(
+  presets: list[Preset], data: DataConfig, folder: DataFolder, log_dir: str
+) -> None:
   """Warn of presets that are not named train but contain training classes.
 
   Args:
     presets: What is evaluated.
     data: Names the training classes. If they would have to be downloaded, there is no warning.
     folder: What the presets were opened from.
+    log_dir: The directory of the run, whose flags.json notes earlier training classes.
   """
+  others = [preset for preset in presets if preset.name != 'train']
+  earlier = flags_file.earlier_training_images(flags_file.read_flags(log_dir) or {})
+  for preset in others:
+    inspection.warn_of_classes_on_record(preset.class_set, earlier, _called(preset))
   spec = specs.parse_dataset(data.train_dataset)
   names = {preset.class_set.name for preset in presets}
   if spec.name not in names and find(spec.name, data.folder) is None:
@@ -56,10 +59,12 @@ def warn_of_training_classes(presets: list[Preset], data: DataConfig, folder: Da
     training = folder.open(spec)
   except InputError:  # evaluation does not need them
     return
-  for preset in presets:
-    if preset.name != 'train':
-      what = f'the preset {preset.name} ({preset.dataset})'
-      inspection.warn_of_shared_classes(preset.class_set, training, what)
+  for preset in others:
+    inspection.warn_of_shared_classes(preset.class_set, training, _called(preset))
+
+
+def _called(preset: Preset) -> str:
+  return f'the preset {preset.name} ({preset.dataset})'
 
 
 def evaluate(log_dir: str | os.PathLike[str], **values: Any) -> list[results.Line]:
@@ -87,13 +92,17 @@ def evaluate(log_dir: str | os.PathLike[str], **values: Any) -> list[results.Lin
 
 
 def main(settings: Settings) -> None:
-  """Evaluate checkpoints until the last one is done, or a signal ends it.
+  """Evaluate checkpoints until the last one is done, or one of the signals STOPPING ends it.
 
   Raises:
     InputError: The settings, the data or a requested checkpoint cannot be used.
   """
-  signal.signal(signal.SIGTERM, _interrupt)
-  _evaluate(settings)
+  with signals.StopSignal('stopping; the results so far are kept', interrupts=True) as stop:
+    try:
+      _evaluate(settings)
+    except KeyboardInterrupt:
+      if stop.received is None:
+        raise
 
 
 def _evaluate(settings: Settings) -> None:
@@ -103,23 +112,16 @@ def _evaluate(settings: Settings) -> None:
       'starts from it (--restore_shared_features_from).'
     )
   # Before any data are read: with the flags of another run, these are often incompatible too.
-  require_same_model(settings, flags_file.folder_of(settings.flag_values))
+  log_dir = flags_file.folder_of(settings.flag_values)
+  require_same_model(settings, log_dir)
   folder = folder_of(settings.data)
   presets = presets_from(settings.data, folder)
-  warn_of_training_classes(presets, settings.data, folder)
+  warn_of_training_classes(presets, settings.data, folder, log_dir)
   evaluator = Evaluator(settings, presets)
   try:
     Daemon(evaluator, presets, settings).run()
-  except KeyboardInterrupt:
-    logging.info('Stopped by a signal; the results so far are kept.')
   finally:
     evaluator.close()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-  """Handle SIGTERM in the same way as Ctrl-C."""
-  del number, frame
-  raise KeyboardInterrupt
 
 
 if __name__ == '__main__':

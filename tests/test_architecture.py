@@ -74,8 +74,8 @@ BUDGETS = {
   'model': 1400,
   'pictures': 570,
   'reports': 690,
-  'runtime': 400,
-  'settings': 870,
+  'runtime': 440,
+  'settings': 900,
   'training': 1130,
   '': 480,
 }

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from typing import NoReturn
 
@@ -47,8 +47,25 @@ def join(task: Task) -> Board:
       f'{task.name} cannot listen at {task.address} ({reason(error)}). End the program that uses '
       'the port, perhaps an earlier run, or give another port in TF_CONFIG to all tasks.'
     ) from error
+  warn_of_proxy(task, os.environ)
   logging.info('%s is ready at %s; waiting for the other tasks.', task.name, task.address)
   return Board(task, server.target)
+
+
+def warn_of_proxy(task: Task, environment: Mapping[str, str]) -> None:
+  """Warn if a proxy is set that the tasks would be looked for through."""
+  proxy = next((n for n in ('grpc_proxy', 'https_proxy', 'http_proxy') if environment.get(n)), '')
+  text = environment.get('no_grpc_proxy') or environment.get('no_proxy', '')
+  exempt = tuple(host for each in text.split(',') if (host := each.strip()))
+  addresses = [address for each in task.cluster.as_dict().values() for address in each]
+  hosts = sorted({address.rpartition(':')[0].strip('[]') for address in addresses})
+  if proxy and (asked := [host for host in hosts if not host.endswith(exempt)]):
+    logging.warning(
+      'The environment variable %s is set, and no_proxy does not list %s: the tasks may wait for '
+      'each other forever. Add these hosts to no_proxy.',
+      proxy,
+      ', '.join(asked),
+    )
 
 
 def serve(task: Task) -> None:

@@ -18,9 +18,14 @@ from collections.abc import Iterator
 
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 
 CHIEF, WORKER, PS, EVALUATOR = 'chief', 'worker', 'ps', 'evaluator'
+_MASTER = 'master'  # what Kubeflow's TFJob calls a chief
+_MALFORMED = (
+  ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError,
+)  # fmt: skip
 _ADDRESS = re.compile(r'(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}')
 _EXAMPLE = (
   'Example: {"cluster": {"chief": ["a:2222"], "worker": ["b:2222"], "ps": ["a:2223"]}, '
@@ -98,16 +103,19 @@ def task_from(text: str, resolver: tf.distribute.cluster_resolver.ClusterResolve
       raise ValueError('expected a JSON object')
     spec = resolver.cluster_spec()
     cluster, type_, index = spec.as_dict(), resolver.task_type, resolver.task_id
-  except (ValueError, TypeError, AttributeError, KeyError) as error:
+    if not isinstance(type_ or '', str):
+      raise TypeError('the type of a task is a text')
+  except _MALFORMED as error:
     raise InputError(
-      f'the environment variable TF_CONFIG is invalid ({error}). {_EXAMPLE}'
+      f'the environment variable TF_CONFIG is invalid ({files.reason(error)}). {_EXAMPLE}'
     ) from error
   if type_ is None and not cluster:
     return None
   if type_ == EVALUATOR:
     return Task(EVALUATOR, index or 0, spec)
   cluster.pop(EVALUATOR, None)
-  if type_ == CHIEF and set(cluster) == {CHIEF}:
+  alone = sum(map(len, cluster.values())) == 1 and index in (0, None)
+  if alone and type_ in cluster and type_ in (CHIEF, WORKER, _MASTER):
     return None
   for problem in _problems(cluster, type_, index):
     raise InputError(f'the environment variable TF_CONFIG {problem}. {_EXAMPLE}')

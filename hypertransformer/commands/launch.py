@@ -25,9 +25,16 @@ import time
 from collections.abc import Callable
 
 from hypertransformer import cli
+from hypertransformer.runtime import signals
 from hypertransformer.settings import recipes
 
 HOST = '127.0.0.1'
+# The processes find each other without the proxy of the web, if there is one.
+_NO_PROXY = {
+  name: ','.join(filter(None, [os.environ.get(name), HOST, 'localhost']))
+  for name in ('no_proxy', 'no_grpc_proxy')
+  if name == 'no_proxy' or name in os.environ
+}
 SECONDS_TO_END = 90.0  # that processes have after a signal, or after the chief
 
 
@@ -52,7 +59,7 @@ class Member:
     self.name, self.configuration = name, configuration
     self.process = subprocess.Popen(
       command,
-      env=os.environ | {'TF_CONFIG': configuration, 'PYTHONUNBUFFERED': '1'},
+      env=os.environ | _NO_PROXY | {'TF_CONFIG': configuration, 'PYTHONUNBUFFERED': '1'},
       stdin=subprocess.DEVNULL,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
@@ -164,8 +171,7 @@ def main() -> int:
   with cli.exit_on_bad_input():
     command = [*command_of(chosen.script), *chosen.args, *sync]
   stopped: list[int] = []
-  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, lambda received, frame: stopped.append(received))
+  signals.handle(lambda received, frame: stopped.append(received))
   members: list[Member] = []
   try:
     tasks = configurations(chosen.workers, chosen.ps, chosen.evaluator)

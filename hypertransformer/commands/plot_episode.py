@@ -28,6 +28,7 @@ from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import require
 from hypertransformer.pictures import canvas, episode
+from hypertransformer.runtime import sessions
 from hypertransformer.settings import recipes
 from hypertransformer.settings.config import Settings
 
@@ -64,7 +65,7 @@ def draw(settings: Settings, split: str, number: int) -> np.ndarray:
   sampler = EpisodeSampler(classes, settings.episodes, settings.run.seed or 0, 0)
   drawn = sampler.draw(number)
   augment = settings.train_augmentation if train else settings.test_augmentation
-  with tf.Graph().as_default(), tf.Session() as session:
+  with tf.Graph().as_default(), tf.Session(config=sessions.config(tf.Graph())) as session:
     stream = pipeline.stream(sampler, augment, data.image_size, 'episode')
     after = stream.next()
     session.run(stream.initializer, {stream.first: number})

@@ -7,8 +7,10 @@ own name only when it is complete: until then it is `.NAME.RANDOM.part` in the s
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import io
+import json
 import os
 import pathlib
 import re
@@ -16,7 +18,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,9 @@ try:
 except ImportError:  # Windows; temporary files of killed processes stay there
   fcntl = None  # type: ignore[assignment]
 
+# What reading a JSON file can raise. OverflowError: a number that is used is too large.
+JSON_ERRORS = (OSError, ValueError, RecursionError, OverflowError)
+_NO_WAITING = getattr(os, 'O_NONBLOCK', 0)
 _SHOWN_LETTERS = 120
 # As gs://bucket; pathlib makes gs:/bucket of it. One letter is a drive of Windows.
 _URL = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
@@ -71,6 +76,23 @@ def reason(error: Exception) -> str:
   """Return the reason of an error as one short line, as it may quote an untrusted file."""
   text = getattr(error, 'strerror', None) or str(error).partition('\n')[0]
   return shown(text or type(error).__name__)
+
+
+def read_small(path: str | os.PathLike[str], most: int = 1 << 26) -> bytes:
+  """Return the content of a regular file of at most `most` bytes; anything else is an OSError."""
+  # A pipe would otherwise wait for its writer.
+  with open(path, 'rb', opener=lambda name, mode: os.open(name, mode | _NO_WAITING)) as file:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+      raise OSError(errno.EINVAL, 'not a regular file', os.fspath(path))
+    content = file.read(most + 1)
+  if len(content) > most:
+    raise OSError(errno.EFBIG, f'larger than {most} bytes', os.fspath(path))
+  return content
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+  """Return the content of a small JSON file; one of JSON_ERRORS if there is none."""
+  return json.loads(read_small(path))
 
 
 def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from absl import logging
@@ -25,6 +25,8 @@ _USUAL_TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
 _SAMPLE_BYTES = 1 << 26  # of the images that are compared by `shared_classes`
 _BLOCK_BYTES = 1 << 24
 _MAX_EXAMPLES = 5
+_FIRST_IMAGES = 5  # of a class, by which it is known
+_NO_IMAGE = 16 * '0'
 _DIGITS = 24
 
 
@@ -83,6 +85,42 @@ def digest(classes: ClassSet) -> str:
   names = [classes.arrays.names[number] for number in numbers] if classes.arrays.names else []
   text = json.dumps([classes.arrays.sizes.tolist(), numbers, names], separators=(',', ':'))
   return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def images_of_classes(classes: ClassSet) -> str:
+  """Return 16 hexadecimal digits for each class, of its first image that is not of a single value.
+
+  They tell later, without the images, whether a class is the same. Without such an image among the
+  first ones they are zeros.
+  """
+  arrays = classes.arrays
+  found = []
+  for cls in classes.classes.tolist():
+    images = arrays.gather(arrays.rows(cls, range(min(_FIRST_IMAGES, int(arrays.sizes[cls])))))
+    hashes = (_hash(image).hex() for image in images if image.min() < image.max())
+    found.append(next(hashes, _NO_IMAGE))
+  return ''.join(found)
+
+
+def warn_of_classes_on_record(classes: ClassSet, earlier: Iterable[str], what: str) -> None:
+  """Warn if classes that are called new, by the name `what`, were among those of training before.
+
+  Args:
+    classes: The classes.
+    earlier: What `images_of_classes` returned of the training classes.
+    what: Their name in the warning.
+  """
+  known = {digits for text in earlier for digits in _split(text)} - {_NO_IMAGE}
+  if known and (shared := known & set(_split(images_of_classes(classes)))):
+    logging.warning(
+      '%d of the %d classes of %s were training classes of this run before it was resumed with '
+      'other data: the accuracy on them is not that on new classes.',
+      *(len(shared), len(classes.classes), what),
+    )
+
+
+def _split(digits: str) -> list[str]:
+  return [digits[at : at + len(_NO_IMAGE)] for at in range(0, len(digits), len(_NO_IMAGE))]
 
 
 def report(

@@ -10,6 +10,7 @@ import shutil
 
 from absl import logging
 
+from hypertransformer.data.files import read_small
 from hypertransformer.evaluation import results
 from hypertransformer.evaluation.results import Line
 from hypertransformer.runtime import checkpoints
@@ -109,6 +110,6 @@ def _replaces(line: Line, before: Line) -> bool:
 def _read(folder: pathlib.Path) -> Line | None:
   """Read the result of the best checkpoint so far; None if there is none, or it is damaged."""
   try:
-    return results.parsed((folder / BEST_FILE).read_bytes())
+    return results.parsed(read_small(folder / BEST_FILE))
   except FileNotFoundError:
     return None

@@ -119,6 +119,8 @@ class Daemon:
     since = time.monotonic()
     while True:
       found = checkpoints.find(self._log_dir)
+      if last_step:
+        found.pop(0, None)  # the untrained model
       steps.update(found)
       new = [step for step, prefix in found.items() if tried.get(prefix) != best.state(prefix)]
       if not new:

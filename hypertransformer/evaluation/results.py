@@ -17,9 +17,11 @@ from typing import Any
 
 from absl import logging
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 
 Line = dict[str, Any]
+_LARGEST = 1 << 30  # bytes of a file; a line has about a thousand
 
 # What every line has. Lines without it are skipped.
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -47,7 +49,7 @@ def read(path: pathlib.Path) -> list[Line]:
     InputError: The file exists and cannot be read.
   """
   try:
-    content = path.read_bytes()
+    content = files.read_small(path, _LARGEST)
   except FileNotFoundError:
     return []
   except OSError as error:
@@ -63,11 +65,14 @@ def parsed(text: bytes) -> Line | None:
   """Return the result in a line of the file; None if the line is malformed."""
   try:
     line = json.loads(text)
-  except (ValueError, RecursionError):
+  except files.JSON_ERRORS:
     return None
   if not isinstance(line, dict):
     return None
-  return line if all(isinstance(line.get(key), kind) for key, kind in _TYPES.items()) else None
+  if not all(isinstance(line.get(key), kind) for key, kind in _TYPES.items()):
+    return None
+  counts = (line['step'], line['num_tasks'])
+  return line if 0 <= line['accuracy'] <= 1 and all(0 <= each < 2**63 for each in counts) else None
 
 
 def as_json(line: Line) -> str:

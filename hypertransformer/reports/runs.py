@@ -8,8 +8,8 @@ flags.json, and curve.csv and run.json take the place of the event files.
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
-import json
 import pathlib
 import re
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
 from hypertransformer.evaluation import missed
 from hypertransformer.evaluation import results as results_lib
@@ -73,6 +74,7 @@ class LoggedRun:
     steps_per_second: the median over the training; None if it was not recorded.
     cpu_hours: of all processes that have trained it; None if they were not recorded.
     machines: the machines that trained it; empty if none was recorded.
+    changes: what was changed when it was resumed, as texts.
     missed: which checkpoints were deleted before they were evaluated, as text; '' for none.
   """
 
@@ -85,6 +87,7 @@ class LoggedRun:
   steps_per_second: float | None
   cpu_hours: float | None
   machines: list[str]
+  changes: list[str] = dataclasses.field(default_factory=list)
   missed: str = ''
 
   @property
@@ -146,6 +149,7 @@ def _read_run(folder: pathlib.Path, name: str) -> LoggedRun:
     steps_per_second=float(np.median(speed.values)) if speed else None,
     cpu_hours=total_of_processes(cpu.values) / 3600 if cpu else kept_cpu_hours,
     machines=run_folder.machines(str(folder)),
+    changes=list(map(flags_file.change_text, flags_file.history(found))),
     missed=missed.text(str(folder), results),
   )
 
@@ -186,17 +190,19 @@ def _kept(folder: pathlib.Path) -> tuple[dict[str, Curve], float | None]:
   path, hours = folder / CURVES, None
   try:
     if path.exists():
-      table = np.genfromtxt(path, delimiter=',', names=True, deletechars='', replace_space=' ')
+      text = io.BytesIO(files.read_small(path))
+      table = np.genfromtxt(text, delimiter=',', names=True, deletechars='', replace_space=' ')
       steps = table[STEPS_COLUMN].reshape(-1).astype(int)
+      require((np.diff(steps, prepend=-1) > 0).all(), f'{path} has steps that do not increase.')
       titles = [name for name in table.dtype.names or () if name != STEPS_COLUMN]
       curves = {title: Curve(steps, table[title].reshape(-1) / 100) for title in titles}
     path = folder / ABOUT
     if path.exists():
-      hours = json.loads(path.read_text()).get('cpu_hours')
+      hours = files.read_json(path).get('cpu_hours')
     return curves, None if hours is None else float(hours)
-  except (OSError, ValueError, IndexError, TypeError, AttributeError) as error:
+  except (*files.JSON_ERRORS, IndexError, TypeError, AttributeError) as error:
     raise InputError(
-      f'{path} is damaged ({error}). Restore it, or delete it and report without it.'
+      f'{path} is damaged ({files.reason(error)}). Restore it, or delete it and report without it.'
     ) from error
 
 

@@ -343,8 +343,8 @@ def _runs(groups: Sequence[RunGroup]) -> ReportTable:
     'Steps per second is the median during training. CPU hours are those of the training, and of '
     'runs that experiments/campaign.py keeps also those of the evaluation.'
   )
-  missed = [f' {run.name}: {run.missed}' for run in runs if run.missed]
-  return ReportTable('The runs', note + ''.join(missed), pd.DataFrame(map(_run, runs)))
+  notes = [f' {run.name}: {text}' for run in runs for text in (*run.changes, run.missed) if text]
+  return ReportTable('The runs', note + ''.join(notes), pd.DataFrame(map(_run, runs)))
 
 
 def _steps(run: LoggedRun) -> str:

@@ -5,11 +5,13 @@ A checkpoint is named by its prefix: its path without ending, such as logs/model
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
@@ -20,6 +22,7 @@ KEEP = 3  # of the newest checkpoints
 KEEP_EVERY_HOURS = 3  # besides these, one checkpoint per this time is kept for good
 # What TensorFlow can raise for a damaged checkpoint; its versions differ in this.
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError)
+MOST_LETTERS = 120  # of a value in a message
 PATTERN_CHARACTERS = '*?[\\'
 _ENDING = re.compile(r'\.(index|meta|data-\d+-of-\d+)$')  # of the files of a checkpoint
 _NUMBERED = re.compile(rf'{BASENAME}-(\d+)\.index')
@@ -52,29 +55,34 @@ def find(folder: str) -> dict[int, str]:
 
 
 def unreadable(prefix: str) -> str:
-  """Return why a checkpoint cannot be read; '' if it can.
+  """Return why a checkpoint cannot be used; '' if it can.
 
-  All of it is read, since a truncated file is not noticed otherwise.
+  All of it is read, since a truncated file is not noticed otherwise. Its values must be finite, and
+  a global step must be a count.
   """
   try:
     reader = tf.train.load_checkpoint(prefix)
     for name in reader.get_variable_to_shape_map():
-      reader.get_tensor(name)
+      value = np.asarray(reader.get_tensor(name))
+      if value.dtype.kind in 'fc' and not np.isfinite(value).all():
+        return f'{name} is NaN or inf'
+      if name == 'global_step' and (value.dtype.kind != 'i' or value.ndim or value < 0):
+        return f'global_step is {value.dtype} {value.tolist()}'[:MOST_LETTERS]
   except READ_ERRORS as error:
     return str(error).splitlines()[0]
   return ''
 
 
 def newest(folder: str) -> str | None:
-  """Return the prefix of the newest readable checkpoint in a directory; None if there is none.
+  """Return the prefix of the newest usable checkpoint in a directory; None if there is none.
 
-  Newer ones that cannot be read are skipped, each with a warning.
+  Newer ones that cannot be used are skipped, each with a warning.
   """
   for prefix in reversed(find(folder).values()):
     why = unreadable(prefix)
     if not why:
       return prefix
-    logging.warning('Checkpoint %s cannot be read (%s); skipping it.', prefix, why)
+    logging.warning('Checkpoint %s cannot be used (%s); skipping it.', prefix, why)
   return None
 
 
@@ -106,7 +114,7 @@ def locate(path: str, name: str) -> str:
       f'{there}. Give a path such as .../model-20000, or the directory.'
     )
   if why := unreadable(path):
-    raise InputError(f'{name}={path} is incomplete or damaged ({why}). Use another checkpoint.')
+    raise InputError(f'{name}={path} is unusable ({why}). Use another checkpoint.')
   return path
 
 
@@ -122,7 +130,10 @@ def repair_state(folder: str, prefix: str | None) -> None:
   if prefix is None:
     pathlib.Path(folder, 'checkpoint').unlink(missing_ok=True)
     return
-  state = tf.train.get_checkpoint_state(folder)
+  state = None
+  with contextlib.suppress(*READ_ERRORS):  # empty or damaged, as after a power failure
+    if os.path.isfile(os.path.join(folder, 'checkpoint')):
+      state = tf.train.get_checkpoint_state(folder)
   if state is None or os.path.basename(state.model_checkpoint_path) != os.path.basename(prefix):
     # The saver deletes the oldest ones of those that are listed, until KEEP are left. So the
     # checkpoints that are kept for good must not be listed.
@@ -158,7 +169,9 @@ def global_step(prefix: str) -> int:
 
 def compare(prefix: str, variables: Iterable[tf.Variable]) -> str:
   """Return what keeps a checkpoint from being restored into variables; '' if nothing does."""
-  shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+  reader = tf.train.load_checkpoint(prefix)
+  shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+  variables = list(variables)
   wanted = {v.op.name: v.shape.as_list() for v in variables}
   missing = sorted(set(wanted) - set(shapes))
   reshaped = [
@@ -166,9 +179,18 @@ def compare(prefix: str, variables: Iterable[tf.Variable]) -> str:
     for name, shape in sorted(wanted.items())
     if name in shapes and shapes[name] != shape
   ]
+  others = [
+    f'{v.op.name}: is {types[v.op.name].name}, must be {v.dtype.base_dtype.name}'
+    for v in variables
+    if v.op.name in types and types[v.op.name] != v.dtype.base_dtype
+  ]
   return ' and '.join(
     f'{len(found)} {what}, such as {"; ".join(found[:3])}'
-    for what, found in (('variables are missing', missing), ('have another shape', reshaped))
+    for what, found in (
+      ('variables are missing', missing),
+      ('have another shape', reshaped),
+      ('have another type', others),
+    )
     if found
   )
 

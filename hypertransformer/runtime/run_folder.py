@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from hypertransformer import cores
+from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
 
 MACHINES_FILE = 'machines.jsonl'
@@ -124,12 +125,13 @@ def note_machine(folder: str, step: int) -> None:
 def machines(folder: str) -> list[str]:
   """Return the different machines that have trained a run, in order; [] if unknown.
 
-  A line that a crash has cut off is skipped.
+  A malformed line, such as one that a crash has cut off, is skipped.
   """
-  path = pathlib.Path(folder, MACHINES_FILE)
-  found = []
-  for line in path.read_text(errors='replace').splitlines() if path.exists() else []:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+  content, found = b'', []
+  with contextlib.suppress(OSError):
+    content = files.read_small(pathlib.Path(folder, MACHINES_FILE))
+  for line in content.decode(errors='replace').splitlines():
+    with contextlib.suppress(*files.JSON_ERRORS, KeyError, TypeError):
       found.append(str(json.loads(line)['machine']))
   return list(dict.fromkeys(found))
 

@@ -29,6 +29,7 @@ def config(graph: tf.Graph, xla: bool = False, sees: Sequence[str] = ()) -> tf.C
     usual one, as loops would run several times slower, and so do graphs with variables of
     TensorFlow 1 or with clusters of XLA, which would not run at all.
   - A kernel has as many threads as `use_kernel_threads` has set.
+  - Memory of a GPU is taken as it is needed, so that training and evaluator can share it.
 
   Args:
     graph: the graph that the session is to run, complete.
@@ -39,6 +40,7 @@ def config(graph: tf.Graph, xla: bool = False, sees: Sequence[str] = ()) -> tf.C
   made = tf.ConfigProto(
     intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads()
   )
+  made.gpu_options.allow_growth = True
   optimisation = made.graph_options.rewrite_options
   optimisation.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
   optimisation.remapping = rewriter_config_pb2.RewriterConfig.OFF

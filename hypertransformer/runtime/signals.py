@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
 from absl import logging
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+# SIGHUP: the terminal was closed. SIGUSR1: Slurm's warning (docs/slurm.md). Windows has neither.
+_UNLESS_IGNORED = {getattr(signal, name) for name in ('SIGHUP', 'SIGUSR1') if hasattr(signal, name)}
+STOPPING = (signal.SIGTERM, signal.SIGINT, *_UNLESS_IGNORED)
 
 _Signal = TypeVar('_Signal', bound='StopSignal')
 
 
+def handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+  """Handle the signals STOPPING, and return the handlers before by number.
+
+  Those that are ignored, such as SIGHUP under nohup, stay ignored, but for SIGTERM and SIGINT.
+  """
+  ignored = {number for number in _UNLESS_IGNORED if signal.getsignal(number) == signal.SIG_IGN}
+  return {number: signal.signal(number, handler) for number in STOPPING if number not in ignored}
+
+
 class StopSignal:
-  """Notes the first SIGTERM or Ctrl-C; a second one ends the process at once.
+  """Notes the first of the signals STOPPING; a second one ends the process at once.
 
   It is used in a `with`, in the main thread.
 
@@ -23,15 +35,21 @@ class StopSignal:
     received: the number of the signal that has come, or None.
   """
 
-  def __init__(self, reaction: str) -> None:
-    """Keep what the log says that the program does after the first signal."""
+  def __init__(self, reaction: str, interrupts: bool = False) -> None:
+    """Keep how the program reacts.
+
+    Args:
+      reaction: what the log says that the program does after the first signal.
+      interrupts: whether the first signal also raises KeyboardInterrupt.
+    """
     self.received: int | None = None
     self._reaction = reaction
+    self._interrupts = interrupts
     self._before: dict[int, Any] = {}
 
   def __enter__(self: _Signal) -> _Signal:
     """Handle the signals from here on."""
-    self._before = {number: signal.signal(number, self._note) for number in STOPPING}
+    self._before = handle(self._note)
     return self
 
   def __exit__(self, *exception: object) -> None:
@@ -45,6 +63,8 @@ class StopSignal:
     if self.received is None:
       logging.info('%s: %s.', name, self._reaction)
       self.received = number
+      if self._interrupts:
+        raise KeyboardInterrupt
       return
     logging.info('%s again: stopping immediately.', name)
     # Whoever waits for the process sees by which signal it ended.

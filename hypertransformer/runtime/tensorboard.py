@@ -133,15 +133,22 @@ class EventWriter:
   disk is full.
   """
 
-  def __init__(self, folder: str | os.PathLike[str], graph: tf.Graph | None = None) -> None:
+  def __init__(
+    self, folder: str | os.PathLike[str], graph: tf.Graph | None = None, resumed: int | None = None
+  ) -> None:
     """Keep the directory; the file is made with the first event.
 
     Args:
       folder: the directory of the event file.
       graph: a graph that TensorBoard is to show.
+      resumed: the step from which a run resumes. TensorBoard then discards what earlier event files
+        of the directory have of later steps, which are done again.
     """
     self._folder = pathlib.Path(folder)
     self._file: tf.io.TFRecordWriter | None = None
+    if resumed is not None:
+      start = tf.SessionLog(status=tf.SessionLog.START)
+      self._write(session_log=start, step=resumed + 1)
     if graph is not None:
       self._write(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
 

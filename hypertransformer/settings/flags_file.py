@@ -17,6 +17,10 @@ from hypertransformer.settings.rules import Values
 
 FLAGS_FILE = 'flags.json'
 VERSION = 'hypertransformer_version'  # its key in the file
+# The key of what has changed where the run was resumed: a list of {'step': 2000, 'flags': {'NAME':
+# [before, after]}, 'classes': what CLASSES was before}.
+HISTORY = 'history'
+CLASSES = 'classes'  # the key of what the trainer notes of the classes of each dataset
 
 
 def read_flags(folder: str) -> dict[str, Any] | None:
@@ -27,11 +31,13 @@ def read_flags(folder: str) -> dict[str, Any] | None:
   """
   path = pathlib.Path(folder) / FLAGS_FILE
   try:
-    found = json.loads(path.read_text())
+    found = files.read_json(path)
   except FileNotFoundError:
     return None
-  except (OSError, ValueError, RecursionError) as error:
-    raise InputError(f'{path} cannot be read as JSON ({error}). Correct or delete it.') from error
+  except files.JSON_ERRORS as error:
+    raise InputError(
+      f'{path} cannot be read as JSON ({files.reason(error)}). Correct or delete it.'
+    ) from error
   if not isinstance(found, dict):
     raise InputError(f'{path} holds no flag values. Copy it again from the training directory.')
   return found
@@ -100,6 +106,36 @@ def known(found: Values) -> dict[str, Any]:
   return {name: found.get(name, default) for name, default in flags.defaults().items()}
 
 
+def history(found: Values) -> list[dict[str, Any]]:
+  """Return the changes that a flags.json notes, oldest first; what is malformed is ignored."""
+  noted = found.get(HISTORY)
+  return [
+    {'step': each.get('step'), **{key: _mapping(each.get(key)) for key in ('flags', 'classes')}}
+    for each in (noted if isinstance(noted, list) else [])
+    if isinstance(each, dict)
+  ]
+
+
+def earlier_training_images(found: Values) -> list[str]:
+  """Return the digits of the images of all training classes that a run had before the current."""
+  earlier = [_mapping(each['classes'].get('train_dataset')) for each in history(found)]
+  return [digits for each in earlier if isinstance(digits := each.get('pixels'), str)]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+  return value if isinstance(value, dict) else {}
+
+
+def change_text(change: dict[str, Any]) -> str:
+  """Describe a change, such as 'changed at step 2000: learning_rate 0.02 -> 0.1'."""
+  parts = [
+    f'{name} {" -> ".join(map(str, values)) if isinstance(values, list) else values}'
+    for name, values in change['flags'].items()
+  ]
+  parts += [f'the data of --{name}' for name in change['classes']]
+  return f'changed at step {change["step"]}: {", ".join(parts)}'
+
+
 def model_changes(found: Values, values: Values, to_train: bool = True) -> list[str]:
   """List the flags that make another model than that of a run whose flags.json was read.
 
@@ -115,6 +151,8 @@ def model_changes(found: Values, values: Values, to_train: bool = True) -> list[
   old = known(found)
   before, now = _effective(old), _effective(values)
   compared = {flag.name for flag in flags.ALL_FLAGS if flag.model}
+  if old['train_dataset'] != values['train_dataset']:
+    compared -= {'shuffle_labels_seed'}  # other classes anyway, of which a warning is due
   if not to_train:
     compared &= flags.affecting('evaluation') - {'shuffle_labels_seed'}
   changes = [

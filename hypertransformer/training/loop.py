@@ -23,7 +23,7 @@ from hypertransformer.progress import progress
 from hypertransformer.runtime import checkpoints, run_folder, sessions, tensorboard
 from hypertransformer.runtime.run_folder import FolderLock
 from hypertransformer.runtime.tensorboard import EventWriter
-from hypertransformer.settings import flags_file
+from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import Settings
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, saving
@@ -31,7 +31,6 @@ from hypertransformer.training.graph import Inputs, TrainGraph
 
 # What --restore_shared_features_from restores: the features and, if there is one, their head.
 SHARED = ('model/shared_features/', 'loss/shared_head/')
-CLASSES = 'classes'  # the key of flags.json under which the classes of the datasets are described
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,14 +101,28 @@ class TrainingRun:
     """
     run = self.settings.run
     values = {**self.settings.flag_values, 'seed': self.seed}
-    noted = {**values, CLASSES: describe_classes(self.inputs)}
+    classes = describe_classes(self.inputs, self.settings)
+    noted = {**values, flags_file.CLASSES: classes}
     if self.resumed is not None:
-      warn_of_changed_classes(run.log_dir, self.before, noted[CLASSES])
+      noted[flags_file.HISTORY] = history = flags_file.history(self.before)
+      change = {
+        'step': self.step,
+        'flags': changed_flags(self.before, values),
+        'classes': warn_of_changed_classes(run.log_dir, self.before, classes),
+      }
+      if change['flags']:
+        logging.warning('%s', flags_file.change_text({**change, 'classes': {}}))
+      if change['flags'] or change['classes']:
+        history.append(change)
+      earlier = flags_file.earlier_training_images(noted)
+      what = '--test_dataset'
+      inspection.warn_of_classes_on_record(self.inputs.test.class_set, earlier, what)
       warn_of_cooldown(run.log_dir, run.train_steps, self.before, self.step)
     flags_file.write_flags(run.log_dir, noted)
     run_folder.note_machine(run.log_dir, self.step)
     checkpoints.repair_state(run.log_dir, self.resumed)
-    writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph())
+    resumed = None if self.resumed is None else self.step
+    writer = EventWriter(os.path.join(run.log_dir, 'train'), tf.get_default_graph(), resumed)
     for page in (
       tensorboard.hparams(values, run.log_dir),
       tensorboard.layout(),
@@ -275,51 +288,76 @@ def lead(
   return step
 
 
-def describe_classes(inputs: Inputs) -> dict[str, dict[str, Any]]:
+def describe_classes(inputs: Inputs, settings: Settings) -> dict[str, dict[str, Any]]:
   """Describe the classes of training and test, so that a later start can notice a change.
 
   Returns:
-    For the keys 'train_dataset' and 'test_dataset', the number of classes and of their images, and
-    a digest of sizes and names.
+    For the keys 'train_dataset' and 'test_dataset', the value of the flag, the number of classes
+    and of their images, a digest of sizes and names, and digits of an image of each class.
   """
   return {
     flag: {
+      'dataset': text,
       'classes': len(classes.classes),
       'images': int(classes.arrays.sizes[classes.classes].sum()),
       'digest': inspection.digest(classes),
+      'pixels': inspection.images_of_classes(classes),
     }
-    for flag, classes in (
-      ('train_dataset', inputs.train.class_set),
-      ('test_dataset', inputs.test.class_set),
+    for flag, classes, text in (
+      ('train_dataset', inputs.train.class_set, settings.data.train_dataset),
+      ('test_dataset', inputs.test.class_set, settings.data.test_dataset),
     )
+  }
+
+
+def changed_flags(before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, list[Any]]:
+  """Return the flags with which a run is trained otherwise than before, as [before, after] by name.
+
+  Those that name the classes are compared by `warn_of_changed_classes`, and the number of steps by
+  `warn_of_cooldown`.
+  """
+  now = flags.values_affecting(values, 'training')
+  return {
+    name: [before[name], value]
+    for name, value in now.items()
+    if name not in ('train_dataset', 'test_dataset')
+    and name != 'train_steps'
+    and name in before
+    and before[name] != value
   }
 
 
 def warn_of_changed_classes(
   folder: str, before: Mapping[str, Any], now: Mapping[str, dict[str, Any]]
-) -> None:
+) -> dict[str, dict[str, Any]]:
   """Warn if a run resumes with other classes.
 
   Args:
     folder: The directory of the run.
     before: What its flags.json says.
     now: What `describe_classes` returns.
+
+  Returns:
+    What flags.json says of the classes that have changed, by flag.
   """
+  noted = before.get(flags_file.CLASSES)
+  changed = {}
   for flag, ours in now.items():
-    was = before.get(CLASSES, {}).get(flag)
-    if was is None or was == ours:
+    was = noted.get(flag) if isinstance(noted, dict) else None
+    if not isinstance(was, dict):
       continue
+    different = [key for key in ours if key in was and was[key] != ours[key]]
+    if not different:
+      continue
+    changed[flag] = was
     logging.warning(
-      '--%s has other classes than the run in %s had: %s classes with %s images before, %d with '
-      '%d now (sizes, order and names are compared). Training continues with these; to avoid that, '
-      'use the original data or another --train_log_dir.',
-      flag,
-      folder,
-      was.get('classes'),
-      was.get('images'),
-      ours['classes'],
-      ours['images'],
+      '--%s has other data than the run in %s had: %s with %s classes and %s images before, %s '
+      'with %d and %d now (different: %s). Training continues with these; to avoid that, use the '
+      'original data or another --train_log_dir.',
+      *(flag, folder, was.get('dataset', 'a dataset'), was.get('classes'), was.get('images')),
+      *(ours['dataset'], ours['classes'], ours['images'], ', '.join(different)),
     )
+  return changed
 
 
 def warn_of_cooldown(folder: str, train_steps: int, before: Mapping[str, Any], step: int) -> None:

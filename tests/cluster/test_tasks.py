@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.cluster import tasks
+from hypertransformer.cluster import server, tasks
 from hypertransformer.errors import InputError
 
 CLUSTER = {'chief': ['a:1'], 'worker': ['b:1', 'c:1'], 'ps': ['d:1', '[::1]:2']}
@@ -63,8 +63,30 @@ def test_without_a_cluster_a_process_trains_alone(
   assert read(monkeypatch, value) is None
 
 
-def test_a_chief_without_others_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-  assert read(monkeypatch, task('chief', 0, chief=['a:1'])) is None
+@pytest.mark.parametrize('type_', ['chief', 'worker', 'master'])
+def test_a_task_without_others_trains_alone(monkeypatch: pytest.MonkeyPatch, type_: str) -> None:
+  assert read(monkeypatch, task(type_, 0, **{type_: ['a:1'], 'evaluator': ['e:1']})) is None
+
+
+@pytest.mark.parametrize(
+  ('environment', 'asked'),
+  [
+    ({}, ''),
+    ({'no_proxy': 'a'}, ''),
+    ({'http_proxy': 'http://p:3128'}, '::1, a, b, c, d'),
+    ({'https_proxy': 'p', 'no_proxy': ' a,b, c ,.d'}, '::1, d'),
+    ({'http_proxy': 'p', 'no_proxy': 'a', 'no_grpc_proxy': 'a,b,c,d,::1'}, ''),
+  ],
+)
+def test_a_proxy_through_which_tasks_would_be_looked_for_is_warned_of(
+  monkeypatch: pytest.MonkeyPatch, warnings: list[str], environment: dict[str, str], asked: str
+) -> None:
+  found = read(monkeypatch, task('chief', 0))
+  assert found is not None
+  server.warn_of_proxy(found, environment)
+  assert len(warnings) == bool(asked)
+  if asked:
+    assert f'does not list {asked}:' in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +98,12 @@ def test_a_chief_without_others_trains_alone(monkeypatch: pytest.MonkeyPatch) ->
     ({'cluster': CLUSTER, 'task': 7}, 'TF_CONFIG'),
     ({'cluster': CLUSTER, 'task': {'type': 'ps', 'index': 'x'}}, 'TF_CONFIG'),
     ({'cluster': CLUSTER}, 'None'),
+    ('[' * 10_000, 'TF_CONFIG'),
+    ('{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 1e999}}', 'TF_CONFIG'),
+    (task(['ps'], 0), 'TF_CONFIG'),
+    (task('worker', 10**30), 'worker 10'),
+    (task('worker', 1, worker=['a:1']), '0 chief'),
+    (task('ps', 0, ps=['a:1']), '0 chief'),
     (task('boss', 0), "'boss'"),
     (task('chief', 0, chief=['a:1'], master=['b:1']), "'master'"),
     (task('worker', 2), 'worker 2; there are 2'),

@@ -148,6 +148,13 @@ def test_new_checkpoints_are_taken_as_they_appear(bench: Any) -> None:
   assert bench.steps() == [5, 10, 15]
 
 
+def test_the_untrained_model_is_not_evaluated(bench: Any) -> None:
+  for step in (0, 5):
+    bench.save(step, 0.5)
+  bench.run(train_steps=5)
+  assert bench.steps() == [5]
+
+
 def test_it_ends_when_nothing_new_comes(bench: Any) -> None:
   start = time.monotonic()
   bench.run(eval_timeout_secs=1.5)

@@ -22,6 +22,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.runtime import checkpoints
+from hypertransformer.runtime.signals import STOPPING
 from tests.faults.processes import Program, fill, small_disk, standing_still
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,7 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 def test_signals_save_and_end_with_status_0_and_the_same_command_resumes(program: Program) -> None:
   """Checkpoints are saved at the start, every third step, and at the end; three are kept."""
   reached = 3
-  for number in (signal.SIGINT, signal.SIGTERM):
+  for number in STOPPING:
     process = program.start()
     program.wait_for_step(reached + 3)
     process.send_signal(number)

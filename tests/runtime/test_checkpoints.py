@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -83,17 +85,60 @@ def test_a_damaged_newest_is_skipped_with_a_warning(
   assert checkpoints.newest(str(folder)) is None
 
 
+@pytest.mark.parametrize(
+  ('values', 'why'),
+  [
+    ({'a': np.float32([1, np.nan])}, 'a is NaN or inf'),
+    ({'a': np.float32(-np.inf)}, 'a is NaN or inf'),
+    ({'global_step': np.float32(3)}, 'global_step is float32 3.0'),
+    ({'global_step': np.int64([3, 4])}, r'global_step is int64 \[3, 4\]'),
+    ({'global_step': np.int64(-3)}, 'global_step is int64 -3'),
+    ({'global_step': np.array(b'text')}, 'global_step is '),
+  ],
+)
+def test_values_that_no_training_saves_are_refused_by_name(
+  tmp_path: pathlib.Path, warnings: list[str], values: dict[str, np.ndarray], why: str
+) -> None:
+  prefix = save(tmp_path, values)
+  assert re.search(why, checkpoints.unreadable(prefix))
+  assert checkpoints.newest(str(tmp_path)) is None
+  assert re.search(why, warnings[0])
+  with pytest.raises(InputError, match=why):
+    checkpoints.locate(prefix, '--eval_checkpoint')
+
+
+def test_a_variable_of_another_type_is_named(tmp_path: pathlib.Path) -> None:
+  prefix = save(tmp_path, {'a': np.float64([1, 2])})
+  with tf.Graph().as_default():
+    variables = [tf.get_variable('a', [2])]
+  assert checkpoints.compare(prefix, variables).endswith('a: is float64, must be float32')
+
+
+def save(folder: pathlib.Path, values: dict[str, np.ndarray]) -> str:
+  """Saves a checkpoint with these values and no others."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    variables = [tf.get_variable(name, initializer=value) for name, value in values.items()]
+    session.run(tf.variables_initializer(variables))
+    return tf.train.Saver(variables).save(session, str(folder / 'model-3'))
+
+
 def listed(folder: pathlib.Path) -> list[str]:
   """The names of the checkpoints in TensorFlow's file `checkpoint`."""
   state = tf.train.get_checkpoint_state(str(folder))
   return [pathlib.Path(path).name for path in state.all_model_checkpoint_paths]
 
 
-@pytest.mark.parametrize('missing', [True, False])
-def test_repair_state_names_the_checkpoint(folder: pathlib.Path, missing: bool) -> None:
-  """There is no file before, or one that names another checkpoint: model-9 was saved last."""
-  if missing:
+@pytest.mark.parametrize('content', [None, b'', b'\0\xff\xfe' * 50, b'model_', 'pipe', 'saved'])
+def test_repair_state_names_the_checkpoint(
+  folder: pathlib.Path, content: bytes | str | None
+) -> None:
+  """The file is missing or damaged, or names another checkpoint: model-9 was saved last."""
+  if content != 'saved':
     (folder / 'checkpoint').unlink()
+  if content == 'pipe':
+    os.mkfifo(folder / 'checkpoint')
+  elif isinstance(content, bytes):
+    (folder / 'checkpoint').write_bytes(content)
   checkpoints.repair_state(str(folder), str(folder / 'model-10'))
   assert listed(folder) == ['model-2', 'model-9', 'model-10']
   moved = folder.rename(folder.with_name('moved'))

@@ -114,5 +114,7 @@ def test_a_training_notes_its_machine(trained: Any) -> None:
 def test_machines_are_read_once_and_in_order(tmp_path: pathlib.Path) -> None:
   assert run_folder.machines(str(tmp_path)) == []
   lines = [json.dumps({'from_step': 0, 'machine': name}) for name in ('b', 'a', 'b')]
-  (tmp_path / run_folder.MACHINES_FILE).write_text('\n'.join([*lines, '{"machine": "cut', '3']))
+  (tmp_path / run_folder.MACHINES_FILE).write_text(
+    '\n'.join([*lines, '{"machine": "cut', '3', '[' * 10**5])
+  )
   assert run_folder.machines(str(tmp_path)) == ['b', 'a']

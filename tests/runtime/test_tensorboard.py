@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -30,6 +31,18 @@ def test_each_summary_is_written_at_once(
   (path,) = (tmp_path / 'eval').iterdir()
   first = next(tf.train.summary_iterator(str(path)))
   assert first.file_version == 'brain.Event:2'
+
+
+def test_steps_that_are_done_again_are_shown_once(tmp_path: pathlib.Path) -> None:
+  """The first process was killed after step 3, and the checkpoint is that of step 1."""
+  for resumed, steps in ((None, (1, 2, 3)), (1, (2,))):
+    writer = tensorboard.EventWriter(tmp_path, resumed=resumed)
+    for step in steps:
+      writer.add_summary(tensorboard.scalar_summary({'a': float(step)}), step)
+    writer.close()
+  events = EventAccumulator(str(tmp_path))
+  events.Reload()
+  assert [event.step for event in events.Scalars('a')] == [1, 2]
 
 
 def test_a_full_disk_is_bad_input(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,28 @@ def test_a_damaged_file_is_refused_by_all_that_read_it(content, tmp_path, values
       read(str(tmp_path))
 
 
+@pytest.mark.parametrize('kind', ['pipe', 'large'])
+def test_only_a_small_regular_file_is_read(kind, tmp_path):
+  if kind == 'pipe':
+    os.mkfifo(tmp_path / 'flags.json')
+  else:
+    with open(tmp_path / 'flags.json', 'wb') as file:
+      file.truncate(1 << 40)
+  with pytest.raises(InputError, match=r'flags.json cannot be read as JSON \((not a reg|larger)'):
+    flags_file.read_flags(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  'noted',
+  [7, [7], {'step': 1}, [{'flags': 3, 'classes': [1]}], [{'classes': {'train_dataset': 'x'}}]],
+)
+def test_a_malformed_history_is_ignored(noted):
+  found = {flags_file.HISTORY: noted}
+  assert flags_file.earlier_training_images(found) == []
+  for change in flags_file.history(found):
+    assert isinstance(flags_file.change_text(change), str)
+
+
 def test_settings_are_read_with_defaults_for_flags_that_it_lacks(tmp_path, values):
   v = values(num_labels=5)
   del v['feature_normalization']
@@ -139,6 +161,8 @@ HEADS = {'warmup_steps': 5}
       [],
     ),
     (PIECES, LOGITS, ["--continual_loss was 'prototypical', is 'cross_entropy'"]),
+    ({}, {'shuffle_labels_seed': 3}, ['--shuffle_labels_seed was 0, is 3']),
+    ({}, {'shuffle_labels_seed': 3, 'train_dataset': 'mine'}, []),  # other classes anyway
     (ADDED, {**ADDED, 'generated_weight_scale': 0.1}, ['--generated_weight_scale was 1.0, is 0.1']),
   ],
 )

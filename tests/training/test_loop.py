@@ -17,7 +17,7 @@ from hypertransformer.data import inspection
 from hypertransformer.errors import InputError
 from hypertransformer.model import continual
 from hypertransformer.runtime import checkpoints
-from hypertransformer.settings import flags
+from hypertransformer.settings import flags, flags_file
 from hypertransformer.settings.config import CONTINUAL_METHODS
 from hypertransformer.training import graph as graph_lib
 from hypertransformer.training import hooks, loop
@@ -276,7 +276,7 @@ def test_a_truncated_latest_checkpoint_is_skipped(
   data = folder / 'model-6.data-00000-of-00001'
   data.write_bytes(data.read_bytes()[:-10])
   assert run_training(copied) == 6
-  assert any(f'{folder}/model-6 cannot be read' in line for line in lines)
+  assert any(f'{folder}/model-6 cannot be used' in line for line in lines)
   assert_identical(
     read_variables(str(folder / 'model-6')), read_variables(str(trained.folder / 'model-6'))
   )
@@ -422,7 +422,7 @@ def test_a_run_notes_its_classes_and_says_what_changed(
   images = np.random.default_rng(0).integers(0, 256, (31, 8, 12, 12, 1), np.uint8)
   np.save(folder / 'mine.npy', images[:30])
 
-  def train_to(steps, train_dataset='mine:0-19'):
+  def train_to(steps, train_dataset='mine:0-19', **changes):
     run_training(
       make_values(
         data_numpy_dir=str(folder),
@@ -430,11 +430,12 @@ def test_a_run_notes_its_classes_and_says_what_changed(
         train_steps=steps,
         train_dataset=train_dataset,
         test_dataset='mine:20-29',
+        **changes,
       )
     )
 
   train_to(1)
-  noted = json.loads((tmp_path / 'logs' / 'flags.json').read_text())[loop.CLASSES]
+  noted = json.loads((tmp_path / 'logs' / 'flags.json').read_text())[flags_file.CLASSES]
   assert noted['train_dataset']['classes'] == 20
   assert noted['test_dataset']['images'] == 80
   train_to(2)
@@ -442,11 +443,23 @@ def test_a_run_notes_its_classes_and_says_what_changed(
   train_to(3, 'mine:0-18')
   (warning,) = warnings
   assert '--train_dataset' in warning
-  assert '20 classes with 160 images before, 19 with 152' in warning
+  assert 'mine:0-19 with 20 classes and 160 images before, mine:0-18 with 19 and 152' in warning
   warnings.clear()
   np.save(folder / 'mine.npy', images)  # made again, with one more class
   train_to(4, 'mine:0-18')
   assert [warning.split()[0] for warning in warnings] == ['--train_dataset', '--test_dataset']
+  warnings.clear()
+  np.save(folder / 'mine.npy', images[::-1])  # of the same sizes
+  train_to(5, 'mine:0-18', learning_rate=0.5)
+  texts = ['changed at step 4: learning_rate', '(different: pixels)', '(different: pixels)']
+  for text, warning in zip([*texts[1:], texts[0], '10 of the 10'], warnings, strict=True):
+    assert text in warning
+  assert '10 of the 10 classes of --test_dataset were training classes' in warnings[-1]
+  noted = json.loads((tmp_path / 'logs' / 'flags.json').read_text())
+  assert [change['step'] for change in flags_file.history(noted)] == [2, 3, 4]
+  warnings.clear()
+  train_to(6, 'mine:0-18', learning_rate=0.5)  # the same again, and still with that history
+  assert [warning.split()[0] for warning in warnings] == ['10']
 
 
 @pytest.mark.parametrize(
