@@ -14,10 +14,11 @@ The rooms of the package, in the order in which data flows:
   learners/    trained models in Python: learn from images, then predict labels
   reports/     what runs have written -> tables, figures and pages
   checkpoint_conversion/   the original's checkpoints <-> ours
+  commands/    programs: the commands beside train, evaluate and report
 
-The programs train.py, evaluate_model.py and report.py are beside the rooms. The method is described
-in docs/spec/model.md, data.md and continual.md. "The original" is the code of
-google-research/hypertransformer.
+The programs train.py, evaluate_model.py and report.py are beside the rooms, and so is __main__.py,
+which lists the commands. The method is described in docs/spec/model.md, data.md and continual.md.
+"The original" is the code of google-research/hypertransformer.
 """
 
 import importlib
@@ -40,22 +41,27 @@ __version__ = '0.3.0'
 if TYPE_CHECKING:
   from hypertransformer.evaluate_model import evaluate
   from hypertransformer.learners import ContinualLearner, FewShotLearner, pretrained_names
+  from hypertransformer.model.cnn import Architecture, register_cnn
   from hypertransformer.train import train
 
 __all__ = [
+  'Architecture',
   'ContinualLearner',
   'FewShotLearner',
   'InputError',
   'evaluate',
   'pretrained_names',
+  'register_cnn',
   'train',
 ]
 # Names that are imported when they are used first, since TensorFlow takes seconds to import.
 _LAZY = {
+  'Architecture': 'hypertransformer.model.cnn',
   'ContinualLearner': 'hypertransformer.learners',
   'FewShotLearner': 'hypertransformer.learners',
   'evaluate': 'hypertransformer.evaluate_model',
   'pretrained_names': 'hypertransformer.learners',
+  'register_cnn': 'hypertransformer.model.cnn',
   'train': 'hypertransformer.train',
 }
 

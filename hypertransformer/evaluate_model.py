@@ -1,7 +1,8 @@
-"""Evaluates every checkpoint of a run, as soon as it appears.
+"""Evaluate every checkpoint of a run, as soon as it appears.
 
-  python -m hypertransformer.evaluate_model --train_log_dir=LOG_DIR [further flags]
+  hypertransformer evaluate logs/quickstart --num_task_evals=100 --eval_once
 
+The first argument is the --train_log_dir of the run.
 Flags that are not given are those of the run, as its flags.json lists them. Checkpoints are
 evaluated on single tasks, or, with --continual_scenario, on sequences of --eval_num_tasks tasks.
 The program runs beside the training, or after it, and ends with the checkpoint of step
@@ -25,7 +26,7 @@ from typing import Any
 
 from hypertransformer import cli
 from hypertransformer.data import files, inspection, specs
-from hypertransformer.data.folder import DataFolder, find
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import results
 from hypertransformer.evaluation.daemon import Daemon, require_same_model
@@ -53,7 +54,7 @@ def warn_of_training_classes(
     inspection.warn_of_classes_on_record(preset.class_set, earlier, _called(preset))
   spec = specs.parse_dataset(data.train_dataset)
   names = {preset.class_set.name for preset in presets}
-  if spec.name not in names and find(spec.name, data.folder) is None:
+  if spec.name not in names and not folder.has(spec.name):
     return
   try:
     training = folder.open(spec)
@@ -67,11 +68,14 @@ def _called(preset: Preset) -> str:
   return f'the preset {preset.name} ({preset.dataset})'
 
 
-def evaluate(log_dir: str | os.PathLike[str], **values: Any) -> list[results.Line]:
+def evaluate(
+  log_dir: str | os.PathLike[str], *, data: Any = None, **values: Any
+) -> list[results.Line]:
   """Evaluate a checkpoint of a run in this process.
 
   Args:
     log_dir: The directory of the run, as --train_log_dir.
+    data: The directory of the datasets, or arrays, as for `train`; None for that of the run.
     **values: The values of other flags by name; the rest are those of the run. Without `eval_once`
       or `eval_checkpoint`, the latest checkpoint is evaluated.
 
@@ -83,7 +87,7 @@ def evaluate(log_dir: str | os.PathLike[str], **values: Any) -> list[results.Lin
   """
   folder = str(files.expanded(log_dir))
   own = {'eval_once': True, **values, 'train_log_dir': folder}
-  settings = flags.settings_from(flags.changed(flags_file.read_settings(folder).flag_values, own))
+  settings = flags.settings_of_call(flags_file.read_settings(folder).flag_values, own, data)
   _evaluate(settings)
   prefix = checkpoints.locate(settings.evaluation.checkpoint or folder, 'log_dir')
   step = checkpoints.global_step(prefix)

@@ -1,9 +1,10 @@
 """Train a HyperTransformer or a Continual HyperTransformer.
 
-  python -m hypertransformer.train --data_numpy_dir=... --train_log_dir=... [further flags]
+  hypertransformer train quickstart --train_steps=6000 --train_log_dir=logs/quickstart
 
-The same command resumes an interrupted run. scripts/ holds the published settings. The exit status
-is
+The first argument is a recipe, whose flags are used: a published run, such as omniglot_1shot_v2, or
+the quickstart, which generates its data. Further flags override those of the recipe. The same
+command resumes an interrupted run. The exit status is
 
   0  when training is done, or was stopped by SIGTERM or Ctrl-C after it saved a checkpoint
   1  when the loss became NaN, or a parameter server of the cluster was lost
@@ -31,19 +32,32 @@ from absl import logging
 
 from hypertransformer import cli, evaluate_model
 from hypertransformer.cluster import server, tasks
+from hypertransformer.converters import strokes
+from hypertransformer.data import files, specs
+from hypertransformer.data.folder import find
 from hypertransformer.errors import require
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags, recipes
-from hypertransformer.settings.config import Settings
+from hypertransformer.settings.config import DataConfig, Settings
 from hypertransformer.training import distributed, loop
 
 
-def train(log_dir: str | os.PathLike[str], **values: Any) -> str:
+def train(
+  recipe: str = '',
+  *,
+  data: Any = None,
+  log_dir: str | os.PathLike[str] | None = None,
+  **values: Any,
+) -> str:
   """Train a model, or resume its training, in this process.
 
   Args:
+    recipe: The recipe whose flags are used, such as 'omniglot_1shot_v2'; '' for the defaults.
+    data: The directory of the datasets, as --data_numpy_dir; or datasets in memory by their names,
+      each [classes, samples, H, W, C] with pixels in 0..255; or one of these, which is the dataset
+      that `train_dataset` names.
     log_dir: The directory of checkpoints and summaries, as --train_log_dir.
-    **values: The values of other flags by name; the rest have their defaults.
+    **values: The values of other flags by name; the rest are those of the recipe.
 
   Returns:
     The path of the latest checkpoint, without `.index`.
@@ -52,8 +66,10 @@ def train(log_dir: str | os.PathLike[str], **values: Any) -> str:
     InputError: The settings, the data or the checkpoints cannot be used.
     tf.train.NanLossDuringTrainingError: The loss is NaN.
   """
-  own = {'train_log_dir': os.fspath(log_dir)}
-  settings = flags.settings_from(flags.changed(flags.defaults(), {**values, **own}))
+  own = {} if log_dir is None else {'train_log_dir': os.fspath(log_dir)}
+  base = recipes.values(recipe) if recipe else flags.defaults()
+  settings = flags.settings_of_call(base, {**values, **own}, data)
+  _provide_strokes(settings.data)
   loop.train(settings)
   return checkpoints.locate(settings.run.log_dir, 'log_dir')
 
@@ -64,9 +80,9 @@ class _Program(types.ModuleType):
   Its import puts it in the place of the function `hypertransformer.train`, which it therefore is.
   """
 
-  def __call__(self, log_dir: str | os.PathLike[str], **values: Any) -> str:
+  def __call__(self, recipe: str = '', **values: Any) -> str:
     """Train a model; see `train`."""
-    return train(log_dir, **values)
+    return train(recipe, **values)
 
 
 sys.modules[__name__].__class__ = _Program
@@ -99,8 +115,20 @@ def main(settings: Settings) -> None:
         _train(settings, task)
 
 
+def _provide_strokes(data: DataConfig) -> None:
+  """Generate the built-in dataset `strokes` in --data_numpy_dir if it is used and not there."""
+  name, path = 'strokes', files.expanded(data.folder) / 'strokes.npy'
+  used = {specs.parse_dataset(text).name for text in (data.train_dataset, data.test_dataset)}
+  if not data.folder or name not in used - {*data.arrays}:
+    return
+  if not path.parent.exists() or find(name, data.folder) is None:
+    logging.info('Generating %s', path)
+    strokes.write(path)
+
+
 def _train(settings: Settings, task: tasks.Task | None) -> None:
   """Train alone, or as a task of a cluster; exit with status 1 if the loss becomes NaN."""
+  _provide_strokes(settings.data)
   try:
     if task is None:
       loop.train(settings)

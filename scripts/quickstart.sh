@@ -11,11 +11,8 @@ root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash scripts/setup_venv.sh report
 unset PYTHON
-data=data_numpy_dir
 logs=logs/quickstart
-[ -f "$data/strokes.npy" ] ||
-  .venv/bin/python utils/make_strokes.py --output_path="$data/strokes.npy"
-flags=(quickstart --data_numpy_dir="$data" --train_log_dir="$logs" "$@")
+flags=(quickstart "$@")
 echo "Training (Ctrl-C saves a checkpoint; the same command resumes from it)"
 bash scripts/with_flags_of.sh train "${flags[@]}"
 echo "Evaluating"

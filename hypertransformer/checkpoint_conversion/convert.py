@@ -40,7 +40,7 @@ class Report:
   global_step: int | None
 
   def __str__(self) -> str:
-    """Return the line that utils/convert_checkpoint.py prints."""
+    """Return the line that `hypertransformer convert checkpoint` prints."""
     return (
       f'{self.read} tensors read, {self.written} written; {self.added} batch-norm moving averages '
       f'added (zeros and ones); {self.dropped} tensors without counterpart dropped; '

@@ -8,7 +8,6 @@ The same seed gives the same bytes.
 
 from __future__ import annotations
 
-import numpy as np
 from absl import flags
 
 from hypertransformer import cli
@@ -31,9 +30,8 @@ flags.DEFINE_bool('overwrite', False, 'Replace an existing output file.')
 def main() -> None:
   """Draw the dataset, write it, and print what was written."""
   path = classes.output_path(FLAGS.output_path, 'strokes.npy', FLAGS.overwrite)
-  images = strokes.make(FLAGS.classes, FLAGS.samples, FLAGS.image_size, FLAGS.seed)
-  with files.atomic_file(path, FLAGS.overwrite) as file:
-    np.save(file, images)
+  sizes = FLAGS.classes, FLAGS.samples, FLAGS.image_size
+  strokes.write(path, *sizes, FLAGS.seed, FLAGS.overwrite)
   print(files.summary(path))
 
 

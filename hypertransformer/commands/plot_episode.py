@@ -23,10 +23,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.data import files
-from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes import pipeline
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import require
+from hypertransformer.evaluation.presets import folder_of
 from hypertransformer.pictures import canvas, episode
 from hypertransformer.runtime import sessions
 from hypertransformer.settings import recipes
@@ -58,7 +58,7 @@ def draw(settings: Settings, split: str, number: int) -> np.ndarray:
   """
   data, train = settings.data, split == 'train'
   dataset = data.train_dataset if train else data.test_dataset
-  folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
+  folder = folder_of(data)
   classes = folder.open(dataset) if train else folder.open(dataset, data.test_split)
   channels = classes.arrays.image_shape[-1]
   require(channels in (1, 3), f'dataset {dataset!r} has {channels} channels; 1 or 3 can be drawn.')

@@ -16,10 +16,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import pathlib
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 from hypertransformer.progress import progress
 
@@ -63,6 +65,24 @@ class Character:
   strokes: tuple[Stroke, ...]
   size: float
   pen: float
+
+
+def write(
+  path: pathlib.Path,
+  classes: int = 1623,
+  samples: int = 20,
+  image_size: int = 28,
+  seed: int = 0,
+  overwrite: bool = True,
+) -> None:
+  """Draw the dataset and write it to a .npy file; see `make` and `files.atomic_file`.
+
+  Raises:
+    InputError: an argument is out of range, or the file cannot be written.
+  """
+  images = make(classes, samples, image_size, seed)
+  with files.atomic_file(path, overwrite) as file:
+    np.save(file, images)
 
 
 def make(classes: int, samples: int, image_size: int, seed: int) -> np.ndarray:

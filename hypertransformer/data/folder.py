@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -19,11 +19,8 @@ from hypertransformer.data.arrays import ClassArrays, ClassSet
 from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.errors import InputError
 
-# The programs in utils/ that make the known datasets.
-_CONVERTERS = {
-  'strokes': 'make_strokes',
-  **{name: f'cache_{name}' for name in ('omniglot', 'miniimagenet', 'tieredimagenet')},
-}
+# The datasets that have a command to make them.
+_CONVERTED = ('strokes', 'omniglot', 'miniimagenet', 'tieredimagenet')
 # Bright ink on black; a sample of the images is checked for inverted polarity.
 _BRIGHT_INK = ('omniglot', 'strokes')
 _SAMPLE_IMAGES = 500
@@ -37,7 +34,12 @@ class DataFolder:
   """
 
   def __init__(
-    self, folder: str, shuffle_seed: int = 0, use_labels: int = 8, tfds_dir: str | None = None
+    self,
+    folder: str,
+    shuffle_seed: int = 0,
+    use_labels: int = 8,
+    tfds_dir: str | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
   ) -> None:
     """Keep the settings; nothing is read yet.
 
@@ -47,12 +49,18 @@ class DataFolder:
         --shuffle_labels_seed; 0 for none.
       use_labels: How many classes are used of a dataset whose spec names none.
       tfds_dir: The directory of tensorflow_datasets; None for its default.
+      arrays: Datasets in memory by their names, [classes, samples, H, W, C]; they come first.
     """
     self._folder = folder
     self._shuffle_seed = shuffle_seed
     self._use_labels = use_labels
     self._tfds_dir = str(files.expanded(tfds_dir)) if tfds_dir else None
+    self._in_memory = arrays or {}
     self._loaded: dict[tuple[str, str], ClassArrays] = {}
+
+  def has(self, name: str) -> bool:
+    """Return whether a dataset is in memory or in the directory, and so needs no download."""
+    return name in self._in_memory or find(name, self._folder) is not None
 
   def open(self, dataset: str | DatasetSpec, split: str = tfds.DEFAULT_SPLIT) -> ClassSet:
     """Open a dataset and return the classes that its spec names.
@@ -72,7 +80,7 @@ class DataFolder:
 
   def _load(self, name: str, split: str) -> ClassArrays:
     """Return a dataset with its classes permuted; read it unless that has been done."""
-    downloaded = find(name, self._folder) is None and tfds.offers(name)
+    downloaded = not self.has(name) and tfds.offers(name)
     used = tfds.split_of(name, split) if downloaded else ''
     if split not in (used, tfds.DEFAULT_SPLIT):
       logging.warning(
@@ -83,11 +91,12 @@ class DataFolder:
       )
     key = name, used
     if key not in self._loaded:
-      found = (
-        _arrays(name, tfds.read(name, self._tfds_dir, split))
-        if downloaded
-        else load(name, self._folder)
-      )
+      if name in self._in_memory:
+        found = _arrays(name, layouts.flat(np.asarray(self._in_memory[name]), f'data[{name!r}]'))
+      elif downloaded:
+        found = _arrays(name, tfds.read(name, self._tfds_dir, split))
+      else:
+        found = load(name, self._folder)
       self._loaded[key] = found.shuffled(self._shuffle_seed)
     return self._loaded[key]
 
@@ -106,10 +115,10 @@ def load(name: str, data_numpy_dir: str) -> ClassArrays:
   """
   path = find(name, data_numpy_dir)
   if path is None:
-    converter = _CONVERTERS.get(name, 'cache_image_folder')
+    converter = name if name in _CONVERTED else 'images'
     raise InputError(
       f'dataset {name!r} does not exist: --data_numpy_dir={data_numpy_dir} has neither {name}.npy '
-      f'nor {name}/; make it with python utils/{converter}.py'
+      f'nor {name}/; make it with hypertransformer convert {converter}'
       + (f', or install tensorflow_datasets: {tfds.INSTALL}' if name in tfds.SOURCES else '')
     )
   is_file = path.is_file()

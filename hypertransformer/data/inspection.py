@@ -1,6 +1,6 @@
 """Inspection of datasets: a report of what a dataset holds, and comparisons of classes.
 
-`report` is for people (utils/inspect_data.py). `shared_classes` finds training classes in a test
+`report` is the command `inspect`. `shared_classes` finds training classes in a test
 set, and `digest` tells whether a run resumes with the same classes.
 """
 

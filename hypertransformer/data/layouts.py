@@ -118,25 +118,37 @@ def read_file(path: pathlib.Path) -> FlatImages:
   Raises:
     InputError: The file does not hold such an array, or its pixels have another scale.
   """
-  array = files.map_array(path)
+  return flat(files.map_array(path), str(path))
+
+
+def flat(array: np.ndarray, what: str) -> FlatImages:
+  """Return an array [classes, samples, H, W, C] or [classes, samples, H, W] as flat images.
+
+  Args:
+    array: The images.
+    what: The name of the array in errors.
+
+  Raises:
+    InputError: The array has other axes, or its pixels have another scale.
+  """
   if array.ndim not in (4, 5):
     raise InputError(
-      f'{path} holds {array.dtype} {list(array.shape)}; expected [classes, samples, H, W, C] or '
+      f'{what} holds {array.dtype} {list(array.shape)}; expected [classes, samples, H, W, C] or '
       '[classes, samples, H, W]'
     )
   shape = array.shape if array.ndim == 5 else (*array.shape, 1)
-  check_axes(shape, str(path))
+  check_axes(shape, what)
   if array.ndim == 4 and shape[1] in USUAL_CHANNELS:
     logging.warning(
       '%s: %s is read as [classes, samples, H, W]; if the second axis is that of the channels, '
       'save [classes, samples, H, W, C]',
-      path,
+      what,
       list(array.shape),
     )
   # For an array in C order, the usual one, this is a view; one in Fortran order is copied.
-  flat = to_uint8(array, str(path)).reshape(shape[0] * shape[1], *shape[2:])
-  check_values(flat, str(path))
-  return flat, np.full(shape[0], shape[1], np.int64)
+  images = to_uint8(array, what).reshape(shape[0] * shape[1], *shape[2:])
+  check_values(images, what)
+  return images, np.full(shape[0], shape[1], np.int64)
 
 
 def read_folder(folder: pathlib.Path) -> FlatImages:

@@ -55,7 +55,7 @@ def _upright(images: np.ndarray) -> np.ndarray:
 
 
 def _bright_ink(images: np.ndarray) -> np.ndarray:
-  """Convert drawings as utils/cache_omniglot.py does: grey, 28 x 28 pixels, and bright ink."""
+  """Convert drawings as `convert omniglot` does: grey, 28 x 28 pixels, and bright ink."""
   size = (_OMNIGLOT_SIDE, _OMNIGLOT_SIDE)
   drawings = [
     Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)

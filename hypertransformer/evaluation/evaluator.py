@@ -145,7 +145,8 @@ class Evaluator:
 
   def restore(self, prefix: str) -> None:
     """Load a checkpoint. Errors are those of TensorFlow."""
-    self._saver.restore(self._session, prefix)
+    with self._session.graph.as_default():  # where TensorFlow executes eagerly, as in notebooks
+      self._saver.restore(self._session, prefix)
 
   def close(self) -> None:
     """Close the session."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from hypertransformer.data import specs, tfds
 from hypertransformer.data.arrays import ClassSet
-from hypertransformer.data.folder import DataFolder, find
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.data.specs import DatasetSpec
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
@@ -47,8 +47,8 @@ def presets_from(data: DataConfig, folder: DataFolder | None = None) -> list[Pre
   folder = folder or folder_of(data)
 
   def preset(name: str, spec: DatasetSpec, split: str) -> Preset:
-    is_file = find(spec.name, data.folder) is not None or not tfds.offers(spec.name)
-    used = '' if is_file else tfds.split_of(spec.name, split)
+    local = folder.has(spec.name) or not tfds.offers(spec.name)
+    used = '' if local else tfds.split_of(spec.name, split)
     return Preset(name, str(spec), folder.open(spec, split), used)
 
   if data.eval_datasets:
@@ -62,7 +62,9 @@ def presets_from(data: DataConfig, folder: DataFolder | None = None) -> list[Pre
 
 def folder_of(data: DataConfig) -> DataFolder:
   """Return the folder that the settings name, from which nothing is read yet."""
-  return DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
+  return DataFolder(
+    data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder, data.arrays
+  )
 
 
 def channels(presets: Sequence[Preset]) -> int:

@@ -73,7 +73,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
     raise InputError(
       f'Checkpoint {prefix} was not written by this package: it has none of the variables '
       f'{", ".join(SEE_THE_IMAGE)}. Import a checkpoint of the original with '
-      'utils/convert_checkpoint.py.'
+      'hypertransformer convert checkpoint.'
     )
   side = settings.data.image_size
   model = dataclasses.replace(settings.model, warmup_heads='none')

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import tensorflow.compat.v1 as tf
 
@@ -37,12 +39,42 @@ class Architecture:
   flatten: bool = False
 
 
-# To add a CNN, add a line here.
-ARCHITECTURES = {
+_BUILT_IN = {
   '3-layer': Architecture(3),
   '4-layer': Architecture(4),
   'maxpool-4-layer': Architecture(4, 'SAME', pool=True, flatten=True),
 }
+_Made = TypeVar('_Made', bound=Architecture | Callable[[], Architecture])
+ARCHITECTURES = {**_BUILT_IN}  # by the value of --cnn_model_name
+
+
+def register_cnn(name: str) -> Callable[[_Made], _Made]:
+  """Return a decorator that adds a CNN, or replaces one that was added before.
+
+    @register_cnn('wide')
+    def wide():
+      return Architecture(3, 'SAME', pool=True)
+
+  The decorator also takes an `Architecture` itself.
+
+  Args:
+    name: The value of cnn_model_name that stands for the CNN.
+
+  Raises:
+    InputError: The package has a CNN of this name, or the function returns no Architecture.
+  """
+  require(name not in _BUILT_IN, f'The CNN {name!r} is part of the package. Use another name.')
+
+  def register(made: _Made) -> _Made:
+    architecture = made if isinstance(made, Architecture) else made()
+    require(
+      isinstance(architecture, Architecture),
+      f'The CNN {name!r} is {architecture!r}. Return an Architecture.',
+    )
+    ARCHITECTURES[name] = architecture
+    return made
+
+  return register
 
 
 @dataclasses.dataclass(frozen=True)

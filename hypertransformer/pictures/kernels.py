@@ -20,7 +20,7 @@ BAR = 400  # pixels, the width of the longest bar of a change
 def relative_change(kernel: np.ndarray, before: np.ndarray) -> float:
   """Return the change of a kernel: ||kernel - before|| / ||before||, with Euclidean norms.
 
-  Everything that speaks of the change of kernels means this: TensorBoard, utils/plot_weights.py and
+  Everything that speaks of the change of kernels means this: TensorBoard, `plot weights` and
   experiments/task_dependence.py. The paper reports changes of 10 to 15 % without a formula; the
   relative norm is the usual one, does not depend on the scale of a layer, and weighs large weights
   more. It is 0 for equal kernels, and infinite if `before` is 0.

@@ -96,6 +96,8 @@ class DataConfig:
   image_size: int = flag(
     28, 'side of the square images, to which others are resized', '[1, 1e4]', model=True
   )
+  # Datasets in memory by name, [classes, samples, H, W, C]; not a flag.
+  arrays: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from hypertransformer.data import files
+from hypertransformer.data import files, specs
 from hypertransformer.errors import InputError
 from hypertransformer.settings import config, model_config, rules
 from hypertransformer.settings.declare import Flag, declared_by
@@ -134,16 +134,37 @@ def changed(values: Values, changes: Values) -> dict[str, Any]:
   for name in changes:
     if name not in values:
       near = difflib.get_close_matches(name, values, n=1)
-      hint = f'Did you mean {near[0]}?' if near else 'See python -m hypertransformer.train --help.'
+      hint = f'Did you mean {near[0]}?' if near else 'See hypertransformer train --help.'
       raise InputError(f'There is no flag {name}. {hint}')
   return {**values, **changes}
 
 
-def settings_from(values: Values) -> config.Settings:
+def settings_of_call(values: Values, changes: Values, data: Any = None) -> config.Settings:
+  """Make the settings of a run that is started from Python.
+
+  Args:
+    values: the value of every flag by its name.
+    changes: the values of other flags.
+    data: the directory of the datasets; or datasets in memory by their names, each [classes,
+      samples, H, W, C]; or one of these, which is the dataset that --train_dataset names.
+
+  Raises:
+    InputError: there is no flag of a name, a value is not allowed, or values do not go together.
+  """
+  values = changed(values, changes)
+  if data is None or isinstance(data, Mapping):
+    return settings_from(values, data)
+  if isinstance(data, (str, os.PathLike)):
+    return settings_from({**values, 'data_numpy_dir': os.fspath(data)})
+  return settings_from(values, {specs.parse_dataset(values['train_dataset']).name: data})
+
+
+def settings_from(values: Values, arrays: Mapping[str, Any] | None = None) -> config.Settings:
   """Make all settings of a run.
 
   Args:
     values: the value of every flag by its name.
+    arrays: datasets in memory by their names, [classes, samples, H, W, C].
 
   Raises:
     InputError: a value is not allowed, or values do not go together.
@@ -177,7 +198,7 @@ def settings_from(values: Values) -> config.Settings:
       photographic_individually=False,
     ),
     continual=None if v['continual_scenario'] == 'none' else _make(config.ContinualConfig, v),
-    data=_make(config.DataConfig, v),
+    data=_make(config.DataConfig, v, arrays=arrays or {}),
     run=_make(config.RunConfig, v),
     evaluation=_make(config.EvalConfig, v),
     flag_values=v,

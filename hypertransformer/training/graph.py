@@ -95,7 +95,9 @@ def open_inputs(settings: Settings, seed: int) -> Inputs:
     InputError: A dataset is missing, or data, model and sizes do not fit together.
   """
   data = settings.data
-  folder = DataFolder(data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder)
+  folder = DataFolder(
+    data.folder, data.shuffle_labels_seed, data.use_labels, data.tfds_folder, data.arrays
+  )
   train = folder.open(data.train_dataset)
   test = folder.open(data.test_dataset, data.test_split)
   channels, others = (each.arrays.image_shape[-1] for each in (train, test))

@@ -64,10 +64,10 @@ def test_classes_are_shuffled_by_the_seed_as_in_the_original(
 @pytest.mark.parametrize(
   ('name', 'converter'),
   [
-    ('omniglot', 'utils/cache_omniglot.py'),
-    ('strokes', 'utils/make_strokes.py'),
-    ('tieredimagenet', 'utils/cache_tieredimagenet.py'),
-    ('photos', 'utils/cache_image_folder.py'),
+    ('omniglot', 'convert omniglot'),
+    ('strokes', 'convert strokes'),
+    ('tieredimagenet', 'convert tieredimagenet'),
+    ('photos', 'convert images'),
   ],
 )
 def test_a_missing_dataset_names_its_converter(

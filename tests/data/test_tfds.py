@@ -61,7 +61,7 @@ def test_without_the_package_a_missing_dataset_says_how_to_get_it(
   name: str, tmp_path: pathlib.Path
 ) -> None:
   for folder in (str(tmp_path), ''):
-    with pytest.raises(InputError, match=rf"'{name}' .*utils/cache_.*pip install '\.\[tfds\]'"):
+    with pytest.raises(InputError, match=rf"'{name}' .*convert .*pip install '\.\[tfds\]'"):
       DataFolder(folder).open(name)
 
 

@@ -1,25 +1,23 @@
-"""A CNN that is added as CONTRIBUTING.md says, under a name that does not start with a digit."""
+"""A CNN that a user adds, under a name that does not start with a digit."""
 
 from __future__ import annotations
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
+import pytest
 
-# The edits of CONTRIBUTING.md, "How to add: a CNN", then the program train.
-PROGRAM = """
+import hypertransformer as ht
 from hypertransformer.model import cnn
-cnn.ARCHITECTURES['resnet-10'] = cnn.Architecture(2, 'SAME', pool=True, flatten=False)
-from hypertransformer import cli, train
-from hypertransformer.settings import recipes
-cli.run_settings(train.main, recipes.flagfile)
-"""
 
 
-def test_an_added_cnn_trains_two_steps(make_values, read_variables, tmp_path):
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch):
+  monkeypatch.setattr(cnn, 'ARCHITECTURES', {**cnn.ARCHITECTURES})
+
+
+@pytest.mark.parametrize('as_function', [True, False])
+def test_an_added_cnn_trains_two_steps(make_values, read_variables, tmp_path, as_function):
+  made = ht.Architecture(2, 'SAME', pool=True, flatten=False)
+  ht.register_cnn('resnet-10')((lambda: made) if as_function else made)
   values = make_values(
     cnn_model_name='resnet-10',
     stride=1,
@@ -29,13 +27,16 @@ def test_an_added_cnn_trains_two_steps(make_values, read_variables, tmp_path):
     steps_between_saves=2,
     seed=1,
   )
-  flags = [f'--{name}={value}' for name, value in values.items() if value is not None]
-  subprocess.run(
-    [sys.executable, '-c', PROGRAM, *flags],
-    check=True,
-    env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).resolve().parents[2])},
-  )
+  ht.train(**values)
   before, after = (read_variables(str(tmp_path / f'model-{step}')) for step in (0, 2))
   assert any(name.startswith('model/generator_3/') for name in after)
   kernel = 'model/cnn/layer_1/conv/kernel'
   assert not np.array_equal(before[kernel], after[kernel])
+
+
+def test_what_is_no_new_cnn_is_refused():
+  with pytest.raises(ht.InputError, match="'4-layer' is part of the package"):
+    ht.register_cnn('4-layer')
+  with pytest.raises(ht.InputError, match="'mine' is None"):
+    ht.register_cnn('mine')(lambda: None)
+  assert 'mine' not in cnn.ARCHITECTURES
