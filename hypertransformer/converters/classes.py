@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import decimal
 import hashlib
 import os
 import pathlib
@@ -23,6 +24,7 @@ from hypertransformer.errors import InputError
 
 # A byte order mark, a zero-width space and a word joiner.
 _INVISIBLE = dict.fromkeys(map(ord, '\ufeff\u200b\u2060'))
+_DECIMAL = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)')
 # What network drives, Windows, macOS, Linux and programs leave between images; hidden files too.
 # A colon before a stream such as Zone.Identifier may have become another character.
 _LEFTOVER = re.compile(
@@ -77,6 +79,13 @@ def canonical(name: str) -> str:
   return '/'.join(part for part in parts if part not in ('', '.'))
 
 
+def _as_numbers(name: str) -> tuple[str | decimal.Decimal, ...]:
+  """Return the parts of a class name; those that are decimal numbers as numbers (2.0 is 2)."""
+  return tuple(
+    decimal.Decimal(part) if _DECIMAL.fullmatch(part) else part for part in name.split('/')
+  )
+
+
 def natural_key(name: str) -> tuple[list[Any], str]:
   """Return the key of the natural sort order, in which 2 comes before 10."""
   pieces: list[Any] = re.split('([0-9]+)', name)
@@ -117,7 +126,11 @@ class SplitChecks:
   def add_name(self, split: str, name: str) -> None:
     """Add a class by its name, which no other split may have in any spelling."""
     self._add(canonical(name), split, f'the class {shown(name)!r}')
-    _, alike = self._first.setdefault(('case', name.casefold()), (split, name))
+    _, alike = self._first.setdefault(('alike', _as_numbers(name.casefold())), (split, name))
+    if alike != name and _as_numbers(alike) == _as_numbers(name):
+      raise InputError(
+        f'the classes {shown(alike)!r} and {shown(name)!r} are one number in two spellings; use one'
+      )
     if alike != name:
       logging.warning('%r and %r are two classes', shown(alike), shown(name))
 

@@ -95,8 +95,9 @@ def from_folders(root: pathlib.Path) -> Splits:
 
   If the folders in `root` are called train, val (or valid, validation) and test, with train among
   them, they are splits and hold the folders of classes. All files in the folder of a class are
-  images, except leftovers of systems; they may also be in a single folder inside it. Folders whose
-  names are two spellings of one name are one class.
+  images, except leftovers of systems; they may also be in a single folder inside it, with files
+  beside it only if it is called images. Folders whose names are two spellings of one name are one
+  class.
 
   Raises:
     InputError: there are no classes, a class has no images or has folders, or a class or an image
@@ -134,7 +135,9 @@ def _class_images(tree: ImageTree, folder: str) -> list[str]:
     InputError: there are none, or there are folders beside images or beside each other.
   """
   folders, images = tree.entries(folder)
-  if len(folders) == 1 and not images:
+  if len(folders) == 1 and (not images or os.path.basename(folders[0]) == 'images'):
+    if images:
+      logging.warning('%s: skipped %d files beside images/', folder, len(images))
     folders, images = tree.entries(folders[0])
   if folders:
     raise InputError(
@@ -219,6 +222,12 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
       raise InputError(
         f'{path}: the columns are {classes.sequence(table.fieldnames)}; expected filename and '
         'label, separated by a comma'
+      )
+    if ignored := sorted(set(table.fieldnames) - {*_COLUMNS, ''}):
+      logging.warning(
+        '%s: the columns %s are ignored; if one is the split, give a CSV file for each split',
+        path,
+        classes.sequence(ignored),
       )
     for row in table:
       where, label = f'{path}, line {table.line_num}', canonical(row['label'] or '')

@@ -195,7 +195,7 @@ def _member(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
   Raises:
     InputError: the archive has no such array or is broken, also where it is read in the block.
   """
-  files.refuse_page_or_empty(path, 'a NumPy .npz file')
+  files.refuse_page_or_empty(path, 'a zip archive (.npz)')
   expected = files.Header(shape, False, np.dtype(np.uint8))
   try:
     with zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as stream:

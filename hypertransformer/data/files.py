@@ -37,6 +37,14 @@ _SHOWN_LETTERS = 120
 _URL = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
 _HEAD_BYTES = 512
 _PAGE_STARTS = (b'<!doctype', b'<html', b'<?xml', b'<head', b'<!--')
+_KINDS = {
+  'a zip archive, as .npz and .pt are': b'PK\x03\x04',
+  'an HDF5 file': b'\x89HDF\r\n',
+  'a Parquet file': b'PAR1',
+  'a gzip file': b'\x1f\x8b',
+  'a pickle': b'\x80',
+  'a NumPy .npy file': b'\x93NUMPY',
+}
 _POINTER_START = b'version https://git-lfs.github.com/spec/'
 # Only directories that hold nothing else are replaced.
 _DATASET_SUFFIXES = ('.npy', '.csv')
@@ -96,11 +104,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
-  """Raise InputError if a file is unreadable, empty, a web page or a Git LFS pointer.
+  """Raise InputError if a file is unreadable, empty, a web page, a Git LFS pointer or of _KINDS.
 
   Args:
     path: The file.
-    expected: What it should be, for the message; such as 'a zip archive'.
+    expected: What it should be, such as 'a zip archive'; it may be of a kind that this names.
   """
   try:
     with open(path, 'rb') as file:
@@ -118,6 +126,9 @@ def refuse_page_or_empty(path: pathlib.Path, expected: str) -> None:
       f'{shown(path)} is a web page; expected {expected}: download the file itself, the link may '
       'lead to a confirmation page'
     )
+  kind = next((kind for kind, start in _KINDS.items() if head.startswith(start)), None)
+  if kind and kind.partition(',')[0] not in expected:
+    raise InputError(f'{shown(path)} is {kind}; expected {expected}: convert it, or give another')
   if head.startswith(_POINTER_START):
     raise InputError(
       f'{shown(path)} is a Git LFS pointer; expected {expected}: run `git lfs pull` in its '

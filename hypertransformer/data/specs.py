@@ -10,9 +10,11 @@ import dataclasses
 import random
 import re
 
+from hypertransformer.data.files import shown
 from hypertransformer.errors import InputError
 
-_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*')
+_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}')
+_LONGEST_PRESET = 1000  # characters
 _CLASS_RANGE = re.compile(r'([0-9]{1,7})(?:-([0-9]{1,7}))?')
 _MORE_CLASSES = re.compile(r'[0-9-]+')
 _EXAMPLES = 'such as omniglot, omniglot:0-1149 or name:0-9,20,30-39'
@@ -66,8 +68,8 @@ def parse_dataset(text: str) -> DatasetSpec:
   name, colon, numbers = text.strip().partition(':')
   if not _NAME.fullmatch(name):
     raise InputError(
-      f'dataset {text!r}: {name!r} is not a dataset name; expected letters, digits and _ . + -, '
-      f'{_EXAMPLES}'
+      f'dataset {shown(text)!r}: {shown(name)!r} is not a dataset name; expected up to 200 '
+      f'letters, digits and _ . + -, {_EXAMPLES}'
     )
   if not colon:
     return DatasetSpec(name)
@@ -77,12 +79,12 @@ def parse_dataset(text: str) -> DatasetSpec:
     found = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
     if not found:
       raise InputError(
-        f'dataset {text!r}: {piece!r} is not a class or a range of classes; expected numbers and '
-        f'ranges, {_EXAMPLES}'
+        f'dataset {shown(text)!r}: {shown(piece)!r} is not a class or a range of classes; expected '
+        f'numbers and ranges, {_EXAMPLES}'
       )
     classes += found
   if len(set(classes)) < len(classes):
-    raise InputError(f'dataset {text!r} names a class twice; name each class once')
+    raise InputError(f'dataset {shown(text)!r} names a class twice; name each class once')
   return DatasetSpec(name, tuple(classes))
 
 
@@ -102,14 +104,14 @@ def parse_eval_datasets(text: str) -> list[tuple[str, DatasetSpec]]:
   Raises:
     InputError: The text is empty, an entry has another form, or two presets have the same name.
   """
-  entries: list[str] = []
+  entries: list[list[str]] = []
   for piece in map(str.strip, text.split(',')):
     if entries and _MORE_CLASSES.fullmatch(piece):  # more classes of the entry before
-      entries[-1] += f',{piece}'
+      entries[-1].append(piece)
     else:
-      entries.append(piece)
+      entries.append([piece])
   found: list[tuple[str, DatasetSpec]] = []
-  for entry in entries:
+  for entry in map(','.join, entries):
     preset, equals, dataset = entry.rpartition('=')
     spec = parse_dataset(dataset)
     if spec.classes is not None and bool(preset) == bool(equals):
@@ -121,13 +123,18 @@ def parse_eval_datasets(text: str) -> list[tuple[str, DatasetSpec]]:
       ]
     else:
       raise InputError(
-        f'datasets: {entry!r} has no preset name or no classes; expected PRESET=NAME:CLASSES, such '
-        f'as mine={spec.name}:0-9, or one of {", ".join(PRESETS)}'
+        f'datasets: {shown(entry)!r} has no preset name or no classes; expected '
+        f'PRESET=NAME:CLASSES, such as mine={spec.name}:0-9, or one of {", ".join(PRESETS)}'
       )
   names = [preset for preset, _ in found]
+  if longest := [name for name in names if len(name) > _LONGEST_PRESET]:
+    raise InputError(
+      f'datasets: the preset name {shown(longest[0])!r} has {len(longest[0])} characters; give a '
+      'shorter one, as in mine=NAME:0-9'
+    )
   if len(set(names)) < len(names):
     raise InputError(
-      f'datasets {text!r} name a preset twice; give each its own name, as in mine=NAME:0-9'
+      f'datasets {shown(text)!r} name a preset twice; give each its own name, as in mine=NAME:0-9'
     )
   return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import pickle
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -113,6 +114,44 @@ def test_one_class_in_two_splits_is_an_error(one: str, other: str, tmp_path: pat
     _from_lists(data, train=f'train/{one}/', test=f'./train//{one}\n')
   with pytest.raises(InputError, match=r'test and .* of train are the same'):
     _from_csvs(data, train=f'{HEAD}train/{one}/1,{one}\n', test=f'{HEAD}train/x,{other}\n')
+
+
+@pytest.mark.parametrize(
+  ('one', 'other'), [('2', '2.0'), ('2.50', '2.5'), ('007', '7'), ('g/+3', 'g/3.')]
+)
+@pytest.mark.parametrize('tables', [1, 2])
+def test_one_number_in_two_spellings_is_an_error(
+  tables: int, one: str, other: str, tmp_path: pathlib.Path
+) -> None:
+  data = _touch(tmp_path / 'data', '1', '2')
+  rows = f'1,{one}\n', f'2,{other}\n'
+  texts = {'t': HEAD + ''.join(rows)} if tables == 1 else {'t': HEAD + rows[0], 'u': HEAD + rows[1]}
+  with pytest.raises(
+    InputError, match=f"'{re.escape(one)}' and '{re.escape(other)}' are one number"
+  ):
+    _from_csvs(data, **texts)
+
+
+@pytest.mark.parametrize('name', ['split', 'is_train'])
+def test_columns_that_are_ignored_are_named(
+  name: str, tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
+  data = _touch(tmp_path / 'data', '1', '2')
+  _from_csvs(data, t=f',Filename,{name},label\n0,1,train,a\n1,2,test,b\n')
+  (line,) = warnings
+  assert f'the columns {name} are ignored' in line
+
+
+def test_files_beside_a_folder_of_images_are_skipped(
+  tmp_path: pathlib.Path, warnings: list[str]
+) -> None:
+  """As in Tiny ImageNet."""
+  _touch(tmp_path, 'n01/images/1.JPEG', 'n01/n01_boxes.txt', 'n02/images/2.JPEG')
+  assert _from_folders(tmp_path) == {
+    'all': {'n01': ['n01/images/1.JPEG'], 'n02': ['n02/images/2.JPEG']}
+  }
+  (line,) = warnings
+  assert 'n01: skipped 1 files' in line
 
 
 @pytest.mark.parametrize('link', [os.symlink, os.link])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import io
 import os
 import pathlib
 import pickle
+import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -33,7 +35,30 @@ from hypertransformer.errors import InputError
 Change = Callable[[Content], Any]
 
 
-@pytest.mark.parametrize('protocol', [2, 4, 5])
+_Pickler: Any = pickle._Pickler  # type: ignore[attr-defined]
+
+
+class _PicklerOfPython2(_Pickler):  # type: ignore[misc]
+  """Writes text and bytes as strings of Python 2."""
+
+  def save_string(self, value: str | bytes) -> None:
+    data = value.encode() if isinstance(value, str) else value
+    self.write(pickle.BINSTRING + struct.pack('<i', len(data)) + data)
+    self.memoize(value)
+
+  dispatch: ClassVar[dict[Any, Any]] = {**_Pickler.dispatch, str: save_string, bytes: save_string}
+
+
+def _dumps(content: Content, protocol: int) -> bytes:
+  """Pickle as Python 3 does; for protocol -2, as Python 2 does."""
+  if protocol > 0:
+    return pickle.dumps(content, protocol)
+  data = io.BytesIO()
+  _PicklerOfPython2(data, 2).dump(content)
+  return data.getvalue().replace(b'numpy._core.', b'numpy.core.')
+
+
+@pytest.mark.parametrize('protocol', [-2, 2, 4, 5])
 @pytest.mark.parametrize(
   'kind',
   [
@@ -53,7 +78,7 @@ def test_the_layout_with_class_dict_is_converted(
   contents = make_contents()
   for content in contents.values():
     content['class_dict'] = kind(content['class_dict'])
-  write(tmp_path, contents, dump=lambda content: pickle.dumps(content, protocol))
+  write(tmp_path, contents, dump=lambda content: _dumps(content, protocol))
   np.testing.assert_array_equal(convert(tmp_path), EXPECTED)
   listing = tmp_path / 'out' / 'miniimagenet.classes.csv'
   assert class_list.read(listing, np.full(6, SAMPLES, np.int64)) == [

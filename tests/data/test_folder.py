@@ -80,6 +80,16 @@ def test_a_missing_dataset_names_its_converter(
       DataFolder(folder).open(name)
 
 
+def test_the_tilde_is_the_home_directory(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setenv('HOME', str(tmp_path))
+  np.save(tmp_path / 'x.npy', IMAGES)
+  assert folder_lib.find('x', '~') == tmp_path / 'x.npy'
+  with pytest.raises(InputError, match='not a local path'):
+    folder_lib.find('x', 'gs://bucket')
+
+
 def test_a_file_is_read_rather_than_a_folder(tmp_path: pathlib.Path, warnings: list[str]) -> None:
   np.save(tmp_path / 'x.npy', IMAGES)
   save_ragged(tmp_path / 'x')

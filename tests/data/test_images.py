@@ -48,6 +48,15 @@ def test_grey_becomes_colour_and_colour_grey(tmp_path: pathlib.Path) -> None:
   np.testing.assert_allclose(found[..., 0], luma, atol=1)
 
 
+def test_cmyk_becomes_rgb_and_an_animation_its_first_frame(tmp_path: pathlib.Path) -> None:
+  cmyk = Image.fromarray(np.full((8, 8, 3), (200, 100, 50), np.uint8)).convert('CMYK')
+  assert (_read(cmyk, tmp_path, 'TIFF') == (200, 100, 50)).all()
+  frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (40, 200)]
+  for kind in ('GIF', 'TIFF'):
+    found = _read(frames[0], tmp_path, kind, save_all=True, append_images=frames[1:])
+    assert (found == 40).all()
+
+
 def test_alpha_lies_on_white(tmp_path: pathlib.Path) -> None:
   alpha = np.zeros((8, 8, 1), np.uint8)
   alpha[2:] = 128
@@ -179,6 +188,18 @@ def test_values_that_are_not_from_black_to_white_are_refused(
   with pytest.raises(InputError, match=r'a/x\.dat .*0 to 4095.*--white_value'):
     _convert(tmp_path, 4095, a=np.full((8, 8), high, np.float32))
   assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('white', [65535.0, 2.0**32 - 1])
+def test_unsigned_values_of_32_bits_are_refused(white: float, tmp_path: pathlib.Path) -> None:
+  """Pillow reads them as if they were signed."""
+  path = tmp_path / 'x.tif'
+  tags = {256: 1, 257: 1, 258: 32, 259: 1, 262: 1, 273: 134, 277: 1, 278: 1, 279: 4, 339: 1}
+  entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags.items())
+  head = struct.pack('<2sHIH', b'II', 42, 8, len(tags)) + entries
+  path.write_bytes(head.ljust(134, b'\0') + struct.pack('<I', 3_000_000_000))
+  with pytest.raises(InputError, match=r'x\.tif '):
+    images.read(str(path), Form(1, 1), white)
 
 
 @pytest.mark.parametrize('white', [0.0, -1.0, float('nan'), float('inf')])

@@ -48,6 +48,21 @@ def test_a_malformed_spec_is_an_error(text: str, found: str) -> None:
     specs.parse_dataset(text)
 
 
+@pytest.mark.parametrize(
+  'text',
+  [
+    'x' * 2_000_000 + '=x:1',
+    'x:' + '1,' * 1_000_000 + 'a',
+    'x' * 2_000_000 + ':1',
+    '=' * 2_000_000,
+  ],
+)
+def test_a_text_of_two_million_characters_is_an_error_of_one_short_line(text: str) -> None:
+  with pytest.raises(InputError) as caught:
+    specs.parse_eval_datasets(text)
+  assert len(str(caught.value)) < 500
+
+
 def test_entries_of_eval_datasets_may_have_commas() -> None:
   assert specs.parse_eval_datasets('test=name:0-2,20,30-31,val=name:40-41,other:5,6') == [
     ('test', DatasetSpec('name', (0, 1, 2, 20, 30, 31))),
