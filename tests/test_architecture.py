@@ -67,7 +67,7 @@ BUDGETS = {
   'cluster': 260,
   'commands': 620,
   'converters': 1030,
-  'data': 1250,
+  'data': 1280,
   'episodes': 680,
   'evaluation': 840,
   'learners': 510,
