@@ -85,6 +85,7 @@ class Daemon:
         cannot be written.
     """
     checkpoints.require_plain(self._log_dir, 'train_log_dir')
+    run_folder.require_no_links(self._log_dir)
     config, eval_dir = self._settings.evaluation, self._results.parent
     prefix = ''
     if config.checkpoint:

@@ -90,7 +90,7 @@ def append(path: pathlib.Path, line: Line) -> None:
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   added = as_json(line).encode() + b'\n'
-  with path.open('ab+', buffering=0) as file:
+  with open(path, 'ab+', buffering=0, opener=files.no_link) as file:
     size = file.seek(0, os.SEEK_END)
     if size:
       file.seek(size - 1)

@@ -10,6 +10,7 @@ import pathlib
 import platform
 import re
 import socket
+import stat
 from collections.abc import Iterator
 
 import filelock
@@ -59,7 +60,8 @@ class FolderLock:
       logging.warning('%s cannot be locked (%s). Start only one.', self.path, error.strerror)
     with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
       if 'process' in self.holder():  # else filelock's own mark, where the system has no locks
-        self.path.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
+        with open(self.path, 'w', opener=files.no_link) as file:
+          file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
     self._locked = self.path.stat()
     return True
 
@@ -116,9 +118,29 @@ def hold(folder: str | os.PathLike[str], role: str, advice: str) -> Iterator[Fol
     lock.release()
 
 
+def require_no_links(folder: str) -> None:
+  """Refuse a directory of a run that contains links, devices or pipes: they lead elsewhere.
+
+  Args:
+    folder: the directory, which need not exist.
+
+  Raises:
+    InputError: there is one in the directory, or in one of those in it that programs write.
+  """
+  for inner in ('', 'train', 'eval', 'best'):
+    with contextlib.suppress(OSError), os.scandir(os.path.join(folder, inner)) as entries:
+      for entry in entries:
+        mode = entry.stat(follow_symlinks=False).st_mode
+        require(
+          stat.S_ISREG(mode) or stat.S_ISDIR(mode),
+          f'{files.shown(entry.path)} is a link, a device or a pipe, which a run does not write. '
+          'Remove it, or use another --train_log_dir.',
+        )
+
+
 def note_machine(folder: str, step: int) -> None:
   """Append a line to machines.jsonl of a run: from which step this machine trains it."""
-  with open(os.path.join(folder, MACHINES_FILE), 'a') as file:
+  with open(os.path.join(folder, MACHINES_FILE), 'a', opener=files.no_link) as file:
     file.write(json.dumps({'from_step': step, 'machine': describe_machine()}) + '\n')
 
 

@@ -143,6 +143,7 @@ def open_run(settings: Settings) -> Iterator[TrainingRun]:
   """
   folder = settings.run.log_dir
   checkpoints.require_plain(folder, 'train_log_dir')
+  run_folder.require_no_links(folder)
   before = (flags_file.read_flags(folder) or {}) if checkpoints.find(folder) else {}
   seed = next(
     each

@@ -454,6 +454,18 @@ def test_a_folder_that_cannot_be_made_is_refused(bench: Any) -> None:
     bench.run()
 
 
+@pytest.mark.parametrize('name', ['eval', 'best', 'eval/results.jsonl', 'best/.part'])
+def test_a_folder_with_a_link_is_refused(bench: Any, tmp_path: pathlib.Path, name: str) -> None:
+  bench.save(5, 0.5)
+  other = tmp_path / 'other'
+  other.mkdir()
+  (bench.folder / name).parent.mkdir(exist_ok=True)
+  (bench.folder / name).symlink_to(other)
+  with pytest.raises(InputError, match=f'{name} is a link'):
+    bench.run()
+  assert list(other.iterdir()) == []
+
+
 def test_a_line_that_is_no_result_is_skipped(bench: Any) -> None:
   bench.save(5, 0.5)
   bench.run()

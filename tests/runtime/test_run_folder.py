@@ -105,6 +105,25 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: pathlib.Path) -> N
     pass
 
 
+@pytest.mark.parametrize('make', [lambda path: path.symlink_to('/dev/null'), os.mkfifo])
+def test_links_and_pipes_are_refused_and_never_written(
+  make: Callable[[pathlib.Path], None], tmp_path: pathlib.Path
+) -> None:
+  run_folder.require_no_links(str(tmp_path / 'new'))
+  (tmp_path / 'eval').mkdir()
+  run_folder.require_no_links(str(tmp_path))
+  make(tmp_path / 'eval' / 'x')
+  with pytest.raises(InputError, match=r'/eval/x is a link, a device or a pipe'):
+    run_folder.require_no_links(str(tmp_path))
+
+
+def test_a_link_that_is_made_later_is_not_followed(tmp_path: pathlib.Path) -> None:
+  (tmp_path / run_folder.MACHINES_FILE).symlink_to(tmp_path / 'other')
+  with pytest.raises(OSError, match='symbolic links'):
+    run_folder.note_machine(str(tmp_path), 0)
+  assert not (tmp_path / 'other').exists()
+
+
 def test_a_training_notes_its_machine(trained: Any) -> None:
   (machine,) = run_folder.machines(str(trained.folder))
   assert tf.__version__ in machine

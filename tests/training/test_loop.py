@@ -325,6 +325,18 @@ def test_an_unusable_directory_is_refused(make_values, run_training, tmp_path, n
   assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
+@pytest.mark.parametrize('name', ['.trainer.lock', 'machines.jsonl', 'model-9.index', 'train/x'])
+def test_a_directory_with_a_link_is_refused(make_values, run_training, tmp_path, no_building, name):
+  path = tmp_path / 'logs' / name
+  path.parent.mkdir(parents=True)
+  (tmp_path / 'other').write_text('mine')
+  path.symlink_to(tmp_path / 'other')
+  with pytest.raises(InputError, match=f'{name} is a link'):
+    run_training(make_values(train_log_dir=str(tmp_path / 'logs')))
+  assert (tmp_path / 'other').read_text() == 'mine'
+  assert os.listdir(path.parent) == [path.name]
+
+
 # Shared features.
 
 
