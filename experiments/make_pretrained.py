@@ -16,6 +16,7 @@ import shutil
 import sys
 from typing import Any
 
+import numpy as np
 from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -26,6 +27,7 @@ from hypertransformer import cli
 if __name__ == '__main__':
   cli.import_tensorflow()
 
+from hypertransformer.data.folder import DataFolder
 from hypertransformer.errors import require
 from hypertransformer.evaluation.results import latest, read
 from hypertransformer.learners.learner import CARD, FOLDER
@@ -54,6 +56,18 @@ def accuracies(lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
   return found
 
 
+def mean_brightness(values: dict[str, Any]) -> float:
+  """Return the mean of the training images, in 0..255."""
+  classes = DataFolder(values['data_numpy_dir'], values['shuffle_labels_seed']).open(
+    values['train_dataset']
+  )
+  arrays = classes.arrays
+  means = [
+    arrays.gather(arrays.rows(cls, range(arrays.sizes[cls]))).mean() for cls in classes.classes
+  ]
+  return round(float(np.mean(means)), 1)
+
+
 def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
   """Return what tasks and images the model in a directory was trained for."""
   with drawings.learner_of(values)(folder) as learner:
@@ -62,6 +76,7 @@ def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
       'classes': learner.num_labels,
       'support_images_per_class': learner.shots,
       'image': f'{height} x {width} x {channels}, {INK}',
+      'mean_brightness': mean_brightness(values),
     }
 
 

@@ -1,10 +1,12 @@
-"""Measure the accuracy of a learner on small query batches, and on tasks with fewer classes.
+"""Measure the accuracy of learners by the query batch, and with unequal support sets.
 
-  python experiments/small_batches.py --data=./data_numpy_dir/omniglot.npy --ways=5 LOG_DIR ...
+  python experiments/small_batches.py --data=./data_numpy_dir/omniglot.npy --ways=5 MODEL ...
+  python experiments/small_batches.py --ways=5 --support=15,1,1,1,1 omniglot_1shot
 
-It prints a row for each directory: the accuracy in % on tasks of unseen classes (1200-1622 of
-shuffle seed 2022) with one support image per class, by the size of the query batch, with the
-support images added to small batches and without (bare). Intervals are 95 % over tasks.
+MODEL is the name of a packaged model or a directory. It prints a row for each model and each value
+of batch_statistics: the accuracy in % on tasks of unseen classes (1200-1622 of shuffle seed 2022),
+by the images of a query batch. A model of sequences learns --sequence tasks, and chooses among the
+classes of all. Intervals are 95 % over tasks or sequences; all rows have the same ones.
 """
 
 from __future__ import annotations
@@ -24,47 +26,77 @@ if __name__ == '__main__':
 
 from hypertransformer.data.specs import shuffled_classes
 from hypertransformer.evaluation.metrics import mean_and_ci95
-from hypertransformer.learners import FewShotLearner
+from hypertransformer.learners import ContinualLearner, FewShotLearner, pretrained_names
+from hypertransformer.learners.learner import pretrained_folder
+from hypertransformer.settings import flags_file
 
 DATA = flags.DEFINE_string('data', './data_numpy_dir/omniglot.npy', 'The images.')
 WAYS = flags.DEFINE_integer('ways', 0, 'Classes of a task; 0: as many as in training.')
-TASKS = flags.DEFINE_integer('tasks', 200, 'The number of tasks.')
-SIZES = (1, 2, 5, 25, 100)  # images of a query batch
-QUERIES = 100  # query images of a task, in batches
+SUPPORT = flags.DEFINE_list('support', [], 'Support images of each class; empty: as in training.')
+SEQUENCE = flags.DEFINE_integer('sequence', 5, 'Tasks of a sequence.')
+TASKS = flags.DEFINE_integer('tasks', 200, 'The number of tasks or sequences.')
+SIZES = {'1': 1, 'one class': 0, '2': 2, '25': 25, '100': 100}  # images of a query batch
+QUERIES, HELD_OUT = 100, 5  # query images of a task; samples of each class from which they are
 
 
-def accuracies(learner: FewShotLearner, images: np.ndarray, ways: int, seed: int) -> list[float]:
-  """Return the accuracies on one task: for each size with support images, then for each bare."""
+def opened(name: str, statistics: str) -> FewShotLearner | ContinualLearner:
+  """Open a packaged model, or that in a directory."""
+  folder = pretrained_folder(name) if name in pretrained_names() else pathlib.Path(name)
+  if flags_file.read_settings(str(folder)).continual is None:
+    return FewShotLearner(folder, statistics)
+  return ContinualLearner(folder, statistics)
+
+
+def learned(learner: FewShotLearner | ContinualLearner, task: np.ndarray) -> None:
+  """Learn from the first samples of each class; task [all classes, samples, H, W, C]."""
+  ways = WAYS.value or learner.num_labels
+  support = [int(size) for size in SUPPORT.value] or [learner.shots] * ways
+  for first in range(0, len(task), ways):
+    shown = np.concatenate([task[first + k, :size] for k, size in enumerate(support)])
+    labels = np.repeat(np.arange(first, first + ways), support)
+    (learner.learn if isinstance(learner, ContinualLearner) else learner.fit)(shown, labels)
+
+
+def accuracies(
+  learner: FewShotLearner | ContinualLearner, images: np.ndarray, seed: int
+) -> list[float]:
+  """Return the accuracies on one task or sequence by the size of the query batches."""
   rng = np.random.default_rng(seed)
-  task = images[rng.permutation(len(images))[:ways]]
-  sample = np.stack([rng.permutation(task.shape[1]) for _ in range(ways)])
-  each = np.arange(ways)
-  learner.fit(task[each, sample[:, 0]], each)
-  place = rng.integers(1, task.shape[1], QUERIES)
-  labels = rng.permutation(np.arange(QUERIES) % ways)
-  queries = task[labels, sample[labels, place]]
+  length = SEQUENCE.value if isinstance(learner, ContinualLearner) else 1
+  total = length * (WAYS.value or learner.num_labels)
+  task = images[rng.permutation(len(images))[:total]]
+  task = np.stack([each[rng.permutation(len(each))] for each in task])
+  learned(learner, task)
+  labels: np.ndarray = rng.permutation(np.arange(QUERIES) % total)
+  queries = task[labels, -rng.integers(1, HELD_OUT + 1, QUERIES)]
   found = []
-  for bare in (False, True):
-    for size in SIZES:
-      right = [
-        learner.predict(queries[start : start + size], bare) == labels[start : start + size]
-        for start in range(0, QUERIES, size)
-      ]
-      found.append(float(np.mean(np.concatenate(right))))
+  for size in SIZES.values():
+    batches = [np.flatnonzero(labels == k) for k in range(total)]  # of one class each
+    if size:
+      batches = np.split(np.arange(QUERIES), range(size, QUERIES, size))
+    right = [learner.predict(queries[batch]) == labels[batch] for batch in batches]
+    found.append(float(np.mean(np.concatenate(right))))
   return found
 
 
 def main(argv: list[str]) -> None:
-  """Print a row for each directory."""
+  """Print a row for each model and each kind of statistics."""
   images = np.load(DATA.value)
   images = images[shuffled_classes(len(images), seed=2022)[1200:]]
-  print('| model | ways | ' + ' | '.join([*map(str, SIZES), *(f'{n} bare' for n in SIZES)]) + ' |')
-  for folder in argv[1:]:
-    with FewShotLearner(folder) as learner:
-      ways = WAYS.value or learner.num_labels
-      table = np.array([accuracies(learner, images, ways, seed) for seed in range(TASKS.value)])
-    cells = ['{:.1f} +- {:.1f}'.format(*(100 * x for x in mean_and_ci95(row))) for row in table.T]
-    print(f'| {pathlib.Path(folder).name} | {ways} | ' + ' | '.join(cells) + ' |', flush=True)
+  print(f'| model | batch_statistics | {" | ".join(SIZES)} |')
+  for name in argv[1:]:
+    for statistics in ('support', 'query'):
+      with opened(name, statistics) as learner:
+        new = vars(learner).copy()  # a learner of sequences remembers all tasks until it is new
+        rows = []
+        for seed in range(TASKS.value):
+          vars(learner).update(new)
+          rows.append(accuracies(learner, images, seed))
+      cells = [
+        '{:.1f} ± {:.1f}'.format(*(100 * x for x in mean_and_ci95(row)))
+        for row in np.transpose(rows)
+      ]
+      print(f'| {pathlib.Path(name).name} | {statistics} | {" | ".join(cells)} |', flush=True)
 
 
 if __name__ == '__main__':

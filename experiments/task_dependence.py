@@ -64,7 +64,7 @@ class Probe:
       shape == found.image_shape,
       f'{DATASET.value} has images {shape}, the model takes {found.image_shape}: convert it.',
     )
-    self.engine = Engine(found)
+    self.engine = Engine(found, 'query')
     self.sampler = EpisodeSampler(data, episodes, seed=1, stream=0)
 
   def images(self, rows: np.ndarray) -> np.ndarray:
@@ -74,15 +74,15 @@ class Probe:
   def blocks(self, task: Draw) -> dict[str, Any]:
     """Return the weights after learning a task as the first one of a sequence."""
     support = self.images(task.support_rows)
-    blocks, _ = self.engine.learn(support, task.support_labels, self.engine.no_blocks())
-    return blocks
+    return self.engine.learn(support, task.support_labels, self.engine.no_blocks()).blocks
 
   def accuracy(self, task: Draw, blocks: dict[str, Any]) -> float:
     """Return the accuracy on a task with these weights for prototypes and queries."""
-    outputs = self.engine.outputs(self.images(task.support_rows), blocks)
+    unused = self.engine.no_statistics
+    outputs = self.engine.outputs(self.images(task.support_rows), blocks, unused)
     classes = range(task.support_labels.max() + 1)
     prototypes = np.stack([outputs[task.support_labels == k].mean(axis=0) for k in classes])
-    scores = self.engine.scores(self.images(task.query_rows), blocks, prototypes)
+    scores = self.engine.scores(self.images(task.query_rows), blocks, unused, prototypes)
     return float(np.mean(scores.argmax(axis=1) == task.query_positions))
 
   def pair(self, number: int) -> tuple[list[float], list[float]]:

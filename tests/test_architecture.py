@@ -70,7 +70,7 @@ BUDGETS = {
   'data': 1280,
   'episodes': 680,
   'evaluation': 840,
-  'learners': 510,
+  'learners': 590,
   'model': 1400,
   'pictures': 570,
   'reports': 690,

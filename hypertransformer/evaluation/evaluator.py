@@ -4,8 +4,10 @@ A single task is a sequence of one task: its CNN is generated once and then clas
 batches. After each task of a longer sequence, the queries of all tasks so far are asked
 (docs/spec/continual.md, section 2).
 
-Batch norm uses the statistics of each query batch. So the prediction for an image depends on the
-other images of its batch (accuracy is transductive), as in the paper, and the batch size matters.
+With --query_statistics=batch, as published, batch norm uses the statistics of each query batch. So
+the prediction for an image depends on the other images of its batch (accuracy is transductive), and
+the batch size matters. The inductive accuracy, with statistics of the support sets, is measured as
+well, on the first query batch of a task only, which costs little.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.metrics import Scores
 from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model import layers, shown
-from hypertransformer.model.continual import TaskSequence, learn_sequence
+from hypertransformer.model.continual import TaskSequence, learn_sequence, with_support_statistics
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.model.shown import Shown
 from hypertransformer.pictures import episode as episode_pictures
@@ -46,6 +48,8 @@ class _Answers:
     logits: float32 [pairs, Nq, classes].
     labels: int32 [pairs, Nq].
     in_support: bool [tasks asked, Nq], whether the query image is a support image as well.
+    inductive: The logits with statistics of the support sets, of all queries asked after the last
+      task or of the first ones, [tasks asked, n, classes].
     shown: What pictures show of the episode.
   """
 
@@ -53,6 +57,7 @@ class _Answers:
   logits: tf.Tensor
   labels: tf.Tensor
   in_support: tf.Tensor
+  inductive: tf.Tensor
   shown: Shown
 
 
@@ -77,6 +82,7 @@ class Evaluator:
       InputError: Data, model and sizes are incompatible.
     """
     self._settings = settings
+    self._inductive = settings.evaluation.query_statistics == 'support'
     self.unit = 'tasks' if settings.continual is None else 'sequences'
     seed, size = settings.run.seed, settings.data.image_size
     self._seed = secrets.randbits(62) if seed is None else seed
@@ -119,14 +125,14 @@ class Evaluator:
       preset: The name of the preset.
       progress: Called after each episode.
     """
-    cells, disjoint, last = [], [], []
-    for matrix, outside in self._run(preset, self._fetches, self._settings.evaluation.num_episodes):
-      cells.append(matrix)
-      disjoint.append(outside)
-      last.append(matrix[-1].mean())
+    found, last = [], []
+    for one in self._run(preset, self._fetches, self._settings.evaluation.num_episodes):
+      found.append(one)
+      last.append(one[0][-1].mean())
       if progress:
-        progress(len(cells), float(np.mean(last)))
-    return Scores(np.array(cells, np.float64), np.array(disjoint))
+        progress(len(found), float(np.mean(last)))
+    cells, disjoint, inductive = zip(*found, strict=True)
+    return Scores(np.array(cells, np.float64), np.array(disjoint), np.array(inductive))
 
   def pictures(self, preset: str) -> tf.Summary:
     """Draw the first episode of a preset, with the predictions of the checkpoint, for TensorBoard.
@@ -172,19 +178,20 @@ class Evaluator:
     """
     support = Support(episode.support_images, episode.support_labels)
     weights = self._model.generate(support)
+    frozen = self._model.freeze(weights, support.images)
+    used = frozen if self._inductive else weights
     batches = self._settings.evaluation.num_batches
     images = tf.reshape(episode.query_images, [batches, -1, *episode.query_images.shape[1:]])
     each = tf.map_fn(
-      lambda batch: self._model.classify(batch, weights).logits,
-      images,
-      fn_output_signature=tf.float32,
+      lambda batch: self._model.classify(batch, used).logits, images, fn_output_signature=tf.float32
     )
     logits = tf.reshape(each, [-1, each.shape[-1]])
+    first = logits if self._inductive else self._model.classify(images[0], frozen).logits
     drawn = shown.of_task(
       self._model, support, episode.query_images, episode.query_labels, weights, logits
     )
     labels, in_support = episode.query_labels[None], episode.query_in_support[None]
-    return _Answers([(0, 0)], logits[None], labels, in_support, drawn)
+    return _Answers([(0, 0)], logits[None], labels, in_support, first[None], drawn)
 
   def _answers_of_sequence(self, episode: Episode, continual: ContinualConfig) -> _Answers:
     def cut(large: Episode) -> TaskSequence:
@@ -195,17 +202,23 @@ class Evaluator:
 
     sequence = cut(episode)
     outcome = learn_sequence(self._model, sequence, continual)
+    frozen = with_support_statistics(
+      self._model, sequence, continual, outcome, last_only=not self._inductive
+    )
+    outcome = frozen if self._inductive else outcome
     drawn = shown.of_sequence(self._model, sequence, outcome, continual)
     # The marks of the query images are cut into tasks as if they were the images.
     marks = cut(episode._replace(query_images=episode.query_in_support)).query_images
-    return _Answers(outcome.pairs, outcome.logits, outcome.labels, marks, drawn)
+    inductive = frozen.logits[-marks.shape[0] :]
+    return _Answers(outcome.pairs, outcome.logits, outcome.labels, marks, inductive, drawn)
 
 
 def _scores(answers: _Answers) -> list[tf.Tensor]:
   """Build the accuracies of one episode.
 
   Returns:
-    Two tensors, float32: `cells` [T, T] ([T, 1] in mini_batch) and `disjoint` [] of Scores.
+    Three tensors, float32: `cells` [T, T] ([T, 1] in mini_batch), `disjoint` [] and `inductive` []
+    of Scores.
   """
   hits = layers.hits(answers.logits, answers.labels)
   learned, asked = (max(numbers) + 1 for numbers in zip(*answers.pairs, strict=True))
@@ -215,7 +228,8 @@ def _scores(answers: _Answers) -> list[tf.Tensor]:
   outside = tf.cast(tf.logical_not(answers.in_support), tf.float32)
   last = hits[-asked:]  # the pairs with the last t are the last ones
   disjoint = tf.reduce_sum(last * outside, axis=1) / tf.reduce_sum(outside, axis=1)
-  return [cells, tf.reduce_mean(disjoint)]
+  labels = answers.labels[-asked:, : answers.inductive.shape[1]]
+  return [cells, tf.reduce_mean(disjoint), layers.accuracy(answers.inductive, labels)]
 
 
 def sampled_episodes(settings: Settings) -> EpisodeConfig:

@@ -30,10 +30,13 @@ class Scores(NamedTuple):
       piece.
     disjoint: The average accuracy after the last task over the query images that are not support
       images, float [N]; NaN where a task has no such images.
+    inductive: The average accuracy after the last task with batch-norm statistics of the support
+      sets, so that the answer to a query depends on no other one, float [N].
   """
 
   cells: np.ndarray
   disjoint: np.ndarray
+  inductive: np.ndarray
 
 
 def mean_and_ci95(values: Sequence[float] | np.ndarray) -> Estimate:
@@ -71,12 +74,15 @@ def fields(scores: Scores, continual: ContinualConfig | None) -> dict[str, Any]:
   accuracy, ci95 = mean_and_ci95(scores.cells[:, -1].mean(axis=1))
   outside = scores.disjoint[~np.isnan(scores.disjoint)]
   disjoint, disjoint_ci95 = mean_and_ci95(outside) if len(outside) else (None, None)
+  inductive, inductive_ci95 = mean_and_ci95(scores.inductive)
   found: dict[str, Any] = {
     'accuracy': accuracy,
     'ci95': ci95,
     'num_tasks': len(scores.cells),
     'accuracy_disjoint': disjoint,
     'ci95_disjoint': disjoint_ci95,
+    'accuracy_inductive': inductive,
+    'ci95_inductive': inductive_ci95,
   }
   if continual is not None:
     found['continual'] = {
@@ -166,6 +172,7 @@ def scalars(preset: str, found: dict[str, Any]) -> dict[str, float]:
   tags = {
     f'eval_accuracy/{preset}': found['accuracy'],
     f'eval_accuracy_disjoint/{preset}': found['accuracy_disjoint'],
+    f'eval_accuracy_inductive/{preset}': found['accuracy_inductive'],
   }
   if continual := found.get('continual'):
     for number, mean in enumerate(continual['average_accuracy'], 1):
@@ -188,4 +195,6 @@ def text(line: dict[str, Any]) -> str:
   elif line['accuracy_disjoint'] is not None:
     disjoint = percent(line['accuracy_disjoint'], line['ci95_disjoint'], digits=2)
     parts[0] += f' ({disjoint} without support images)'
+  inductive = percent(line['accuracy_inductive'], line['ci95_inductive'], digits=2)
+  parts.insert(1, f'inductive {inductive}')
   return ', '.join([*parts, f'{line["num_tasks"]} {unit} x {queries}'])

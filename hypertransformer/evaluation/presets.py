@@ -110,6 +110,7 @@ def measured_on(settings: Settings, preset: Preset, stream: int) -> dict[str, An
     'disjoint_query': episodes.disjoint_query,
     'query_images': config.batch_size * (config.num_batches if continual is None else 1),
     'query_batch_size': config.batch_size,
+    'query_statistics': config.query_statistics,
     'tasks': config.num_episodes,
     'seed': seed,
     'stream': None if seed is None else stream,

@@ -71,6 +71,7 @@ def parsed(text: bytes) -> Line | None:
     return None
   if not all(isinstance(line.get(key), kind) for key, kind in _TYPES.items()):
     return None
+  line['measured'].setdefault('query_statistics', 'batch')  # before there was a choice
   counts = (line['step'], line['num_tasks'])
   return line if 0 <= line['accuracy'] <= 1 and all(0 <= each < 2**63 for each in counts) else None
 

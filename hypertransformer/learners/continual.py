@@ -27,11 +27,14 @@ class LearnedTasks:
   Attributes:
     blocks: The weight blocks after the last task.
     prototypes: Those of each task (in mini_batch: of each piece), [tasks, K, outputs].
+    statistics: The batch-norm statistics of each support set, with the weights right after it,
+      [tasks, convolutions, 2, channels].
     classes: The K labels of each task as the caller passed them, in the model's order.
   """
 
   blocks: BlockArrays
   prototypes: np.ndarray
+  statistics: np.ndarray
   classes: tuple[list[Hashable], ...] = ()
 
 
@@ -39,8 +42,10 @@ class ContinualLearner(Learner):
   """A Continual HyperTransformer (arXiv 2301.04584), which learns one task after the other.
 
   Its model must have been trained with `--continual_scenario`. It remembers the weights of its CNN,
-  and a prototype for each class of each task; images are not kept. It can learn any number of
-  tasks. Images are as for `FewShotLearner`, and what is said there of batch norm holds here too.
+  and a prototype for each class and batch-norm statistics of each task; images are not kept. It can
+  learn any number of tasks. Images are as for `FewShotLearner`, and so is what is said of batch
+  norm, but for its statistics: in task_incremental they are those of the support set of the task,
+  and otherwise the average over all support sets so far. Threads can share a learner.
 
   Its scenario is the one that it was trained in:
 
@@ -50,22 +55,25 @@ class ContinualLearner(Learner):
   - `mini_batch`: `learn` gets one piece of a support set after the other, each with all K classes.
   """
 
-  def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
+  def __init__(self, checkpoint: str | os.PathLike[str], batch_statistics: str = 'support') -> None:
     """Open a checkpoint; no task is learned yet.
 
     Args:
-      checkpoint: Its path without `.index`, such as `logs/model-20000`; or its directory, for the
-        latest checkpoint in it. The file `flags.json` of the training must be beside it.
+      checkpoint: As for `FewShotLearner`.
+      batch_statistics: As for `FewShotLearner`.
 
     Raises:
       InputError: The checkpoint cannot be read or used.
     """
-    super().__init__(checkpoint)
+    super().__init__(checkpoint, batch_statistics)
     assert self._trained.settings.continual is not None
     self._config = self._trained.settings.continual
     model = self._trained.settings.model
     shape = 0, model.num_labels, model.embedding_units or model.num_labels
-    self._learned = LearnedTasks(self._engine.no_blocks(), np.zeros(shape, np.float32))
+    engine = self._engine
+    self._learned = LearnedTasks(
+      engine.no_blocks(), np.zeros(shape, np.float32), engine.no_statistics
+    )
 
   @property
   def scenario(self) -> str:
@@ -90,19 +98,22 @@ class ContinualLearner(Learner):
     Raises:
       InputError: Images or labels cannot be used. Nothing is learned then.
     """
-    before = self._learned
     support = self._support(images)
     found = inputs.labels(labels, len(support))
-    classes = self._classes(before, inputs.classes(found, self.num_labels, self.num_labels))
-    blocks, means = self._engine.learn(support, inputs.numbers(found, classes), before.blocks)
-    self._learned = LearnedTasks(
-      blocks, np.concatenate([before.prototypes, means[None]]), (*before.classes, classes)
-    )
+    own = inputs.classes(found, self.num_labels, self.num_labels)
+    with self._lock:
+      before = self._learned
+      classes = self._classes(before, own)
+      learned = self._engine.learn(support, inputs.numbers(found, classes), before.blocks)
+      self._learned = LearnedTasks(
+        learned.blocks,
+        np.concatenate([before.prototypes, learned.prototypes[None]]),
+        np.concatenate([before.statistics, learned.statistics[None]]),
+        (*before.classes, classes),
+      )
 
   def predict(self, images: Any, task: int | None = None) -> np.ndarray:
     """Predict the label of each image.
-
-    The images together are one query batch; see `FewShotLearner` for what this means.
 
     Args:
       images: The query images.
@@ -119,7 +130,7 @@ class ContinualLearner(Learner):
     return self._labels(learned, task)[scores.argmax(axis=1)]
 
   def scores(self, images: Any, task: int | None = None) -> np.ndarray:
-    """Compute a score of each image for each class, as one query batch.
+    """Compute a score of each image for each class.
 
     A score is minus the squared distance of the CNN's output to the prototype of the class. If the
     model was trained with `--continual_loss=cross_entropy`, it is a logit.
@@ -200,6 +211,7 @@ class ContinualLearner(Learner):
         allow_pickle=False,
         about=np.array(about),
         prototypes=learned.prototypes,
+        statistics=learned.statistics,
         **learned.blocks,
       )
 
@@ -219,7 +231,8 @@ class ContinualLearner(Learner):
       with np.load(path, allow_pickle=False) as file:
         blocks = {name: file[name] for name in file.files}
       about = json.loads(str(blocks.pop('about')))
-      learned = LearnedTasks(blocks, blocks.pop('prototypes'), tuple(about['classes']))
+      kept = blocks.pop('prototypes'), blocks.pop('statistics')
+      learned = LearnedTasks(blocks, *kept, tuple(about['classes']))
       fingerprint = about['fingerprint']
     except Exception as error:  # NumPy, zipfile, zlib and json raise a dozen types
       reason = str(error).partition('\n')[0] or type(error).__name__
@@ -236,12 +249,12 @@ class ContinualLearner(Learner):
   def _fits(self, learned: LearnedTasks) -> bool:
     """Return whether the arrays have the shapes and types of this model's."""
     found, own = (
-      {name: (block.shape, block.dtype) for name, block in tasks.blocks.items()}
-      | {'prototypes': (tasks.prototypes.shape[1:], tasks.prototypes.dtype)}
+      [(name, block.shape, block.dtype) for name, block in sorted(tasks.blocks.items())]
+      + [(each.shape[1:], each.dtype) for each in (tasks.prototypes, tasks.statistics)]
       for tasks in (learned, self._learned)
     )
-    count = len(learned.classes)
-    return count > 0 and learned.prototypes.shape[:1] == (count,) and found == own
+    counts = {len(each) for each in (learned.classes, learned.prototypes, learned.statistics)}
+    return found == own and len(counts) == 1 and counts != {0}
 
   def _classes(self, before: LearnedTasks, classes: list[Hashable]) -> list[Hashable]:
     """Return the classes of a new task, in the order in which the model is to number them.
@@ -292,14 +305,16 @@ class ContinualLearner(Learner):
 
   def _scores(self, learned: LearnedTasks, images: Any, task: int | None) -> np.ndarray:
     queries = self._queries(images)
+    statistics, prototypes = learned.statistics, learned.prototypes
+    if task is not None:
+      statistics = statistics[task : task + 1]
     if not self._config.prototypical:
-      return self._engine.outputs(queries, learned.blocks)
-    prototypes = learned.prototypes
+      return self._engine.outputs(queries, learned.blocks, statistics)
     if self.scenario == 'mini_batch':
       prototypes = prototypes.mean(axis=0)
     else:
       prototypes = np.concatenate(prototypes) if task is None else prototypes[task]
-    return self._engine.scores(queries, learned.blocks, prototypes)
+    return self._engine.scores(queries, learned.blocks, statistics, prototypes)
 
   def _require_kind(self, found: Trained) -> None:
     config = found.settings.continual

@@ -8,14 +8,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from concurrent import futures
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.data import files
 from hypertransformer.episodes import image_ops
-from hypertransformer.errors import InputError
+from hypertransformer.errors import InputError, require
+from hypertransformer.learners import inputs
 from hypertransformer.model import continual
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
@@ -30,8 +32,24 @@ SEE_THE_IMAGE = (
   'model/cnn/layer_1/conv/kernel',
 )
 CLOSED = 'The learner is closed. Open a new one, and use it before the end of its `with`.'
+_PROCESS: dict[str, int] = {}  # the 'id' of the first process that has opened an engine
 
 BlockArrays = dict[str, np.ndarray]  # the weight blocks [B, b] of each generated layer, by its name
+
+
+class Learned(NamedTuple):
+  """What is learned from one support set.
+
+  Attributes:
+    blocks: The weight blocks of the CNN, trained parts included.
+    prototypes: The mean output of the CNN over the support images of each class, [K, outputs].
+    statistics: The mean and the variance that each batch norm sees of the support images,
+      [convolutions, 2, channels].
+  """
+
+  blocks: Any
+  prototypes: Any
+  statistics: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +101,29 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
 class Engine:
   """Runs a trained model on arrays of the caller, in place of episodes. It holds no task."""
 
-  def __init__(self, trained: Trained) -> None:
+  def __init__(self, trained: Trained, batch_statistics: str) -> None:
     """Build the graph with all that can be fetched, and restore the checkpoint.
 
+    Args:
+      trained: The checkpoint.
+      batch_statistics: 'support' or 'query': the images whose statistics batch norm uses for
+        queries.
+
     Raises:
-      InputError: The checkpoint does not match the flags beside it.
+      InputError: The checkpoint does not match the flags beside it, or the process is a fork of
+        one that has used a learner.
     """
+    _require_unforked()
     self._flag_values = trained.settings.flag_values
     self._closed = False
+    with futures.ThreadPoolExecutor(1) as other:  # where no tf.debugging of the caller has effect
+      other.submit(self._build, trained, batch_statistics == 'support').result()
+
+  def _build(self, trained: Trained, frozen: bool) -> None:
     config = trained.settings.continual
     constant = config is not None and config.method == 'constant_protonet'
     with _sizes_are_ints(), tf.Graph().as_default():
+      tf.set_random_seed(0)  # initial values are not used, but tf.config can require a seed
       model = HyperTransformer(trained.settings.model, trained.image_shape)
       self._images = tf.placeholder(tf.float32, [None, *trained.image_shape], 'images')
       self._labels = tf.placeholder(tf.int32, [None], 'labels')
@@ -114,11 +144,18 @@ class Engine:
         if constant
         else continual.learn_task(model, support, before=None if config is None else self._blocks)
       )
-      classified = model.classify(normalized, model.with_blocks(self._blocks))
+      self._convolutions = [plan.name for plan in model.plans[:-1]]
+      self._statistics = tf.placeholder(
+        tf.float32, [None, len(self._convolutions), 2, model.config.channels], 'statistics'
+      )
+      merged = continual.merged_statistics(self._statistics)[-1] if frozen else None
+      classified = model.classify(normalized, model.with_blocks(self._blocks, merged))
       self._outputs = classified.logits
       self._scores = continual.prototype_scores(self._outputs[None], self._prototypes[None])[0]
       self._cnn = {f'{use.layer}/{use.variable}': use.value for use in classified.uses}
-      self._learned = model.used_blocks(weights), means
+      blocks = model.used_blocks(weights)
+      seen = model.freeze(model.with_blocks(blocks), normalized).statistics
+      self._learned = Learned(blocks, means, seen)
       self._variables = tf.global_variables()  # only now, since all of the above can create some
       checkpoints.require_match(trained.prefix, self._variables)
       self._session = tf.Session(config=sessions.config(tf.get_default_graph()))
@@ -133,37 +170,68 @@ class Engine:
     """Return the weight blocks before the first task: zeros."""
     return {name: np.zeros(x.shape.as_list(), np.float32) for name, x in self._blocks.items()}
 
-  def learn(
-    self, images: np.ndarray, labels: np.ndarray, before: BlockArrays
-  ) -> tuple[BlockArrays, np.ndarray]:
-    """Learn from one support set.
+  @property
+  def no_statistics(self) -> np.ndarray:
+    """Batch-norm statistics of no task, as for `outputs`."""
+    return np.zeros([0, *self._statistics.shape.as_list()[1:]], np.float32)
+
+  def learn(self, images: np.ndarray, labels: np.ndarray, before: BlockArrays) -> Learned:
+    """Learn from one support set, in which all classes count equally.
+
+    If they have different numbers of images, those of smaller classes are repeated until each class
+    has as many as the largest one.
 
     Args:
       images: The support images, float32 [n, S, S, C], in 0..255.
       labels: Their labels, int [n], in 0..K-1.
       before: The weight blocks after the earlier tasks; {} if the model does not learn sequences
         of tasks.
-
-    Returns:
-      The weight blocks of the CNN, trained parts included; and the mean output of the CNN over the
-      support images of each class, [K, outputs].
     """
-    return self._run(self._learned, before, {self._images: images, self._labels: labels})
+    rows = inputs.balanced(labels)
+    fed = {self._images: images[rows], self._labels: labels[rows]}
+    return self._run(self._learned, before, fed)
 
-  def outputs(self, images: np.ndarray, blocks: BlockArrays) -> np.ndarray:
-    """Return the outputs of the CNN with these weight blocks, float32 [n, outputs].
+  def outputs(self, images: np.ndarray, blocks: BlockArrays, statistics: np.ndarray) -> np.ndarray:
+    """Return the outputs of the CNN, float32 [n, outputs].
 
-    Batch norm uses the statistics of these images, float32 [n, S, S, C], in 0..255.
+    Args:
+      images: float32 [n, S, S, C], in 0..255.
+      blocks: The weight blocks of the CNN.
+      statistics: The batch-norm statistics of the support sets of one or more tasks, [tasks,
+        convolutions, 2, channels], which are averaged. If the engine was opened for the statistics
+        of queries, those of `images` are used instead.
     """
-    return self._run(self._outputs, blocks, {self._images: images})
+    return self._run(self._outputs, blocks, {self._images: images, self._statistics: statistics})
 
-  def scores(self, images: np.ndarray, blocks: BlockArrays, prototypes: np.ndarray) -> np.ndarray:
-    """Return minus the squared distances of the outputs to prototypes, float32 [n, classes]."""
-    return self._run(self._scores, blocks, {self._images: images, self._prototypes: prototypes})
+  def scores(
+    self, images: np.ndarray, blocks: BlockArrays, statistics: np.ndarray, prototypes: np.ndarray
+  ) -> np.ndarray:
+    """Return minus the squared distances of the outputs to prototypes, float32 [n, classes].
+
+    Args:
+      images: As for `outputs`.
+      blocks: As for `outputs`.
+      statistics: As for `outputs`.
+      prototypes: The prototypes, [classes, outputs].
+    """
+    fed = {self._images: images, self._statistics: statistics, self._prototypes: prototypes}
+    return self._run(self._scores, blocks, fed)
 
   def weights(self, blocks: BlockArrays) -> dict[str, np.ndarray]:
     """Return the variables of the CNN as it uses them, by names such as 'layer_1/conv/kernel'."""
     return self._run(self._cnn, blocks, {})
+
+  def named(self, statistics: np.ndarray) -> dict[str, np.ndarray]:
+    """Return statistics of one task by names such as 'layer_1/batch_norm/mean' and '.../variance'.
+
+    Args:
+      statistics: [convolutions, 2, channels].
+    """
+    return {
+      f'{layer}/batch_norm/{name}': value
+      for layer, pair in zip(self._convolutions, statistics, strict=True)
+      for name, value in zip(('mean', 'variance'), pair, strict=True)
+    }
 
   def fingerprint(self) -> str:
     """Return a digest of the model's settings and variables.
@@ -183,6 +251,7 @@ class Engine:
     self._session.close()
 
   def _run(self, fetches: Any, blocks: BlockArrays, fed: dict[tf.Tensor, np.ndarray]) -> Any:
+    _require_unforked()
     try:
       fed = fed | {self._blocks[name]: value for name, value in blocks.items()}
       return self._session.run(fetches, fed)
@@ -190,6 +259,17 @@ class Engine:
       if self._closed:
         raise InputError(CLOSED) from error
       raise
+
+
+def _require_unforked() -> None:
+  """Raise InputError in a fork of a process that has used a learner: any session would hang."""
+  process = _PROCESS.setdefault('id', os.getpid())
+  require(
+    process == os.getpid(),
+    f'Process {os.getpid()} is a fork of process {process}, which has used a learner, and '
+    'TensorFlow does not work in such a fork. Use learners only after the fork, in each process '
+    "(gunicorn: no --preload), or start processes by multiprocessing's 'spawn'.",
+  )
 
 
 @contextlib.contextmanager

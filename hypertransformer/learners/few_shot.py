@@ -21,12 +21,12 @@ class Fitted:
   Attributes:
     classes: The different labels, in the model's order.
     blocks: The weight blocks of the CNN.
-    support: The support images, float32 [n, S, S, C], in 0..255.
+    statistics: The batch-norm statistics of the support set, [convolutions, 2, channels].
   """
 
   classes: list[Hashable]
   blocks: BlockArrays
-  support: np.ndarray
+  statistics: np.ndarray
 
 
 class FewShotLearner(Learner):
@@ -36,17 +36,18 @@ class FewShotLearner(Learner):
   Pixels are in 0..255, of any integer or float type, and images have the size that the model was
   trained on (`image_shape`). Invalid input raises `hypertransformer.InputError`.
 
-  Batch norm uses the statistics of the images of each call, as in the paper and in the evaluator.
-  So the prediction for an image depends on the others that are passed with it. A batch that is no
-  larger than the support set is therefore classified together with the support images, so that a
-  single image can be predicted as well; `bare=True` classifies the batch by itself. Compare
-  accuracies at equal batch sizes.
+  The prediction for an image does not depend on the other images of the call, because batch norm
+  uses the statistics of the support set, frozen by `fit`. With `batch_statistics='query'` it uses
+  those of each call, as in the paper and by default in the evaluator: then predict many images of
+  all classes together, and compare accuracies at equal batch sizes only.
   """
 
   _fitted: Fitted | None = None
 
   def fit(self, images: Any, labels: Any) -> FewShotLearner:
     """Learn from a support set, and forget an earlier one.
+
+    All classes count equally, even if one has more images than another (docs/learners.md).
 
     The model numbers the classes from 0 to K - 1: whole numbers in ascending order, other labels in
     the order in which they appear. In another order its results differ a little.
@@ -58,7 +59,9 @@ class FewShotLearner(Learner):
         are never predicted.
 
     Returns:
-      The learner itself.
+      A learner of these classes, which no later `fit` changes. It shares the session: threads can
+      each call `fit` of one learner and use what it returns, and closing one closes all. The
+      learner itself has learned the same, until its next `fit`.
 
     Raises:
       InputError: Images or labels cannot be used. The learner then keeps what it had learned.
@@ -66,18 +69,17 @@ class FewShotLearner(Learner):
     support = self._support(images)
     found = inputs.labels(labels, len(support))
     classes = inputs.classes(found, self.num_labels, fewest=2)
-    blocks, _ = self._engine.learn(support, inputs.numbers(found, classes), {})
-    self._fitted = Fitted(classes, blocks, support)
-    return self
+    learned = self._engine.learn(support, inputs.numbers(found, classes), {})
+    self._fitted = fitted = Fitted(classes, learned.blocks, learned.statistics)
+    result: FewShotLearner = object.__new__(type(self))
+    vars(result).update(vars(self), _fitted=fitted)
+    return result
 
-  def predict(self, images: Any, bare: bool = False) -> np.ndarray:
+  def predict(self, images: Any) -> np.ndarray:
     """Predict the label of each image.
-
-    The images together are one query batch; see the class for what this means.
 
     Args:
       images: The query images.
-      bare: Whether a small batch is classified without the support images; see the class.
 
     Returns:
       Labels as they were passed to `fit`, [n].
@@ -86,14 +88,13 @@ class FewShotLearner(Learner):
       InputError: The images cannot be used, or nothing has been learned yet.
     """
     fitted = self._state()
-    return inputs.as_array(fitted.classes)[self._scores(fitted, images, bare).argmax(axis=1)]
+    return inputs.as_array(fitted.classes)[self._scores(fitted, images).argmax(axis=1)]
 
-  def scores(self, images: Any, bare: bool = False) -> np.ndarray:
-    """Compute the logits of each image, as one query batch.
+  def scores(self, images: Any) -> np.ndarray:
+    """Compute the logits of each image.
 
     Args:
       images: The query images.
-      bare: Whether a small batch is classified without the support images; see the class.
 
     Returns:
       Logits, float32 [n, classes], with the columns in the order of `labels()`.
@@ -101,7 +102,7 @@ class FewShotLearner(Learner):
     Raises:
       InputError: The images cannot be used, or nothing has been learned yet.
     """
-    return self._scores(self._state(), images, bare)
+    return self._scores(self._state(), images)
 
   def labels(self) -> np.ndarray:
     """Return the different labels that were passed to `fit`, in the order of `scores`' columns.
@@ -112,15 +113,17 @@ class FewShotLearner(Learner):
     return inputs.as_array(self._state().classes)
 
   def weights(self) -> dict[str, np.ndarray]:
-    """Return the variables of the CNN as it uses them, generated or trained.
+    """Return the variables of the CNN, generated or trained, and its batch-norm statistics.
 
     Returns:
-      Arrays by name, such as 'layer_1/conv/kernel'.
+      Arrays by name, such as 'layer_1/conv/kernel'. 'layer_1/batch_norm/mean' and '.../variance'
+      are those of the support set, which are used unless `batch_statistics` is 'query'.
 
     Raises:
       InputError: Nothing has been learned yet.
     """
-    return self._engine.weights(self._state().blocks)
+    fitted, engine = self._state(), self._engine
+    return engine.weights(fitted.blocks) | engine.named(fitted.statistics)
 
   def generated_layers(self) -> list[str]:
     """Return the names of the layers whose weights are generated, such as 'layer_1', in order."""
@@ -128,16 +131,14 @@ class FewShotLearner(Learner):
 
   def _state(self) -> Fitted:
     """Return what was learned; raise InputError before `fit`."""
-    if self._fitted is None:
+    fitted = self._fitted
+    if fitted is None:
       raise InputError('Nothing has been learned yet. Call fit(images, labels) first.')
-    return self._fitted
+    return fitted
 
-  def _scores(self, fitted: Fitted, images: Any, bare: bool) -> np.ndarray:
-    queries = batch = self._queries(images)
-    if not bare and len(queries) <= len(fitted.support):
-      batch = np.concatenate([fitted.support, queries])
-    outputs = self._engine.outputs(batch, fitted.blocks)
-    return outputs[-len(queries) :, : len(fitted.classes)]
+  def _scores(self, fitted: Fitted, images: Any) -> np.ndarray:
+    outputs = self._engine.outputs(self._queries(images), fitted.blocks, fitted.statistics[None])
+    return outputs[:, : len(fitted.classes)]
 
   def _require_kind(self, found: Trained) -> None:
     continual = found.settings.continual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from hypertransformer.data import layouts
 from hypertransformer.errors import InputError, require
 
+CLEARLY = 64  # by how many grey levels inverted images must be closer to the training data
 SIMPLE = (bool, int, float, str)  # types of labels that arrays and files can hold
 
 
@@ -49,6 +51,23 @@ def pixels(
   )
   layouts.check_values(array, f'The array of {name}', may_be_black)
   return array.astype(np.float32)
+
+
+def warn_if_inverted(images: np.ndarray, name: str, brightness: float) -> None:
+  """Warn if images are clearly like inverted training images: dark ink on white, for example.
+
+  Args:
+    images: float32 [n, S, S, C], in 0..255.
+    name: What the images are, for messages.
+    brightness: The mean of the training data, in 0..255.
+  """
+  mean = float(images.mean())
+  if abs(mean - brightness) > abs(255 - mean - brightness) + CLEARLY:
+    warnings.warn(
+      f'The {name} have a mean of {mean:.0f}, but the model was trained on images with a mean of '
+      f'{brightness:.0f}. They seem to be inverted. Pass 255 - images.',
+      stacklevel=5,
+    )
 
 
 def labels(given: Any, count: int) -> list[Hashable]:
@@ -108,6 +127,19 @@ def numbers(found: Sequence[Hashable], among: Sequence[Hashable]) -> np.ndarray:
   """Return the index of each label among the classes, int32 [n]."""
   places = {label: place for place, label in enumerate(among)}
   return np.array([places[label] for label in found], np.int32)
+
+
+def balanced(numbers: np.ndarray) -> np.ndarray:
+  """Return the rows of a support set, repeated so that each class has as many as the largest one.
+
+  Args:
+    numbers: The class of each image, int [n].
+
+  Returns:
+    Indices of images in ascending order, int [classes * size of the largest class].
+  """
+  rows = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+  return np.sort(np.concatenate([np.resize(own, max(map(len, rows))) for own in rows]))
 
 
 def as_array(names: Sequence[Hashable]) -> np.ndarray:

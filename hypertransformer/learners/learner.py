@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
+import threading
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,34 +42,86 @@ def pretrained_folder(name: str) -> pathlib.Path:
   return FOLDER / name
 
 
-class Learner:
-  """A classifier made from a checkpoint."""
+def brightness(card: pathlib.Path) -> float | None:
+  """Return the mean of a model's training images, in 0..255, from its card; None if unknown.
 
-  def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
+  Raises:
+    InputError: The card is malformed.
+  """
+  if not card.exists():
+    return None
+  try:
+    return float(json.loads(card.read_text())['takes']['mean_brightness'])
+  except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+    raise InputError(
+      f'{card} is malformed: it has no number takes.mean_brightness. Correct or delete it.'
+    ) from error
+
+
+class Learner:
+  """A classifier made from a checkpoint.
+
+  A copy, a deep copy or an unpickled learner knows the same and has a session of its own.
+  """
+
+  def __init__(self, checkpoint: str | os.PathLike[str], batch_statistics: str = 'support') -> None:
     """Open a checkpoint.
 
     Args:
       checkpoint: Its path without `.index`, such as `logs/model-20000`; or its directory, for the
         latest checkpoint in it. The file `flags.json` of the training must be beside it.
+      batch_statistics: The images whose statistics batch norm uses for queries: 'support', or
+        'query' as in the paper.
 
     Raises:
       InputError: The checkpoint cannot be read or used.
     """
+    require(
+      batch_statistics in ('support', 'query'),
+      f'batch_statistics={batch_statistics!r} is unknown. Use support or query.',
+    )
+    self.batch_statistics = batch_statistics
+    self._reopen(checkpoint)
+
+  def _reopen(self, checkpoint: str | os.PathLike[str]) -> None:
     self._trained = find(checkpoint)
     self._require_kind(self._trained)
-    self._open: Engine | None = Engine(self._trained)
+    self._brightness = brightness(pathlib.Path(self.checkpoint).parent / CARD)
+    # What `fit` returns shares this list, so that closing one learner closes all.
+    self._open = [Engine(self._trained, self.batch_statistics)]
+    self._lock = threading.Lock()
 
   @classmethod
-  def pretrained(cls: type[Self], name: str) -> Self:
+  def pretrained(cls: type[Self], name: str, batch_statistics: str = 'support') -> Self:
     """Open a model that comes with the package; `pretrained_names()` lists them.
 
     Args:
       name: Such as 'omniglot_1shot'.
+      batch_statistics: The images whose statistics batch norm uses for queries; see the class.
 
     Raises:
       InputError: There is no such model, or it is one for the other learner.
     """
-    return cls(pretrained_folder(name))
+    return cls(pretrained_folder(name), batch_statistics)
+
+  def __getstate__(self) -> dict[str, Any]:
+    """Return what is pickled: all but the model, which is read from its checkpoint again."""
+    state = vars(self) | {'_fingerprint': self._engine.fingerprint(), '_trained': self.checkpoint}
+    return {name: value for name, value in state.items() if name not in ('_open', '_lock')}
+
+  def __setstate__(self, state: dict[str, Any]) -> None:
+    """Open the checkpoint again.
+
+    Raises:
+      InputError: It cannot be read, or has changed.
+    """
+    fingerprint, checkpoint = state.pop('_fingerprint'), state.pop('_trained')
+    vars(self).update(state)
+    self._reopen(checkpoint)
+    require(
+      fingerprint == self._engine.fingerprint(),
+      f'{checkpoint} is no longer the model of this learner. Open it and learn again.',
+    )
 
   def _require_kind(self, found: Trained) -> None:
     """Raise InputError for a checkpoint of a model that this class cannot use."""
@@ -100,9 +154,8 @@ class Learner:
 
     A `with` does so at its end.
     """
-    engine, self._open = self._open, None  # a closed learner that is kept keeps no graph
-    if engine is not None:
-      engine.close()
+    while self._open:  # a closed learner that is kept keeps no graph
+      self._open.pop().close()
 
   def __enter__(self: Self) -> Self:
     """Return the learner."""
@@ -115,15 +168,20 @@ class Learner:
   @property
   def _engine(self) -> Engine:
     """The open model; raises InputError if the learner is closed."""
-    engine = self._open
-    if engine is None:
-      raise InputError(CLOSED)
-    return engine
+    for engine in self._open:
+      return engine
+    raise InputError(CLOSED)
 
   def _support(self, images: Any) -> np.ndarray:
     """Return the images of a support set as the model takes them; see inputs.pixels."""
-    return inputs.pixels(images, self.image_shape, 'support images', may_be_black=False)
+    return self._pixels(images, 'support images', may_be_black=False)
 
   def _queries(self, images: Any) -> np.ndarray:
     """Return the images to predict as the model takes them; see inputs.pixels."""
-    return inputs.pixels(images, self.image_shape, 'query images', may_be_black=True)
+    return self._pixels(images, 'query images', may_be_black=True)
+
+  def _pixels(self, images: Any, name: str, may_be_black: bool) -> np.ndarray:
+    found = inputs.pixels(images, self.image_shape, name, may_be_black)
+    if self._brightness is not None:
+      inputs.warn_if_inverted(found, name, self._brightness)
+    return found

@@ -255,16 +255,19 @@ def activation(name: str) -> layers.Activation:
   return tf.nn.relu if name == 'relu' else lambda x: tf.nn.leaky_relu(x, alpha=LEAKY_SLOPE)
 
 
-def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+def convolution(
+  plan: LayerPlan, x: tf.Tensor, config: ModelConfig, frozen: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """Compute a convolutional layer: convolution, activation, max-pooling if any, batch norm.
 
   Args:
     plan: The layer.
     x: Activations [n, h, w, c].
     config: The model's settings.
+    frozen: Statistics of the batch norm; see layers.batch_norm.
 
   Returns:
-    Activations [n, h', w', channels].
+    Activations [n, h', w', channels], and the mean and the variance [channels] before batch norm.
   """
   x = layers.conv2d(
     x,
@@ -280,7 +283,7 @@ def convolution(plan: LayerPlan, x: tf.Tensor, config: ModelConfig) -> tf.Tensor
     # quarter of the work.
     x = tf.nn.max_pool2d(x, 2, 2, 'VALID')
   x = activation(config.cnn_activation)(x)
-  return layers.batch_norm(x, 'batch_norm')
+  return layers.batch_norm(x, 'batch_norm', frozen)
 
 
 def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: Noise | None) -> tf.Tensor:

@@ -45,19 +45,25 @@ class SequenceOutcome:
       mini_batch there is one query set only, so tau is 0.
     logits: The scores, float32 [P, Nq, C].
     labels: int32 [P, Nq]. In class_incremental class k of task tau has the label tau * K + k.
-    weights: The weight blocks after each task, [T, B, b], by layer name, with trained parts added.
-      Empty for the constant ProtoNet.
     prototypes: [T, K, U] as they are after the last task; None if the CNN gives logits itself.
-    uses: The variables that the CNN used in the support passes. Their tensors may belong to the
-      inside of a loop, so only names, shapes and sources may be used.
+    learned: What was learned.
   """
 
   pairs: list[tuple[int, int]]
   logits: tf.Tensor
   labels: tf.Tensor
-  weights: Blocks
   prototypes: tf.Tensor | None
-  uses: list[VariableUse]
+  learned: _Learned
+
+  @property
+  def weights(self) -> Blocks:
+    """The weight blocks after each task, as in `learned`."""
+    return self.learned.weights
+
+  @property
+  def uses(self) -> list[VariableUse]:
+    """The variables that the CNN used in the support passes, as in `learned`."""
+    return self.learned.uses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +71,12 @@ class _Learned:
   """What is left of the support sets when the sequence has been learned.
 
   Attributes:
-    weights: The weight blocks after each task, [T, B, b], by layer name.
+    weights: The weight blocks after each task, [T, B, b], by layer name, with trained parts added.
+      Empty for the constant ProtoNet.
     prototypes: [T, T, K, U]. Entry [t, tau] holds the prototypes of task tau as they are after task
       t; entries with tau > t have no meaning.
-    uses: The variables that the CNN used in the support passes.
+    uses: The variables that the CNN used in the support passes. Their tensors may belong to the
+      inside of a loop, so only names, shapes and sources may be used.
   """
 
   weights: Blocks
@@ -136,6 +144,71 @@ def learn_sequence(
     for t in range(length - 1 if last_only else 0, length)
     for tau in range(1 if config.scenario == 'mini_batch' else t + 1)
   ]
+  return _ask(model, sequence, config, learned, pairs, None if noise is None else noise.fold(1))
+
+
+def with_support_statistics(
+  model: HyperTransformer,
+  sequence: TaskSequence,
+  config: ContinualConfig,
+  outcome: SequenceOutcome,
+  last_only: bool = False,
+) -> SequenceOutcome:
+  """Ask the queries of a sequence again, with frozen batch-norm statistics.
+
+  The statistics of a task are those of its support images with the weights right after it. Queries
+  have those of their own task in task_incremental, and otherwise those of all tasks so far.
+
+  Args:
+    model: The HyperTransformer.
+    sequence: The support and query images of T tasks.
+    config: As for `learn_sequence`.
+    outcome: What that has returned.
+    last_only: Ask queries after the last task only.
+  """
+  learned = outcome.learned
+
+  def statistics(part: tuple[Blocks, tf.Tensor]) -> tf.Tensor:
+    blocks, images = part
+    return model.freeze(model.with_blocks(blocks), images).statistics
+
+  last = max(t for t, _ in outcome.pairs)
+  pairs = [(t, tau) for t, tau in outcome.pairs if t == last or not last_only]
+  after, asked = np.array(pairs, np.int32).T
+  frozen = map_each(statistics, (learned.weights, sequence.support_images))
+  if config.scenario == 'task_incremental':
+    frozen = tf.gather(frozen, asked)
+  else:
+    frozen = tf.gather(merged_statistics(frozen), after)
+  return _ask(model, sequence, config, learned, pairs, statistics=frozen)
+
+
+def merged_statistics(statistics: tf.Tensor) -> tf.Tensor:
+  """Merge the batch-norm statistics of each task with those of the tasks before it.
+
+  Args:
+    statistics: [T, convolutions, 2, channels], means and variances.
+
+  Returns:
+    The same shape; entry t is of tasks 0..t, each of which counts equally.
+  """
+  mean, variance = tf.unstack(statistics, axis=2)
+  squares = variance + tf.square(mean)
+  counts = tf.cumsum(tf.ones_like(mean))
+  mean, squares = tf.cumsum(mean) / counts, tf.cumsum(squares) / counts
+  return tf.stack([mean, squares - tf.square(mean)], axis=2)
+
+
+def _ask(
+  model: HyperTransformer,
+  sequence: TaskSequence,
+  config: ContinualConfig,
+  learned: _Learned,
+  pairs: list[tuple[int, int]],
+  noise: Noise | None = None,
+  statistics: tf.Tensor | None = None,
+) -> SequenceOutcome:
+  """Classify the queries of each pair (t, tau); see `SequenceOutcome` and `pair_outputs`."""
   after, asked = np.array(pairs, np.int32).T  # t and tau of every pair
   with tf.name_scope('query'):
     outputs = pair_outputs(
@@ -144,18 +217,17 @@ def learn_sequence(
       sequence.query_images,
       after,
       asked,
-      None if noise is None else noise.fold(1),
+      noise,
       config.mixed_queries,
+      statistics,
     )
   labels = tf.gather(sequence.query_labels, asked)
   if config.scenario == 'class_incremental':
     labels += (asked * model.config.num_labels)[:, None]
   if not config.prototypical:
-    return SequenceOutcome(pairs, outputs, labels, learned.weights, None, learned.uses)
+    return SequenceOutcome(pairs, outputs, labels, None, learned)
   logits = pair_scores(outputs, learned.prototypes, after, asked, config.scenario)
-  return SequenceOutcome(
-    pairs, logits, labels, learned.weights, learned.prototypes[-1], learned.uses
-  )
+  return SequenceOutcome(pairs, logits, labels, learned.prototypes[-1], learned)
 
 
 def _learn_continually(
@@ -304,11 +376,13 @@ def pair_outputs(
   asked: np.ndarray,
   noise: Noise | None,
   mixed: bool = False,
+  statistics: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """Run the CNN for each pair (t, tau).
 
-  Batch norm takes its statistics from a batch. A batch holds the images of one task, or with
-  `mixed` the same number of images of all tasks that are asked after the same task.
+  Batch norm takes its statistics from a batch, unless they are given. A batch holds the images of
+  one task, or with `mixed` the same number of images of all tasks that are asked after the same
+  task.
 
   Args:
     model: The HyperTransformer.
@@ -318,6 +392,8 @@ def pair_outputs(
     asked: Integers [P], the tau of each pair.
     noise: Random numbers of a training step; None in evaluation.
     mixed: Whether batches hold the images of several tasks.
+    statistics: Batch-norm statistics of each pair, [P, convolutions, 2, channels]; None for those
+      of the batches.
 
   Returns:
     [P, n, outputs], for the images of each pair in their own order.
@@ -325,6 +401,8 @@ def pair_outputs(
   size = images.shape[1]
   own = asked[:, None] * size + np.arange(size)  # images of task asked[p], counted through
   weights_of = {name: tf.gather(blocks, after) for name, blocks in weights.items()}
+  if statistics is not None:
+    return _classify(model, weights_of, images, own, noise, statistics)
   if mixed:
     batches, places = mixed_batches(after, own)
     outputs = _classify(model, weights_of, images, batches, noise)
@@ -369,6 +447,7 @@ def _classify(
   images: tf.Tensor,
   batches: np.ndarray,
   noise: Noise | None,
+  statistics: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """Run the CNN with the weights of each pair on its own batch of images.
 
@@ -378,18 +457,21 @@ def _classify(
     images: float32 [T, n, H, W, C].
     batches: Integers [P, n], the images of each batch. Images are counted through all tasks.
     noise: Random numbers of a training step; None in evaluation.
+    statistics: As for `pair_outputs`.
 
   Returns:
     [P, n, outputs].
   """
   flat = tf.reshape(images, [-1, *images.shape[2:]])
 
-  def classify_batch(part: tuple[Blocks, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    blocks, batch, number = part
+  def classify_batch(part: Any) -> tf.Tensor:
+    blocks, batch, number, *frozen = part
     own_noise = None if noise is None else noise.fold(number)
-    return model.classify(tf.gather(flat, batch), model.with_blocks(blocks), own_noise).logits
+    cnn = model.with_blocks(blocks, *frozen)
+    return model.classify(tf.gather(flat, batch), cnn, own_noise).logits
 
-  return map_each(classify_batch, (weights, tf.constant(batches), tf.range(len(batches))))
+  frozen = () if statistics is None else (statistics,)
+  return map_each(classify_batch, (weights, tf.constant(batches), tf.range(len(batches)), *frozen))
 
 
 def pair_scores(

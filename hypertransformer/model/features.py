@@ -50,7 +50,7 @@ def shared_features(
       )
       x = tf.nn.relu(x)
       if config.shared_extractor.endswith('-bn'):
-        x = layers.batch_norm(x, f'{name}/batch_norm')
+        x, *_ = layers.batch_norm(x, f'{name}/batch_norm')
   return dropout(tf.reduce_mean(x, [1, 2]), config.shared_dropout, noise)
 
 

@@ -52,12 +52,15 @@ class CnnWeights:
     uses: The variables that the CNN used in the support pass.
     last_inputs: What enters the last layer in the support pass, [Ns, h, w, c]; None for a CNN that
       was made from given blocks.
+    statistics: The mean and the variance that the batch norm of each convolution uses,
+      [convolutions, 2, channels]; None if it uses those of each batch.
   """
 
   layers: Mapping[str, LayerWeights]
   shared_features: tf.Tensor | None = None
   uses: tuple[VariableUse, ...] = ()
   last_inputs: tf.Tensor | None = None
+  statistics: tf.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +72,14 @@ class Classified:
     head_logits: Logits [n, K] of each warm-up head.
     activations: Output of each layer, by its name.
     uses: The variables that the CNN used.
+    statistics: The mean and the variance [channels] that the batch norm of each convolution saw.
   """
 
   logits: tf.Tensor
   head_logits: list[tf.Tensor]
   activations: dict[str, tf.Tensor]
   uses: tuple[VariableUse, ...]
+  statistics: list[list[tf.Tensor]]
 
 
 class HyperTransformer:
@@ -139,7 +144,7 @@ class HyperTransformer:
       for index, plan in enumerate(convolutions):
         layers |= self._generate_layer(plan, z, shared, support, noise, previous)
         with self._layer_scope(plan, layers) as getter:
-          z = cnn.convolution(plan, z, self.config)
+          z, *_ = cnn.convolution(plan, z, self.config)
         uses += getter.uses
         if index < len(self.heads):
           layers |= self._generate_layer(self.heads[index], z, shared, support, noise)
@@ -187,24 +192,40 @@ class HyperTransformer:
           blocks[plan.name] = plan.layout.pack(used)
     return blocks
 
-  def with_blocks(self, blocks: Mapping[str, tf.Tensor]) -> CnnWeights:
+  def with_blocks(
+    self, blocks: Mapping[str, tf.Tensor], statistics: tf.Tensor | None = None
+  ) -> CnnWeights:
     """Make a CNN from given weight blocks, which are used as they are: nothing trained is added.
 
     Args:
       blocks: [B, b] by layer name. A layer without blocks is a trained one.
+      statistics: As in `CnnWeights`.
     """
     return CnnWeights(
       {
         plan.name: LayerWeights(plan.layout, blocks[plan.name], add_trained=False)
         for plan in self.plans
         if plan.layout is not None and plan.name in blocks
-      }
+      },
+      statistics=statistics,
     )
+
+  def freeze(self, weights: CnnWeights, images: tf.Tensor) -> CnnWeights:
+    """Return the CNN with the batch-norm statistics of these support images, [n, H, W, C].
+
+    Its answer to an image then depends on no other image. The images are also seen shifted by a
+    tenth of their side, which comes closer to the statistics of many images (docs/learners.md).
+    """
+    shift = round(0.1 * images.shape[1])
+    moves = ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift))
+    images = tf.concat([tf.roll(images, move, (1, 2)) for move in moves], axis=0)
+    seen = self.classify(images, weights).statistics
+    return dataclasses.replace(weights, statistics=tf.stack([tf.stack(each) for each in seen]))
 
   def classify(
     self, images: tf.Tensor, weights: CnnWeights, noise: Noise | None = None
   ) -> Classified:
-    """Run the CNN on one batch of images, whose statistics its batch norms use.
+    """Run the CNN on one batch of images, whose statistics its batch norms use unless frozen.
 
     Args:
       images: float32 [n, H, W, C].
@@ -214,15 +235,17 @@ class HyperTransformer:
     uses: list[VariableUse] = []
     head_logits = []
     activations = {}
+    statistics = []
     x = images
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
       for index, plan in enumerate(self.plans):
         with self._layer_scope(plan, weights.layers, query=True) as getter:
-          x = (
-            cnn.logits(plan, x, self.config, noise)
-            if plan.is_logits
-            else cnn.convolution(plan, x, self.config)
-          )
+          if plan.is_logits:
+            x = cnn.logits(plan, x, self.config, noise)
+          else:
+            frozen = None if weights.statistics is None else weights.statistics[index]
+            x, *seen = cnn.convolution(plan, x, self.config, frozen)
+            statistics.append(seen)
         uses += getter.uses
         activations[plan.name] = x
         if index < len(self.heads):
@@ -230,7 +253,7 @@ class HyperTransformer:
           with self._layer_scope(head, weights.layers, query=True) as getter:
             head_logits.append(cnn.logits(head, x, self.config, noise))
           uses += getter.uses
-    return Classified(x, head_logits, activations, tuple(uses))
+    return Classified(x, head_logits, activations, tuple(uses), statistics)
 
   def _generate_layer(
     self,

@@ -150,15 +150,28 @@ def _gradient_of_standardise(
   return None, scale * (dy - tf.reduce_mean(dy, -1, keepdims=True) - y * along), None
 
 
-def batch_norm(x: tf.Tensor, name: str) -> tf.Tensor:
+def batch_norm(
+  x: tf.Tensor, name: str, frozen: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """Normalise x [n, h, w, c] per channel; variables `name`/gamma and `name`/beta, both [c].
 
-  Mean and variance are those of this batch, in training and in evaluation. There are no moving
-  averages (the original has some, but never reads them).
+  There are no moving averages (the original has some, but never reads them).
+
+  Args:
+    x: The activations.
+    name: Variable scope of the layer.
+    frozen: The mean and the variance to use, [2, c]; None for those of this batch.
+
+  Returns:
+    The normalised activations; and the mean and the unbiased variance [c] of each channel of x
+    (the variance that is used is the biased one), or those in `frozen`.
   """
   with tf.variable_scope(name):
     gamma, beta = _scale_and_offset(x.shape[-1])
-    return tf.nn.fused_batch_norm(x, gamma, beta, epsilon=BATCH_NORM_EPSILON)[0]
+    mean, variance = (None, None) if frozen is None else tf.unstack(frozen)
+    return tf.nn.fused_batch_norm(
+      x, gamma, beta, mean, variance, BATCH_NORM_EPSILON, is_training=frozen is None
+    )
 
 
 def _scale_and_offset(width: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -21,6 +21,7 @@ TEST, VALIDATION = 'test', 'val'  # names of presets
 # headings of their columns. A measure of sequences is a field of the object `continual`.
 MEASURES = {
   'accuracy': ('ci95', 'accuracy'),
+  'accuracy_inductive': ('ci95_inductive', 'inductive'),
   'accuracy_disjoint': ('ci95_disjoint', 'without support images'),
   'forgetting': ('forgetting_ci95', 'forgetting'),
   'backward_transfer': ('backward_transfer_ci95', 'backward transfer'),
@@ -30,6 +31,8 @@ MEASURES = {
 NOTES = {
   'accuracy': 'Accuracy in %, with half the width of its 95 % confidence interval: over tasks or '
   "sequences for a single run, over seeds (Student's t) for three or more. Two seeds are listed.",
+  'inductive': '"Inductive": batch norm has the statistics of the support set, not of the queries, '
+  'so the answer to an image depends on no other query image.',
   'without support images': '"Without support images" leaves out query images that are in the '
   'support set.',
   'nearest pixels': '"Nearest pixels" is a baseline that learns nothing: the label of the nearest '

@@ -279,6 +279,12 @@ class EvalConfig:
   batch_size: int = _evaluation(
     200, 'images per query batch, over all classes', '[1, 1e6]', name='eval_batch_size'
   )
+  query_statistics: str = _evaluation(
+    'batch',
+    'batch-norm statistics for queries: of their batch, as published, or of the support set, so '
+    'that an answer depends on no other query image',
+    choices=('batch', 'support'),
+  )
   once: bool = _run(False, 'evaluate the newest checkpoint and exit', name='eval_once')
   checkpoint: str = _run(
     '', 'evaluate only this checkpoint (path without .index)', name='eval_checkpoint', path=True

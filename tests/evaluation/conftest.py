@@ -52,7 +52,7 @@ class StandIn:
     self.evaluated: list[tuple[str, float]] = []
     self.during: Callable[[str, int], None] = lambda preset, number: None
     self.scores: Callable[[float], Scores] = lambda mean: Scores(
-      (mean + OFFSETS)[:, None, None], np.array([0.25, np.nan, 0.5, np.nan])
+      (mean + OFFSETS)[:, None, None], np.array([0.25, np.nan, 0.5, np.nan]), np.full(4, 0.75)
     )
 
   def restore(self, prefix: str) -> None:

@@ -36,7 +36,7 @@ def result(step: int, accuracy: float, **on: Any) -> Line:
     'dataset': 'tiny:0-9',
     'accuracy': accuracy,
     'num_tasks': 10,
-    'measured': {'seed': None, **on},
+    'measured': {'seed': None, 'query_statistics': 'batch', **on},
   }
 
 

@@ -52,6 +52,8 @@ def test_a_line_has_these_keys_and_values(bench: Any) -> None:
     'num_queries': 40,
     'accuracy_disjoint': 0.375,
     'ci95_disjoint': pytest.approx(1.959964 * math.sqrt(1 / 32 / 2)),
+    'accuracy_inductive': 0.75,
+    'ci95_inductive': 0.0,
   }
   assert any(text.startswith('step 5  val: 50.00 ') for text in bench.lines)
 
@@ -75,6 +77,7 @@ def test_every_checkpoint_is_evaluated_on_every_preset(
     for name, values in (
       ('accuracy', {5: 0.25, 10: 0.5, 20: 0.75}),
       ('accuracy_disjoint', dict.fromkeys((5, 10, 20), 0.375)),
+      ('accuracy_inductive', dict.fromkeys((5, 10, 20), 0.75)),
     )
   }
   assert events.pictures['episode/test'] == [5, 10, 20]
@@ -92,7 +95,7 @@ def continual_scores(mean: float) -> Scores:
   cells = [
     [[mean + 0.25, np.nan], [mean + shift - 0.05, mean + shift + 0.05]] for shift in (-0.05, 0.05)
   ]
-  return Scores(np.array(cells), np.array([0.25, 0.5]))
+  return Scores(np.array(cells), np.array([0.25, 0.5]), np.array([0.5, 0.5]))
 
 
 def test_sequences_have_a_matrix_and_a_table(

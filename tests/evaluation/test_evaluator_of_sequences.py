@@ -230,6 +230,29 @@ def test_accuracies_are_those_by_hand(both: Any, preset: str) -> None:
   assert any(inside.any() for one in expected[preset] for _, inside in one.values())
 
 
+@pytest.mark.parametrize('scenario', ['task_incremental', 'class_incremental', 'mini_batch'])
+def test_the_inductive_accuracy_is_that_with_support_statistics(
+  scenario: str,
+  values: dict[str, Any],
+  model: ModelConfig,
+  presets: list[Preset],
+  hand: ByHand,
+  tmp_path: pathlib.Path,
+) -> None:
+  """tests/learners compares such answers with those of a learner."""
+  continual, prefix = ContinualConfig(scenario, eval_length=TASKS), hand.save(tmp_path)
+  found = []
+  for statistics in ('batch', 'support'):
+    evaluator = make_evaluator(values | {'query_statistics': statistics}, model, presets, continual)
+    evaluator.restore(prefix)
+    found.append(evaluator.evaluate('all'))
+    evaluator.close()
+  batch, support = found
+  np.testing.assert_allclose(batch.inductive, support.inductive, atol=1e-6)
+  np.testing.assert_allclose(support.cells[:, -1].mean(axis=1), support.inductive, atol=1e-6)
+  assert np.nanmax(np.abs(batch.cells - support.cells)) > 0.1
+
+
 def test_the_same_sequences_at_every_call_and_progress_is_told(both: Any) -> None:
   _, evaluator, _ = both
   told: list[tuple[int, float]] = []

@@ -114,21 +114,28 @@ def test_with_pieces_of_one_task_nothing_is_forgotten() -> None:
 
 
 def test_a_single_task_is_a_sequence_of_one_task() -> None:
-  scores = Scores(np.array([0.25, 0.75])[:, None, None], np.array([np.nan, np.nan]))
+  scores = Scores(
+    np.array([0.25, 0.75])[:, None, None], np.array([np.nan, np.nan]), np.array([0.5, 0.25])
+  )
   assert metrics.fields(scores, None) == {
     'accuracy': 0.5,
     'ci95': pytest.approx(plain([0.25, 0.75])[1]),
     'num_tasks': 2,
     'accuracy_disjoint': None,
     'ci95_disjoint': None,
+    'accuracy_inductive': 0.375,
+    'ci95_inductive': pytest.approx(plain([0.5, 0.25])[1]),
   }
-  assert metrics.scalars('val', metrics.fields(scores, None)) == {'eval_accuracy/val': 0.5}
+  assert metrics.scalars('val', metrics.fields(scores, None)) == {
+    'eval_accuracy/val': 0.5,
+    'eval_accuracy_inductive/val': 0.375,
+  }
 
 
 def test_fields_scalars_and_text_of_sequences_say_the_same() -> None:
   config = ContinualConfig('class_incremental', mixed_queries=True)
   cells = random_cells(40, 2)
-  found = metrics.fields(Scores(cells, np.full(40, 0.25)), config)
+  found = metrics.fields(Scores(cells, np.full(40, 0.25), np.full(40, 0.5)), config)
   continual = found['continual']
   assert (found['accuracy'], found['ci95']) == pytest.approx(both(continual, 'average_accuracy', 1))
   assert {name: continual[name] for name in ('scenario', 'mixed_queries', 'num_tasks')} == {
@@ -139,6 +146,7 @@ def test_fields_scalars_and_text_of_sequences_say_the_same() -> None:
   assert metrics.scalars('val', found) == {
     'eval_accuracy/val': found['accuracy'],
     'eval_accuracy_disjoint/val': 0.25,
+    'eval_accuracy_inductive/val': 0.5,
     'eval_average_accuracy/val/after_task_1': continual['average_accuracy'][0],
     'eval_average_accuracy/val/after_task_2': continual['average_accuracy'][1],
     'eval_forgetting/val': continual['forgetting'],
@@ -146,7 +154,7 @@ def test_fields_scalars_and_text_of_sequences_say_the_same() -> None:
   }
   text = metrics.text({'preset': 'val', 'num_queries': 12, **found})
   assert text.startswith(f'val: {100 * found["accuracy"]:.2f} ')
-  assert 'after 2 tasks, forgetting ' in text
+  assert 'after 2 tasks, inductive 50.00 ± 0.00 %, forgetting ' in text
   assert text.endswith('40 sequences x 12 queries of a task')
 
 

@@ -65,6 +65,7 @@ CHANGES: list[dict[str, Any]] = [
   {'num_task_evals': 9},
   {'num_eval_batches': 8, 'eval_batch_size': 200},
   {'num_eval_batches': 8, 'eval_batch_size': 400},  # as many query images as by default
+  {'query_statistics': 'support'},
   {'seed': 1},
   {'seed': 2},
   {'seed': 2, 'stream': 3},
@@ -131,6 +132,7 @@ def test_measured_has_plain_names() -> None:
     'disjoint_query': False,
     'query_images': 200,  # a task of a sequence has one query batch
     'query_batch_size': 200,
+    'query_statistics': 'batch',
     'tasks': 512,
     'seed': 3,
     'stream': 2,

@@ -23,6 +23,7 @@ from hypertransformer.evaluation import results
 ON = {
   'dataset': 'tiny:0-9', 'split': '', 'augmentation': {'angle_range': 180.0}, 'ways': 5,
   'support_images': 5, 'unlabeled_per_class': 0, 'query_images': 1600, 'tasks': 400,
+  'query_statistics': 'batch',
   'seed': None, 'sequence': None,
 }  # fmt: skip
 LINE = {
@@ -93,6 +94,12 @@ def test_a_malformed_line_is_skipped_with_a_warning(
   results.append(path, LINE)
   assert results.read(path) == [LINE] * 2
   assert warnings == [f'{path}: skipping 1 malformed lines.']
+
+
+def test_a_line_from_before_there_were_query_statistics_is_of_the_batch(path: pathlib.Path) -> None:
+  old = {name: value for name, value in ON.items() if name != 'query_statistics'}
+  results.append(path, LINE | {'measured': old})
+  assert results.read(path) == [LINE]
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(

@@ -76,8 +76,8 @@ def open_learner(continual_run: Any) -> Iterator[Callable[..., ContinualLearner]
   """open_learner(scenario, **changes) opens a new learner, which is closed after the test."""
   opened = []
 
-  def make(scenario: str, **changes: Any) -> ContinualLearner:
-    opened.append(ContinualLearner(continual_run(scenario, **changes).folder))
+  def make(scenario: str, batch_statistics: str = 'support', **changes: Any) -> ContinualLearner:
+    opened.append(ContinualLearner(continual_run(scenario, **changes).folder, batch_statistics))
     return opened[-1]
 
   yield make

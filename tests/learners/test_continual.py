@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import shutil
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,12 @@ import tensorflow.compat.v1 as tf
 
 from hypertransformer.errors import InputError
 from hypertransformer.learners import ContinualLearner
-from hypertransformer.model.continual import UNKNOWN, TaskSequence, learn_sequence
+from hypertransformer.model.continual import (
+  UNKNOWN,
+  TaskSequence,
+  learn_sequence,
+  with_support_statistics,
+)
 from hypertransformer.model.hypertransformer import HyperTransformer
 from hypertransformer.settings import flags
 from hypertransformer.settings.config import CONTINUAL_SCENARIOS
@@ -24,7 +30,7 @@ FIRST = [0, 9, 15, 24]  # the first class of each task, as its number in `tiny`
 K = 3
 
 
-def in_the_graph(run: Any, tasks: list[Any]) -> Any:
+def in_the_graph(run: Any, tasks: list[Any], statistics: str) -> Any:
   """Learns tasks by learn_sequence, with the checkpoint of a run.
 
   Returns:
@@ -43,22 +49,28 @@ def in_the_graph(run: Any, tasks: list[Any]) -> Any:
 
   with tf.Graph().as_default(), tf.Session() as session:
     sequence = TaskSequence(*map(stack, ('support', 'labels', 'queries', 'answers')))
-    outcome = learn_sequence(
-      HyperTransformer(flags.settings_from(run.values).model, (12, 12, 1)), sequence, config
-    )
+    model = HyperTransformer(flags.settings_from(run.values).model, (12, 12, 1))
+    outcome = learn_sequence(model, sequence, config)
+    if statistics == 'support':
+      outcome = with_support_statistics(model, sequence, config, outcome)
     tf.train.Saver().restore(session, tf.train.latest_checkpoint(str(run.folder)))
     kept = [] if outcome.prototypes is None else outcome.prototypes
     return (outcome.pairs, *session.run((outcome.logits, outcome.weights, kept)))
 
 
+@pytest.mark.parametrize('statistics', ['support', 'query'])
 def test_it_is_learn_sequence_one_step_at_a_time(
-  kind: tuple[str, dict[str, Any]], continual_run: Any, make_task: Any, open_learner: Any
+  statistics: str,
+  kind: tuple[str, dict[str, Any]],
+  continual_run: Any,
+  make_task: Any,
+  open_learner: Any,
 ) -> None:
   """Predictions are exactly the same, on a sequence longer than those of training."""
   scenario, changes = kind
-  run, learner = continual_run(scenario, **changes), open_learner(scenario, **changes)
+  run, learner = continual_run(scenario, **changes), open_learner(scenario, statistics, **changes)
   tasks = [make_task(0 if scenario == PIECES else first, seed) for seed, first in enumerate(FIRST)]
-  pairs, logits, weights, kept = in_the_graph(run, tasks)
+  pairs, logits, weights, kept = in_the_graph(run, tasks, statistics)
   answers = []
   for t, task in enumerate(tasks):
     learner.learn(task.support, task.labels + (K * t if scenario == CLASS else 0))
@@ -82,7 +94,31 @@ def test_it_is_learn_sequence_one_step_at_a_time(
       learner.prototypes()
   else:
     np.testing.assert_allclose(learner.prototypes(), kept, rtol=1e-5, atol=1e-5)
-  assert len(np.unique(answers)) > 2
+  assert len(np.unique(answers)) > 1
+
+
+def test_a_prediction_does_not_depend_on_other_images_and_classes_count_equally(
+  kind: tuple[str, dict[str, Any]], make_task: Any, open_learner: Any
+) -> None:
+  """A class with one image counts as if it were repeated."""
+  scenario, changes = kind
+  task, which = make_task(0), 0 if scenario == TASK else None
+  one_each = np.unique(task.labels, return_index=True)[1]
+  rows = np.append(one_each, np.flatnonzero(task.labels == 1)[1])  # class 1 has two images
+  fewer, repeated = open_learner(scenario, **changes), open_learner(scenario, **changes)
+  fewer.learn(task.support[rows], task.labels[rows])
+  repeated.learn(task.support[rows[[0, 0, 1, 2, 2, 3]]], task.labels[rows[[0, 0, 1, 2, 2, 3]]])
+  together = fewer.scores(task.queries, which)
+  alone = [fewer.scores(image[None], which)[0] for image in task.queries]
+  np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-4)
+  np.testing.assert_array_equal(repeated.scores(task.queries, which), together)
+
+
+def test_threads_learn_one_task_after_the_other(make_task: Any, open_learner: Any) -> None:
+  learner, tasks = open_learner(CLASS), [make_task(9).support_set(10 * t) for t in range(8)]
+  with futures.ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda task: learner.learn(*task), tasks))
+  assert sorted(learner.labels()) == [10 * t + k for t in range(8) for k in range(K)]
 
 
 def test_labels_are_what_can_be_predicted(make_task: Any, open_learner: Any) -> None:

@@ -50,6 +50,7 @@ def test_a_card_says_how_the_model_was_made_and_what_it_takes(name: str) -> None
       'classes': learner.num_labels,
       'support_images_per_class': learner.shots,
       'image': f'{height} x {width} x {channels}, bright ink on black',
+      'mean_brightness': 21.4,
     }
 
 

@@ -37,6 +37,7 @@ OWN = {
   'num_gpus',
   'num_tasks',
   'optimizer',
+  'query_statistics',
   'seed',
   'sync_replicas',
   'warmup_heads',

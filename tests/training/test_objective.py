@@ -58,7 +58,11 @@ def test_the_loss_of_a_sequence_is_a_mean_over_pairs(settings_of, monkeypatch, t
   def outcome(*given, last_only):
     kept = slice(1 if last_only else 0, None)
     return continual.SequenceOutcome(
-      pairs[kept], tf.constant(logits[kept], tf.float32), tf.constant(labels[kept]), {}, None, []
+      pairs[kept],
+      tf.constant(logits[kept], tf.float32),
+      tf.constant(labels[kept]),
+      None,
+      continual._Learned({}, tf.zeros([]), []),
     )
 
   monkeypatch.setattr(continual, 'learn_sequence', outcome)
