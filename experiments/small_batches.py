@@ -1,7 +1,7 @@
 """Measure the accuracy of learners by the query batch, and with unequal support sets.
 
   python experiments/small_batches.py --data=./data_numpy_dir/omniglot.npy --ways=5 MODEL ...
-  python experiments/small_batches.py --ways=5 --support=15,1,1,1,1 omniglot_1shot
+  python experiments/small_batches.py --ways=5 --support=15,1,1,1,1 --batches=100 omniglot_1shot
 
 MODEL is the name of a packaged model or a directory. It prints a row for each model and each value
 of batch_statistics: the accuracy in % on tasks of unseen classes (1200-1622 of shuffle seed 2022),
@@ -35,6 +35,7 @@ WAYS = flags.DEFINE_integer('ways', 0, 'Classes of a task; 0: as many as in trai
 SUPPORT = flags.DEFINE_list('support', [], 'Support images of each class; empty: as in training.')
 SEQUENCE = flags.DEFINE_integer('sequence', 5, 'Tasks of a sequence.')
 TASKS = flags.DEFINE_integer('tasks', 200, 'The number of tasks or sequences.')
+BATCHES = flags.DEFINE_list('batches', ['1', 'one class', '2', '25', '100'], 'Keys of SIZES.')
 SIZES = {'1': 1, 'one class': 0, '2': 2, '25': 25, '100': 100}  # images of a query batch
 QUERIES, HELD_OUT = 100, 5  # query images of a task; samples of each class from which they are
 
@@ -53,7 +54,7 @@ def learned(learner: FewShotLearner | ContinualLearner, task: np.ndarray) -> Non
   support = [int(size) for size in SUPPORT.value] or [learner.shots] * ways
   for first in range(0, len(task), ways):
     shown = np.concatenate([task[first + k, :size] for k, size in enumerate(support)])
-    labels = np.repeat(np.arange(first, first + ways), support)
+    labels: np.ndarray = np.repeat(np.arange(first, first + ways), support)
     (learner.learn if isinstance(learner, ContinualLearner) else learner.fit)(shown, labels)
 
 
@@ -70,7 +71,7 @@ def accuracies(
   labels: np.ndarray = rng.permutation(np.arange(QUERIES) % total)
   queries = task[labels, -rng.integers(1, HELD_OUT + 1, QUERIES)]
   found = []
-  for size in SIZES.values():
+  for size in (SIZES[name] for name in BATCHES.value):
     batches = [np.flatnonzero(labels == k) for k in range(total)]  # of one class each
     if size:
       batches = np.split(np.arange(QUERIES), range(size, QUERIES, size))
@@ -83,7 +84,7 @@ def main(argv: list[str]) -> None:
   """Print a row for each model and each kind of statistics."""
   images = np.load(DATA.value)
   images = images[shuffled_classes(len(images), seed=2022)[1200:]]
-  print(f'| model | batch_statistics | {" | ".join(SIZES)} |')
+  print(f'| model | batch_statistics | {" | ".join(BATCHES.value)} |')
   for name in argv[1:]:
     for statistics in ('support', 'query'):
       with opened(name, statistics) as learner:

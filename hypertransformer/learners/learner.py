@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import threading
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import CLOSED, Engine, Trained, find
@@ -51,8 +51,8 @@ def brightness(card: pathlib.Path) -> float | None:
   if not card.exists():
     return None
   try:
-    return float(json.loads(card.read_text())['takes']['mean_brightness'])
-  except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+    return float(files.read_json(card)['takes']['mean_brightness'])
+  except (*files.JSON_ERRORS, TypeError, LookupError) as error:
     raise InputError(
       f'{card} is malformed: it has no number takes.mean_brightness. Correct or delete it.'
     ) from error
