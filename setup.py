@@ -28,6 +28,7 @@ setuptools.setup(
   package_data={
     'hypertransformer': [
       'py.typed',
+      'demo/*.html',
       'pretrained/*/*',
       'recipes/*.flags',
       'reports/*.html',

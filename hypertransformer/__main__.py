@@ -23,6 +23,7 @@ COMMANDS = {
   'inspect': ('commands.inspect_data', 'classes, brightness, splits and duplicates of a dataset'),
   'plot weights': ('commands.plot_weights', 'draw the kernels that a model generates'),
   'plot episode': ('commands.plot_episode', 'draw an episode before and after augmentation'),
+  'demo': ('demo.server', 'draw symbols on a page, and have them learned and recognized'),
   'launch': ('commands.launch', 'start a training cluster on this machine'),
 }
 

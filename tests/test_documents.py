@@ -68,6 +68,11 @@ def unknown(words: list[str]) -> list[str]:
   known, missing = FLAGS, []
   if words[0].startswith('--') or words[0] == 'printf':
     pass  # flags alone, for the training or the evaluator; printf writes them to a file
+  elif words[0] == 'hypertransformer':
+    found = [name for n in (1, 2) if (name := ' '.join(words[1 : 1 + n])) in COMMANDS]
+    missing = [] if found or len(words) == 1 else words[1:2]
+    for name in found:
+      known = FLAGS | flags_of(str(module_of(name).relative_to(ROOT)))
   elif words[0] in ('python', '.venv/bin/python') and words[1] == '-m':
     if words[2].startswith('hypertransformer.'):
       path = ROOT / (words[2].replace('.', '/') + '.py')

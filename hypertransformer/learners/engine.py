@@ -18,7 +18,7 @@ from hypertransformer.data import files
 from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
-from hypertransformer.model import continual
+from hypertransformer.model import continual, shown
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
 from hypertransformer.settings import flags_file
@@ -151,6 +151,7 @@ class Engine:
       merged = continual.merged_statistics(self._statistics)[-1] if frozen else None
       classified = model.classify(normalized, model.with_blocks(self._blocks, merged))
       self._outputs = classified.logits
+      self._attention = shown.attention(support, weights)
       self._scores = continual.prototype_scores(self._outputs[None], self._prototypes[None])[0]
       self._cnn = {f'{use.layer}/{use.variable}': use.value for use in classified.uses}
       blocks = model.used_blocks(weights)
@@ -244,6 +245,11 @@ class Engine:
     for name, value in sorted(variables.items()):
       digest.update(name.encode() + value.tobytes())
     return digest.hexdigest()
+
+  def attention(self, images: np.ndarray, labels: np.ndarray) -> dict[str, list[np.ndarray]]:
+    """Return what the generator of each layer attends to; see `learn` and `shown.attention`."""
+    fed = {self._images: images, self._labels: labels}
+    return self._run(self._attention, self.no_blocks(), fed)
 
   def close(self) -> None:
     """Close the session; a call that another thread makes in the meantime ends with `CLOSED`."""

@@ -129,6 +129,27 @@ class FewShotLearner(Learner):
     """Return the names of the layers whose weights are generated, such as 'layer_1', in order."""
     return self._engine.generated_layers
 
+  def attention(self, images: Any, labels: Any) -> dict[str, list[np.ndarray]]:
+    """Return what the generators attend to in a support set. What was learned is kept.
+
+    The images are taken as they are: those of smaller classes are not repeated, as `fit` does.
+
+    Args:
+      images: As for `fit`, one image or more of each class.
+      labels: As for `fit`.
+
+    Returns:
+      By the name of the generated layer, for each block of its transformer, the attention of each
+      weight token to each image, float32 [heads, tokens, n].
+
+    Raises:
+      InputError: Images or labels cannot be used.
+    """
+    support = self._support(images)
+    found = inputs.labels(labels, len(support))
+    classes = inputs.classes(found, self.num_labels, fewest=2)
+    return self._engine.attention(support, inputs.numbers(found, classes))
+
   def _state(self) -> Fitted:
     """Return what was learned; raise InputError before `fit`."""
     fitted = self._fitted

@@ -46,14 +46,27 @@ def of_task(
     'predicted': tf.argmax(logits, -1, output_type=tf.int32),
     'num_classes': tf.constant(model.config.num_labels),
     'kernels': _kernels(model, {name: layer.blocks for name, layer in weights.layers.items()}),
-    'attention': {
-      plan.name: [
-        tf.stack([head[: plan.layout.num_blocks, -support.labels.shape[0] :] for head in heads])
-        for heads in weights.layers[plan.name].attention
-      ]
-      for plan in (*model.plans, *model.heads)
-      if plan.layout is not None
-    },
+    'attention': attention(support, weights),
+  }
+
+
+def attention(support: Support, weights: CnnWeights) -> dict[str, list[tf.Tensor]]:
+  """Return the attention of the weight tokens of each generated layer to the support samples.
+
+  Args:
+    support: The support set.
+    weights: What `model.generate` made of it.
+
+  Returns:
+    By layer name, for each block of the transformer, float [heads, B, Ns].
+  """
+  samples = tf.shape(support.labels)[0]
+  return {
+    name: [
+      tf.stack([head[: layer.layout.num_blocks, -samples:] for head in heads])
+      for heads in layer.attention
+    ]
+    for name, layer in weights.layers.items()
   }
 
 

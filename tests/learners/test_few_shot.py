@@ -108,6 +108,22 @@ def test_weights_are_those_of_the_cnn_generated_or_trained(
   )
 
 
+def test_attention_is_that_of_each_generator_to_the_support_images(
+  learner: FewShotLearner, make_task: Any
+) -> None:
+  """An image that every generator sees twice gets the same attention twice."""
+  task = make_task(0)
+  images = np.concatenate([task.support, task.support[:1]])
+  found = learner.attention(images, [*task.labels, task.labels[0]])
+  assert list(found) == learner.generated_layers()
+  for blocks in found.values():
+    assert {block.shape[2] for block in blocks} == {len(images)}
+    for block in blocks:
+      np.testing.assert_allclose(block[..., 0], block[..., -1], rtol=1e-4)
+      assert ((block >= 0) & (block <= 1)).all()
+      assert np.ptp(block) > 0
+
+
 def test_before_fit_everything_is_refused(few_shot_run: Any) -> None:
   with FewShotLearner(few_shot_run.folder) as fresh:
     images = np.zeros((6, 12, 12, 1), np.uint8)

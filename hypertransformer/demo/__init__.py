@@ -1,0 +1,1 @@
+"""The command `hypertransformer demo`: a page on which people draw symbols for the model."""
