@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import runpy
 import sys
 from collections.abc import Sequence
 
 from hypertransformer import __version__, startup
+from hypertransformer.errors import hint
 
 # Command -> module of the package, and what it does. To add a command, add a line here.
 COMMANDS = {
@@ -63,9 +63,9 @@ def _refuse(words: Sequence[str]) -> int:
   """Say on stderr that there is no such command, and return the exit status."""
   group = [name for name in COMMANDS if name.startswith(f'{words[0]} ')]
   given, known = (' '.join(words[:2]), group) if group else (words[0], list(COMMANDS))
-  near = difflib.get_close_matches(given, known, n=1) if given not in words or not group else []
-  hint = f'Did you mean {near[0]}?' if near else f'Use one of {", ".join(known)}.'
-  print(f'error: there is no command {given!r}. {hint}', file=sys.stderr)
+  others = f'Use one of {", ".join(known)}.'
+  advice = others if group and len(words) == 1 else hint(given, known, others)
+  print(f'error: there is no command {given!r}. {advice}', file=sys.stderr)
   return 2
 
 

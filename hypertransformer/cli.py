@@ -12,11 +12,11 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
-from hypertransformer.errors import InputError
+from hypertransformer.errors import InputError, hint
 from hypertransformer.settings.config import Settings
 from hypertransformer.settings.recipes import expand_flagfiles
 from hypertransformer.startup import INTERRUPTED, end_at_once
@@ -97,10 +97,14 @@ def _flush_stdout() -> None:
     raise type(error)(error.errno, error.strerror, 'stdout') from error
 
 
-def run(program: Callable[[], None]) -> None:
+def run(program: Callable[[], None], subjects: Mapping[str, Sequence[str]] | None = None) -> None:
   """Parse the command line, which may hold flags only, and run the program.
 
   Bad input ends the process with one line on stderr and exit status 2.
+
+  Args:
+    program: the program.
+    subjects: names of flags by subject, which --help shows after those that the program defines.
   """
 
   def without_arguments(arguments: Sequence[str]) -> None:
@@ -110,11 +114,20 @@ def run(program: Callable[[], None]) -> None:
       )
     program()
 
-  run_with_arguments(without_arguments)
+  run_with_arguments(without_arguments, subjects)
 
 
-def run_with_arguments(program: Callable[[Sequence[str]], None]) -> None:
+def run_with_arguments(
+  program: Callable[[Sequence[str]], None], subjects: Mapping[str, Sequence[str]] | None = None
+) -> None:
   """Do the same for a program that takes positional arguments."""
+
+  def parse(argv: Sequence[str]) -> list[str]:
+    asked = {word.lstrip('-') for word in argv[1:] if word.startswith('-')}
+    if asked & {'help', 'helpshort', 'helpfull', 'h', '?'}:
+      print(_help(subjects or {}))
+      sys.exit(0)
+    return _parse(argv)
 
   def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.INFO)
@@ -123,15 +136,37 @@ def run_with_arguments(program: Callable[[Sequence[str]], None]) -> None:
   if signal.getsignal(signal.SIGINT) is end_at_once:
     signal.signal(signal.SIGINT, signal.default_int_handler)
   with exit_on_bad_input():
-    app.run(main, argv=[sys.argv[0], *expand_flagfiles(sys.argv[1:])], flags_parser=_parse)
+    app.run(main, argv=[sys.argv[0], *expand_flagfiles(sys.argv[1:])], flags_parser=parse)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
   """Parse the flags, and return the other arguments."""
   try:
     return list(flags.FLAGS(argv))
+  except flags.UnrecognizedFlagError as error:
+    names = [f'--{name}' for name in flags.FLAGS]
+    advice = hint(f'--{error.flagname}', names, 'See --helpfull.')
+    raise InputError(f'there is no flag --{error.flagname}. {advice}') from error
   except flags.Error as error:
     raise InputError(f'{error}. See --help.') from error
+
+
+def _help(subjects: Mapping[str, Sequence[str]]) -> str:
+  """Return what --help shows: the program's docstring, its own flags, and those by subject."""
+  own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
+  lines = [(sys.modules['__main__'].__doc__ or '').rstrip()]
+  for subject, names in {'flags': own, **subjects}.items():
+    if names:
+      lines += ['', f'{subject}:', *map(_flag_help, names)]
+  return '\n'.join([*lines, *(['', '--helpfull shows all flags.'] if subjects else [])])
+
+
+def _flag_help(name: str) -> str:
+  """Return the lines of --help about a flag."""
+  flag = flags.FLAGS[name]
+  default = '' if flag.default in (None, '') else f' (default: {flag.default_as_str})'
+  text = f'--{"[no]" if flag.boolean else ""}{name}: {flag.help}{default}'
+  return str(flags.text_wrap(text, 100, indent='      ', firstline_indent='  '))
 
 
 def run_settings(
@@ -147,18 +182,11 @@ def run_settings(
   if sys.argv[1:] and sys.argv[1] and not sys.argv[1].startswith('-'):
     with exit_on_bad_input():
       sys.argv[1] = first(sys.argv[1])
-  _define_flags()
-  run(lambda: program(_settings(of_run)))
-
-
-def _define_flags() -> None:
-  """Define the flags of a run, as those of this program."""
   from hypertransformer.model import cnn
   from hypertransformer.settings import flags as run_flags
 
   run_flags.define(choices={'cnn_model_name': list(cnn.ARCHITECTURES)})
-  for flag in run_flags.ALL_FLAGS:  # --help lists only flags that are key flags of the program
-    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
+  run(lambda: program(_settings(of_run)), run_flags.by_subject('--helpfull' in sys.argv))
 
 
 def _settings(of_run: bool) -> Settings:

@@ -1,9 +1,10 @@
 """Report what trainings and their evaluations found: accuracies, learning curves, flags, speed.
 
-  python -m hypertransformer.report LOG_DIR [LOG_DIR ...] [--output=report.html]
+  hypertransformer report logs/quickstart --output=report.html
 
-prints tables; with --output it writes a page (.html), Markdown with figures beside it (.md), or the
-numbers alone (.csv). Runs whose flags differ in nothing but the seed are averaged.
+The arguments are the directories of the runs. It prints tables; with --output it writes a page
+(.html), Markdown with figures beside it (.md), or the numbers alone (.csv). Runs whose flags differ
+in nothing but the seed are averaged.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main(folders: Sequence[str], output: str | None) -> None:
     InputError: no directory is given, one of them cannot be reported, a library is missing, or the
       file cannot be written.
   """
-  require(bool(folders), 'no run is given: python -m hypertransformer.report LOG_DIR ...')
+  require(bool(folders), 'no run is given: hypertransformer report LOG_DIR ...')
   missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
   require(
     not missing, f'{", ".join(missing)} cannot be imported: pip install "hypertransformer[report]".'

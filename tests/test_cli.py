@@ -65,7 +65,7 @@ def test_what_the_system_does_ends_in_a_line_or_a_status(
 @pytest.mark.parametrize(
   ('command', 'status', 'message'),
   [
-    ('-m hypertransformer.report --outpt=x', 2, "'outpt'. Did you mean: output"),
+    ('-m hypertransformer.report --outpt=x', 2, '--outpt. Did you mean --output?'),
     ('-m hypertransformer.report --output', 2, 'output'),
     ('utils/cache_image_folder.py --image_size=0 --output_path=x', 2, '--image_size=0: 0 is not'),
     ('utils/cache_image_folder.py --crop=round --output_path=x', 2, 'squash|center'),
@@ -74,7 +74,7 @@ def test_what_the_system_does_ends_in_a_line_or_a_status(
     ('-m hypertransformer.report --help >&-', 2, 'Bad file descriptor'),
     ('-m hypertransformer.report 2>&-', 2, ''),
     ('-m hypertransformer.report 2>/dev/full', 2, ''),
-    ('-m hypertransformer.report --help 2>&-', 1, ''),
+    ('-m hypertransformer.report --help 2>&-', 0, ''),
   ],
 )
 def test_flags_and_streams_end_in_one_line_and_a_status(command, status, message):

@@ -1,6 +1,6 @@
 """Inspect a dataset.
 
-  hypertransformer inspect omniglot --data_numpy_dir=data_numpy_dir --contact_sheet=sheet.png
+  hypertransformer inspect strokes --data_numpy_dir=data_numpy_dir --contact_sheet=strokes.png
 
 The report has the classes and images, their brightness, the splits with the usual few-shot tasks
 that they have images for, and the images that occur more than once. No file is written except the

@@ -1,12 +1,12 @@
 """Start a training cluster of several processes on this machine, for testing (docs/cluster.md).
 
-  hypertransformer launch --workers=2 [--ps=1] [--sync] [--evaluator] RECIPE [flags of train]
+  hypertransformer launch --workers=2 quickstart --train_log_dir=logs/cluster
 
-RECIPE is a recipe, such as omniglot_1shot_v2, or the path of a shell script that ends in a command
-of training. --workers is the number of training processes, including the chief. Addresses are free
-ports of the loopback address. Every line of output begins with the name of its process. The cluster
-ends when one process fails, or at Ctrl-C: then the chief saves a checkpoint, and the others end
-after it.
+The arguments are [--ps=1] [--sync] [--evaluator] RECIPE [flags of train]. RECIPE is a recipe or the
+path of a shell script that ends in a command of training. --workers is the number of training
+processes, including the chief. Addresses are free ports of the loopback address. Every line of
+output begins with the name of its process. The cluster ends when one process fails, or at Ctrl-C:
+then the chief saves a checkpoint, and the others end after it.
 
 The exit status is 0 if that of all processes is 0, else the first that was not; 2 for bad input.
 """

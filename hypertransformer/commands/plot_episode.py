@@ -1,11 +1,8 @@
-r"""Draw an episode before and after augmentation: look at it before you train on a new dataset.
+"""Draw an episode before and after augmentation: look at it before you train on a new dataset.
 
-  hypertransformer plot episode --data_numpy_dir=data_numpy_dir --train_dataset=photos:0-5 \
-    --num_labels=5 --samples_transformer=5 --samples_cnn=50 --balanced_batches --output=episode.png
+  hypertransformer plot episode quickstart --train_dataset=strokes:0-9 --output=episode.png
 
-It takes the flags of the training. With those of a published run:
-
-  hypertransformer plot episode omniglot_1shot_v1 --data_numpy_dir=. --output=episode.png
+It takes a recipe and the flags of the training.
 """
 
 from __future__ import annotations

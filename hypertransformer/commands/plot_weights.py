@@ -1,6 +1,6 @@
 r"""Draw the kernels that a trained model generates: the figures of the paper's appendix.
 
-  hypertransformer plot weights CHECKPOINT --data_numpy_dir=data_numpy_dir --output=weights.png
+  hypertransformer plot weights logs/quickstart --output=weights.png
   hypertransformer plot weights CHECKPOINT --figure=episodes --output=episodes.png
   hypertransformer plot weights CHECKPOINT --figure=change --output=change.png
   hypertransformer plot weights CHECKPOINT OTHER --figure=allocation --output=allocation.png

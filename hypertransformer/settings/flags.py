@@ -6,7 +6,6 @@ The original's 89 flags have the same names, types and defaults there.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from absl import flags, logging
 
 from hypertransformer.data import files, specs
-from hypertransformer.errors import InputError
+from hypertransformer.errors import InputError, hint
 from hypertransformer.settings import config, model_config, rules
 from hypertransformer.settings.declare import Flag, declared_by
 from hypertransformer.settings.rules import Values
@@ -72,6 +71,30 @@ _TEST_FLAGS = {
   if flag.name not in _PHOTOGRAPHIC
 }
 ALL_FLAGS = tuple(_all_flags())
+
+
+# The most used flags by subject, which --help shows.
+MOST_USED = {
+  'data': ('data_numpy_dir', 'train_dataset', 'test_dataset', 'eval_datasets'),
+  'model': ('cnn_model_name', 'default_num_channels', 'embedding_dim', 'num_layers'),
+  'training': (
+    'num_labels',
+    'samples_transformer',
+    'samples_cnn',
+    'train_steps',
+    'learning_rate',
+    'learning_rate_cooldown',
+  ),
+  'evaluation': ('num_task_evals', 'eval_batch_size', 'eval_once'),
+  'run': ('train_log_dir', 'steps_between_saves', 'seed'),
+}
+
+
+def by_subject(full: bool) -> dict[str, Sequence[str]]:
+  """Return the names of the most used flags by subject; if `full`, those of all others last."""
+  most_used = [name for names in MOST_USED.values() for name in names]
+  others = [flag.name for flag in ALL_FLAGS if flag.name not in most_used]
+  return {**MOST_USED, **({'other flags': others} if full else {})}
 
 
 def affecting(*what: str) -> set[str]:
@@ -134,9 +157,8 @@ def changed(values: Values, changes: Values) -> dict[str, Any]:
   """
   for name in changes:
     if name not in values:
-      near = difflib.get_close_matches(name, values, n=1)
-      hint = f'Did you mean {near[0]}?' if near else 'See hypertransformer train --help.'
-      raise InputError(f'There is no flag {name}. {hint}')
+      others = 'See hypertransformer train --helpfull.'
+      raise InputError(f'There is no flag {name}. {hint(name, values, others)}')
   return {**values, **changes}
 
 

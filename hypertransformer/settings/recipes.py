@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import pathlib
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from hypertransformer.errors import InputError
+from hypertransformer.errors import InputError, hint
 from hypertransformer.settings import flags
 
 _FOLDER = pathlib.Path(__file__).parents[1] / 'recipes'
@@ -28,9 +27,8 @@ def flagfile(name: str) -> str:
     InputError: There is no such recipe.
   """
   if name not in names():
-    near = difflib.get_close_matches(name, names(), n=1)
-    hint = f'Did you mean {near[0]}?' if near else f'Use one of {", ".join(names())}.'
-    raise InputError(f'{name!r} is not a recipe. {hint}')
+    others = f'Use one of {", ".join(names())}.'
+    raise InputError(f'{name!r} is not a recipe. {hint(name, names(), others)}')
   return f'--flagfile={_FOLDER / name}.flags'
 
 
