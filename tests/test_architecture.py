@@ -76,7 +76,7 @@ BUDGETS = {
   'pictures': 570,
   'reports': 690,
   'runtime': 440,
-  'settings': 900,
+  'settings': 930,
   'training': 1130,
   '': 560,
 }

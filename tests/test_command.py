@@ -29,7 +29,7 @@ from hypertransformer.converters.classes import Release
 splits = {'train': 1, 'val': 1, 'test': 1}
 miniimagenet.OFFICIAL = tieredimagenet.OFFICIAL = Release(splits, images=6, side=4)
 splits = {'images_background': 1, 'images_evaluation': 1}
-omniglot.find.__defaults__ = (Release(splits, images=2, side=105),)
+omniglot.find.__defaults__ = omniglot.decode.__defaults__ = (Release(splits, 2, 105),)
 main()
 """
 
