@@ -160,7 +160,7 @@ def test_the_example_of_a_converter_works(
 @pytest.mark.slow
 def test_the_other_examples_work_one_after_the_other(tmp_path: pathlib.Path) -> None:
   """With fewer classes of `strokes`, and fewer steps and tasks."""
-  assert call(tmp_path, 'convert', 'strokes', '--classes=20', '--samples=4').returncode == 0
+  assert call(tmp_path, 'convert', 'strokes', '--classes=20', '--samples=10').returncode == 0
   few = ['--train_dataset=strokes:0-9', '--test_dataset=strokes:10-19', '--samples_cnn=5']
   few += ['--eval_datasets=test=strokes:10-19', '--train_steps=2']
   checkpoint = 'logs/quickstart/model-2'
