@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from hypertransformer.evaluation import best, results
+from hypertransformer.runtime.signals import STOPPING
 from tests.faults.processes import PATIENCE_SECS, Program, fill, small_disk, standing_still
 
 STEPS = (3, 6)  # of the checkpoints of the run `trained` that are evaluated
@@ -83,10 +84,21 @@ def assert_all_is_well(folder: pathlib.Path) -> None:
   assert [name for name in names if name.startswith('.') or name.endswith('.part')] == []
 
 
-def stop(program: Program) -> None:
+def stop(program: Program, number: int = signal.SIGTERM) -> None:
   """Ends an evaluator as `kill` does."""
-  program.started[-1].send_signal(signal.SIGTERM)
+  program.started[-1].send_signal(number)
   assert program.started[-1].wait(PATIENCE_SECS) == 0, program.text()
+
+
+@pytest.mark.parametrize('number', STOPPING)
+def test_a_signal_ends_it_with_status_0(
+  logs: pathlib.Path, evaluator: Evaluator, number: int
+) -> None:
+  program = evaluator(logs)
+  program.start()
+  program.wait_for(lambda: counts(logs) == EACH_ONCE)
+  stop(program, number)
+  assert_all_is_well(logs)
 
 
 def test_only_one_evaluator_polls(logs: pathlib.Path, evaluator: Evaluator) -> None:

@@ -33,6 +33,16 @@ def test_every_process_has_a_free_port_of_the_loopback_address() -> None:
   assert 'worker' not in launch.configurations(1, 1, False)['chief 0']
 
 
+def test_the_processes_find_each_other_without_a_proxy() -> None:
+  code = 'from hypertransformer.commands import launch; print(launch._NO_PROXY)'
+  environment = os.environ | {'no_proxy': 'a,b', 'http_proxy': 'http://p:3128'}
+  environment.pop('no_grpc_proxy', None)
+  found = subprocess.run(
+    [sys.executable, '-c', code], env=environment, check=True, capture_output=True, text=True
+  )
+  assert found.stdout == "{'no_proxy': 'a,b,127.0.0.1,localhost'}\n"
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
