@@ -33,6 +33,14 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
   'num_tasks': int,
   'measured': dict,
 }
+_NUMBERS = 'ci95', 'accuracy_disjoint', 'ci95_disjoint', 'nearest_pixels', 'nearest_pixels_ci95'
+_MEASURED: dict[str, type | tuple[type, ...]] = {
+  'dataset': str,
+  'ways': int,
+  'support_images': int,
+  'unlabeled_per_class': int,
+  'sequence': (dict, type(None)),
+}
 
 
 def file_of(log_dir: str | os.PathLike[str]) -> pathlib.Path:
@@ -64,16 +72,26 @@ def read(path: pathlib.Path) -> list[Line]:
 def parsed(text: bytes) -> Line | None:
   """Return the result in a line of the file; None if the line is malformed."""
   try:
-    line = json.loads(text)
+    line = json.loads(text, parse_int=_integer)
   except files.JSON_ERRORS:
     return None
-  if not isinstance(line, dict):
-    return None
-  if not all(isinstance(line.get(key), kind) for key, kind in _TYPES.items()):
+  if not isinstance(line, dict) or not _has(line, _TYPES) or not _has(line['measured'], _MEASURED):
     return None
   line['measured'].setdefault('query_statistics', 'batch')  # before there was a choice
-  counts = (line['step'], line['num_tasks'])
-  return line if 0 <= line['accuracy'] <= 1 and all(0 <= each < 2**63 for each in counts) else None
+  plain = all(isinstance(line.get(name), (int, float, type(None))) for name in _NUMBERS)
+  counts = min(line['step'], line['num_tasks'], line['measured']['ways'] - 1)
+  return line if plain and counts >= 0 and 0 <= line['accuracy'] <= 1 else None
+
+
+def _integer(digits: str) -> int:
+  value = int(digits)
+  if abs(value) >= 1 << 63:
+    raise ValueError('the number is too large')
+  return value
+
+
+def _has(found: dict[str, Any], types: dict[str, type | tuple[type, ...]]) -> bool:
+  return all(key in found and isinstance(found[key], kind) for key, kind in types.items())
 
 
 def as_json(line: Line) -> str:

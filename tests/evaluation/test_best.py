@@ -15,6 +15,14 @@ import tensorflow.compat.v1 as tf
 from hypertransformer.evaluation import best
 from hypertransformer.evaluation.results import Line
 
+MEASURED = {
+  'dataset': 'tiny:0-9',
+  'ways': 5,
+  'support_images': 5,
+  'unlabeled_per_class': 0,
+  'sequence': None,
+}
+
 
 def names(folder: pathlib.Path) -> list[str]:
   return sorted(path.name for path in folder.iterdir())
@@ -36,7 +44,7 @@ def result(step: int, accuracy: float, **on: Any) -> Line:
     'dataset': 'tiny:0-9',
     'accuracy': accuracy,
     'num_tasks': 10,
-    'measured': {'seed': None, 'query_statistics': 'batch', **on},
+    'measured': {**MEASURED, 'seed': None, 'query_statistics': 'batch', **on},
   }
 
 

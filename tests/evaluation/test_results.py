@@ -80,7 +80,18 @@ def test_whatever_bytes_there_are_results_are_kept(
     json.dumps(LINE)[:-9],
     *(
       json.dumps(LINE | changes)
-      for changes in ({'step': '30'}, {'accuracy': None}, {'measured': 1})
+      for changes in (
+        {'step': '30'},
+        {'step': 10**30},
+        {'step': -1},
+        {'accuracy': None},
+        {'accuracy': 3.0},
+        {'ci95': 'x'},
+        {'accuracy_disjoint': []},
+        {'measured': 1},
+        {'measured': {}},
+        {'measured': LINE['measured'] | {'ways': 0}},
+      )  # fmt: skip
     ),
   ],
   ids=lambda text: text[-12:],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -59,12 +60,18 @@ def test_means_over_windows_leave_out_a_window_that_is_not_full() -> None:
     (lambda folder: (folder / 'flags.json').unlink(), r'flags\.json is missing'),
     (lambda folder: (folder / 'results.jsonl').write_text('{"step": 3}\n'), 'nothing to report'),
     (lambda folder: (folder / 'curve.csv').write_text('a,b\n1,x\n'), r'curve\.csv'),
+    (lambda folder: (folder / 'curve.csv').write_text('steps up to,a\n'), r'curve\.csv'),
+    (lambda folder: (folder / 'curve.csv').write_text('steps up to,a\n5,1\n3,1\n'), r'curve\.csv'),
     (lambda folder: (folder / 'run.json').write_text('[]'), r'run\.json'),
+    (lambda folder: (folder / 'run.json').write_text('[' * 10**5), r'run\.json'),
+    (lambda folder: (folder / 'run.json').write_text('{"cpu_hours": [1]}'), r'run\.json'),
+    (lambda folder: os.mkfifo(folder / 'run.json'), r'run\.json is damaged \(not a regular'),
+    (lambda folder: os.mkfifo(folder / 'curve.csv'), r'curve\.csv is damaged \(not a regular'),
     (lambda folder: None, 'nothing to report'),
   ],
 )
 def test_damaged_directories_are_refused(make_run: Make, damage: Callable, message: str) -> None:
-  lines = [result('test', 10, 0.5)] if 'run' in message else []
+  lines = [result('test', 10, 0.5)] if 'run' in message or 'not a' in message else []
   folder = make_run('a', 1, lines, records=0)
   damage(folder)
   with pytest.raises(InputError, match=message):
