@@ -91,7 +91,7 @@ def test_whatever_bytes_there_are_results_are_kept(
         {'measured': 1},
         {'measured': {}},
         {'measured': LINE['measured'] | {'ways': 0}},
-      )  # fmt: skip
+      )
     ),
   ],
   ids=lambda text: text[-12:],
