@@ -23,6 +23,8 @@ COMMANDS = {
   'inspect': ('commands.inspect_data', 'classes, brightness, splits and duplicates of a dataset'),
   'plot weights': ('commands.plot_weights', 'draw the kernels that a model generates'),
   'plot episode': ('commands.plot_episode', 'draw an episode before and after augmentation'),
+  'predict': ('commands.predict', 'classify a folder of images by a few labeled ones'),
+  'export': ('commands.export', 'write the CNN for a few labeled images to a file'),
   'demo': ('demo.server', 'draw symbols on a page, and have them learned and recognized'),
   'launch': ('commands.launch', 'start a training cluster on this machine'),
 }

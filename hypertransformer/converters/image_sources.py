@@ -20,6 +20,7 @@ from hypertransformer.converters import classes, miniimagenet
 from hypertransformer.converters.classes import SplitChecks, canonical, natural_key
 from hypertransformer.data import files
 from hypertransformer.data.files import shown
+from hypertransformer.data.images import Form, read_all
 from hypertransformer.errors import InputError
 
 # The names that the folder of a split may have, in the order in which its classes are numbered.
@@ -114,6 +115,23 @@ def from_folders(root: pathlib.Path) -> Splits:
   else:
     splits = {NO_SPLIT: _folder_classes(tree, tree.root)}
   return _checked(splits, tree)
+
+
+def labeled(root: pathlib.Path, form: Form) -> tuple[np.ndarray, list[str]]:
+  """Read the images in a folder that has a folder for each class.
+
+  Returns:
+    The images, uint8 [n, form.size, form.size, form.channels], and the name of each one's class.
+
+  Raises:
+    InputError: as `from_folders`, there are splits, or an image cannot be read.
+  """
+  splits = from_folders(root)
+  if len(splits) > 1:
+    raise InputError(f'{root} contains splits; give the folder of one, such as {root}/train')
+  ((_, found),) = splits.items()
+  names = [name for name, paths in found.items() for _ in paths]
+  return read_all([str(path) for paths in found.values() for path in paths], form), names
 
 
 def _folder_classes(tree: ImageTree, root: str) -> dict[str, Images]:

@@ -10,11 +10,12 @@ import contextlib
 import dataclasses
 import functools
 import io
+import os
 import pathlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -54,28 +55,38 @@ class Form:
     return self.size, self.size, self.channels
 
 
-def read(image: str | np.ndarray, form: Form, white: float = WHITE) -> np.ndarray:
+Readable = str | os.PathLike[str] | np.ndarray | Image.Image
+
+
+def read(image: Readable, form: Form | None, white: float = WHITE) -> np.ndarray:
   """Read an image file, of an animation the first frame, and convert it to the form wanted.
 
   It is rotated as its EXIF data say (broken EXIF data are ignored), reduced to 8 bits, put on
   white where it is transparent, cropped, resized by the LANCZOS filter, and inverted.
 
   Args:
-    image: the path of the file, whose content tells the format; or uint8 [H, W, 1 or 3].
-    form: the form wanted.
+    image: the path of the file, whose content tells the format; or a Pillow image; or uint8 [H, W]
+      or [H, W, 1 or 3].
+    form: the form wanted; None to leave the image as it is.
     white: the value that is white if grey values have more than 8 bits; black is 0.
 
   Returns:
-    uint8 [form.size, form.size, form.channels].
+    uint8 [form.size, form.size, form.channels]; without a form [H, W] or [H, W, C].
 
   Raises:
     InputError: the file is not a whole image, it would unpack to too many pixels, or it has values
       outside of 0 to `white`. The message begins with the path.
   """
   if isinstance(image, np.ndarray):
-    return _pixels(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), form)
-  with _opened(image) as opened:
-    return _pixels(opened, form, white)
+    image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+  context = image.copy() if isinstance(image, Image.Image) else _opened(os.fspath(image))
+  with context as opened:
+    return np.asarray(opened) if form is None else _pixels(opened, form, white)
+
+
+def read_all(images: Sequence[Readable], form: Form) -> np.ndarray:
+  """Read several images as `read` does, into one array [n, form.size, form.size, channels]."""
+  return np.stack([read(image, form) for image in images])
 
 
 @contextlib.contextmanager

@@ -6,14 +6,13 @@ Tasks are learned one after the other, and their images are not kept.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
+import pathlib
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 
-from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import BlockArrays, Trained
@@ -55,17 +54,23 @@ class ContinualLearner(Learner):
   - `mini_batch`: `learn` gets one piece of a support set after the other, each with all K classes.
   """
 
-  def __init__(self, checkpoint: str | os.PathLike[str], batch_statistics: str = 'support') -> None:
+  def __init__(
+    self,
+    checkpoint: str | os.PathLike[str],
+    batch_statistics: str = 'support',
+    prepare: bool = False,
+  ) -> None:
     """Open a checkpoint; no task is learned yet.
 
     Args:
       checkpoint: As for `FewShotLearner`.
       batch_statistics: As for `FewShotLearner`.
+      prepare: As for `FewShotLearner`.
 
     Raises:
       InputError: The checkpoint cannot be read or used.
     """
-    super().__init__(checkpoint, batch_statistics)
+    super().__init__(checkpoint, batch_statistics, prepare)
     assert self._trained.settings.continual is not None
     self._config = self._trained.settings.continual
     model = self._trained.settings.model
@@ -188,6 +193,26 @@ class ContinualLearner(Learner):
     )
     return self._some().prototypes.copy()
 
+  def export(self, path: str | os.PathLike[str], task: int | None = None) -> pathlib.Path:
+    """Write the CNN and its prototypes to a file that needs neither this package nor TensorFlow.
+
+    Args:
+      path: As for `FewShotLearner.export`.
+      task: See `predict`.
+
+    Returns:
+      The path.
+
+    Raises:
+      InputError: As for `predict` and `FewShotLearner.export`.
+    """
+    learned = self._state(task)
+    statistics, prototypes = self._used(learned, task)
+    labels = self._labels(learned, task)
+    return self._export(
+      self._engine.frozen(learned.blocks, statistics, labels, prototypes=prototypes), path
+    )
+
   def save(self, path: str | os.PathLike[str]) -> None:
     """Write what was learned to an .npz file, atomically; the model itself is not in it.
 
@@ -199,21 +224,8 @@ class ContinualLearner(Learner):
         has been learned yet.
     """
     learned = self._some()
-    for label in (label for task in learned.classes for label in task):
-      require(
-        type(label) in inputs.SIMPLE,
-        f'Label {label!r} cannot be saved. Learn with labels of type int, float, str or bool.',
-      )
-    about = json.dumps({'fingerprint': self._engine.fingerprint(), 'classes': learned.classes})
-    with files.atomic_file(files.expanded(path)) as file:
-      np.savez(
-        file,
-        allow_pickle=False,
-        about=np.array(about),
-        prototypes=learned.prototypes,
-        statistics=learned.statistics,
-        **learned.blocks,
-      )
+    arrays = {'prototypes': learned.prototypes, 'statistics': learned.statistics, **learned.blocks}
+    self._save(path, learned.classes, arrays)
 
   def load(self, path: str | os.PathLike[str]) -> None:
     """Read what a learner of the same checkpoint has saved, to continue from there.
@@ -226,23 +238,13 @@ class ContinualLearner(Learner):
     Raises:
       InputError: The file cannot be used. The learner then keeps what it had learned.
     """
-    path = files.expanded(path)
-    try:
-      with np.load(path, allow_pickle=False) as file:
-        blocks = {name: file[name] for name in file.files}
-      about = json.loads(str(blocks.pop('about')))
-      kept = blocks.pop('prototypes'), blocks.pop('statistics')
-      learned = LearnedTasks(blocks, *kept, tuple(about['classes']))
-      fingerprint = about['fingerprint']
-    except Exception as error:  # NumPy, zipfile, zlib and json raise a dozen types
-      reason = str(error).partition('\n')[0] or type(error).__name__
-      raise InputError(
-        f'{path} cannot be read: {reason}. Pass a file that ContinualLearner.save() has written.'
-      ) from error
+    classes, blocks = self._load(path)
+    prototypes, statistics = (
+      blocks.pop(name, np.zeros(0)) for name in ('prototypes', 'statistics')
+    )
+    learned = LearnedTasks(blocks, prototypes, statistics, classes)
     require(
-      fingerprint == self._engine.fingerprint() and self._fits(learned),
-      f'{path} was saved by a learner of another checkpoint. Open that checkpoint, or learn the '
-      'tasks again.',
+      self._fits(learned), f'{path} is malformed. Pass a file that save() of a learner has written.'
     )
     self._learned = learned
 
@@ -305,16 +307,21 @@ class ContinualLearner(Learner):
 
   def _scores(self, learned: LearnedTasks, images: Any, task: int | None) -> np.ndarray:
     queries = self._queries(images)
+    statistics, prototypes = self._used(learned, task)
+    if prototypes is None:
+      return self._engine.outputs(queries, learned.blocks, statistics)
+    return self._engine.scores(queries, learned.blocks, statistics, prototypes)
+
+  def _used(self, learned: LearnedTasks, task: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the statistics and the prototypes, if there are any, with which queries are asked."""
     statistics, prototypes = learned.statistics, learned.prototypes
     if task is not None:
       statistics = statistics[task : task + 1]
     if not self._config.prototypical:
-      return self._engine.outputs(queries, learned.blocks, statistics)
+      return statistics, None
     if self.scenario == 'mini_batch':
-      prototypes = prototypes.mean(axis=0)
-    else:
-      prototypes = np.concatenate(prototypes) if task is None else prototypes[task]
-    return self._engine.scores(queries, learned.blocks, statistics, prototypes)
+      return statistics, prototypes.mean(axis=0)
+    return statistics, np.concatenate(prototypes) if task is None else prototypes[task]
 
   def _require_kind(self, found: Trained) -> None:
     config = found.settings.continual

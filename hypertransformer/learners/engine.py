@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from hypertransformer.data import files
 from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
+from hypertransformer.learners.export import FrozenCnn
 from hypertransformer.model import continual, shown
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.runtime import checkpoints, sessions
@@ -144,12 +145,14 @@ class Engine:
         if constant
         else continual.learn_task(model, support, before=None if config is None else self._blocks)
       )
-      self._convolutions = [plan.name for plan in model.plans[:-1]]
+      self._model = model
       self._statistics = tf.placeholder(
-        tf.float32, [None, len(self._convolutions), 2, model.config.channels], 'statistics'
+        tf.float32, [None, len(model.plans) - 1, 2, model.config.channels], 'statistics'
       )
-      merged = continual.merged_statistics(self._statistics)[-1] if frozen else None
-      classified = model.classify(normalized, model.with_blocks(self._blocks, merged))
+      self._merged = continual.merged_statistics(self._statistics)[-1]
+      classified = model.classify(
+        normalized, model.with_blocks(self._blocks, self._merged if frozen else None)
+      )
       self._outputs = classified.logits
       self._attention = shown.attention(support, weights)
       self._scores = continual.prototype_scores(self._outputs[None], self._prototypes[None])[0]
@@ -229,10 +232,24 @@ class Engine:
       statistics: [convolutions, 2, channels].
     """
     return {
-      f'{layer}/batch_norm/{name}': value
-      for layer, pair in zip(self._convolutions, statistics, strict=True)
+      f'{plan.name}/batch_norm/{name}': value
+      for plan, pair in zip(self._model.plans[:-1], statistics, strict=True)
       for name, value in zip(('mean', 'variance'), pair, strict=True)
     }
+
+  def frozen(
+    self,
+    blocks: BlockArrays,
+    statistics: np.ndarray,
+    classes: Sequence[Hashable] | np.ndarray,
+    support: np.ndarray | None = None,
+    prototypes: np.ndarray | None = None,
+  ) -> FrozenCnn:
+    """Return the CNN as it is exported; for the arguments see `outputs` and `FrozenCnn`."""
+    merged = self._run(self._merged, {}, {self._statistics: statistics})
+    variables = self.weights(blocks) | self.named(merged)
+    names = [str(name) for name in classes]
+    return FrozenCnn(self._model.config, self._model.plans, variables, names, prototypes, support)
 
   def fingerprint(self) -> str:
     """Return a digest of the model's settings and variables.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 from collections.abc import Hashable
 from typing import Any
 
@@ -22,11 +24,13 @@ class Fitted:
     classes: The different labels, in the model's order.
     blocks: The weight blocks of the CNN.
     statistics: The batch-norm statistics of the support set, [convolutions, 2, channels].
+    support: The support images, uint8 [n, S, S, C].
   """
 
   classes: list[Hashable]
   blocks: BlockArrays
   statistics: np.ndarray
+  support: np.ndarray
 
 
 class FewShotLearner(Learner):
@@ -70,7 +74,12 @@ class FewShotLearner(Learner):
     found = inputs.labels(labels, len(support))
     classes = inputs.classes(found, self.num_labels, fewest=2)
     learned = self._engine.learn(support, inputs.numbers(found, classes), {})
-    self._fitted = fitted = Fitted(classes, learned.blocks, learned.statistics)
+    kept = np.rint(support).astype(np.uint8)
+    self._fitted = fitted = Fitted(classes, learned.blocks, learned.statistics, kept)
+    return self._twin(fitted)
+
+  def _twin(self, fitted: Fitted | None) -> FewShotLearner:
+    """Return a learner that has learned this and shares the session."""
     result: FewShotLearner = object.__new__(type(self))
     vars(result).update(vars(self), _fitted=fitted)
     return result
@@ -103,6 +112,120 @@ class FewShotLearner(Learner):
       InputError: The images cannot be used, or nothing has been learned yet.
     """
     return self._scores(self._state(), images)
+
+  def decision_function(self, images: Any) -> np.ndarray:
+    """Do the same as `scores`, under the name that scikit-learn uses."""
+    return self.scores(images)
+
+  def predict_proba(self, images: Any) -> np.ndarray:
+    """Compute the probability of each class for each image: the softmax of `scores`.
+
+    Args:
+      images: The query images.
+
+    Returns:
+      Probabilities, float32 [n, classes], with the columns in the order of `classes_`.
+
+    Raises:
+      InputError: The images cannot be used, or nothing has been learned yet.
+    """
+    scores = self.scores(images)
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+  def score(self, images: Any, labels: Any) -> float:
+    """Return the accuracy, in 0..1, of `predict` on labeled images.
+
+    Args:
+      images: The query images.
+      labels: A label for each.
+
+    Raises:
+      InputError: Images or labels cannot be used, or nothing has been learned yet.
+    """
+    found = self.predict(images).tolist()
+    given = inputs.labels(labels, len(found))
+    return float(np.mean([one == other for one, other in zip(found, given, strict=True)]))
+
+  @property
+  def classes_(self) -> np.ndarray:
+    """The labels that can be predicted; the same as `labels()`."""
+    return self.labels()
+
+  def export(self, path: str | os.PathLike[str], int8: bool = False) -> pathlib.Path:
+    """Write the CNN to a file that needs neither this package nor the transformer.
+
+    Args:
+      path: The file. The ending tells the format: .keras, .tflite, .onnx, .npz, or none for a
+        SavedModel directory; see docs/export.md.
+      int8: Whether weights and activations of a .tflite file have 8 bits.
+
+    Returns:
+      The path.
+
+    Raises:
+      InputError: The path cannot be used, a package is missing, nothing has been learned yet, or
+        the learner uses the statistics of queries.
+    """
+    fitted = self._state()
+    cnn = self._engine.frozen(fitted.blocks, fitted.statistics[None], self.labels(), fitted.support)
+    return self._export(cnn, path, int8)
+
+  def save(self, path: str | os.PathLike[str]) -> None:
+    """Write what was learned to an .npz file, atomically; the model itself is not in it.
+
+    Args:
+      path: The file.
+
+    Raises:
+      InputError: The file cannot be written, a label is of a type that cannot be saved, or nothing
+        has been learned yet.
+    """
+    fitted = self._state()
+    arrays = {'statistics': fitted.statistics, 'support': fitted.support, **fitted.blocks}
+    self._save(path, [fitted.classes], arrays)
+
+  def load(self, path: str | os.PathLike[str]) -> FewShotLearner:
+    """Read what a learner of the same checkpoint has saved, in place of `fit`.
+
+    Args:
+      path: A file that `save` has written.
+
+    Returns:
+      As `fit`.
+
+    Raises:
+      InputError: The file cannot be used. The learner then keeps what it had learned.
+    """
+    (classes, *others), blocks = self._load(path)
+    require(
+      2 <= len(classes) <= self.num_labels
+      and not others
+      and {'statistics', 'support'} <= blocks.keys(),
+      f'{path} is malformed. Pass a file that save() of a learner has written.',
+    )
+    statistics, support = blocks.pop('statistics'), blocks.pop('support')
+    self._fitted = fitted = Fitted(classes, blocks, statistics, support)
+    return self._twin(fitted)
+
+  def __sklearn_is_fitted__(self) -> bool:
+    """Tell scikit-learn whether `fit` was called."""
+    return self._fitted is not None
+
+  def __sklearn_clone__(self) -> FewShotLearner:
+    """Return a learner that has learned nothing, for scikit-learn; it shares the session."""
+    return self._twin(None)
+
+  def __sklearn_tags__(self) -> Any:
+    """Tell scikit-learn that this is a classifier of images."""
+    from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+    return Tags(
+      estimator_type='classifier',
+      target_tags=TargetTags(required=True),
+      classifier_tags=ClassifierTags(),
+      input_tags=InputTags(two_d_array=False, three_d_array=True),
+    )
 
   def labels(self) -> np.ndarray:
     """Return the different labels that were passed to `fit`, in the order of `scores`' columns.

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from hypertransformer.data import images as image_files
 from hypertransformer.data import layouts
 from hypertransformer.errors import InputError, require
 
 CLEARLY = 64  # by how many grey levels inverted images must be closer to the training data
 SIMPLE = (bool, int, float, str)  # types of labels that arrays and files can hold
+
+
+def opened(images: Any, image_shape: tuple[int, int, int], name: str, prepare: bool) -> Any:
+  """Turn image files and Pillow images into arrays, and convert all images if that is wanted.
+
+  Args:
+    images: A list of paths or of Pillow images, which may be mixed; or an array or list of arrays.
+    image_shape: S, S and C of the model.
+    name: What the images are, for messages.
+    prepare: Whether they are converted to S x S pixels and C channels as the converters do.
+
+  Returns:
+    uint8 [n, S, S, C] with `prepare`; else the images as they are.
+
+  Raises:
+    InputError: An image cannot be read or converted.
+  """
+  files = isinstance(images, list | tuple) and any(
+    isinstance(image, str | os.PathLike | Image.Image) for image in images
+  )
+  if not prepare:
+    return [image_files.read(image, None) for image in images] if files else images
+  size, _, channels = image_shape
+  given = images if files else [layouts.to_uint8(np.asarray(x), f'The {name}') for x in images]
+  return image_files.read_all(given, image_files.Form(size, channels))
 
 
 def pixels(
@@ -37,7 +65,9 @@ def pixels(
   try:
     array = np.asarray(images)
   except ValueError as error:
-    raise InputError(f'The {name} differ in shape. Pass one array {expected}.') from error
+    raise InputError(
+      f'The {name} differ in shape. Pass one array {expected}, or use prepare=True.'
+    ) from error
   require(
     array.dtype.kind in 'uif',
     f'The {name} are of type {array.dtype}. Pass numbers in 0..255, such as uint8.',
@@ -46,8 +76,9 @@ def pixels(
     array = array[..., None]
   require(
     array.shape[1:] == image_shape and len(array) > 0,
-    f'The {name} have shape {list(array.shape)}, but the model takes {expected}. Resize them, move '
-    'the channels to the last axis (np.moveaxis), and make a single image a batch by image[None].',
+    f'The {name} have shape {list(array.shape)}, but the model takes {expected}. Use prepare=True, '
+    'move the channels to the last axis (np.moveaxis), and make a single image a batch by '
+    'image[None].',
   )
   layouts.check_values(array, f'The array of {name}', may_be_black)
   return array.astype(np.float32)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import pathlib
 import threading
+from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from absl import logging
 
 from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
-from hypertransformer.learners import inputs
+from hypertransformer.learners import export, inputs
 from hypertransformer.learners.engine import CLOSED, Engine, Trained, find
+from hypertransformer.learners.export import FrozenCnn
 
 # hypertransformer/pretrained/NAME/ holds a checkpoint, the flags.json of its training, and a
 # card.json: the command, the number of steps, the accuracy with its interval, the data and its
@@ -64,7 +67,12 @@ class Learner:
   A copy, a deep copy or an unpickled learner knows the same and has a session of its own.
   """
 
-  def __init__(self, checkpoint: str | os.PathLike[str], batch_statistics: str = 'support') -> None:
+  def __init__(
+    self,
+    checkpoint: str | os.PathLike[str],
+    batch_statistics: str = 'support',
+    prepare: bool = False,
+  ) -> None:
     """Open a checkpoint.
 
     Args:
@@ -72,6 +80,8 @@ class Learner:
         latest checkpoint in it. The file `flags.json` of the training must be beside it.
       batch_statistics: The images whose statistics batch norm uses for queries: 'support', or
         'query' as in the paper.
+      prepare: Whether images of other sizes and numbers of channels are converted to those of the
+        model, as the converters do.
 
     Raises:
       InputError: The checkpoint cannot be read or used.
@@ -81,7 +91,11 @@ class Learner:
       f'batch_statistics={batch_statistics!r} is unknown. Use support or query.',
     )
     self.batch_statistics = batch_statistics
+    self.prepare = prepare
+    self._given = checkpoint
     self._reopen(checkpoint)
+    if prepare:
+      logging.info('Images are converted to %d x %d pixels, %d channels.', *self.image_shape)
 
   def _reopen(self, checkpoint: str | os.PathLike[str]) -> None:
     self._trained = find(checkpoint)
@@ -92,17 +106,41 @@ class Learner:
     self._lock = threading.Lock()
 
   @classmethod
-  def pretrained(cls: type[Self], name: str, batch_statistics: str = 'support') -> Self:
+  def pretrained(cls: type[Self], name: str, **parameters: Any) -> Self:
     """Open a model that comes with the package; `pretrained_names()` lists them.
 
     Args:
       name: Such as 'omniglot_1shot'.
-      batch_statistics: The images whose statistics batch norm uses for queries; see the class.
+      **parameters: Further arguments of the class.
 
     Raises:
       InputError: There is no such model, or it is one for the other learner.
     """
-    return cls(pretrained_folder(name), batch_statistics)
+    return cls(pretrained_folder(name), **parameters)
+
+  def get_params(self, deep: bool = True) -> dict[str, Any]:
+    """Return the arguments that made this learner, by name, as scikit-learn's estimators do."""
+    del deep  # there are no estimators inside
+    return {
+      'checkpoint': self._given,
+      'batch_statistics': self.batch_statistics,
+      'prepare': self.prepare,
+    }
+
+  def set_params(self: Self, **parameters: Any) -> Self:
+    """Change arguments, open the checkpoint again, and forget what was learned.
+
+    Raises:
+      InputError: There is no such argument, or the checkpoint cannot be used.
+    """
+    arguments = self.get_params()
+    if unknown := parameters.keys() - arguments:
+      raise InputError(f'There is no parameter {", ".join(unknown)}. Use {", ".join(arguments)}.')
+    if parameters:
+      self.close()
+      vars(self).clear()
+      type(self).__init__(self, **{**arguments, **parameters})
+    return self
 
   def __getstate__(self) -> dict[str, Any]:
     """Return what is pickled: all but the model, which is read from its checkpoint again."""
@@ -149,6 +187,67 @@ class Learner:
     """Height, width and channels of the images that the model takes."""
     return self._trained.image_shape
 
+  def _save(
+    self,
+    path: str | os.PathLike[str],
+    classes: Sequence[Sequence[Hashable]],
+    arrays: dict[str, np.ndarray],
+  ) -> None:
+    """Write what was learned to an .npz file, atomically.
+
+    Args:
+      path: The file.
+      classes: The labels of each task.
+      arrays: The rest, by name.
+
+    Raises:
+      InputError: The file cannot be written, or a label is of a type that cannot be saved.
+    """
+    for label in (label for task in classes for label in task):
+      require(
+        type(label) in inputs.SIMPLE,
+        f'Label {label!r} cannot be saved. Learn with labels of type int, float, str or bool.',
+      )
+    about = json.dumps({'fingerprint': self._engine.fingerprint(), 'classes': classes})
+    with files.atomic_file(files.expanded(path)) as file:
+      np.savez(file, allow_pickle=False, about=np.array(about), **arrays)
+
+  def _load(
+    self, path: str | os.PathLike[str]
+  ) -> tuple[tuple[list[Hashable], ...], dict[str, np.ndarray]]:
+    """Read the classes and the arrays that a learner of the same checkpoint has saved.
+
+    Raises:
+      InputError: The file cannot be used.
+    """
+    path = files.expanded(path)
+    try:
+      with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+      about = json.loads(str(arrays.pop('about')))
+      fingerprint, classes = about['fingerprint'], tuple(map(list, about['classes']))
+    except Exception as error:  # NumPy, zipfile, zlib and json raise a dozen types
+      reason = str(error).partition('\n')[0] or type(error).__name__
+      raise InputError(
+        f'{path} cannot be read: {reason}. Pass a file that save() of a learner has written.'
+      ) from error
+    require(
+      fingerprint == self._engine.fingerprint(),
+      f'{path} was saved by a learner of another checkpoint. Open that checkpoint, or learn again.',
+    )
+    return classes, arrays
+
+  def _export(
+    self, cnn: FrozenCnn, path: str | os.PathLike[str], int8: bool = False
+  ) -> pathlib.Path:
+    """Write a CNN to a file; see `export.write`."""
+    require(
+      self.batch_statistics == 'support',
+      'A CNN whose batch norm uses the statistics of queries cannot be exported. Use '
+      "batch_statistics='support'.",
+    )
+    return export.write(cnn, path, int8)
+
   def close(self) -> None:
     """Close the session and release the graph; closing it again has no effect.
 
@@ -181,7 +280,8 @@ class Learner:
     return self._pixels(images, 'query images', may_be_black=True)
 
   def _pixels(self, images: Any, name: str, may_be_black: bool) -> np.ndarray:
-    found = inputs.pixels(images, self.image_shape, name, may_be_black)
+    given = inputs.opened(images, self.image_shape, name, self.prepare)
+    found = inputs.pixels(given, self.image_shape, name, may_be_black)
     if self._brightness is not None:
       inputs.warn_if_inverted(found, name, self._brightness)
     return found
