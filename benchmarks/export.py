@@ -114,7 +114,7 @@ def main(folder: pathlib.Path) -> None:
   with FewShotLearner.pretrained('omniglot_1shot') as learner:
     learner.fit(drawings[:5, 0], NAMES)
     answers = {'learner': learner.scores(images)}
-    predicts = {'learner': learner.scores}
+    predicts: dict[str, Predict] = {'learner': learner.scores}
     for name, reader in READERS.items():
       predicts[name] = reader(learner.export(folder / name, int8=name.startswith('int8')))
       answers[name] = predicts[name](images)
@@ -135,7 +135,7 @@ def main(folder: pathlib.Path) -> None:
       continual.learn(drawings[5 * task : 5 * task + 5, 0], range(5 * task, 5 * task + 5))
     answers['continual'] = continual.scores(images)
     answers['continual.keras'] = by_keras(continual.export(folder / 'continual.keras'))(images)
-  np.savez(folder / 'answers.npz', **answers)
+  np.savez(folder / 'answers.npz', allow_pickle=False, **answers)
 
 
 if __name__ == '__main__':

@@ -30,7 +30,7 @@ if __name__ == '__main__':
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.errors import require
 from hypertransformer.evaluation.results import latest, read
-from hypertransformer.learners.learner import CARD, FOLDER
+from hypertransformer.runtime.checkpoints import CARD, PACKAGED
 
 import drawings  # isort: skip  (beside this file)
 
@@ -83,7 +83,7 @@ def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
 def main(argv: list[str]) -> None:
   """Write the directory of the model."""
   del argv
-  log_dir, target = pathlib.Path(LOG_DIR.value).expanduser(), FOLDER / NAME.value
+  log_dir, target = pathlib.Path(LOG_DIR.value).expanduser(), PACKAGED / NAME.value
   results = pathlib.Path(RESULTS.value)
   about = json.loads((results / 'run.json').read_text())
   values = json.loads((results / 'flags.json').read_text()) | PATHS

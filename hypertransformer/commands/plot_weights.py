@@ -41,7 +41,6 @@ from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import InputError, require
 from hypertransformer.evaluation.metrics import mean_and_ci95
 from hypertransformer.learners import FewShotLearner, engine
-from hypertransformer.learners.learner import pretrained_folder, pretrained_names
 from hypertransformer.pictures import canvas, episode, kernels
 from hypertransformer.settings.config import Settings
 from hypertransformer.settings.flags import settings_from
@@ -77,10 +76,8 @@ class Model:
 
   def __init__(self, checkpoint: str) -> None:
     """Open a checkpoint, or a pretrained model of the package by its name."""
-    named = checkpoint in pretrained_names()
-    path = str(pretrained_folder(checkpoint)) if named else checkpoint
-    settings = settings_from(engine.find(path).settings.flag_values)
-    self.learner = FewShotLearner(path)
+    settings = settings_from(engine.find(checkpoint).settings.flag_values)
+    self.learner = FewShotLearner(checkpoint)
     self.layers = self.learner.generated_layers()
     require(bool(self.layers), f'{self.learner.checkpoint} generates no layer.')
     self.allocation = settings.model.allocation

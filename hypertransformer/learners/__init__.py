@@ -7,6 +7,6 @@ caller's TensorFlow runs eagerly. Close a learner in the end, or use it in a `wi
 
 from hypertransformer.learners.continual import ContinualLearner
 from hypertransformer.learners.few_shot import FewShotLearner
-from hypertransformer.learners.learner import pretrained_names
+from hypertransformer.runtime.checkpoints import packaged as pretrained_names
 
 __all__ = ['ContinualLearner', 'FewShotLearner', 'pretrained_names']

@@ -16,33 +16,9 @@ from hypertransformer.errors import InputError, require
 from hypertransformer.learners import export, inputs
 from hypertransformer.learners.engine import CLOSED, Engine, Trained, find
 from hypertransformer.learners.export import FrozenCnn
-
-# hypertransformer/pretrained/NAME/ holds a checkpoint, the flags.json of its training, and a
-# card.json: the command, the number of steps, the accuracy with its interval, the data and its
-# license.
-FOLDER = pathlib.Path(__file__).resolve().parents[1] / 'pretrained'
-CARD = 'card.json'
+from hypertransformer.runtime import checkpoints
 
 Self = TypeVar('Self', bound='Learner')
-
-
-def pretrained_names() -> list[str]:
-  """Return the names of the models that come with the package, sorted."""
-  return sorted(path.parent.name for path in FOLDER.glob(f'*/{CARD}'))
-
-
-def pretrained_folder(name: str) -> pathlib.Path:
-  """Return the directory of a model that comes with the package.
-
-  Raises:
-    InputError: There is no model of this name.
-  """
-  names = pretrained_names()
-  require(
-    name in names,
-    f'There is no pretrained model {name!r}. Use one of {", ".join(names)}, or open a checkpoint.',
-  )
-  return FOLDER / name
 
 
 def brightness(card: pathlib.Path) -> float | None:
@@ -100,7 +76,7 @@ class Learner:
   def _reopen(self, checkpoint: str | os.PathLike[str]) -> None:
     self._trained = find(checkpoint)
     self._require_kind(self._trained)
-    self._brightness = brightness(pathlib.Path(self.checkpoint).parent / CARD)
+    self._brightness = brightness(pathlib.Path(self.checkpoint).parent / checkpoints.CARD)
     # What `fit` returns shares this list, so that closing one learner closes all.
     self._open = [Engine(self._trained, self.batch_statistics)]
     self._lock = threading.Lock()
@@ -116,7 +92,12 @@ class Learner:
     Raises:
       InputError: There is no such model, or it is one for the other learner.
     """
-    return cls(pretrained_folder(name), **parameters)
+    require(
+      name in checkpoints.packaged(),
+      f'There is no packaged model {name!r}. Use one of {", ".join(checkpoints.packaged())}, or '
+      'open a checkpoint.',
+    )
+    return cls(str(checkpoints.PACKAGED / name), **parameters)
 
   def get_params(self, deep: bool = True) -> dict[str, Any]:
     """Return the arguments that made this learner, by name, as scikit-learn's estimators do."""

@@ -11,14 +11,14 @@ import pytest
 
 from hypertransformer.errors import InputError
 from hypertransformer.learners import ContinualLearner, pretrained_names
-from hypertransformer.learners.learner import CARD, FOLDER, pretrained_folder
+from hypertransformer.runtime.checkpoints import CARD, PACKAGED
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRAWINGS = runpy.run_path(str(ROOT / 'experiments/drawings.py'), run_name='drawings')
 
 
 def test_all_together_are_small_enough_for_a_wheel() -> None:
-  files = [path for path in FOLDER.rglob('*') if path.is_file()]
+  files = [path for path in PACKAGED.rglob('*') if path.is_file()]
   assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 15e6
 
 
@@ -26,7 +26,7 @@ def test_all_together_are_small_enough_for_a_wheel() -> None:
 @pytest.mark.parametrize('name', pretrained_names())
 def test_a_model_keeps_what_its_card_promises(name: str) -> None:
   """The same tasks give the same accuracy, but for rounding on other machines."""
-  folder = FOLDER / name
+  folder = PACKAGED / name
   card = json.loads((folder / CARD).read_text())
   values = json.loads((folder / 'flags.json').read_text())
   found = DRAWINGS['accuracies'](folder, values, card['tasks_on_examples_data'])
@@ -37,12 +37,12 @@ def test_a_model_keeps_what_its_card_promises(name: str) -> None:
 
 @pytest.mark.parametrize('name', pretrained_names())
 def test_a_card_says_how_the_model_was_made_and_what_it_takes(name: str) -> None:
-  card = json.loads((FOLDER / name / CARD).read_text())
-  assert (FOLDER / name / f'model-{card["steps"]}.index').exists()
+  card = json.loads((PACKAGED / name / CARD).read_text())
+  assert (PACKAGED / name / f'model-{card["steps"]}.index').exists()
   assert 'MIT' in card['data']
   words = (card['command'] + ' ' + card['evaluated_by']).split()
   assert not [word for word in words if '=/' in word or '=~' in word], 'a path of one machine'
-  values = json.loads((FOLDER / name / 'flags.json').read_text())
+  values = json.loads((PACKAGED / name / 'flags.json').read_text())
   assert not [value for value in values.values() if str(value).startswith(('/', '~'))]
   with DRAWINGS['learner_of'](values).pretrained(name) as learner:
     height, width, channels = learner.image_shape
@@ -56,6 +56,6 @@ def test_a_card_says_how_the_model_was_made_and_what_it_takes(name: str) -> None
 
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:
   with pytest.raises(InputError, match=r'imagenet.*omniglot_1shot'):
-    pretrained_folder('imagenet')
+    ContinualLearner.pretrained('imagenet')
   with pytest.raises(InputError, match='FewShotLearner'):
     ContinualLearner.pretrained('omniglot_1shot')
