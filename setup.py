@@ -7,6 +7,7 @@ import setuptools
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / 'hypertransformer/__init__.py').read_text())
+ONNX = ['tf2onnx>=1.17', 'onnx']  # earlier versions fail with NumPy 2
 REPORT = ['matplotlib', 'pandas', 'jinja2']  # figures, tables, pages
 
 setuptools.setup(
@@ -53,6 +54,12 @@ setuptools.setup(
     'tfds': ['tensorflow-datasets>=4.9', 'importlib_resources'],
     'report': REPORT,
     'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
-    'dev': ['pytest', 'pytest-xdist', 'hypothesis', 'allpairspy', 'ruff', 'mypy', 'build', *REPORT],
+    'onnx': ONNX,
+    # scikit-learn checks the conventions of learners; the last two run what learners export.
+    'dev': [
+      *('pytest', 'pytest-xdist', 'hypothesis', 'allpairspy', 'ruff', 'mypy', 'build'),
+      *('scikit-learn', 'onnxruntime', 'ai-edge-litert'),
+      *(*REPORT, *ONNX),
+    ],
   },
 )
