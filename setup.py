@@ -55,10 +55,11 @@ setuptools.setup(
     'report': REPORT,
     'docs': ['mkdocs<2', 'mkdocs-material', 'mkdocstrings[python]'],
     'onnx': ONNX,
-    # scikit-learn checks the conventions of learners; the last two run what learners export.
+    # scikit-learn checks the conventions of learners, the next two run what learners export, and
+    # the last two the notebook.
     'dev': [
       *('pytest', 'pytest-xdist', 'hypothesis', 'allpairspy', 'ruff', 'mypy', 'build'),
-      *('scikit-learn', 'onnxruntime', 'ai-edge-litert'),
+      *('scikit-learn', 'onnxruntime', 'ai-edge-litert', 'nbclient', 'ipykernel'),
       *(*REPORT, *ONNX),
     ],
   },

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 
@@ -42,6 +44,19 @@ def test_the_example_runs_with_the_model_and_the_drawings_that_come_with_it(
   printed = capsys.readouterr().out
   assert printed.startswith('20-way 1-shot, 10 tasks, accuracy: ')
   assert float(printed.split(': ')[1]) > 0.6
+
+
+@pytest.mark.slow  # starts a kernel
+def test_the_notebook_runs_and_has_these_outputs() -> None:
+  notebook = nbformat.read(EXAMPLES / 'few_shot.ipynb', 4)
+  cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
+  before = [output.data['text/plain'] for cell in cells for output in cell.outputs]
+  path = {'metadata': {'path': str(EXAMPLES)}}
+  nbclient.NotebookClient(notebook, resources=path, timeout=600).execute()
+  results = (output for cell in cells for output in cell.outputs)
+  after = [each.data['text/plain'] for each in results if each.output_type == 'execute_result']
+  assert len(after) == len(before) == 6
+  assert after[:3] == before[:3]
 
 
 @pytest.mark.parametrize('name', RUN)

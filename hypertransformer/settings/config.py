@@ -237,6 +237,11 @@ class RunConfig:
   steps_between_saves: int = _run(
     50_000, 'steps between two checkpoints; 0 or less: save at the start and end only'
   )
+  init_from: str = _training(
+    '',
+    'run, checkpoint or packaged model whose weights a new run begins with, at step 0',
+    path=True,
+  )
   restore_shared_from: str = _training(
     '',
     'checkpoint (path without suffix, or directory) that provides the shared features',

@@ -31,6 +31,8 @@ from hypertransformer.training.graph import Inputs, TrainGraph
 
 # What --restore_shared_features_from restores: the features and, if there is one, their head.
 SHARED = ('model/shared_features/', 'loss/shared_head/')
+WEIGHTS = ('model/',)  # what --init_from takes over
+ANCESTRY = 'ancestry'  # the key of flags.json for the checkpoints whose weights were taken over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,21 +73,34 @@ class TrainingRun:
       InputError: The checkpoint to resume from, or the one with shared features, does not fit the
         variables, or cannot be read.
     """
-    init_fn = None
-    shared = self.settings.run.restore_shared_from
+    restored = []
     if self.resumed is not None:
       checkpoints.require_match(self.resumed, tf.global_variables(), whole=True)
-    elif shared:
-      prefix = checkpoints.locate(shared, 'restore_shared_features_from')
-      variables = [v for v in tf.trainable_variables() if v.op.name.startswith(SHARED)]
-      checkpoints.require_match(prefix, variables)
-      saver = tf.train.Saver(variables)
-      logging.info('Restoring shared features from %s', prefix)
+    else:
+      for flag, scopes in (('init_from', WEIGHTS), ('restore_shared_features_from', SHARED)):
+        if path := self.settings.flag_values[flag]:
+          prefix = checkpoints.locate(path, flag)
+          variables = [v for v in tf.trainable_variables() if v.op.name.startswith(scopes)]
+          checkpoints.require_match(prefix, variables)
+          restored.append((tf.train.Saver(variables), prefix))
+          logging.info('Taking %d variables from %s (--%s).', len(variables), prefix, flag)
 
-      def init_fn(scaffold: tf.train.Scaffold, session: tf.Session) -> None:
+    def init_fn(scaffold: tf.train.Scaffold, session: tf.Session) -> None:
+      for saver, prefix in restored:
         saver.restore(session, prefix)
 
     return tf.train.Scaffold(saver=saving.Saver(), init_fn=init_fn)
+
+  def ancestry(self) -> list[dict[str, Any]]:
+    """Return the checkpoints from which this run and its ancestors have taken their weights."""
+    path = self.settings.run.init_from
+    if self.resumed is not None or not path:
+      found = self.before.get(ANCESTRY, [])
+      return found if isinstance(found, list) else []
+    prefix = checkpoints.locate(path, 'init_from')
+    earlier = (flags_file.read_flags(os.path.dirname(prefix)) or {}).get(ANCESTRY, [])
+    parent = {'checkpoint': prefix, 'step': checkpoints.global_step(prefix)}
+    return [*(earlier if isinstance(earlier, list) else []), parent]
 
   def record(self, graph: TrainGraph) -> tuple[EventWriter, saving.SaveGuard]:
     """Write down what is known before the first step.
@@ -102,7 +117,7 @@ class TrainingRun:
     run = self.settings.run
     values = {**self.settings.flag_values, 'seed': self.seed}
     classes = describe_classes(self.inputs, self.settings)
-    noted = {**values, flags_file.CLASSES: classes}
+    noted = {**values, flags_file.CLASSES: classes, ANCESTRY: self.ancestry()}
     if self.resumed is not None:
       noted[flags_file.HISTORY] = history = flags_file.history(self.before)
       change = {

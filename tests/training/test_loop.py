@@ -349,6 +349,30 @@ def pretrained(tmp_path_factory, make_values, run_training):
   return folder
 
 
+def test_a_run_takes_its_first_weights_from_another(
+  make_values, run_training, read_variables, tmp_path
+):
+  values = make_values(train_log_dir=str(tmp_path / 'a'), train_steps=2, seed=5)
+  run_training(values)
+  warm = values | {'train_log_dir': str(tmp_path / 'b'), 'init_from': str(tmp_path / 'a')}
+  assert run_training(warm | {'train_steps': 1, 'optimizer': 'adam'}) == 1
+  given, first = (read_variables(str(tmp_path / name)) for name in ('a/model-2', 'b/model-0'))
+  weights = [name for name in first if name.startswith('model/') and 'Adam' not in name]
+  assert weights
+  for name in weights:
+    np.testing.assert_array_equal(first[name], given[name])
+  assert first['global_step'] == 0
+  again = warm | {'train_log_dir': str(tmp_path / 'c'), 'init_from': str(tmp_path / 'b/model-1')}
+  run_training(again | {'train_steps': 1})
+  found = json.loads((tmp_path / 'c' / 'flags.json').read_text())['ancestry']
+  assert found == [
+    {'checkpoint': str(tmp_path / 'a/model-2'), 'step': 2},
+    {'checkpoint': str(tmp_path / 'b/model-1'), 'step': 1},
+  ]
+  with pytest.raises(InputError, match='a/model-2 does not fit'):
+    run_training(warm | {'train_log_dir': str(tmp_path / 'd'), 'default_num_channels': 5})
+
+
 def test_pretraining_trains_the_shared_features(pretrained, read_variables, read_events):
   first, last = (read_variables(str(pretrained / f'model-{step}')) for step in (0, 2))
   shared = [name for name in first if name.startswith('model/')]
