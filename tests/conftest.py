@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import signal
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from hypertransformer.settings import flags
 from hypertransformer.training import hooks, loop
 
 tf.disable_eager_execution()
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # programs leave it ignored if the tests are
 # Property tests: the same examples in every run, none kept on disk, and no limit of time.
 hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile('tests')

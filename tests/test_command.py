@@ -175,7 +175,7 @@ def test_the_other_examples_work_one_after_the_other(tmp_path: pathlib.Path) -> 
     ('plot weights', [], 'weights.png'),
     ('convert checkpoint', exported, 'original/model-20000.index'),
     ('convert checkpoint', [], 'logs/model-20001.index'),
-    ('launch', few, 'logs/cluster/model-2.index'),
+    ('launch', few, 'logs/cluster/checkpoint'),
   ):
     done = call(tmp_path, *examples(command)[0], *further)
     assert done.returncode == 0, f'{command}: {done.stderr}'

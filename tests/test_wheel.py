@@ -43,16 +43,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('start', ['', 'as nobody', 'read-only'])
-def test_the_quickstart_works_from_a_wheel(
-  start: str, site: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-  """In an empty directory, without HOME; where asked, nothing but that directory is writable."""
-  prefix = AS_NOBODY if start else []
-  if start == 'read-only':
-    prefix = ['unshare', '--mount', 'bash', '-c', READ_ONLY, 'bash', *AS_NOBODY]
-  if prefix and subprocess.run([*prefix, 'true'], cwd=tmp_path, check=False).returncode:
-    pytest.skip(f'{prefix[0]} is not allowed here')
+def test_the_quickstart_works_from_a_wheel(site: pathlib.Path, tmp_path: pathlib.Path) -> None:
+  """In an empty directory, without HOME; where allowed, as nobody and with nothing else writable."""
+  prefix = ['unshare', '--mount', 'bash', '-c', READ_ONLY, 'bash', *AS_NOBODY]
+  if subprocess.run([*prefix, 'true'], cwd=tmp_path, check=False).returncode:
+    prefix = []
   tmp_path.chmod(0o700)
   if prefix:
     shutil.chown(tmp_path, NOBODY, NOBODY)
