@@ -144,7 +144,7 @@ def test_the_commands_for_own_data_work(tmp_path: pathlib.Path) -> None:
       pixels = (base + rng.integers(0, 56, base.shape)).astype(np.uint8)
       Image.fromarray(pixels).save(folder / f'{sample}.png')
   section = README.split('## Your own images')[1].split('\n## ')[0]
-  (block,) = re.findall(r'```shell\n(.*?)```', section, re.DOTALL)
+  block = re.findall(r'```shell\n(.*?)```', section, re.DOTALL)[0]
   for old, new in (
     ('~/photos', str(photos)),
     ('--train_steps=10000', '--train_steps=2 --num_task_evals=2 --num_eval_batches=1'),

@@ -55,7 +55,7 @@ def test_the_notebook_runs_and_has_these_outputs() -> None:
   nbclient.NotebookClient(notebook, resources=path, timeout=600).execute()
   results = (output for cell in cells for output in cell.outputs)
   after = [each.data['text/plain'] for each in results if each.output_type == 'execute_result']
-  assert len(after) == len(before) == 6
+  assert len(after) == len(before) == 5
   assert after[:3] == before[:3]
 
 

@@ -184,7 +184,7 @@ class Demo:
     image = rendered(request.get('drawing'))
     with self._lock:
       require(
-        request.get('task') == self._task,
+        type(request.get('task')) is int and request['task'] == self._task,
         'Another task was learned in the meantime, maybe in another tab. Press Learn again.',
       )
       logits: np.ndarray = self._learner.scores(image[None])[0].astype(np.float64)

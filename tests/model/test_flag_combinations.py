@@ -32,7 +32,7 @@ CHOICES: dict[str, list[Any]] = {
   'kernel_size': [1, 2, 3],
   'lw_weight_allocation': ['output', 'spatial'],
   'layerwise_generator': ['joint', 'separate'],
-  'shared_feature_extractor': ['3-layer', '2-layer', '4-layer', 'none'],
+  'shared_feature_extractor': ['3-layer', '2-layer', 'none'],
   'add_trainable_weights': [True, False],
   'heads': [1, 2, 3],
   'num_labels': [5, 2, 7],
@@ -42,13 +42,13 @@ CHOICES: dict[str, list[Any]] = {
   'use_decoder': [False, True],
   'cnn_activation': ['relu', 'lrelu'],
   'cnn_dropout_rate': [0.0, 0.3],
-  'number_of_trained_cnn_layers': [0, 1, -1, -3],
+  'number_of_trained_cnn_layers': [0, 1, -3],
   'separate_evaluation_bn_vars': [False, True],
   'lw_generate_bias': [False, True],
   'lw_generate_bn': [False, True],
-  'lw_key_query_dim': [1.0, 0.4, 6.0, 12.0],
+  'lw_key_query_dim': [1.0, 0.4, 6.0],
   'lw_value_dim': [1.0, 1.5, 6.0],
-  'lw_inner_dim': [1.0, 0.3, 7.0, 0.0],
+  'lw_inner_dim': [1.0, 7.0, 0.0],
   'transformer_activation': ['softmax', 'sigmoid'],
   'transformer_nonlinearity': ['relu', 'gelu', 'lrelu'],
   'transformer_skip_last_nonlinearity': [False, True],
@@ -222,6 +222,6 @@ def there_and_back(lab, model: HyperTransformer) -> None:
 def test_every_pair_of_values_that_can_be_is_there():
   """Pairs that only go together with a third value may be missing; those are few."""
   rows = combinations()
-  assert 20 < len(rows) < 60
+  assert 10 < len(rows) < 60
   for name, choices in CHOICES.items():
     assert {row[name] for row in rows} == set(choices), name

@@ -326,7 +326,7 @@ def test_flags_that_do_not_go_together_are_refused(changes, named, values):
 def test_the_tilde_in_paths_is_the_home_directory(values, monkeypatch):
   monkeypatch.setenv('HOME', '/home/me')
   paths = [flag.name for flag in flags.ALL_FLAGS if flag.path]
-  assert len(paths) == 5
+  assert len(paths) == 6
   made = flags.settings_from(values(**SHARED, **dict.fromkeys(paths, '~/a')))
   assert made.data.folder == made.data.tfds_folder == made.run.log_dir == '/home/me/a'
   assert made.run.restore_shared_from == made.evaluation.checkpoint == '/home/me/a'

@@ -116,28 +116,6 @@ def test_two_synchronous_workers_equal_one_process_with_two_episodes_a_step(
 
 
 @pytest.mark.slow
-def test_an_asynchronous_run_goes_on_where_a_signal_has_ended_it(
-  cluster: Cluster, make_values: Callable[..., Values], tmp_path: pathlib.Path
-) -> None:
-  """The chief alone gets the signal; the others end with it."""
-  values = make_values(train_log_dir=str(tmp_path), train_steps=1_000_000, steps_between_saves=10)
-  members = cluster.start(values)
-  cluster.wait_for(r'worker 0 joins at step')
-  while not steps(tmp_path) or steps(tmp_path)[-1] < 20:
-    time.sleep(0.05)
-  members['chief 0'].signal(signal.SIGTERM)
-  assert set(cluster.wait().values()) == {0}, cluster.output
-  last = steps(tmp_path)[-1]
-  cluster.lines.clear()
-  cluster.start(values | {'train_steps': last + 30})
-  assert set(cluster.wait().values()) == {0}, cluster.output
-  joined = re.search(r'chief joins at step (\d+)', cluster.output)
-  assert joined is not None
-  assert last <= int(joined[1]) <= last + 2, 'the worker may update while the chief saves'
-  assert steps(tmp_path)[-1] in (last + 30, last + 31)
-
-
-@pytest.mark.slow
 def test_a_lost_parameter_server_ends_all_others_with_one_message_each(
   cluster: Cluster, make_values: Callable[..., Values], tmp_path: pathlib.Path
 ) -> None:
