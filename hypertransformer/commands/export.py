@@ -40,10 +40,7 @@ def main(arguments: Sequence[str]) -> None:
   )
   model, support, output = arguments
   path = files.expanded(output)
-  require(
-    FLAGS.overwrite or not path.exists(),
-    f'{path} exists already; remove it or give --overwrite to replace it.',
-  )
+  files.require_new(path, FLAGS.overwrite)
   with FewShotLearner(model) as learner:
     form = Form(learner.image_shape[0], learner.image_shape[2], invert=FLAGS.invert)
     learner.fit(*image_sources.labeled(files.expanded(support), form)).export(path, FLAGS.int8)

@@ -9,7 +9,6 @@ contact sheet, if it is asked for: a picture of random classes, each with a row 
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -53,8 +52,8 @@ def run(arguments: Sequence[str]) -> None:
   path = files.expanded(FLAGS.contact_sheet)
   if FLAGS.contact_sheet and path.suffix != '.png':
     raise InputError(f'--contact_sheet={path} does not end in .png; give a name such as sheet.png')
-  if FLAGS.contact_sheet and os.path.exists(path) and not FLAGS.overwrite:
-    raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
+  if FLAGS.contact_sheet:
+    files.require_new(path, FLAGS.overwrite)
   arrays, lines = inspection.report(
     arguments[0], FLAGS.data_numpy_dir, FLAGS.splits, FLAGS.shuffle_labels_seed
   )

@@ -27,7 +27,7 @@ import numpy as np
 from hypertransformer.converters import image_sources
 from hypertransformer.data import files
 from hypertransformer.data.images import Form, read_all
-from hypertransformer.errors import InputError, require
+from hypertransformer.errors import require
 from hypertransformer.learners import FewShotLearner
 from hypertransformer.pictures import canvas, episode
 from hypertransformer.progress import progress
@@ -56,8 +56,7 @@ def main() -> None:
   support, query = (_folder(name) for name in ('support', 'query'))
   outputs = [files.expanded(path) for path in (FLAGS.output, FLAGS.sheet) if path]
   for path in outputs:
-    if path.exists() and not FLAGS.overwrite:
-      raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
+    files.require_new(path, FLAGS.overwrite)
   paths = image_sources.ImageTree(query).entries(os.fspath(query))[1]
   require(bool(paths), f'--query={query} contains no images.')
   with FewShotLearner(FLAGS.model) as learner, progress('predict', len(paths), 'images') as bar:

@@ -268,6 +268,12 @@ def give_name(part: pathlib.Path, path: pathlib.Path, overwrite: bool) -> None:
   os.replace(part, path)
 
 
+def require_new(path: pathlib.Path, overwrite: bool) -> None:
+  """Raise InputError if a file exists and may not be replaced."""
+  if not overwrite and path.exists():
+    raise InputError(f'{path} exists already; remove it or give --overwrite to replace it')
+
+
 def check_folder(path: pathlib.Path, overwrite: bool = False) -> None:
   """Raise InputError unless `path` may become the directory of a dataset.
 

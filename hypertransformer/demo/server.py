@@ -187,10 +187,9 @@ class Demo:
         type(request.get('task')) is int and request['task'] == self._task,
         'Another task was learned in the meantime, maybe in another tab. Press Learn again.',
       )
-      logits: np.ndarray = self._learner.scores(image[None])[0].astype(np.float64)
-    odds = np.exp(logits - logits.max())
+      probabilities = self._learner.predict_proba(image[None])[0]
     return {
-      'probabilities': (odds / odds.sum()).tolist(),
+      'probabilities': probabilities.tolist(),
       'seen': _data_url(canvas.pixels(image[..., None])),
     }
 

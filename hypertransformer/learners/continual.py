@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,19 +213,10 @@ class ContinualLearner(Learner):
       self._engine.frozen(learned.blocks, statistics, labels, prototypes=prototypes), path
     )
 
-  def save(self, path: str | os.PathLike[str]) -> None:
-    """Write what was learned to an .npz file, atomically; the model itself is not in it.
-
-    Args:
-      path: The file.
-
-    Raises:
-      InputError: The file cannot be written, a label is of a type that cannot be saved, or nothing
-        has been learned yet.
-    """
+  def _saved(self) -> tuple[Sequence[Sequence[Hashable]], dict[str, np.ndarray]]:
     learned = self._some()
     arrays = {'prototypes': learned.prototypes, 'statistics': learned.statistics, **learned.blocks}
-    self._save(path, learned.classes, arrays)
+    return learned.classes, arrays
 
   def load(self, path: str | os.PathLike[str]) -> None:
     """Read what a learner of the same checkpoint has saved, to continue from there.

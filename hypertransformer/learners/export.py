@@ -84,7 +84,10 @@ def write(found: FrozenCnn, path: str | os.PathLike[str], int8: bool = False) ->
     return target
   with tempfile.TemporaryDirectory() as temporary:
     made = pathlib.Path(temporary) / f'cnn{target.suffix}'
-    (_write_int8 if int8 else _WRITERS[target.suffix])(found, made)
+    if int8:
+      _write_tflite(found, made, int8=True)
+    else:
+      _WRITERS[target.suffix](found, made)
     with files.atomic_file(target) as file:
       file.write(made.read_bytes())
   return target
@@ -152,25 +155,17 @@ def _write_saved_model(found: FrozenCnn, path: pathlib.Path) -> None:
   (extra / LABELS).write_text(_labels(found))
 
 
-def _write_tflite(
-  found: FrozenCnn, path: pathlib.Path, prepare: Callable[[Any], None] = lambda converter: None
-) -> None:
+def _write_tflite(found: FrozenCnn, path: pathlib.Path, int8: bool = False) -> None:
   with tempfile.TemporaryDirectory() as folder:
     keras_model(found).export(folder, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-    prepare(converter)
+    if int8:
+      support = found.support
+      assert support is not None
+      converter.optimizations = [tf.lite.Optimize.DEFAULT]
+      converter.representative_dataset = lambda: ([image[None]] for image in support)
     path.write_bytes(converter.convert())
   _append_labels(found, path)
-
-
-def _write_int8(found: FrozenCnn, path: pathlib.Path) -> None:
-  def prepare(converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    support = found.support
-    assert support is not None
-    converter.representative_dataset = lambda: ([image[None]] for image in support)
-
-  _write_tflite(found, path, prepare)
 
 
 def _write_onnx(found: FrozenCnn, path: pathlib.Path) -> None:

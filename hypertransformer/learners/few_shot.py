@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,19 +171,10 @@ class FewShotLearner(Learner):
     cnn = self._engine.frozen(fitted.blocks, fitted.statistics[None], self.labels(), fitted.support)
     return self._export(cnn, path, int8)
 
-  def save(self, path: str | os.PathLike[str]) -> None:
-    """Write what was learned to an .npz file, atomically; the model itself is not in it.
-
-    Args:
-      path: The file.
-
-    Raises:
-      InputError: The file cannot be written, a label is of a type that cannot be saved, or nothing
-        has been learned yet.
-    """
+  def _saved(self) -> tuple[Sequence[Sequence[Hashable]], dict[str, np.ndarray]]:
     fitted = self._state()
     arrays = {'statistics': fitted.statistics, 'support': fitted.support, **fitted.blocks}
-    self._save(path, [fitted.classes], arrays)
+    return [fitted.classes], arrays
 
   def load(self, path: str | os.PathLike[str]) -> FewShotLearner:
     """Read what a learner of the same checkpoint has saved, in place of `fit`.

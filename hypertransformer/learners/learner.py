@@ -169,22 +169,17 @@ class Learner:
     """Height, width and channels of the images that the model takes."""
     return self._trained.image_shape
 
-  def _save(
-    self,
-    path: str | os.PathLike[str],
-    classes: Sequence[Sequence[Hashable]],
-    arrays: dict[str, np.ndarray],
-  ) -> None:
-    """Write what was learned to an .npz file, atomically.
+  def save(self, path: str | os.PathLike[str]) -> None:
+    """Write what was learned to an .npz file, atomically; the model itself is not in it.
 
     Args:
       path: The file.
-      classes: The labels of each task.
-      arrays: The rest, by name.
 
     Raises:
-      InputError: The file cannot be written, or a label is of a type that cannot be saved.
+      InputError: The file cannot be written, a label is of a type that cannot be saved, or nothing
+        has been learned yet.
     """
+    classes, arrays = self._saved()
     for label in (label for task in classes for label in task):
       require(
         type(label) in inputs.SIMPLE,
@@ -193,6 +188,10 @@ class Learner:
     about = json.dumps({'fingerprint': self._engine.fingerprint(), 'classes': classes})
     with files.atomic_file(files.expanded(path)) as file:
       np.savez(file, allow_pickle=False, about=np.array(about), **arrays)
+
+  def _saved(self) -> tuple[Sequence[Sequence[Hashable]], dict[str, np.ndarray]]:
+    """Return the labels of each task, and the arrays to save by name."""
+    raise NotImplementedError
 
   def _load(
     self, path: str | os.PathLike[str]

@@ -20,6 +20,7 @@ VERSION = 'hypertransformer_version'  # its key in the file
 # The key of what has changed where the run was resumed: a list of {'step': 2000, 'flags': {'NAME':
 # [before, after]}, 'classes': what CLASSES was before}.
 HISTORY = 'history'
+ANCESTRY = 'ancestry'  # the key of the checkpoints whose weights were taken over
 CLASSES = 'classes'  # the key of what the trainer notes of the classes of each dataset
 
 
@@ -108,18 +109,26 @@ def known(found: Values) -> dict[str, Any]:
 
 def history(found: Values) -> list[dict[str, Any]]:
   """Return the changes that a flags.json notes, oldest first; what is malformed is ignored."""
-  noted = found.get(HISTORY)
   return [
     {'step': each.get('step'), **{key: _mapping(each.get(key)) for key in ('flags', 'classes')}}
-    for each in (noted if isinstance(noted, list) else [])
+    for each in _list(found.get(HISTORY))
     if isinstance(each, dict)
   ]
+
+
+def ancestry(found: Values) -> list[Any]:
+  """Return the checkpoints from which a flags.json says that weights were taken over, in order."""
+  return _list(found.get(ANCESTRY))
 
 
 def earlier_training_images(found: Values) -> list[str]:
   """Return the digits of the images of all training classes that a run had before the current."""
   earlier = [_mapping(each['classes'].get('train_dataset')) for each in history(found)]
   return [digits for each in earlier if isinstance(digits := each.get('pixels'), str)]
+
+
+def _list(value: Any) -> list[Any]:
+  return value if isinstance(value, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from hypertransformer.training.graph import Inputs, TrainGraph
 
 # What --restore_shared_features_from restores: the features and, if there is one, their head.
 SHARED = ('model/shared_features/', 'loss/shared_head/')
-WEIGHTS = ('model/',)  # what --init_from takes over
-ANCESTRY = 'ancestry'  # the key of flags.json for the checkpoints whose weights were taken over
+# The scopes of the variables that a new run takes from the checkpoint of each flag.
+TAKEN = {'init_from': ('model/',), 'restore_shared_features_from': SHARED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,14 +76,11 @@ class TrainingRun:
     restored = []
     if self.resumed is not None:
       checkpoints.require_match(self.resumed, tf.global_variables(), whole=True)
-    else:
-      for flag, scopes in (('init_from', WEIGHTS), ('restore_shared_features_from', SHARED)):
-        if path := self.settings.flag_values[flag]:
-          prefix = checkpoints.locate(path, flag)
-          variables = [v for v in tf.trainable_variables() if v.op.name.startswith(scopes)]
-          checkpoints.require_match(prefix, variables)
-          restored.append((tf.train.Saver(variables), prefix))
-          logging.info('Taking %d variables from %s (--%s).', len(variables), prefix, flag)
+    for flag, prefix in self._sources.items():
+      variables = [v for v in tf.trainable_variables() if v.op.name.startswith(TAKEN[flag])]
+      checkpoints.require_match(prefix, variables)
+      restored.append((tf.train.Saver(variables), prefix))
+      logging.info('Taking %d variables from %s (--%s).', len(variables), prefix, flag)
 
     def init_fn(scaffold: tf.train.Scaffold, session: tf.Session) -> None:
       for saver, prefix in restored:
@@ -93,14 +90,17 @@ class TrainingRun:
 
   def ancestry(self) -> list[dict[str, Any]]:
     """Return the checkpoints from which this run and its ancestors have taken their weights."""
-    path = self.settings.run.init_from
-    if self.resumed is not None or not path:
-      found = self.before.get(ANCESTRY, [])
-      return found if isinstance(found, list) else []
-    prefix = checkpoints.locate(path, 'init_from')
-    earlier = (flags_file.read_flags(os.path.dirname(prefix)) or {}).get(ANCESTRY, [])
-    parent = {'checkpoint': prefix, 'step': checkpoints.global_step(prefix)}
-    return [*(earlier if isinstance(earlier, list) else []), parent]
+    prefix = self._sources.get('init_from')
+    if prefix is None:
+      return flags_file.ancestry(self.before)
+    earlier = flags_file.ancestry(flags_file.read_flags(os.path.dirname(prefix)) or {})
+    return [*earlier, {'checkpoint': prefix, 'step': checkpoints.global_step(prefix)}]
+
+  @functools.cached_property
+  def _sources(self) -> dict[str, str]:
+    """The checkpoints from which a new run takes weights, by flag; all of each was read."""
+    paths = {flag: self.settings.flag_values[flag] for flag in TAKEN if self.resumed is None}
+    return {flag: checkpoints.locate(path, flag) for flag, path in paths.items() if path}
 
   def record(self, graph: TrainGraph) -> tuple[EventWriter, saving.SaveGuard]:
     """Write down what is known before the first step.
@@ -117,7 +117,7 @@ class TrainingRun:
     run = self.settings.run
     values = {**self.settings.flag_values, 'seed': self.seed}
     classes = describe_classes(self.inputs, self.settings)
-    noted = {**values, flags_file.CLASSES: classes, ANCESTRY: self.ancestry()}
+    noted = {**values, flags_file.CLASSES: classes, flags_file.ANCESTRY: self.ancestry()}
     if self.resumed is not None:
       noted[flags_file.HISTORY] = history = flags_file.history(self.before)
       change = {
