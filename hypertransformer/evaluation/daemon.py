@@ -204,10 +204,11 @@ class Daemon:
 
   def _without_result(self, digest: str) -> list[Preset]:
     """Return the presets on which this checkpoint was not evaluated in the same way before."""
+    per_class = self._settings.evaluation.per_class
     done = [
       (line['preset'], line['measured'])
       for line in results.read(self._results)
-      if line.get('checkpoint_sha256') == digest
+      if line.get('checkpoint_sha256') == digest and ('per_class' in line or not per_class)
     ]
     return [each for each in self._presets if (each.name, self._measured[each.name]) not in done]
 

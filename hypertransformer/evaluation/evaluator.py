@@ -24,6 +24,7 @@ from hypertransformer.episodes import augmentation, pipeline, sequences
 from hypertransformer.episodes.pipeline import Episode, EpisodeStream
 from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.evaluation.metrics import Scores
+from hypertransformer.evaluation.per_class import ClassTally
 from hypertransformer.evaluation.presets import Preset, channels
 from hypertransformer.model import layers, shown
 from hypertransformer.model.continual import TaskSequence, learn_sequence, with_support_statistics
@@ -87,6 +88,7 @@ class Evaluator:
     seed, size = settings.run.seed, settings.data.image_size
     self._seed = secrets.randbits(62) if seed is None else seed
     self._model = HyperTransformer(settings.model, (size, size, channels(presets)))
+    self._samplers: dict[str, EpisodeSampler] = {}
     with tf.Graph().as_default() as graph:
       self._streams = {
         preset.name: self._stream(preset, number) for number, preset in enumerate(presets)
@@ -95,6 +97,8 @@ class Evaluator:
       answers = self._answers(episode)
       self._shown = answers.shown
       self._fetches = _scores(answers)
+      if settings.evaluation.per_class:
+        self._fetches.append(tf.argmax(answers.logits[0], -1))
       self.variables = tf.global_variables()
       self._saver = tf.train.Saver(self.variables)
       self._session = tf.Session(config=sessions.config(graph, settings.evaluation.xla))
@@ -116,6 +120,7 @@ class Evaluator:
     sampler = EpisodeSampler(
       preset.class_set, sampled, self._seed, stream, batches, evaluation=True
     )
+    self._samplers[preset.name] = sampler
     return pipeline.stream(sampler, augment, settings.data.image_size, f'preset_{number}')
 
   def evaluate(self, preset: str, progress: Progress | None = None) -> Scores:
@@ -125,14 +130,20 @@ class Evaluator:
       preset: The name of the preset.
       progress: Called after each episode.
     """
+    config, sampler = self._settings.evaluation, self._samplers[preset]
     found, last = [], []
-    for one in self._run(preset, self._fetches, self._settings.evaluation.num_episodes):
-      found.append(one)
+    tally = ClassTally(sampler.class_set) if config.per_class else None
+    for number, one in enumerate(self._run(preset, self._fetches, config.num_episodes)):
+      found.append(one[:3])
       last.append(one[0][-1].mean())
+      if tally:
+        draw = sampler.draw(number)
+        tally.add(draw.classes, draw.query_positions, one[3])
       if progress:
         progress(len(found), float(np.mean(last)))
-    cells, disjoint, inductive = zip(*found, strict=True)
-    return Scores(np.array(cells, np.float64), np.array(disjoint), np.array(inductive))
+    cells, disjoint, inductive = map(np.array, zip(*found, strict=True))
+    by_class = tally.fields() if tally else None
+    return Scores(cells.astype(np.float64), disjoint, inductive, by_class)
 
   def pictures(self, preset: str) -> tf.Summary:
     """Draw the first episode of a preset, with the predictions of the checkpoint, for TensorBoard.

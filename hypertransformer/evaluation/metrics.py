@@ -32,11 +32,13 @@ class Scores(NamedTuple):
       images, float [N]; NaN where a task has no such images.
     inductive: The average accuracy after the last task with batch-norm statistics of the support
       sets, so that the answer to a query depends on no other one, float [N].
+    per_class: The accuracy of each class, as ClassTally.fields gives it; None if not asked for.
   """
 
   cells: np.ndarray
   disjoint: np.ndarray
   inductive: np.ndarray
+  per_class: dict[str, Any] | None = None
 
 
 def mean_and_ci95(values: Sequence[float] | np.ndarray) -> Estimate:
@@ -84,6 +86,8 @@ def fields(scores: Scores, continual: ContinualConfig | None) -> dict[str, Any]:
     'accuracy_inductive': inductive,
     'ci95_inductive': inductive_ci95,
   }
+  if scores.per_class is not None:
+    found['per_class'] = scores.per_class
   if continual is not None:
     found['continual'] = {
       'scenario': continual.scenario,

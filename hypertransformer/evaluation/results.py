@@ -19,9 +19,10 @@ from absl import logging
 
 from hypertransformer.data import files
 from hypertransformer.errors import InputError
+from hypertransformer.evaluation import per_class
 
 Line = dict[str, Any]
-_LARGEST = 1 << 30  # bytes of a file; a line has about a thousand
+_LARGEST = 1 << 30  # bytes of a file; a line has about a thousand, or 100,000 with --per_class
 
 # What every line has. Lines without it are skipped.
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -79,6 +80,7 @@ def parsed(text: bytes) -> Line | None:
     return None
   line['measured'].setdefault('query_statistics', 'batch')  # before there was a choice
   plain = all(isinstance(line.get(name), (int, float, type(None))) for name in _NUMBERS)
+  plain = plain and ('per_class' not in line or per_class.is_valid(line['per_class']))
   counts = min(line['step'], line['num_tasks'], line['measured']['ways'] - 1)
   return line if plain and counts >= 0 and 0 <= line['accuracy'] <= 1 else None
 

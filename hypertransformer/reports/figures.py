@@ -1,4 +1,4 @@
-"""The figures of a report: learning curves, and the accuracy after each task of a sequence.
+"""The figures of a report: learning curves, accuracies after each task of a sequence, confusions.
 
 This is the only module that imports matplotlib, and only when a figure is drawn.
 """
@@ -9,11 +9,14 @@ import dataclasses
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from hypertransformer.reports import per_class
 from hypertransformer.reports.runs import ACCURACIES, Curve, RunGroup
 from hypertransformer.reports.tables import Outcome, remarks
 
@@ -65,7 +68,9 @@ class ReportFigure:
   def svg(self) -> str:
     """The figure as an <svg> element of a page."""
     buffer = io.StringIO()
-    with _style():
+    with _style(), warnings.catch_warnings():
+      # Text remains text, in a font of the reader.
+      warnings.filterwarnings('ignore', 'Glyph .* missing')
       none = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))
       self.drawn.savefig(buffer, format='svg', metadata=none)
     text = buffer.getvalue()
@@ -98,13 +103,16 @@ def figures(groups: Sequence[RunGroup], outcomes: Sequence[Outcome]) -> Iterator
       shown = [group for group in groups if all(name in run.curves for run in group.runs)]
       if shown:
         yield _learning(shown, name)
+    matrices = [(outcome, per_class.matrix(outcome.lines)) for outcome in outcomes]
+    matrices = [(outcome, rates) for outcome, rates in matrices if not rates.empty]
+    for number, (outcome, rates) in enumerate(matrices, 1):
+      yield _confusions(outcome, rates, f'confusions_{number}')
 
 
 def _label(*parts: str, seeds: int = 1) -> str:
   """Join the parts of a label; the middle of a long one is left out."""
   label = ', '.join(filter(None, parts)) + f' ({seeds} seeds)' * (seeds > 1)
-  half = (LONGEST_LABEL - 3) // 2
-  return label if len(label) <= LONGEST_LABEL else f'{label[:half]}...{label[-half:]}'
+  return per_class.shortened(label, LONGEST_LABEL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,14 +124,20 @@ class _Band:
   values: np.ndarray  # [runs, x]
 
 
-def _draw(bands: Sequence[_Band], order: Sequence[int], marker: str | None, x: str) -> Any:
-  """Draw bands on transparent axes, with their names above."""
+def _axes(height: float) -> tuple[Any, Any]:
+  """Return a figure of this height in inches and its axes, both transparent."""
   from matplotlib.figure import Figure
 
-  drawn = Figure(figsize=(WIDTH, 3.2 + LINE * len(bands)), layout='constrained')
+  drawn = Figure(figsize=(WIDTH, height), layout='constrained')
   axes = drawn.subplots()
   for patch in (drawn.patch, axes.patch):
     patch.set_alpha(0)
+  return drawn, axes
+
+
+def _draw(bands: Sequence[_Band], order: Sequence[int], marker: str | None, x: str) -> Any:
+  """Draw bands on transparent axes, with their names above."""
+  drawn, axes = _axes(3.2 + LINE * len(bands))
   for number in order:
     band = bands[number]
     # Dashed where the colours begin again.
@@ -155,6 +169,30 @@ def _after_tasks(outcomes: Sequence[Outcome]) -> ReportFigure:
   caption += SEEDS * any(len(each.lines) > 1 for each in outcomes)
   title = f'Average accuracy after each task of a sequence, {outcomes[0].preset} classes'
   return ReportFigure('after_each_task', title, caption, drawn)
+
+
+def _confusions(outcome: Outcome, rates: pd.DataFrame, name: str) -> ReportFigure:
+  """Draw how often each class is taken for each other one; colours are clear where that is 0."""
+  from matplotlib.colors import LinearSegmentedColormap
+
+  side, values = len(rates), 100 * rates.to_numpy(np.float64)
+  drawn, axes = _axes(0.85 * WIDTH)
+  colours = LinearSegmentedColormap.from_list('clear', [f'{COLOURS[1]}00', COLOURS[1]])
+  cells = axes.pcolormesh(values, cmap=colours, vmin=0, vmax=max(1.0, np.nanmax(values, initial=0)))
+  y, x = np.nonzero(np.isnan(values) & ~np.eye(side, dtype=bool))
+  axes.plot(x + 0.5, y + 0.5, 'x', color=INK, markersize=3, alpha=0.5)
+  middles, size = np.arange(side) + 0.5, SMALL if side <= 15 else 6
+  axes.set_xticks(middles, rates.columns, rotation=90, fontsize=size)
+  axes.set_yticks(middles, rates.index, fontsize=size)
+  axes.set(xlabel='predicted class', ylabel='true class', aspect='equal')
+  axes.invert_yaxis()
+  drawn.colorbar(cells, label='% of the queries').ax.patch.set_alpha(0)
+  caption = (
+    'How many of the queries of a class (row) are classified as another one (column), in tasks '
+    'that contain both. The diagonal is left empty; a cross: no task contains both.'
+  )
+  title = f'Confused classes: {_label(outcome.group.name, outcome.title)}'
+  return ReportFigure(name, title, caption, drawn)
 
 
 def _learning(groups: Sequence[RunGroup], name: str) -> ReportFigure:

@@ -13,6 +13,7 @@ import pandas as pd
 from hypertransformer.evaluation import results as results_lib
 from hypertransformer.evaluation.metrics import Z95, Estimate
 from hypertransformer.evaluation.results import Line
+from hypertransformer.reports import per_class
 from hypertransformer.reports.runs import LoggedRun, RunGroup
 from hypertransformer.settings import flags, recipes
 
@@ -41,6 +42,7 @@ NOTES = {
 }
 NAMED = ('dataset', 'ways', 'support_images', 'unlabeled_per_class', 'sequence')  # in titles
 NOT_RECORDED = 'not recorded'
+WORST, BEST, CONFUSED = 20, 3, 20  # rows of the tables of classes and of confused pairs
 # 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom: half the width of a 95 %
 # confidence interval in standard errors.
 STUDENT_T = (
@@ -265,7 +267,8 @@ def headline(found: Sequence[Outcome]) -> str:
 
 def tables(groups: Sequence[RunGroup], found: Sequence[Outcome]) -> list[ReportTable]:
   """Return all tables of a report that are not empty."""
-  made = [_results(found), *map(_matrix, found), _differences(groups), _runs(groups)]
+  by_class = [table for outcome in found for table in (_classes(outcome), _confused(outcome))]
+  made = [_results(found), *map(_matrix, found), *by_class, _differences(groups), _runs(groups)]
   return [table for table in made if not table.frame.empty]
 
 
@@ -312,6 +315,37 @@ def _matrix(outcome: Outcome) -> ReportTable:
     f'Accuracy in % on the queries of each task (columns) after learning each task (rows), {over}.',
     frame,
   )
+
+
+def _classes(outcome: Outcome) -> ReportTable:
+  """Make the table of the classes with the lowest accuracies, and of the best few."""
+  found = per_class.classes(outcome.lines)
+  shown = found if len(found) <= WORST + BEST else pd.concat([found[:WORST], found[-BEST:]])
+  note = f' {len(found) - len(shown):,} classes between the worst and the best are left out.'
+  accuracy = list(map(percent, zip(shown['accuracy'], shown['ci95'], strict=True)))
+  return ReportTable(
+    f'{outcome.group.name}: {outcome.title}, accuracy per class',
+    'Accuracy in % on the queries of each class, worst first, with half the width of its 95 % '
+    'confidence interval over the tasks that contain it.' + note * (len(shown) < len(found)),
+    pd.DataFrame({'class': shown['name'], 'accuracy': accuracy}).join(_counts(shown)),
+  )
+
+
+def _confused(outcome: Outcome) -> ReportTable:
+  """Make the table of the pairs of classes that are confused most."""
+  found = per_class.pairs(outcome.lines).query('count > 0')[:CONFUSED]
+  rates = (100 * found[['confused', 'at least']]).map('{:.1f}'.format)
+  return ReportTable(
+    f'{outcome.group.name}: {outcome.title}, most confused classes',
+    'How many % of the queries of a class are classified as the other one, in tasks that contain '
+    f'both; guessing gives {100 * outcome.chance:.1f} %. "At least" is the lower end of the 95 % '
+    'interval over tasks (Wilson), by which the pairs are sorted: those of few tasks come later.',
+    found[['true class', 'predicted class']].join([rates, _counts(found)]),
+  )
+
+
+def _counts(found: pd.DataFrame) -> pd.DataFrame:
+  return found[['queries', 'tasks']].map('{:,.0f}'.format)
 
 
 def _with_average(continual: dict[str, Any], suffix: str = '') -> np.ndarray:

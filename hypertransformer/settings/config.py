@@ -290,6 +290,9 @@ class EvalConfig:
     'that an answer depends on no other query image',
     choices=('batch', 'support'),
   )
+  per_class: bool = _run(
+    False, 'measure the accuracy of each class, and which classes are confused', continual=False
+  )
   once: bool = _run(False, 'evaluate the newest checkpoint and exit', name='eval_once')
   checkpoint: str = _run(
     '', 'evaluate only this checkpoint (path without .index)', name='eval_checkpoint', path=True

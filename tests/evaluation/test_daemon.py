@@ -21,6 +21,7 @@ from hypertransformer.errors import InputError
 from hypertransformer.evaluation import best, results
 from hypertransformer.evaluation.daemon import Daemon
 from hypertransformer.evaluation.metrics import Scores
+from hypertransformer.evaluation.per_class import ClassTally
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags, flags_file
 
@@ -225,6 +226,12 @@ def test_a_second_evaluator_repeats_nothing(bench: Any) -> None:
   bench.folder = bench.folder.rename(bench.folder.with_name('elsewhere'))
   bench.run('val', 'test')
   assert len(bench.steps()) == 4
+  by_class = ClassTally(bench._classes).fields()
+  scores = bench.evaluator.scores
+  bench.evaluator.scores = lambda mean: scores(mean)._replace(per_class=by_class)
+  for _ in range(2):  # what lacks the accuracy per class is evaluated again, once
+    bench.run('val', 'test', per_class=True)
+  assert [line.get('per_class') for line in bench.results()] == [None] * 4 + [by_class] * 4
   state = tf.train.get_checkpoint_state(str(bench.folder / 'best'))
   assert state.model_checkpoint_path == str(bench.folder / 'best' / 'model-5')
 

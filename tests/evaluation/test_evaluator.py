@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -137,6 +138,42 @@ def test_accuracies_are_those_of_the_logits_batch_by_batch(
   accuracy, disjoint = expected_scores(by_hand[number])
   np.testing.assert_allclose(scores.cells[:, 0, 0], accuracy, atol=1e-6)
   np.testing.assert_allclose(scores.disjoint, disjoint, atol=1e-6)
+
+
+def test_answers_are_counted_by_the_classes_of_the_dataset(
+  evaluator: Evaluator,
+  values: dict[str, Any],
+  presets: list[Preset],
+  trained: Any,
+  by_hand: list[list[tuple[Draw, np.ndarray]]],
+) -> None:
+  """Only with --per_class, and nothing else changes."""
+  made = make_evaluator(values | {'per_class': True}, presets[:1])
+  made.restore(str(trained.folder / 'model-6'))
+  scores, plain = made.evaluate('val'), evaluator.evaluate('val')
+  made.close()
+  for with_classes, without in zip(scores[:3], plain[:3], strict=True):
+    np.testing.assert_array_equal(with_classes, without)
+  assert (plain.per_class, scores.per_class is None) == (None, False)
+  count, available = collections.Counter(), collections.Counter()
+  for draw, logits in by_hand[0]:
+    predicted = logits.reshape(-1, 3).argmax(-1)
+    for label, answer in zip(draw.query_positions, predicted, strict=True):
+      true = int(draw.classes[label])
+      count[true, int(draw.classes[answer])] += 1
+      available.update((true, int(other)) for other in draw.classes)
+  pairs = scores.per_class['pairs']
+  keys = list(zip(pairs['true'], pairs['predicted'], strict=True))
+  assert dict(zip(keys, pairs['available'], strict=True)) == {
+    key: number for key, number in available.items() if key[0] != key[1]
+  }
+  assert pairs['count'] == [count[key] for key in keys]
+  assert sum(pairs['count']) > 0
+  classes = scores.per_class['classes']
+  assert classes['queries'] == [available[number, number] for number in classes['class']]
+  assert classes['accuracy'] == pytest.approx(
+    [count[number, number] / available[number, number] for number in classes['class']]
+  )
 
 
 def test_the_presets_are_different_enough_to_find_errors(

@@ -39,6 +39,13 @@ CONTINUAL = {
   'backward_transfer': 0.1, 'backward_transfer_ci95': 0.25,
 }  # fmt: skip
 
+CLASSES = {
+  'class': [3, 5], 'name': ['a', None], 'tasks': [4, 0], 'queries': [8, 0],
+  'accuracy': [0.5, None], 'ci95': [0.1, None],
+}  # fmt: skip
+PAIRS = {'true': [3], 'predicted': [5], 'count': [1], 'available': [8], 'tasks': [4]}
+PER_CLASS = {'classes': CLASSES, 'pairs': PAIRS, 'num_pairs': 1}
+
 
 @pytest.fixture
 def path(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -49,10 +56,10 @@ def test_what_is_appended_is_read(path: pathlib.Path) -> None:
   """NaN, which JSON does not know, becomes null."""
   assert results.read(path) == []
   results.append(path, LINE | {'ci95': math.nan, 'continual': {'matrix': [[0.5, math.nan]]}})
-  results.append(path, LINE | {'step': 40})
+  results.append(path, LINE | {'step': 40, 'per_class': PER_CLASS})
   first, second = results.read(path)
   assert (first['ci95'], first['continual']['matrix']) == (None, [[0.5, None]])
-  assert second == LINE | {'step': 40}
+  assert second == LINE | {'step': 40, 'per_class': PER_CLASS}
   assert 'NaN' not in path.read_text()
 
 
@@ -91,6 +98,12 @@ def test_whatever_bytes_there_are_results_are_kept(
         {'measured': 1},
         {'measured': {}},
         {'measured': LINE['measured'] | {'ways': 0}},
+        {'per_class': None},
+        {'per_class': PER_CLASS | {'classes': []}},
+        {'per_class': PER_CLASS | {'classes': CLASSES | {'name': [1, None]}}},
+        {'per_class': PER_CLASS | {'classes': CLASSES | {'accuracy': [math.nan, None]}}},
+        {'per_class': PER_CLASS | {'classes': CLASSES | {'tasks': [4]}}},
+        {'per_class': PER_CLASS | {'pairs': PAIRS | {'count': [-1]}}},
       )
     ),
   ],

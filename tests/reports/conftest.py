@@ -67,6 +67,30 @@ def result(
   }
 
 
+def per_class(*names: str) -> dict[str, Any]:
+  """Make `per_class` of classes 10, 11, ...: n % of class n are right, the others the next one."""
+  numbers = list(range(10, 10 + len(names)))
+  fields = {
+    'classes': {
+      'class': numbers,
+      'name': list(names),
+      'tasks': [4] * len(names),
+      'queries': [100] * len(names),
+      'accuracy': [number / 100 for number in numbers],
+      'ci95': [0.03] * len(names),
+    },
+    'pairs': {
+      'true': numbers[:-1],
+      'predicted': numbers[1:],
+      'count': [100 - number for number in numbers[:-1]],
+      'available': [100] * (len(names) - 1),
+      'tasks': [4] * (len(names) - 1),
+    },
+    'num_pairs': len(names) - 1,
+  }
+  return {'per_class': fields}
+
+
 def sequence(accuracy: float = 0.75) -> dict[str, Any]:
   """Make a line of results on sequences of tasks."""
   return result('test', 10, accuracy, on={'sequence': SEQUENCE}, continual=CONTINUAL)

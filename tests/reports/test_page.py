@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import pathlib
 import re
+import warnings as python_warnings
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypertransformer.reports import figures, page, runs, tables
 from hypertransformer.reports.figures import ReportFigure
 from hypertransformer.reports.runs import Curve
 
-from .conftest import Make, result, sequence
+from .conftest import Make, per_class, result, sequence
 
 
 def written(folders: list[pathlib.Path], output: pathlib.Path) -> str:
@@ -88,9 +89,14 @@ def test_names_from_files_are_no_markup(
   make_run: Make, tmp_path: pathlib.Path, ending: str
 ) -> None:
   name = '<img src=x>![a](b) `c` $d$ \x1b[31m'
-  folder = make_run('a', 1, [result('test', 10, 0.75) | {'preset': name}, sequence()])
+  by_class = per_class(name, 'cat')
+  by_class['per_class']['pairs'] |= {'predicted': [99], 'available': [0], 'tasks': [0]}
+  lines = [result('test', 10, 0.75, **by_class) | {'preset': name}, sequence()]
+  folder = make_run('a', 1, lines)
   output = tmp_path / f'report.{ending}'
-  made = [path.read_text() for path in page.write([str(folder)], str(output))]
+  with python_warnings.catch_warnings():
+    python_warnings.simplefilter('error')
+    made = [path.read_text() for path in page.write([str(folder)], str(output))]
   assert '<img src' not in ''.join(made).replace(r'\<img', '')
   assert '\x1b' not in ''.join(made)
   assert ending == 'html' or r'\!\[a\](b) \`c\` \$d\$' in made[0]
@@ -111,6 +117,20 @@ def test_sequences_have_a_figure_of_their_own(make_run: Make) -> None:
   (figure,) = figures_of(make_run('a', 1, [sequence()], records=0)).values()
   (line,) = figure.drawn.axes[0].lines
   assert line.get_xydata().tolist() == [[1, 90], [2, 75]]
+
+
+def test_few_classes_have_a_matrix_of_confusions(make_run: Make) -> None:
+  """Its colours are the rates; the other pairs but the diagonal have a cross."""
+  lines = [result('test', 10, 0.5, **per_class('a', 'b', 'c')), result('val', 10, 0.5)]
+  (figure,) = figures_of(make_run('a', 1, lines, records=0)).values()
+  axes = figure.drawn.axes[0]
+  rates = axes.collections[0].get_array()
+  assert rates.filled(0).tolist() == [[0, 90, 0], [0, 0, 89], [0, 0, 0]]
+  (crosses,) = axes.lines
+  assert crosses.get_xydata().tolist() == [[2.5, 0.5], [0.5, 1.5], [0.5, 2.5], [1.5, 2.5]]
+  assert [label.get_text() for label in axes.get_yticklabels()] == ['10 a', '11 b', '12 c']
+  many = result('test', 10, 0.5, **per_class(*'a' * 31))
+  assert figures_of(make_run('b', 1, [many], records=0)) == {}
 
 
 def test_a_group_goes_as_far_as_its_shortest_run_that_has_a_window(make_run: Make) -> None:

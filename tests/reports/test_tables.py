@@ -15,7 +15,7 @@ from hypertransformer.reports.runs import LoggedRun, RunGroup
 from hypertransformer.reports.tables import Outcome
 from hypertransformer.settings import flags, recipes
 
-from .conftest import Make, result, sequence
+from .conftest import Make, per_class, result, sequence
 
 RECIPES = pathlib.Path(tables.__file__).parents[1] / 'recipes'
 
@@ -93,6 +93,29 @@ def test_the_table_of_a_sequence_has_a_row_after_each_task(make_run: Make) -> No
     ['task 1', '90.0 ± 10.0', '', '90.0 ± 10.0'],
     ['task 2', '80.0 ± 10.0', '70.0 ± 10.0', '75.0 ± 10.0'],
   ]
+
+
+def test_the_worst_classes_and_the_most_confused_pairs_come_first(make_run: Make) -> None:
+  """Of two runs, tasks and queries are added up."""
+  names = [None, 'a very long name ' * 9, *map(str, range(28))]
+  lines = [result('test', 10, 0.5, **per_class(*names))]
+  folders = [make_run(f'a_{seed}', seed, lines) for seed in (1, 2)]
+  groups = runs.group(runs.read_runs(list(map(str, folders))))
+  _, classes, confused, _ = tables.tables(groups, tables.outcomes(groups))
+  assert classes.frame.iloc[[0, 1, 19, 20, 22]].to_numpy().tolist() == [
+    ['10', '10.0 ± 2.1', '200', '8'],
+    ['11 a very lo...ry long name', '11.0 ± 2.1', '200', '8'],
+    ['29 17', '29.0 ± 2.1', '200', '8'],
+    ['37 25', '37.0 ± 2.1', '200', '8'],
+    ['39 27', '39.0 ± 2.1', '200', '8'],
+  ]
+  assert ' 7 classes between the worst and the best are left out.' in classes.note
+  assert len(confused.frame) == 20
+  # Wilson: z^2 = 3.8415; (.9 + z^2/16 - z sqrt(.09/8 + z^2/256)) / (1 + z^2/8)
+  assert confused.frame.iloc[0].tolist() == [
+    '10', '11 a very lo...ry long name', '90.0', '55.6', '200', '8',
+  ]  # fmt: skip
+  assert 'guessing gives 5.0 %' in confused.note
 
 
 def test_evaluations_on_other_tasks_are_separate_and_say_how_they_differ(make_run: Make) -> None:

@@ -38,6 +38,7 @@ OWN = {
   'num_gpus',
   'num_tasks',
   'optimizer',
+  'per_class',
   'query_statistics',
   'seed',
   'sync_replicas',

@@ -303,6 +303,7 @@ INCOMPATIBLE = [
     ({name: value, **SHARED, **CLASS}, 'continual_scenario=none')
     for name, value in (
       ('warmup_steps', 5),
+      ('per_class', True),
       ('pretrain_shared_feature', True),
       ('shared_head_weight', 0.5),
       ('separate_evaluation_bn_vars', True),
