@@ -188,8 +188,8 @@ def _confusions(outcome: Outcome, rates: pd.DataFrame, name: str) -> ReportFigur
   axes.invert_yaxis()
   drawn.colorbar(cells, label='% of the queries').ax.patch.set_alpha(0)
   caption = (
-    'How many of the queries of a class (row) are classified as another one (column), in tasks '
-    'that contain both. The diagonal is left empty; a cross: no task contains both.'
+    'Percentage of the queries of a class (row) that are classified as another one (column), in '
+    'tasks that contain both. The diagonal is empty; a cross: no task contains both.'
   )
   title = f'Confused classes: {_label(outcome.group.name, outcome.title)}'
   return ReportFigure(name, title, caption, drawn)

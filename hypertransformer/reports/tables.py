@@ -337,9 +337,9 @@ def _confused(outcome: Outcome) -> ReportTable:
   rates = (100 * found[['confused', 'at least']]).map('{:.1f}'.format)
   return ReportTable(
     f'{outcome.group.name}: {outcome.title}, most confused classes',
-    'How many % of the queries of a class are classified as the other one, in tasks that contain '
-    f'both; guessing gives {100 * outcome.chance:.1f} %. "At least" is the lower end of the 95 % '
-    'interval over tasks (Wilson), by which the pairs are sorted: those of few tasks come later.',
+    'Percentage of the queries of a class (first column) that are classified as another one, in '
+    f'tasks that contain both; chance is {100 * outcome.chance:.1f} %. "At least" is the lower end of '
+    'the 95 % interval over tasks (Wilson), by which the pairs are sorted.',
     found[['true class', 'predicted class']].join([rates, _counts(found)]),
   )
 

@@ -115,7 +115,7 @@ def test_the_worst_classes_and_the_most_confused_pairs_come_first(make_run: Make
   assert confused.frame.iloc[0].tolist() == [
     '10', '11 a very lo...ry long name', '90.0', '55.6', '200', '8',
   ]  # fmt: skip
-  assert 'guessing gives 5.0 %' in confused.note
+  assert 'chance is 5.0 %' in confused.note
 
 
 def test_evaluations_on_other_tasks_are_separate_and_say_how_they_differ(make_run: Make) -> None:
