@@ -338,8 +338,8 @@ def _confused(outcome: Outcome) -> ReportTable:
   return ReportTable(
     f'{outcome.group.name}: {outcome.title}, most confused classes',
     'Percentage of the queries of a class (first column) that are classified as another one, in '
-    f'tasks that contain both; chance is {100 * outcome.chance:.1f} %. "At least" is the lower end of '
-    'the 95 % interval over tasks (Wilson), by which the pairs are sorted.',
+    f'tasks that contain both; chance is {100 * outcome.chance:.1f} %. "At least" is the lower '
+    'end of the 95 % interval over tasks (Wilson), by which the pairs are sorted.',
     found[['true class', 'predicted class']].join([rates, _counts(found)]),
   )
 
