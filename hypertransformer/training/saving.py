@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from hypertransformer.cluster.board import LOST
 from hypertransformer.errors import InputError
 from hypertransformer.runtime import checkpoints
 from hypertransformer.runtime.run_folder import FolderLock
@@ -49,9 +50,12 @@ class Saver(tf.train.Saver):
 
     Raises:
       InputError: The checkpoint cannot be written.
+      One of cluster.board.LOST: A parameter server was lost.
     """
     try:
       return super().save(sess, save_path, *args, **kwargs)
+    except LOST:
+      raise
     except _SAVE_ERRORS as error:
       # TensorFlow writes '/path/of/the/file; No space left on device' among lines on the graph.
       lines = str(error).splitlines()
