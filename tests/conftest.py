@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import struct
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,10 @@ from absl import logging
 
 from hypertransformer.settings import flags
 from hypertransformer.training import hooks, loop
+from tests import warm
 
 tf.disable_eager_execution()
+subprocess.Popen = warm.Popen  # type: ignore[misc]
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # programs leave it ignored if the tests are
 # Property tests: the same examples in every run, none kept on disk, and no limit of time.
 hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, database=None)
