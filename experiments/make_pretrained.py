@@ -27,10 +27,10 @@ from hypertransformer import cli
 if __name__ == '__main__':
   cli.import_tensorflow()
 
+from hypertransformer.data import files
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.errors import require
 from hypertransformer.evaluation.results import latest, read
-from hypertransformer.runtime.checkpoints import CARD, PACKAGED
 
 import drawings  # isort: skip  (beside this file)
 
@@ -83,15 +83,15 @@ def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
 def main(argv: list[str]) -> None:
   """Write the directory of the model."""
   del argv
-  log_dir, target = pathlib.Path(LOG_DIR.value).expanduser(), PACKAGED / NAME.value
+  log_dir, target = files.expanded(LOG_DIR.value), files.PACKAGED / NAME.value
   results = pathlib.Path(RESULTS.value)
   about = json.loads((results / 'run.json').read_text())
   values = json.loads((results / 'flags.json').read_text()) | PATHS
   lines = {line['preset']: line for line in latest(read(results / 'results.jsonl'))}
   (step,) = {line['step'] for line in lines.values()}
-  files = list(log_dir.glob(f'model-{step}.*'))
+  found = list(log_dir.glob(f'model-{step}.*'))
   require(
-    [file.suffix for file in sorted(files)] == ['.data-00000-of-00001', '.index'],
+    [file.suffix for file in sorted(found)] == ['.data-00000-of-00001', '.index'],
     f'{log_dir} has no checkpoint model-{step}, of which {results} has the results.',
   )
   theirs = json.loads((log_dir / 'flags.json').read_text()) | PATHS
@@ -99,7 +99,7 @@ def main(argv: list[str]) -> None:
   target.mkdir(parents=True, exist_ok=True)
   for file in target.iterdir():
     file.unlink()
-  for file in files:
+  for file in found:
     shutil.copy(file, target)
   (target / 'flags.json').write_text(json.dumps(values, indent=1, sort_keys=True) + '\n')
   tasks = SEQUENCES if drawings.learns_sequences(values) else TASKS
@@ -114,7 +114,7 @@ def main(argv: list[str]) -> None:
     'accuracy_on_examples_data': drawings.accuracies(target, values, tasks),
     'tasks_on_examples_data': tasks,
   }
-  (target / CARD).write_text(json.dumps(card, indent=1) + '\n')
+  (target / files.CARD).write_text(json.dumps(card, indent=1) + '\n')
   print(f'wrote {target}')
 
 

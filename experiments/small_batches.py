@@ -24,10 +24,10 @@ from hypertransformer import cli
 if __name__ == '__main__':
   cli.import_tensorflow()
 
+from hypertransformer.data import files
 from hypertransformer.data.specs import shuffled_classes
 from hypertransformer.evaluation.metrics import mean_and_ci95
-from hypertransformer.learners import ContinualLearner, FewShotLearner, pretrained_names
-from hypertransformer.runtime import checkpoints
+from hypertransformer.learners import ContinualLearner, FewShotLearner
 from hypertransformer.settings import flags_file
 
 DATA = flags.DEFINE_string('data', './data_numpy_dir/omniglot.npy', 'The images.')
@@ -42,8 +42,8 @@ QUERIES, HELD_OUT = 100, 5  # query images of a task; samples of each class from
 
 def opened(name: str, statistics: str) -> FewShotLearner | ContinualLearner:
   """Open a packaged model, or that in a directory."""
-  folder = checkpoints.PACKAGED / name if name in pretrained_names() else pathlib.Path(name)
-  if flags_file.read_settings(str(folder)).continual is None:
+  folder = files.checkpoint(name)
+  if flags_file.read_settings(folder).continual is None:
     return FewShotLearner(folder, statistics)
   return ContinualLearner(folder, statistics)
 

@@ -70,7 +70,7 @@ BUDGETS = {
   'data': 1280,
   'demo': 260,
   'episodes': 680,
-  'evaluation': 910,
+  'evaluation': 925,
   'learners': 940,
   'model': 1400,
   'pictures': 570,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from hypertransformer import evaluate_model
+from hypertransformer.data import inspection
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import presets
 from hypertransformer.evaluation.daemon import Daemon
@@ -30,15 +32,17 @@ def handler() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-  ('training', 'evaluated', 'expected'),
+  ('training', 'earlier', 'evaluated', 'expected'),
   [
-    ('tiny:0-9', 'test=tiny:20-29', []),
-    ('tiny:0-9', 'train=tiny:0-9', []),
-    ('tiny:0-9', 'mine=tiny:8-12', ['2 of the 5 classes of the preset mine (tiny:8-12)']),
-    ('tiny:0-9', 'mine=copy:8-12', ['2 of the 5 classes of the preset mine (copy:8-12)']),
-    ('tiny:0-9', 'test=copy:20-29', []),
-    ('elsewhere:0-9', 'mine=tiny:8-12', []),
-    ('copy:0-99', 'mine=tiny:8-12', []),  # the training classes cannot be opened here
+    ('tiny:0-9', '', 'test=tiny:20-29', []),
+    ('tiny:0-9', '', 'train=tiny:0-9', []),
+    ('tiny:0-9', '', 'mine=tiny:8-12', ['2 of the 5 classes of the preset mine (tiny:8-12)']),
+    ('tiny:0-9', '', 'mine=copy:8-12', ['2 of the 5 classes of the preset mine (copy:8-12)']),
+    ('tiny:0-9', '', 'test=copy:20-29', []),
+    ('elsewhere:0-9', '', 'mine=tiny:8-12', []),
+    ('copy:0-99', '', 'mine=tiny:8-12', []),  # the training classes cannot be opened here
+    ('tiny:0-9', 'copy:19-22', 'mine=tiny:20-29', ['3 of the 10 classes of the preset mine']),
+    ('tiny:0-9', 'copy:19-22', 'train=tiny:20-29', []),
   ],
 )
 def test_training_classes_in_a_preset_are_warned_of(
@@ -47,6 +51,7 @@ def test_training_classes_in_a_preset_are_warned_of(
   tmp_path: pathlib.Path,
   warnings: list[str],
   training: str,
+  earlier: str,
   evaluated: str,
   expected: list[str],
 ) -> None:
@@ -59,8 +64,11 @@ def test_training_classes_in_a_preset_are_warned_of(
   data = flags.settings_from(values).data
   folder = presets.folder_of(data)
   evaluated_on = presets.presets_from(data, folder)
+  if earlier:
+    was = {'train_dataset': {'pixels': inspection.images_of_classes(folder.open(earlier))}}
+    (tmp_path / 'flags.json').write_text(json.dumps({'history': [{'classes': was}]}))
   evaluate_model.warn_of_training_classes(evaluated_on, data, folder, str(tmp_path))
-  assert [text.split(' are among')[0] for text in warnings] == expected
+  assert [re.split(r' are among| \(tiny:20| were', text)[0] for text in warnings] == expected
 
 
 def test_other_flags_are_told_before_data_that_do_not_fit_them(

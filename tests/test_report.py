@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -15,7 +16,11 @@ from hypertransformer.errors import InputError
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
   words = [sys.executable, '-m', 'hypertransformer.report', *arguments]
-  return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+  # As from a notebook; matplotlib does not even start with a back end that it does not know.
+  environment = os.environ | {'MPLBACKEND': 'of_a_notebook'}
+  return subprocess.run(
+    words, capture_output=True, text=True, check=False, timeout=300, env=environment
+  )
 
 
 @pytest.mark.slow

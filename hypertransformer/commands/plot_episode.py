@@ -7,8 +7,6 @@ It takes a recipe and the flags of the training.
 
 from __future__ import annotations
 
-import pathlib
-
 from absl import flags
 
 from hypertransformer import cli
@@ -83,7 +81,7 @@ def draw(settings: Settings, split: str, number: int) -> np.ndarray:
 
 def main(settings: Settings) -> None:
   """Draw the episode that the flags ask for. Raises InputError if that is impossible."""
-  output = pathlib.Path(OUTPUT.value)
+  output = files.expanded(OUTPUT.value)
   require(output.suffix == '.png', f'--output={output} must end in .png.')
   picture = draw(settings, SPLIT.value, NUMBER.value)
   with files.atomic_file(output) as file:

@@ -21,7 +21,6 @@ model of the package, such as omniglot_1shot. The figures are
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import string
 from collections.abc import Sequence
 
@@ -177,7 +176,7 @@ def _overview(model: Model, drawn: Draw, generated: dict[str, np.ndarray]) -> np
 
 def run(checkpoints: Sequence[str]) -> None:
   """Draw the figure that the flags choose. Raises InputError if that is impossible."""
-  figure, output = FLAGS.figure, pathlib.Path(FLAGS.output)
+  figure, output = FLAGS.figure, files.expanded(FLAGS.output)
   count, wanted = FLAGS.episodes or EPISODES[figure], 2 if figure == 'allocation' else 1
   if not checkpoints:
     raise InputError('no checkpoint is given; give its path, or the name of a model')

@@ -31,6 +31,11 @@ except ImportError:  # Windows; temporary files of killed processes stay there
 
 # What reading a JSON file can raise. OverflowError: a number that is used is too large.
 JSON_ERRORS = (OSError, ValueError, RecursionError, OverflowError)
+# The directory NAME/ of a packaged model holds a checkpoint, the flags.json of its training, and a
+# card.json: the command, the number of steps, the accuracy with its interval, the data and its
+# license.
+PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'pretrained'
+CARD = 'card.json'
 _NO_WAITING = getattr(os, 'O_NONBLOCK', 0)
 _SHOWN_LETTERS = 120
 # As gs://bucket; pathlib makes gs:/bucket of it. One letter is a drive of Windows.
@@ -70,6 +75,22 @@ def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
       f'{shown(text)}: there is no home directory {shown(text.partition("/")[0])}; correct the path'
     )
   return pathlib.Path(local)
+
+
+def packaged() -> list[str]:
+  """Return the names of the models that come with the package, sorted."""
+  return sorted(path.parent.name for path in PACKAGED.glob(f'*/{CARD}'))
+
+
+def checkpoint(path: str | os.PathLike[str]) -> str:
+  """Return the path of a checkpoint, given by a user, as `expanded`; '' stays.
+
+  The name of a packaged model stands for its directory, unless there is something of that name.
+  """
+  text = os.fspath(path)
+  if text in packaged() and not os.path.lexists(text):
+    return str(PACKAGED / text)
+  return str(expanded(text)) if text else ''
 
 
 def shown(text: str | os.PathLike[str]) -> str:

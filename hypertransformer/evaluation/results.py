@@ -24,23 +24,39 @@ from hypertransformer.evaluation import per_class
 Line = dict[str, Any]
 _LARGEST = 1 << 30  # bytes of a file; a line has about a thousand, or 100,000 with --per_class
 
-# What every line has. Lines without it are skipped.
-_TYPES: dict[str, type | tuple[type, ...]] = {
+# The types in a line; lines with others are skipped. A tuple is a choice, a list has any number of
+# values of one type, and what may be None may be missing.
+_PERHAPS = (int, float, None)
+_SEQUENCE = {'scenario': str, 'mixed_queries': bool, 'num_tasks': int}
+_MEANS = {
+  'matrix': [[_PERHAPS]],
+  'average_accuracy': [_PERHAPS],
+  'forgetting': _PERHAPS,
+  'backward_transfer': _PERHAPS,
+}
+_TYPES: dict[str, Any] = {
   'checkpoint': str,
   'step': int,
   'preset': str,
   'dataset': str,
   'accuracy': (int, float),
   'num_tasks': int,
-  'measured': dict,
-}
-_NUMBERS = 'ci95', 'accuracy_disjoint', 'ci95_disjoint', 'nearest_pixels', 'nearest_pixels_ci95'
-_MEASURED: dict[str, type | tuple[type, ...]] = {
-  'dataset': str,
-  'ways': int,
-  'support_images': int,
-  'unlabeled_per_class': int,
-  'sequence': (dict, type(None)),
+  'measured': {
+    'dataset': str,
+    'ways': int,
+    'support_images': int,
+    'unlabeled_per_class': int,
+    'sequence': (_SEQUENCE, None),
+  },
+  'continual': (
+    {**_SEQUENCE, **_MEANS, **{f'{name}_ci95': types for name, types in _MEANS.items()}},
+    None,
+  ),
+  'ci95': _PERHAPS,
+  'accuracy_disjoint': _PERHAPS,
+  'ci95_disjoint': _PERHAPS,
+  'nearest_pixels': _PERHAPS,
+  'nearest_pixels_ci95': _PERHAPS,
 }
 
 
@@ -76,13 +92,15 @@ def parsed(text: bytes) -> Line | None:
     line = json.loads(text, parse_int=_integer)
   except files.JSON_ERRORS:
     return None
-  if not isinstance(line, dict) or not _has(line, _TYPES) or not _has(line['measured'], _MEASURED):
+  if not _fits(line, _TYPES):
     return None
-  line['measured'].setdefault('query_statistics', 'batch')  # before there was a choice
-  plain = all(isinstance(line.get(name), (int, float, type(None))) for name in _NUMBERS)
-  plain = plain and ('per_class' not in line or per_class.is_valid(line['per_class']))
+  # Before there was a choice, there were no statistics of the support sets.
+  line['measured'] = {'query_statistics': 'batch', 'sequence': None, **line['measured']}
+  is_whole = _is_whole(line['measured']['sequence'], line.get('continual')) and (
+    'per_class' not in line or per_class.is_valid(line['per_class'])
+  )
   counts = min(line['step'], line['num_tasks'], line['measured']['ways'] - 1)
-  return line if plain and counts >= 0 and 0 <= line['accuracy'] <= 1 else None
+  return line if counts >= 0 and 0 <= line['accuracy'] <= 1 and is_whole else None
 
 
 def _integer(digits: str) -> int:
@@ -92,8 +110,27 @@ def _integer(digits: str) -> int:
   return value
 
 
-def _has(found: dict[str, Any], types: dict[str, type | tuple[type, ...]]) -> bool:
-  return all(key in found and isinstance(found[key], kind) for key, kind in types.items())
+def _fits(value: Any, types: Any) -> bool:
+  """Return whether a value has these types; see _TYPES."""
+  if isinstance(types, tuple):
+    return any(_fits(value, each) for each in types)
+  if isinstance(types, list):
+    return isinstance(value, list) and all(_fits(each, types[0]) for each in value)
+  if isinstance(types, dict):
+    return isinstance(value, dict) and all(_fits(value.get(key), types[key]) for key in types)
+  return value is None if types is None else isinstance(value, types)
+
+
+def _is_whole(sequence: dict[str, Any] | None, found: dict[str, Any] | None) -> bool:
+  """Return whether there are all numbers on a sequence; none if there is no sequence."""
+  if sequence is None or found is None:
+    return sequence is found
+  tables = found['matrix'], found['matrix_ci95']
+  averages = found['average_accuracy'], found['average_accuracy_ci95']
+  lengths = {len(each) for each in (*tables, *averages)}
+  widths = {len(row) for table in tables for row in table}
+  tasks = sequence['num_tasks']
+  return lengths == {tasks} and widths == {1 if sequence['scenario'] == 'mini_batch' else tasks}
 
 
 def as_json(line: Line) -> str:
@@ -195,7 +232,8 @@ def continual_table(lines: Iterable[Line]) -> str:
   ]
   text = io.StringIO()
   if rows:
-    table = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+    names = dict.fromkeys(name for row in rows for name in row)  # of all versions
+    table = csv.DictWriter(text, names, lineterminator='\n')
     table.writeheader()
     table.writerows(rows)
   return text.getvalue()
@@ -217,8 +255,8 @@ def _continual_rows(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
   for after, (mean, ci95) in enumerate(averages, 1):
     yield row('average_accuracy', after, None, mean, ci95)
   for name in ('forgetting', 'backward_transfer'):
-    if found[name] is not None:
-      yield row(name, found['num_tasks'], None, found[name], found[f'{name}_ci95'])
+    if found.get(name) is not None:
+      yield row(name, found['num_tasks'], None, found[name], found.get(f'{name}_ci95'))
 
 
 def _text(value: Any) -> Any:

@@ -5,8 +5,8 @@ and a session of its own: several learners can be open at once, and it does not 
 caller's TensorFlow runs eagerly. Close a learner in the end, or use it in a `with`.
 """
 
+from hypertransformer.data.files import packaged as pretrained_names
 from hypertransformer.learners.continual import ContinualLearner
 from hypertransformer.learners.few_shot import FewShotLearner
-from hypertransformer.runtime.checkpoints import packaged as pretrained_names
 
 __all__ = ['ContinualLearner', 'FewShotLearner', 'pretrained_names']

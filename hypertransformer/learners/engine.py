@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from hypertransformer.data import files
 from hypertransformer.episodes import image_ops
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
@@ -78,8 +77,7 @@ def find(checkpoint: str | os.PathLike[str]) -> Trained:
   Raises:
     InputError: The checkpoint or flags.json cannot be read, or the model cannot classify.
   """
-  path = str(files.expanded(checkpoint)) if os.fspath(checkpoint) else ''
-  prefix = checkpoints.locate(path, 'checkpoint')
+  prefix = checkpoints.locate(checkpoint, 'checkpoint')
   settings = flags_file.read_settings(os.path.dirname(prefix))
   if settings.loss.pretrain_shared:
     raise InputError(

@@ -17,7 +17,6 @@ from hypertransformer.errors import InputError, require
 from hypertransformer.learners import export, inputs
 from hypertransformer.learners.engine import CLOSED, Engine, Trained, find
 from hypertransformer.learners.export import FrozenCnn
-from hypertransformer.runtime import checkpoints
 
 Self = TypeVar('Self', bound='Learner')
 
@@ -77,7 +76,7 @@ class Learner:
   def _reopen(self, checkpoint: str | os.PathLike[str]) -> None:
     self._trained = find(checkpoint)
     self._require_kind(self._trained)
-    self._brightness = brightness(pathlib.Path(self.checkpoint).parent / checkpoints.CARD)
+    self._brightness = brightness(pathlib.Path(self.checkpoint).parent / files.CARD)
     # What `fit` returns shares this list, so that closing one learner closes all.
     self._open = [Engine(self._trained, self.batch_statistics)]
     self._lock = threading.Lock()
@@ -94,11 +93,11 @@ class Learner:
       InputError: There is no such model, or it is one for the other learner.
     """
     require(
-      name in checkpoints.packaged(),
-      f'There is no packaged model {name!r}. Use one of {", ".join(checkpoints.packaged())}, or '
+      name in files.packaged(),
+      f'There is no packaged model {name!r}. Use one of {", ".join(files.packaged())}, or '
       'open a checkpoint.',
     )
-    return cls(str(checkpoints.PACKAGED / name), **parameters)
+    return cls(str(files.PACKAGED / name), **parameters)
 
   def get_params(self, deep: bool = True) -> dict[str, Any]:
     """Return the arguments that made this learner, by name, as scikit-learn's estimators do."""

@@ -51,7 +51,7 @@ def write(folders: Sequence[str], output: str) -> list[pathlib.Path]:
     InputError: a directory holds no run or a damaged one, the name of the file has an unknown
       ending, or a file cannot be written.
   """
-  path = pathlib.Path(output)
+  path = files.expanded(output)
   form = path.suffix.lower()
   require(form in ENDINGS, f'--output={output} must end in {", ".join(ENDINGS)}.')
   groups, found = _read(folders)

@@ -109,7 +109,7 @@ def read_runs(folders: Sequence[str]) -> list[LoggedRun]:
   Raises:
     InputError: a directory is missing, is given twice, or holds no run or nothing to report.
   """
-  paths = [pathlib.Path(folder) for folder in folders]
+  paths = [files.expanded(folder) for folder in folders]
   resolved = [path.resolve() for path in paths]
   for path, place in zip(paths, resolved, strict=True):
     require(resolved.count(place) == 1, f'{path} is given twice: give each directory once.')

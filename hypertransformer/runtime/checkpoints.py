@@ -15,14 +15,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError
 
 BASENAME = 'model'
-# The directory NAME/ of a packaged model holds a checkpoint, the flags.json of its training, and a
-# card.json: the command, the number of steps, the accuracy with its interval, the data and its
-# license.
-PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'pretrained'
-CARD = 'card.json'
 KEEP = 3  # of the newest checkpoints
 KEEP_EVERY_HOURS = 3  # besides these, one checkpoint per this time is kept for good
 # What TensorFlow can raise for a damaged checkpoint; its versions differ in this.
@@ -91,12 +87,7 @@ def newest(folder: str) -> str | None:
   return None
 
 
-def packaged() -> list[str]:
-  """Return the names of the models that come with the package, sorted."""
-  return sorted(path.parent.name for path in PACKAGED.glob(f'*/{CARD}'))
-
-
-def locate(path: str, name: str) -> str:
+def locate(path: str | os.PathLike[str], name: str) -> str:
   """Return the prefix of a checkpoint that the user has named.
 
   Args:
@@ -107,9 +98,8 @@ def locate(path: str, name: str) -> str:
   Raises:
     InputError: there is no readable checkpoint.
   """
+  path = files.checkpoint(path)
   require_plain(path, name)
-  if not os.path.exists(path) and path in packaged():
-    path = str(PACKAGED / path)
   if os.path.isdir(path):
     found = newest(path)
     if found is None:

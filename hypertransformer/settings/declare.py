@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from hypertransformer.errors import require
 
+_MOST_SHOWN = 200  # letters of a value in a message
 _ANY = {int: '(-9.2e18, 9.2e18)', float: '(-inf, inf)'}
 
 
@@ -50,20 +51,21 @@ class Flag:
     """
     if value == self.unset == self.default:
       return
+    shown = repr(value)[:_MOST_SHOWN]
     require(
       type(value) is self.kind or (self.kind is float and type(value) is int),
-      f'{self.name} is {value!r}; it must be of type {self.kind.__name__}.',
+      f'{self.name} is {shown}; it must be of type {self.kind.__name__}.',
     )
     if self.choices:
       known = ', '.join(self.choices)
-      require(value in self.choices, f'{self.name} is {value!r}; it must be one of {known}.')
+      require(value in self.choices, f'{self.name} is {shown}; it must be one of {known}.')
     if self.kind in _ANY:
       interval = self.within or _ANY[self.kind]
-      require(_contains(interval, value), f'{self.name} is {value}; it must be in {interval}.')
+      require(_contains(interval, value), f'{self.name} is {shown}; it must be in {interval}.')
     if self.path:
       require(
         value.encode(errors='ignore').decode() == value,
-        f'{self.name} is {value!r}, which is not a path in UTF-8. Rename the directory.',
+        f'{self.name} is {shown}, which is not a path in UTF-8. Rename the directory.',
       )
 
 

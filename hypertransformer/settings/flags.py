@@ -194,8 +194,7 @@ def settings_from(values: Values, arrays: Mapping[str, Any] | None = None) -> co
   """
   for flag in ALL_FLAGS:
     flag.check(values[flag.name])
-  paths = {f.name: _path(f.name, values[f.name]) for f in ALL_FLAGS if f.path and values[f.name]}
-  v = {**values, **paths}
+  v = with_local_paths(values)
   rules.check(v, ALL_FLAGS)
   of_test = {name: v[test.name] for name, test in _TEST_FLAGS.items() if v[test.name] != test.unset}
   local = v['num_layerwise_features']
@@ -228,12 +227,15 @@ def settings_from(values: Values, arrays: Mapping[str, Any] | None = None) -> co
   )
 
 
-def _path(name: str, value: str) -> str:
-  """Return the value of a flag as a local path; raise InputError, with the flag, if it is none."""
-  try:
-    return str(files.expanded(value))
-  except InputError as error:
-    raise InputError(f'{name}: {error}') from error
+def with_local_paths(values: Values) -> dict[str, Any]:
+  """Return flag values with expanded paths; raise InputError with the flag if one is not local."""
+  found = {**values}
+  for name in (flag.name for flag in ALL_FLAGS if flag.path and values[flag.name]):
+    try:
+      found[name] = str(files.expanded(values[name]))
+    except InputError as error:
+      raise InputError(f'{name}: {error}') from error
+  return found
 
 
 def _make(kind: Any, v: Values, **fields: Any) -> Any:

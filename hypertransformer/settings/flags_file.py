@@ -81,6 +81,7 @@ def with_flags_of_run(values: Values, given: Collection[str]) -> dict[str, Any]:
   Raises:
     InputError: flags.json cannot be read, is malformed, or is missing where it is needed.
   """
+  values = flags.with_local_paths(values)
   folder = folder_of(values)
   found = read_flags(folder)
   if found is None:
@@ -96,9 +97,9 @@ def with_flags_of_run(values: Values, given: Collection[str]) -> dict[str, Any]:
 
 def folder_of(values: Values) -> str:
   """Return the directory of the checkpoints that are evaluated, where flags.json is."""
-  if not values['eval_checkpoint']:
-    return str(files.expanded(values['train_log_dir']))
-  checkpoint = str(files.expanded(values['eval_checkpoint']))
+  checkpoint = files.checkpoint(values['eval_checkpoint'])
+  if not checkpoint:
+    return str(values['train_log_dir'])
   return checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
 
 

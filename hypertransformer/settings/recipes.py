@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
 
 from absl import flags as absl_flags
 
+from hypertransformer.data import files
 from hypertransformer.errors import InputError, hint
 from hypertransformer.settings import flags
 
@@ -44,7 +44,7 @@ def values(name: str) -> dict[str, Any]:
   return flags.values(holder)
 
 
-def expand_flagfiles(arguments: Iterable[str], files: tuple[pathlib.Path, ...] = ()) -> list[str]:
+def expand_flagfiles(arguments: Iterable[str], within: tuple[pathlib.Path, ...] = ()) -> list[str]:
   """Replace each --flagfile=PATH by the flags in the file.
 
   absl does the same, but looks for a path in a file from the working directory, not from the
@@ -52,16 +52,20 @@ def expand_flagfiles(arguments: Iterable[str], files: tuple[pathlib.Path, ...] =
 
   Args:
     arguments: the arguments, or the lines of the last file.
-    files: the files that include each other, from the first one on.
+    within: the files that include each other, from the first one on.
+
+  Raises:
+    InputError: a path is not a local one.
   """
-  expanded = []
+  found = []
   for argument in arguments:
-    name = os.path.expanduser(argument.strip().removeprefix('--flagfile='))
-    path = (files[-1].parent if files else pathlib.Path()) / name
-    if argument.startswith('--flagfile=') and path.is_file() and path not in files:
+    name = argument.removeprefix('--flagfile=')
+    folder = within[-1].parent if within else pathlib.Path()
+    path = folder / files.expanded(name) if name != argument else folder
+    if path.is_file() and path not in within:
       lines = path.read_text(errors='replace').splitlines()
       flag_lines = (line.strip() for line in lines if line.strip()[:1] not in ('', '#'))
-      expanded += expand_flagfiles(flag_lines, (*files, path))
+      found += expand_flagfiles(flag_lines, (*within, path))
     else:
-      expanded.append(argument)
-  return expanded
+      found.append(argument)
+  return found

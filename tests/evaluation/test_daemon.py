@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from hypertransformer.data.folder import DataFolder
+from hypertransformer.episodes import pipeline
+from hypertransformer.episodes.sampling import EpisodeSampler
 from hypertransformer.errors import InputError
 from hypertransformer.evaluation import best, results
 from hypertransformer.evaluation.daemon import Daemon
@@ -24,6 +28,7 @@ from hypertransformer.evaluation.metrics import Scores
 from hypertransformer.evaluation.per_class import ClassTally
 from hypertransformer.runtime import checkpoints
 from hypertransformer.settings import flags, flags_file
+from hypertransformer.settings.config import AugmentationConfig, EpisodeConfig
 
 # What is written.
 
@@ -270,6 +275,8 @@ def test_another_evaluation_is_done_once_and_the_best_stays(
   bench: Any, changes: dict[str, Any]
 ) -> None:
   """Coming back to the first one, nothing is repeated."""
+  if 'continual_scenario' in changes:
+    bench.evaluator.scores = continual_scores
   bench.save(5, 0.5)
   bench.run()
   bench.save(10, 0.75)
@@ -474,6 +481,27 @@ def test_a_folder_with_a_link_is_refused(bench: Any, tmp_path: pathlib.Path, nam
   with pytest.raises(InputError, match=f'{name} is a link'):
     bench.run()
   assert list(other.iterdir()) == []
+
+
+def test_data_that_become_shorter_end_it_with_one_line(
+  bench: Any, tmp_path: pathlib.Path, data_folder: pathlib.Path
+) -> None:
+  path = shutil.copy(data_folder / 'tiny.npy', tmp_path)
+  classes = DataFolder(str(tmp_path)).open('tiny:0-29')
+  os.truncate(path, 200)
+  bench.save(5, 0.5)
+
+  def sample(preset: str, number: int) -> None:
+    sampler = EpisodeSampler(classes, EpisodeConfig(3, 6, 9), 0, 0)
+    with tf.Graph().as_default(), tf.Session() as session:
+      stream = pipeline.stream(sampler, AugmentationConfig(), 12, 'stream')
+      session.run(stream.initializer, {stream.first: 0})
+      session.run(stream.next())
+
+  bench.evaluator.during = sample
+  with pytest.raises(InputError, match=r'tiny\.npy was changed while it was in use'):
+    bench.run()
+  assert bench.steps() == []
 
 
 def test_a_line_that_is_no_result_is_skipped(bench: Any) -> None:

@@ -38,6 +38,8 @@ CONTINUAL = {
   'forgetting': 0.1, 'forgetting_ci95': None,
   'backward_transfer': 0.1, 'backward_transfer_ci95': 0.25,
 }  # fmt: skip
+SEQUENCE = {'scenario': 'class_incremental', 'mixed_queries': False, 'num_tasks': 2}
+SEQUENCES = LINE | {'measured': ON | {'sequence': SEQUENCE}, 'continual': CONTINUAL}
 
 CLASSES = {
   'class': [3, 5], 'name': ['a', None], 'tasks': [4, 0], 'queries': [8, 0],
@@ -55,10 +57,11 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
 def test_what_is_appended_is_read(path: pathlib.Path) -> None:
   """NaN, which JSON does not know, becomes null."""
   assert results.read(path) == []
-  results.append(path, LINE | {'ci95': math.nan, 'continual': {'matrix': [[0.5, math.nan]]}})
+  matrix = [[0.5, math.nan], [0.5, 0.75]]
+  results.append(path, SEQUENCES | {'ci95': math.nan, 'continual': CONTINUAL | {'matrix': matrix}})
   results.append(path, LINE | {'step': 40, 'per_class': PER_CLASS})
   first, second = results.read(path)
-  assert (first['ci95'], first['continual']['matrix']) == (None, [[0.5, None]])
+  assert (first['ci95'], first['continual']) == (None, CONTINUAL)
   assert second == LINE | {'step': 40, 'per_class': PER_CLASS}
   assert 'NaN' not in path.read_text()
 
@@ -97,13 +100,27 @@ def test_whatever_bytes_there_are_results_are_kept(
         {'accuracy_disjoint': []},
         {'measured': 1},
         {'measured': {}},
-        {'measured': LINE['measured'] | {'ways': 0}},
+        {'measured': ON | {'ways': 0}},
+        {'measured': ON | {'sequence': {}}},
+        {'measured': SEQUENCES['measured']},
+        {'continual': CONTINUAL},
         {'per_class': None},
         {'per_class': PER_CLASS | {'classes': []}},
         {'per_class': PER_CLASS | {'classes': CLASSES | {'name': [1, None]}}},
         {'per_class': PER_CLASS | {'classes': CLASSES | {'accuracy': [math.nan, None]}}},
         {'per_class': PER_CLASS | {'classes': CLASSES | {'tasks': [4]}}},
         {'per_class': PER_CLASS | {'pairs': PAIRS | {'count': [-1]}}},
+      )
+    ),
+    *(
+      json.dumps(SEQUENCES | {'continual': CONTINUAL | changes})
+      for changes in (
+        {'matrix': [[0.5], [0.5, 0.75]]},
+        {'matrix_ci95': [[0.5, None]]},
+        {'average_accuracy': ['x', 0.5]},
+        {'average_accuracy_ci95': []},
+        {'forgetting': {}},
+        {'scenario': None},
       )
     ),
   ],

@@ -90,6 +90,9 @@ def test_what_was_learned_is_saved_and_loaded(
   (tmp_path / 'bad.npz').write_bytes(b'no archive')
   with pytest.raises(InputError, match=r'bad\.npz'):
     learner.load(tmp_path / 'bad.npz')
+  for use in (learner.load, learner.save, learner.export):
+    with pytest.raises(InputError, match=r'gs://b/x\.npz is not a local path'):
+      use('gs://b/x.npz')
 
 
 def _files(folder: pathlib.Path, images: np.ndarray) -> list[pathlib.Path]:

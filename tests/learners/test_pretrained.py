@@ -9,9 +9,9 @@ import zlib
 
 import pytest
 
+from hypertransformer.data.files import CARD, PACKAGED
 from hypertransformer.errors import InputError
 from hypertransformer.learners import ContinualLearner, pretrained_names
-from hypertransformer.runtime.checkpoints import CARD, PACKAGED
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRAWINGS = runpy.run_path(str(ROOT / 'experiments/drawings.py'), run_name='drawings')

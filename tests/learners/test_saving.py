@@ -122,6 +122,9 @@ def test_invalid_files_are_refused(
   ):
     with pytest.raises(InputError, match=re.escape(str(path))):
       learner.load(path)
+  for use in (learner.load, learner.save, lambda path: learner.export(path, 0)):
+    with pytest.raises(InputError, match=r'gs://b/x\.npz is not a local path'):
+      use('gs://b/x.npz')
   np.testing.assert_array_equal(learner.scores(make_task(0).queries, 0), scores)
   learner.learn(make_task(0).support, [('a', int(y)) for y in make_task(0).labels])
   before = good.read_bytes()

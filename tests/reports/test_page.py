@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import pathlib
 import re
 import warnings as python_warnings
@@ -78,7 +79,13 @@ def test_the_text_has_the_tables_and_no_escape_sequences(make_run: Make) -> None
   lines = [result('test', 10, 0.75) | {'preset': '\x1b[31mtest'}]
   folder = make_run('a', 1, lines, records=0)
   assert figures_of(folder) == {}
+  change = {'step': 7, 'flags': {'optimizer': ['adam', 'sgd']}, 'classes': {'test_dataset': {}}}
+  content = json.loads((folder / 'flags.json').read_text())
+  (folder / 'flags.json').write_text(json.dumps({**content, 'history': [change]}))
   text = page.text([str(folder)])
+  assert 'changed at step 7: optimizer adam -> sgd, the data of --test_dataset' in ' '.join(
+    text.split()
+  )
   assert '\x1b' not in text
   assert '75.0 ± 0.5' in text
   assert 'The runs' in text

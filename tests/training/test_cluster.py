@@ -137,16 +137,19 @@ def test_a_lost_parameter_server_ends_all_others_with_one_message_each(
 def test_a_killed_worker_and_a_killed_chief_come_back(
   cluster: Cluster, make_values: Callable[..., Values], tmp_path: pathlib.Path
 ) -> None:
+  """At the end the data of the worker are cut off, which ends it with one line."""
   values = make_values(
     train_log_dir=str(tmp_path), train_steps=1_000_000, steps_between_saves=10, sync_replicas=True
   )
-  members = cluster.start(values)
+  data = shutil.copytree(values['data_numpy_dir'], tmp_path / 'data')
+  members = cluster.start(values, worker=values | {'data_numpy_dir': str(data)})
   cluster.wait_for(r'worker 0 joins at step')
   for name in ('worker 0', 'chief 0'):
     before = cluster.output.count(f'{name.removesuffix(" 0") if "chief" in name else name} joins')
     members[name].signal(signal.SIGKILL)
     members[name].process.wait()
-    cluster.start_one(name, members[name].configuration, values)
+    own = values | {'data_numpy_dir': str(data)} if 'worker' in name else values
+    cluster.start_one(name, members[name].configuration, own)
     title = 'chief' if name == 'chief 0' else name
     cluster.wait_for(rf'(?s)({title} joins.*){{{before + 1}}}')
     last = steps(tmp_path)[-1]
@@ -154,9 +157,11 @@ def test_a_killed_worker_and_a_killed_chief_come_back(
     while steps(tmp_path)[-1] < last + 20:
       assert time.monotonic() < deadline, cluster.output
       time.sleep(0.05)
+  os.truncate(data / 'tiny.npy', 200)
+  cluster.wait_for(r'\[worker 0\] error: .*tiny\.npy was changed while it was in use')
   for member in members.values():  # as an orchestrator ends all of them
     member.signal(signal.SIGTERM)
-  assert set(cluster.wait().values()) == {0}, cluster.output
+  assert cluster.wait() == {'chief 0': 0, 'worker 0': 2, 'ps 0': 0}, cluster.output
 
 
 @pytest.mark.slow
