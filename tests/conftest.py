@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import os
 import pathlib
+import shlex
 import signal
 import struct
 import subprocess
@@ -21,6 +23,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from hypertransformer.__main__ import COMMANDS
 from hypertransformer.settings import flags
 from hypertransformer.training import hooks, loop
 from tests import warm
@@ -63,6 +66,20 @@ MINIMAL = {
 }
 
 Values = dict[str, Any]  # the value of every flag by its name
+PACKAGE = pathlib.Path(__file__).parents[1] / 'hypertransformer'
+
+
+@pytest.fixture(scope='session')
+def examples() -> Callable[[str], list[list[str]]]:
+  """examples(command) returns the examples in the --help of a command, as words."""
+
+  def read(command: str) -> list[list[str]]:
+    source = PACKAGE / (COMMANDS[command][0].replace('.', '/') + '.py')
+    text = (ast.get_docstring(ast.parse(source.read_text())) or '').replace('\\\n', ' ')
+    start = f'  hypertransformer {command} '
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith(start)]
+
+  return read
 
 
 def _tiny_images() -> np.ndarray:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import pathlib
 import pickle
 import re
-import shlex
 import subprocess
 import sys
 from typing import Any
@@ -32,14 +30,6 @@ splits = {'images_background': 1, 'images_evaluation': 1}
 omniglot.find.__defaults__ = omniglot.decode.__defaults__ = (Release(splits, 2, 105),)
 main()
 """
-
-
-def examples(command: str) -> list[list[str]]:
-  """The examples in the --help of a command, as words."""
-  source = PACKAGE / (COMMANDS[command][0].replace('.', '/') + '.py')
-  text = (ast.get_docstring(ast.parse(source.read_text())) or '').replace('\\\n', ' ')
-  start = f'  hypertransformer {command} '
-  return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith(start)]
 
 
 def call(home: pathlib.Path, *words: str, small: bool = False) -> subprocess.CompletedProcess[str]:
@@ -111,7 +101,7 @@ def test_help_of_another_command_shows_its_own_flags(tmp_path: pathlib.Path) -> 
 
 
 @pytest.mark.parametrize('command', COMMANDS)
-def test_every_help_has_an_example(command: str) -> None:
+def test_every_help_has_an_example(command: str, examples: Any) -> None:
   assert examples(command)
 
 
@@ -150,7 +140,7 @@ def home(tmp_path: pathlib.Path) -> pathlib.Path:
   ],
 )
 def test_the_example_of_a_converter_works(
-  command: str, further: list[str], written: str, home: pathlib.Path
+  command: str, further: list[str], written: str, home: pathlib.Path, examples: Any
 ) -> None:
   done = call(home, *examples(command)[0], *further, small=True)
   assert done.returncode == 0, done.stderr
@@ -158,8 +148,11 @@ def test_the_example_of_a_converter_works(
 
 
 @pytest.mark.slow
-def test_the_other_examples_work_one_after_the_other(tmp_path: pathlib.Path) -> None:
-  """With fewer classes of `strokes`, and fewer steps and tasks; tests/utils runs the rest."""
+def test_the_other_examples_work_one_after_the_other(tmp_path: pathlib.Path, examples: Any) -> None:
+  """With fewer classes of `strokes`, and fewer steps and tasks.
+
+  The rest is in tests/commands, tests/demo and tests/utils.
+  """
   assert call(tmp_path, 'convert', 'strokes', '--classes=20', '--samples=10').returncode == 0
   few = ['--train_dataset=strokes:0-9', '--test_dataset=strokes:10-19', '--samples_cnn=5']
   few += ['--eval_datasets=test=strokes:10-19', '--train_steps=2']
@@ -169,6 +162,8 @@ def test_the_other_examples_work_one_after_the_other(tmp_path: pathlib.Path) -> 
     ('train', few, f'{checkpoint}.index'),
     ('evaluate', ['--num_task_evals=2'], 'logs/quickstart/eval/results.jsonl'),
     ('report', [], 'report.html'),
+    ('plot weights', [], 'weights.png'),
+    ('plot episode', ['--samples_cnn=5'], 'episode.png'),
   ):
     done = call(tmp_path, *examples(command)[0], *further)
     assert done.returncode == 0, f'{command}: {done.stderr}'

@@ -1,9 +1,10 @@
 """Learn from a folder of labeled images, and write the CNN to a file.
 
-  hypertransformer export omniglot_1shot SUPPORT_FOLDER cnn.tflite
+  hypertransformer export omniglot_1shot symbols cnn.tflite
 
-SUPPORT_FOLDER has a folder for each class. The ending of the file tells the format: .keras,
-.tflite, .onnx (needs the extra onnx), .npz, or no ending for a SavedModel directory.
+The arguments are MODEL SUPPORT_FOLDER OUTPUT. SUPPORT_FOLDER has a folder for each class. The
+ending of OUTPUT tells the format: .keras, .tflite, .onnx (needs the extra onnx), .npz, or no ending
+for a SavedModel directory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Classify a folder of images by a few labeled ones.
 
-  hypertransformer predict --support=FOLDER --query=FOLDER [--output=answers.csv]
+  hypertransformer predict --support=symbols --query=scans --output=answers.csv
 
 --support has a folder for each class with one image or more; --query is a folder of images. The
 answers are CSV: the file, the class, its probability, and the second best class. Images may have

@@ -16,7 +16,7 @@ import numpy as np
 from hypertransformer.errors import InputError, require
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import BlockArrays, Trained
-from hypertransformer.learners.learner import Learner
+from hypertransformer.learners.learner import Learner, NothingLearnedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,9 +274,8 @@ class ContinualLearner(Learner):
   def _some(self) -> LearnedTasks:
     """Return what was learned; raise InputError before the first task."""
     learned = self._learned
-    require(
-      len(learned.classes) > 0, 'Nothing has been learned yet. Call learn(images, labels) first.'
-    )
+    if not learned.classes:
+      raise NothingLearnedError('Nothing has been learned yet. Call learn(images, labels) first.')
     return learned
 
   def _state(self, task: int | None) -> LearnedTasks:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from hypertransformer.errors import InputError, require
+from hypertransformer.errors import require
 from hypertransformer.learners import inputs
 from hypertransformer.learners.engine import BlockArrays, Trained
-from hypertransformer.learners.learner import Learner
+from hypertransformer.learners.learner import Learner, NothingLearnedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +114,12 @@ class FewShotLearner(Learner):
     return self._scores(self._state(), images)
 
   def decision_function(self, images: Any) -> np.ndarray:
-    """Do the same as `scores`, under the name that scikit-learn uses."""
-    return self.scores(images)
+    """Compute what scikit-learn calls so: `scores` with the columns in the order of `classes_`.
+
+    Of two classes it is one value per image, float32 [n]: the second score minus the first.
+    """
+    scores = self._sorted_scores(images)
+    return scores if scores.shape[1] > 2 else scores[:, 1] - scores[:, 0]
 
   def predict_proba(self, images: Any) -> np.ndarray:
     """Compute the probability of each class for each image: the softmax of `scores`.
@@ -129,7 +133,7 @@ class FewShotLearner(Learner):
     Raises:
       InputError: The images cannot be used, or nothing has been learned yet.
     """
-    scores = self.scores(images)
+    scores = self._sorted_scores(images)
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
@@ -149,8 +153,9 @@ class FewShotLearner(Learner):
 
   @property
   def classes_(self) -> np.ndarray:
-    """The labels that can be predicted; the same as `labels()`."""
-    return self.labels()
+    """The labels that can be predicted, sorted; as in `labels()` if they cannot be compared."""
+    classes = self._state().classes
+    return inputs.as_array([classes[number] for number in _sorted(classes)])
 
   def export(self, path: str | os.PathLike[str], int8: bool = False) -> pathlib.Path:
     """Write the CNN to a file that needs neither this package nor the transformer.
@@ -268,8 +273,13 @@ class FewShotLearner(Learner):
     """Return what was learned; raise InputError before `fit`."""
     fitted = self._fitted
     if fitted is None:
-      raise InputError('Nothing has been learned yet. Call fit(images, labels) first.')
+      raise NothingLearnedError('Nothing has been learned yet. Call fit(images, labels) first.')
     return fitted
+
+  def _sorted_scores(self, images: Any) -> np.ndarray:
+    """Return `scores` with the columns in the order of `classes_`."""
+    fitted = self._state()
+    return self._scores(fitted, images)[:, _sorted(fitted.classes)]
 
   def _scores(self, fitted: Fitted, images: Any) -> np.ndarray:
     outputs = self._engine.outputs(self._queries(images), fitted.blocks, fitted.statistics[None])
@@ -282,3 +292,11 @@ class FewShotLearner(Learner):
       f'Checkpoint {found.prefix} was trained with continual_scenario='
       f'{continual and continual.scenario}. Open it with ContinualLearner.',
     )
+
+
+def _sorted(classes: Sequence[Any]) -> list[int]:
+  """Return the model's numbers of the classes in the order of their labels, if they have one."""
+  try:
+    return sorted(range(len(classes)), key=classes.__getitem__)
+  except TypeError:
+    return list(range(len(classes)))

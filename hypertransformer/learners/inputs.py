@@ -19,7 +19,9 @@ CLEARLY = 64  # by how many grey levels inverted images must be closer to the tr
 SIMPLE = (bool, int, float, str)  # types of labels that arrays and files can hold
 
 
-def opened(images: Any, image_shape: tuple[int, int, int], name: str, prepare: bool) -> Any:
+def opened(
+  images: Any, image_shape: tuple[int, int, int], name: str, prepare: bool
+) -> tuple[Any, str]:
   """Turn image files and Pillow images into arrays, and convert all images if that is wanted.
 
   Args:
@@ -29,19 +31,30 @@ def opened(images: Any, image_shape: tuple[int, int, int], name: str, prepare: b
     prepare: Whether they are converted to S x S pixels and C channels as the converters do.
 
   Returns:
-    uint8 [n, S, S, C] with `prepare`; else the images as they are.
+    uint8 [n, S, S, C] with `prepare`, else the images as they are; and what is done to the first
+    one, a sentence, or '' if it has the form of the model.
 
   Raises:
-    InputError: An image cannot be read or converted.
+    InputError: An image cannot be read or converted, or there is none.
   """
   files = isinstance(images, list | tuple) and any(
     isinstance(image, str | os.PathLike | Image.Image) for image in images
   )
   if not prepare:
-    return [image_files.read(image, None) for image in images] if files else images
+    return [image_files.read(image, None) for image in images] if files else images, ''
   size, _, channels = image_shape
   given = images if files else [layouts.to_uint8(np.asarray(x), f'The {name}') for x in images]
-  return image_files.read_all(given, image_files.Form(size, channels))
+  require(len(given) > 0, f'There are no {name}. Pass one or more.')
+  found, wanted = (_form(shape) for shape in (image_files.read(given[0], None).shape, image_shape))
+  conversion = f'Images are converted from {found} to {wanted}.' if found != wanted else ''
+  return image_files.read_all(given, image_files.Form(size, channels)), conversion
+
+
+def _form(shape: Sequence[int]) -> str:
+  """Describe the form of an image [H, W] or [H, W, C]."""
+  height, width, channels = (*shape, 1)[:3]
+  kinds = {1: 'grey', 3: 'RGB', 4: 'RGBA'}
+  return f'{width} x {height} pixels, {kinds.get(channels, "other channels")}'
 
 
 def pixels(
@@ -111,6 +124,8 @@ def labels(given: Any, count: int) -> list[Hashable]:
   Raises:
     InputError: There are more or fewer labels, or one of them is missing or not hashable.
   """
+  if hasattr(given, '__array__'):  # a column of a table, a tensor
+    given = np.atleast_1d(np.asarray(given))
   require(
     isinstance(given, Iterable) and not isinstance(given, str | bytes),
     f'labels={given!r} is invalid. Pass a list or an array with one label per image.',

@@ -6,11 +6,11 @@ import json
 import os
 import pathlib
 import threading
+import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from absl import logging
 
 from hypertransformer.data import files
 from hypertransformer.errors import InputError, require
@@ -37,6 +37,10 @@ def brightness(card: pathlib.Path) -> float | None:
     ) from error
 
 
+class NothingLearnedError(InputError, AttributeError):
+  """Says that a learner has learned nothing yet; `hasattr(learner, 'classes_')` is False then."""
+
+
 class Learner:
   """A classifier made from a checkpoint.
 
@@ -57,7 +61,7 @@ class Learner:
       batch_statistics: The images whose statistics batch norm uses for queries: 'support', or
         'query' as in the paper.
       prepare: Whether images of other sizes and numbers of channels are converted to those of the
-        model, as the converters do.
+        model, as the converters do. The first conversion is reported as a warning.
 
     Raises:
       InputError: The checkpoint cannot be read or used.
@@ -69,9 +73,8 @@ class Learner:
     self.batch_statistics = batch_statistics
     self.prepare = prepare
     self._given = checkpoint
+    self._told = False  # whether a conversion was reported
     self._reopen(checkpoint)
-    if prepare:
-      logging.info('Images are converted to %d x %d pixels, %d channels.', *self.image_shape)
 
   def _reopen(self, checkpoint: str | os.PathLike[str]) -> None:
     self._trained = find(checkpoint)
@@ -111,16 +114,18 @@ class Learner:
   def set_params(self: Self, **parameters: Any) -> Self:
     """Change arguments, open the checkpoint again, and forget what was learned.
 
+    Learners that have shared the session, such as clones, keep it.
+
     Raises:
-      InputError: There is no such argument, or the checkpoint cannot be used.
+      InputError: There is no such argument, or the checkpoint cannot be used. Nothing is changed.
     """
     arguments = self.get_params()
     if unknown := parameters.keys() - arguments:
       raise InputError(f'There is no parameter {", ".join(unknown)}. Use {", ".join(arguments)}.')
     if parameters:
-      self.close()
+      other = type(self)(**{**arguments, **parameters})
       vars(self).clear()
-      type(self).__init__(self, **{**arguments, **parameters})
+      vars(self).update(vars(other))
     return self
 
   def __getstate__(self) -> dict[str, Any]:
@@ -260,7 +265,10 @@ class Learner:
     return self._pixels(images, 'query images', may_be_black=True)
 
   def _pixels(self, images: Any, name: str, may_be_black: bool) -> np.ndarray:
-    given = inputs.opened(images, self.image_shape, name, self.prepare)
+    given, conversion = inputs.opened(images, self.image_shape, name, self.prepare)
+    if conversion and not self._told:
+      warnings.warn(conversion, stacklevel=4)
+      self._told = True
     found = inputs.pixels(given, self.image_shape, name, may_be_black)
     if self._brightness is not None:
       inputs.warn_if_inverted(found, name, self._brightness)

@@ -132,8 +132,8 @@ def test_a_dot_is_a_drawing() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_prints_its_address_and_ends_with_ctrl_c() -> None:
-  words = [sys.executable, '-m', 'hypertransformer', 'demo', '--nobrowser']
+def test_the_command_prints_its_address_and_ends_with_ctrl_c(examples: Any) -> None:
+  words = [sys.executable, '-m', 'hypertransformer', *examples('demo')[1], '--port=0']
   environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
   pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
   process = subprocess.Popen(words, text=True, cwd=ROOT, env=environment, **pipes)

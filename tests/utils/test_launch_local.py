@@ -75,16 +75,17 @@ def processes_with(text: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='looks for processes in /proc')
 def test_ctrl_c_saves_a_checkpoint_and_ends_every_process(
-  make_values: Callable[..., Any], tmp_path: pathlib.Path
+  make_values: Callable[..., Any], tmp_path: pathlib.Path, examples: Any
 ) -> None:
   """And then, where one of them fails at once, the others are ended as well."""
   logs = tmp_path / 'logs'
   values = make_values(train_log_dir=str(logs), train_steps=1_000_000)
   script = tmp_path / 'tiny.sh'
   given = [f'--{name}={x}' for name, x in values.items() if x != flags.defaults()[name]]
+  command, *words = examples('launch')[0]
   script.write_text(f'exec bash {ROOT}/scripts/run.sh train {shlex.join(given)} "$@"\n')
   started = subprocess.Popen(
-    ['bash', LAUNCH, '--workers=2', '--sync', str(script)],
+    [sys.executable, '-m', 'hypertransformer', command, '--sync', *words, *given],
     env=ENVIRONMENT,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
