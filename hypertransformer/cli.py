@@ -34,7 +34,9 @@ def import_tensorflow() -> None:
   leave_out_keras()
   shows = os.environ.setdefault(_LOG_LEVEL, '3') == '0'
   with exit_on_bad_input(), contextlib.nullcontext() if shows else _discarded_stderr():
-    importlib.import_module('tensorflow')
+    logger = importlib.import_module('tensorflow').get_logger()
+    logger.propagate = False  # TensorFlow's own handler prints its messages already
+    logger.setLevel('ERROR')  # warnings would only say that TF1 is deprecated
 
 
 @contextlib.contextmanager
@@ -197,8 +199,6 @@ def _settings(of_run: bool) -> Settings:
   from hypertransformer.settings import flags as run_flags
   from hypertransformer.settings import flags_file
 
-  tf.get_logger().propagate = False  # TensorFlow's own handler prints its messages already
-  tf.logging.set_verbosity(tf.logging.ERROR)  # warnings would only say that TF1 is deprecated
   tf.disable_eager_execution()
   values = run_flags.values()
   if of_run:

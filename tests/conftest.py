@@ -77,7 +77,8 @@ def examples() -> Callable[[str], list[list[str]]]:
     source = PACKAGE / (COMMANDS[command][0].replace('.', '/') + '.py')
     text = (ast.get_docstring(ast.parse(source.read_text())) or '').replace('\\\n', ' ')
     start = f'  hypertransformer {command} '
-    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith(start)]
+    lines = (f'{line} ' for line in text.splitlines())
+    return [shlex.split(line)[1:] for line in lines if line.startswith(start)]
 
   return read
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from hypertransformer import cli
 
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> None:
   require(
     len(arguments) == 3, f'{len(arguments)} arguments are given; give MODEL SUPPORT_FOLDER OUTPUT.'
   )
+  logging.set_verbosity(logging.WARNING)  # TensorFlow and tf2onnx log every step
   model, support, output = arguments
   path = files.expanded(output)
   files.require_new(path, FLAGS.overwrite)

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -176,7 +177,9 @@ def _write_onnx(found: FrozenCnn, path: pathlib.Path) -> None:
     raise InputError(f"pip install 'hypertransformer[onnx]': {error.name} is missing.") from error
   model = keras_model(found)
   model(np.zeros((1, *found.plans[0].input_shape), np.uint8))  # or Keras refuses to export it
-  model.export(path, format='onnx', verbose=False)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', FutureWarning)  # of Keras, about np.object
+    model.export(path, format='onnx', verbose=False)
   exported = onnx.load(path)
   onnx.helper.set_model_props(exported, {'classes': json.dumps(list(found.classes))})
   onnx.save(exported, path)

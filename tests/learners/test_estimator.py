@@ -196,7 +196,8 @@ def test_images_of_other_forms_are_prepared_on_request(drawings: np.ndarray) -> 
     expected = learner.fit(drawings[:, 0], NAMES).predict(drawings[:, 1])
     with pytest.warns(UserWarning, match='from 105 x 90 pixels, RGB to 28 x 28 pixels, grey'):
       assert learner.predict(large).tolist() == expected.tolist()
-    with warnings.catch_warnings(action='error'):  # it was said once
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')  # it was said once
       learner.predict([image.rotate(90, expand=True) for image in large])
     with pytest.raises(InputError, match='no query images'):
       learner.predict([])
