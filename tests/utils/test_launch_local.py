@@ -81,7 +81,7 @@ def test_ctrl_c_saves_a_checkpoint_and_ends_every_process(
   logs = tmp_path / 'logs'
   values = make_values(train_log_dir=str(logs), train_steps=1_000_000)
   script = tmp_path / 'tiny.sh'
-  given = [f'--{name}={x}' for name, x in values.items() if x != flags.defaults()[name]]
+  given = [f'--{name}={x}' for name, x in values.items() if x is not None]
   command, *words = examples('launch')[0]
   script.write_text(f'exec bash {ROOT}/scripts/run.sh train {shlex.join(given)} "$@"\n')
   started = subprocess.Popen(
