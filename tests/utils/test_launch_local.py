@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from hypertransformer.commands import launch
-from hypertransformer.settings import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAUNCH = str(ROOT / 'scripts' / 'launch_local.sh')
