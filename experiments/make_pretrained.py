@@ -22,9 +22,10 @@ from absl import app, flags
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hypertransformer import cli
+from hypertransformer import cli, startup
 
 if __name__ == '__main__':
+  startup.start()
   cli.import_tensorflow()
 
 from hypertransformer.data import files

@@ -22,9 +22,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import app, flags
 
-from hypertransformer import cli
+from hypertransformer import cli, startup
 
 if __name__ == '__main__':
+  startup.start()
   cli.import_tensorflow()
 
 from hypertransformer.data.folder import DataFolder

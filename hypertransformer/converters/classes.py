@@ -217,3 +217,6 @@ def new_dataset(
         np.save(folder / 'class_sizes.npy', np.array(sizes, np.int64))
 
     yield file, write_classes
+    if not folder:  # an array that has its name never goes with the class list of an older one
+      file.flush()
+      class_list.beside(path).unlink(missing_ok=True)

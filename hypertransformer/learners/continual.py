@@ -54,26 +54,10 @@ class ContinualLearner(Learner):
   - `mini_batch`: `learn` gets one piece of a support set after the other, each with all K classes.
   """
 
-  def __init__(
-    self,
-    checkpoint: str | os.PathLike[str],
-    batch_statistics: str = 'support',
-    prepare: bool = False,
-  ) -> None:
-    """Open a checkpoint; no task is learned yet.
-
-    Args:
-      checkpoint: As for `FewShotLearner`.
-      batch_statistics: As for `FewShotLearner`.
-      prepare: As for `FewShotLearner`.
-
-    Raises:
-      InputError: The checkpoint cannot be read or used.
-    """
-    super().__init__(checkpoint, batch_statistics, prepare)
-    assert self._trained.settings.continual is not None
-    self._config = self._trained.settings.continual
-    model = self._trained.settings.model
+  def _forget(self) -> None:
+    model, config = self._trained.settings.model, self._trained.settings.continual
+    assert config is not None
+    self._config = config
     shape = 0, model.num_labels, model.embedding_units or model.num_labels
     engine = self._engine
     self._learned = LearnedTasks(

@@ -262,9 +262,15 @@ class Engine:
     return digest.hexdigest()
 
   def attention(self, images: np.ndarray, labels: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """Return what the generator of each layer attends to; see `learn` and `shown.attention`."""
-    fed = {self._images: images, self._labels: labels}
-    return self._run(self._attention, self.no_blocks(), fed)
+    """Return what the generator of each layer attends to; see `learn` and `shown.attention`.
+
+    An image that is repeated gets the attention to all its copies.
+    """
+    rows = inputs.balanced(labels)
+    fed = {self._images: images[rows], self._labels: labels[rows]}
+    found = self._run(self._attention, self.no_blocks(), fed)
+    copies = rows[:, None] == np.arange(len(labels))
+    return {name: [block @ copies for block in blocks] for name, blocks in found.items()}
 
   def close(self) -> None:
     """Close the session; a call that another thread makes in the meantime ends with `CLOSED`."""

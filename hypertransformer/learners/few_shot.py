@@ -251,8 +251,6 @@ class FewShotLearner(Learner):
   def attention(self, images: Any, labels: Any) -> dict[str, list[np.ndarray]]:
     """Return what the generators attend to in a support set. What was learned is kept.
 
-    The images are taken as they are: those of smaller classes are not repeated, as `fit` does.
-
     Args:
       images: As for `fit`, one image or more of each class.
       labels: As for `fit`.

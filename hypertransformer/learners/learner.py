@@ -75,6 +75,10 @@ class Learner:
     self._given = checkpoint
     self._told = False  # whether a conversion was reported
     self._reopen(checkpoint)
+    self._forget()
+
+  def _forget(self) -> None:
+    """Begin with nothing learned."""
 
   def _reopen(self, checkpoint: str | os.PathLike[str]) -> None:
     self._trained = find(checkpoint)

@@ -174,6 +174,7 @@ class EventWriter:
       if self._file is None:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f'events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}'
+        (self._folder / name).touch(exist_ok=False)  # not through a link, as TensorFlow would
         self._file = tf.io.TFRecordWriter(str(self._folder / name))
         self._file.write(tf.Event(wall_time=now, file_version=_VERSION).SerializeToString())
       self._file.write(tf.Event(wall_time=now, **content).SerializeToString())

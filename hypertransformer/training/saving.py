@@ -53,7 +53,11 @@ class Saver(tf.train.Saver):
       One of cluster.board.LOST: A parameter server was lost.
     """
     try:
-      return super().save(sess, save_path, *args, **kwargs)
+      try:
+        return super().save(sess, save_path, *args, **kwargs)
+      except ValueError:  # the directory was deleted since the SaveGuard has looked
+        os.makedirs(os.path.dirname(save_path), exist_ok=True)
+        return super().save(sess, save_path, *args, **kwargs)
     except LOST:
       raise
     except _SAVE_ERRORS as error:
@@ -98,12 +102,21 @@ class SaveGuard(tf.train.CheckpointSaverListener):
     if not session.run(self._finite):
       logging.error('Variables are NaN or inf after step %d: not saved.', global_step_value)
       raise tf.train.NanLossDuringTrainingError
+    self._keep(global_step_value)
+
+  def after_save(self, session: tf.Session, global_step_value: int) -> None:
+    """Look again, as the directory may have been deleted in the meantime."""
+    del session
+    self._keep(global_step_value)
+
+  def _keep(self, step: int) -> None:
+    """Lock the directory, and write flags.json, if they were deleted."""
     try:
       os.makedirs(self._folder, exist_ok=True)
       if not self._lock.acquire():
         raise InputError(
           f'{self._folder} was deleted, and another training uses it now ({self._lock.holder()}). '
-          f'This one ends at step {global_step_value} without a checkpoint.'
+          f'This one ends at step {step} without a checkpoint.'
         )
       if not os.path.exists(os.path.join(self._folder, flags_file.FLAGS_FILE)):
         logging.warning('%s was deleted; creating it again.', self._folder)

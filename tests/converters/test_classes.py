@@ -11,7 +11,7 @@ import pytest
 
 from hypertransformer.converters import classes
 from hypertransformer.converters.classes import SplitChecks
-from hypertransformer.data import class_list
+from hypertransformer.data import class_list, files
 from hypertransformer.data import folder as folder_lib
 from hypertransformer.data.class_list import ClassEntry
 from hypertransformer.errors import InputError
@@ -133,3 +133,22 @@ def test_a_dataset_is_written_whole_or_not_at_all(
       raise stop
   assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
   assert len(os.listdir(tmp_path)) == (2 if name == 'x.npy' else 1)
+
+
+def test_a_kill_between_array_and_class_list_leaves_no_old_list(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  path, listed = tmp_path / 'x.npy', []
+  named = files.give_name
+
+  def name(part: pathlib.Path, target: pathlib.Path, overwrite: bool) -> None:
+    listed.append((target.name, class_list.beside(path).exists()))
+    named(part, target, overwrite)
+
+  for _ in range(2):
+    with classes.new_dataset(path, overwrite=True) as (file, write_classes):
+      np.save(file, IMAGES)
+      write_classes(ENTRIES, [3, 3])
+      monkeypatch.setattr(files, 'give_name', name)
+  assert listed[-2] == ('x.npy', False)
+  assert class_list.beside(path).exists()

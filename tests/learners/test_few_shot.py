@@ -111,10 +111,22 @@ def test_weights_are_those_of_the_cnn_generated_or_trained(
 def test_attention_is_that_of_each_generator_to_the_support_images(
   learner: FewShotLearner, make_task: Any
 ) -> None:
-  """An image that every generator sees twice gets the same attention twice."""
+  """An image that every generator sees twice gets the same attention twice.
+
+  Classes count equally, as in `fit`: a class with half as many images gets the same attention.
+  """
   task = make_task(0)
   images = np.concatenate([task.support, task.support[:1]])
   found = learner.attention(images, [*task.labels, task.labels[0]])
+  twice = learner.attention(*(np.concatenate([each, each]) for each in task.support_set()))
+  once = np.append(np.arange(len(task.labels)), np.flatnonzero(task.labels > 0))
+  uneven = learner.attention(task.support[once], task.labels[once])
+  for name, blocks in twice.items():
+    for block, other in zip(blocks, uneven[name], strict=True):
+      for label in range(3):
+        expected = block[..., np.tile(task.labels, 2) == label].sum(-1)
+        at_all = other[..., task.labels[once] == label].sum(-1)
+        np.testing.assert_allclose(at_all, expected, rtol=1e-3)
   assert list(found) == learner.generated_layers()
   for blocks in found.values():
     assert {block.shape[2] for block in blocks} == {len(images)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pathlib
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,19 @@ def test_a_full_disk_is_bad_input(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
   writer = tensorboard.EventWriter(tmp_path)
   with pytest.raises(InputError, match=rf'{tmp_path} \(No space left on device'):
     writer.add_summary(tf.Summary(), 1)
+
+
+def test_an_event_file_is_not_written_through_a_link(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setattr(time, 'time', lambda: 1.0)
+  tensorboard.EventWriter(tmp_path).add_summary(tf.Summary(), 1)
+  (path,) = tmp_path.iterdir()
+  path.unlink()
+  path.symlink_to(tmp_path / 'other')
+  with pytest.raises(InputError, match='File exists'):
+    tensorboard.EventWriter(tmp_path).add_summary(tf.Summary(), 1)
+  assert not (tmp_path / 'other').exists()
 
 
 def test_an_image_summary_is_the_picture_as_png() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 import tensorflow.compat.v1 as tf
 
@@ -30,3 +32,13 @@ def test_only_a_file_that_cannot_be_written_is_bad_input(
   monkeypatch.setattr(tf.train.Saver, 'save', fail)
   with pytest.raises(expected, match='why'):
     saver.save(None, '/there/model')
+
+
+def test_a_folder_that_is_deleted_just_before_a_save_is_made_again(tmp_path: pathlib.Path) -> None:
+  with tf.Graph().as_default(), tf.Session() as session:
+    session.run(tf.get_variable('v', [], initializer=tf.zeros_initializer()).initializer)
+    assert Saver().save(session, str(tmp_path / 'gone' / 'model'), 5).endswith('model-5')
+    assert (tmp_path / 'gone' / 'model-5.index').exists()
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match='cannot be written'):
+      Saver().save(session, str(tmp_path / 'file' / 'model'), 5)
