@@ -55,8 +55,7 @@ class Saver(tf.train.Saver):
     try:
       try:
         return super().save(sess, save_path, *args, **kwargs)
-      except ValueError:  # the directory was deleted since the SaveGuard has looked
-        os.makedirs(os.path.dirname(save_path), exist_ok=True)
+      except ValueError:  # the directory was deleted during the save; another save makes it again
         return super().save(sess, save_path, *args, **kwargs)
     except LOST:
       raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.python.checkpoint import checkpoint_management
 
 from hypertransformer.errors import InputError
 from hypertransformer.training.saving import Saver
@@ -34,11 +36,21 @@ def test_only_a_file_that_cannot_be_written_is_bad_input(
     saver.save(None, '/there/model')
 
 
-def test_a_folder_that_is_deleted_just_before_a_save_is_made_again(tmp_path: pathlib.Path) -> None:
+def test_a_folder_that_is_deleted_during_a_save_is_made_again(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  folder, write = tmp_path / 'gone', checkpoint_management.update_checkpoint_state_internal
+
+  def delete(*arguments: object, **options: object) -> None:
+    monkeypatch.setattr(checkpoint_management, 'update_checkpoint_state_internal', write)
+    shutil.rmtree(folder)
+    raise tf.errors.NotFoundError(None, None, 'no directory')
+
   with tf.Graph().as_default(), tf.Session() as session:
     session.run(tf.get_variable('v', [], initializer=tf.zeros_initializer()).initializer)
-    assert Saver().save(session, str(tmp_path / 'gone' / 'model'), 5).endswith('model-5')
-    assert (tmp_path / 'gone' / 'model-5.index').exists()
+    monkeypatch.setattr(checkpoint_management, 'update_checkpoint_state_internal', delete)
+    assert Saver().save(session, str(folder / 'model'), 5).endswith('model-5')
+    assert (folder / 'model-5.index').exists()
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='cannot be written'):
       Saver().save(session, str(tmp_path / 'file' / 'model'), 5)
