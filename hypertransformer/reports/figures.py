@@ -203,7 +203,7 @@ def _learning(groups: Sequence[RunGroup], name: str) -> ReportFigure:
   bands = []
   for group, found, window in zip(groups, curves, windows, strict=True):
     # As far as the shortest run goes; runs that have just begun have no full window.
-    means = [each for each in (curve.means(window) for curve in found) if len(each.steps)]
+    means = [each for each in (curve.means(window) for curve in found) if len(each.steps)] or found
     common = sorted(set.intersection(*(set(each.steps.tolist()) for each in means)))
     values = np.stack([100 * each.values[np.isin(each.steps, common)] for each in means])
     middles = (np.array(common) - window / 2) / (1000 if thousands else 1)

@@ -193,7 +193,7 @@ def _kept(folder: pathlib.Path) -> tuple[dict[str, Curve], float | None]:
       text = io.BytesIO(files.read_small(path))
       table = np.genfromtxt(text, delimiter=',', names=True, deletechars='', replace_space=' ')
       steps = table[STEPS_COLUMN].reshape(-1).astype(int)
-      if not len(steps) or not (np.diff(steps, prepend=-1) > 0).all():
+      if not len(steps) or not (np.diff(steps, prepend=0) > 0).all():
         raise ValueError('its steps do not increase')
       titles = [name for name in table.dtype.names or () if name != STEPS_COLUMN]
       curves = {title: Curve(steps, table[title].reshape(-1) / 100) for title in titles}

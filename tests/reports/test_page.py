@@ -158,3 +158,9 @@ def test_the_window_is_a_round_number_of_steps() -> None:
   for last, between, window in ((20_000, 100, 500), (4_000_000, 100, 100_000), (6, 2, 2)):
     steps = np.arange(between, last + 1, between)
     assert figures.window_for([Curve(steps, np.zeros(len(steps)))]) == window
+
+
+def test_a_curve_of_a_single_record_is_drawn(make_run: Make, tmp_path: pathlib.Path) -> None:
+  folder = make_run('a', 1, records=0)
+  (folder / runs.CURVES).write_text(f'{runs.STEPS_COLUMN},test episodes\n5,1\n')
+  assert '<svg' in written([folder], tmp_path / 'report.html')
