@@ -358,10 +358,12 @@ def temporary(path: pathlib.Path, make: Callable[[pathlib.Path], None]) -> Itera
   part = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.part')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    for found in _abandoned(path, 'part'):
-      _remove(found)
-    make(part)
-    with _locked(part):
+    with contextlib.ExitStack() as stack:
+      with _locked(path.parent, wait=True):  # or another process could take `part` for abandoned
+        for found in _abandoned(path, 'part'):
+          _remove(found)
+        make(part)
+        stack.enter_context(_locked(part))
       yield part
   except OSError as error:
     raise InputError(
@@ -392,15 +394,15 @@ def _abandoned(path: pathlib.Path, suffix: str) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[bool]:
-  """Lock a file or directory, and yield whether that was possible."""
+def _locked(path: pathlib.Path, wait: bool = False) -> Iterator[bool]:
+  """Lock a file or directory, and yield whether that was possible; `wait` waits for others."""
   if fcntl is None:
     yield False
     return
   descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
   try:
     try:
-      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
       locked = True
     except OSError:  # another process has locked it, or the file system has no locks
       locked = False

@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import hypothesis.extra.numpy
@@ -211,6 +212,26 @@ pathlib.Path.rename = kill_before
 with files.atomic_folder('x', overwrite=True) as folder:
   (folder / 'a.npy').write_bytes(b'new')
 """
+
+
+def test_a_temporary_file_is_not_taken_for_abandoned_before_it_is_locked(
+  tmp_path: pathlib.Path,
+) -> None:
+  def write() -> None:
+    with files.atomic_file(tmp_path / 'file') as file:
+      file.write(b'other')
+
+  other = threading.Thread(target=write)
+
+  def make(part: pathlib.Path) -> None:
+    part.touch()
+    other.start()
+    other.join(0.3)
+
+  with files.temporary(tmp_path / 'file', make) as part:
+    assert part.exists()
+  other.join()
+  assert (tmp_path / 'file').read_bytes() == b'other'
 
 
 @pytest.mark.parametrize('next_start', ['reader', 'converter'])
