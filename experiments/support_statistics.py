@@ -87,7 +87,7 @@ def frozen_by(estimate: str) -> None:
     seen = model.classify(tf.concat(ESTIMATES[estimate](images), 0), weights).statistics
     return dataclasses.replace(weights, statistics=tf.stack([tf.stack(each) for each in seen]))
 
-  HyperTransformer.freeze = freeze  # type: ignore[method-assign]
+  HyperTransformer.freeze = freeze  # type: ignore[assignment, method-assign]
 
 
 def accuracies(name: str, statistics: str, images: np.ndarray) -> np.ndarray:
