@@ -94,9 +94,9 @@ def _flush_stdout() -> None:
   """Write what is left for stdout; if that fails, discard it, as Python would try once more."""
   try:
     sys.stdout.flush()
-  except OSError:
+  except OSError as error:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise
+    raise type(error)(error.errno, error.strerror, 'stdout') from error
 
 
 def run(program: Callable[[], None], subjects: Mapping[str, Sequence[str]] | None = None) -> None:

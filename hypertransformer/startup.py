@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from types import FrameType
 
 INTERRUPTED = 130  # the exit status after Ctrl-C
@@ -26,26 +25,6 @@ class _Stderr(io.TextIOWrapper):
       super().flush()
 
 
-class _Stdout(io.TextIOWrapper):
-  """stdout whose errors name it."""
-
-  def write(self, text: str) -> int:
-    with _named():
-      return super().write(text)
-
-  def flush(self) -> None:
-    with _named():
-      super().flush()
-
-
-@contextlib.contextmanager
-def _named() -> Iterator[None]:
-  try:
-    yield
-  except OSError as error:
-    raise type(error)(error.errno, error.strerror, 'stdout') from error
-
-
 def start() -> None:
   """Prepare the process of a program, before its slow imports.
 
@@ -57,9 +36,8 @@ def start() -> None:
   while (number := os.open(os.devnull, os.O_RDONLY)) <= 2:
     pass  # no file may get the number of a closed stream
   os.close(number)
-  if sys.stdout is sys.__stdout__:
-    output = open(1, 'wb', closefd=False)  # noqa: SIM115
-    sys.stdout = _Stdout(output, line_buffering=output.isatty())  # type: ignore[type-var]
+  if sys.stdout is None:
+    sys.stdout = open(1, 'w', closefd=False)  # noqa: SIM115
   if sys.stderr is sys.__stderr__:
     stream = open(2, 'wb', buffering=0, closefd=False)  # noqa: SIM115
     sys.stderr = _Stderr(stream, errors='backslashreplace', line_buffering=True)  # type: ignore[type-var]

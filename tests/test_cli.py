@@ -62,14 +62,6 @@ def test_what_the_system_does_ends_in_a_line_or_a_status(
   assert printed.count('\n') == bool(message)
 
 
-# More than fits into the buffer of stdout.
-PRINTS = """from hypertransformer import cli, startup
-startup.start()
-with cli.exit_on_bad_input():
-  print('x' * 99999)
-"""
-
-
 @pytest.mark.parametrize(
   ('command', 'status', 'message'),
   [
@@ -78,9 +70,8 @@ with cli.exit_on_bad_input():
     ('utils/cache_image_folder.py --image_size=0 --output_path=x', 2, '--image_size=0: 0 is not'),
     ('utils/cache_image_folder.py --crop=round --output_path=x', 2, 'squash|center'),
     ('utils/plot_weights.py --figure=none', 2, '--figure=none'),
-    ('-m hypertransformer.report --help >/dev/full', 2, "No space left on device: 'stdout'"),
-    (f'-c "{PRINTS}" >/dev/full', 2, "No space left on device: 'stdout'"),
-    ('-m hypertransformer.report --help >&-', 2, "Bad file descriptor: 'stdout'"),
+    ('-m hypertransformer.report --help >/dev/full', 2, 'No space left'),
+    ('-m hypertransformer.report --help >&-', 2, 'Bad file descriptor'),
     ('-m hypertransformer.report 2>&-', 2, ''),
     ('-m hypertransformer.report 2>/dev/full', 2, ''),
     ('-m hypertransformer.report --help 2>&-', 0, ''),

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -52,20 +53,28 @@ class Popen(subprocess.Popen):
     self._close_pipe_fds(*(given[name] for name in ends))  # type: ignore[attr-defined]
 
 
+def _of_the_start(environment: Mapping[str, str]) -> dict[str, str]:
+  return {
+    name: value
+    for name, value in environment.items()
+    if name.startswith(_OF_THE_START) and name not in _OF_THE_PROGRAM
+  }
+
+
+_ENVIRONMENT = dict(os.environ)  # tests may change some of it
+
+
 def _can_be_forked(given: dict[str, Any]) -> bool:
   words, environment = given['args'], given['env'] or os.environ
   if isinstance(words, str) or given['preexec_fn'] or given['pass_fds'] or len(words) < 3:
     return False
   module = words[1] == '-m' and words[2].split('.')[0] == 'hypertransformer'
   script = (pathlib.Path(given['cwd'] or '.') / words[1]).resolve().parent == ROOT / 'utils'
-  old, new = (
-    {k: v for k, v in each.items() if k.startswith(_OF_THE_START) and k not in _OF_THE_PROGRAM}
-    for each in (os.environ, environment)
-  )
   return (
-    words[0] == sys.executable
+    sys.platform == 'linux'
+    and words[0] == sys.executable
     and (module or script)
-    and old == new
+    and _of_the_start(environment) == _of_the_start(_ENVIRONMENT)
     and environment.get('PYTHONPATH') == str(ROOT)
     and 'TF_CPP_MIN_LOG_LEVEL' in environment
   )
@@ -79,7 +88,7 @@ class _Forge:
     self.socket, theirs = socket.socketpair()
     with theirs:
       command = [sys.executable, '-m', 'tests.warm', str(theirs.fileno())]
-      environment = os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'}  # TensorFlow looks at it once
+      environment = _ENVIRONMENT | {'TF_CPP_MIN_LOG_LEVEL': '3'}  # TensorFlow looks at it once
       self.process = subprocess.Popen(
         command, pass_fds=[theirs.fileno()], cwd=ROOT, env=environment
       )
