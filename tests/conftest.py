@@ -30,7 +30,10 @@ from tests import warm
 
 tf.disable_eager_execution()
 subprocess.Popen = warm.Popen  # type: ignore[misc]
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # programs leave it ignored if the tests are
+# Programs leave these ignored if the tests are, as in the background of a shell.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 # Property tests: the same examples in every run, none kept on disk, and no limit of time.
 hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile('tests')

@@ -19,6 +19,7 @@ from hypertransformer.data import files
 from hypertransformer.errors import InputError
 from hypertransformer.learners import engine
 from hypertransformer.reports import page
+from hypertransformer.runtime import sessions
 from hypertransformer.settings import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -79,6 +80,7 @@ def run(
   """run(line): runs a command in this process, and returns its exit status and stderr."""
   monkeypatch.setattr(startup, 'start', lambda: None)
   monkeypatch.setattr(cli, 'import_tensorflow', lambda: None)
+  monkeypatch.setattr(sessions, 'use_kernel_threads', lambda count: None)  # can be set only once
   monkeypatch.setattr(sys, 'argv', [])
   for name, value in list(vars(absl_flags.FLAGS).items()):  # each program defines its flags again
     monkeypatch.setitem(vars(absl_flags.FLAGS), name, copy.copy(value))
