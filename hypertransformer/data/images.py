@@ -77,11 +77,20 @@ def read(image: Readable, form: Form | None, white: float = WHITE) -> np.ndarray
     InputError: the file is not a whole image, it would unpack to too many pixels, or it has values
       outside of 0 to `white`. The message begins with the path.
   """
+  with _as_pillow(image) as opened:
+    return np.asarray(opened) if form is None else _pixels(opened, form, white)
+
+
+def shape_of(image: Readable) -> tuple[int, int, int]:
+  """Return the height, width and channels of what `read` reads; a file is not decoded."""
+  with _as_pillow(image) as opened:
+    return opened.height, opened.width, len(opened.getbands())
+
+
+def _as_pillow(image: Readable) -> contextlib.AbstractContextManager[Image.Image]:
   if isinstance(image, np.ndarray):
     image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  context = image.copy() if isinstance(image, Image.Image) else _opened(os.fspath(image))
-  with context as opened:
-    return np.asarray(opened) if form is None else _pixels(opened, form, white)
+  return image.copy() if isinstance(image, Image.Image) else _opened(os.fspath(image))
 
 
 def read_all(images: Sequence[Readable], form: Form) -> np.ndarray:

@@ -45,14 +45,14 @@ def opened(
   size, _, channels = image_shape
   given = images if files else [layouts.to_uint8(np.asarray(x), f'The {name}') for x in images]
   require(len(given) > 0, f'There are no {name}. Pass one or more.')
-  found, wanted = (_form(shape) for shape in (image_files.read(given[0], None).shape, image_shape))
+  found, wanted = map(_form, (image_files.shape_of(given[0]), image_shape))
   conversion = f'Images are converted from {found} to {wanted}.' if found != wanted else ''
   return image_files.read_all(given, image_files.Form(size, channels)), conversion
 
 
-def _form(shape: Sequence[int]) -> str:
-  """Describe the form of an image [H, W] or [H, W, C]."""
-  height, width, channels = (*shape, 1)[:3]
+def _form(shape: tuple[int, int, int]) -> str:
+  """Describe the form of an image [H, W, C]."""
+  height, width, channels = shape
   kinds = {1: 'grey', 3: 'RGB', 4: 'RGBA'}
   return f'{width} x {height} pixels, {kinds.get(channels, "other channels")}'
 
