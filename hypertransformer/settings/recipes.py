@@ -58,11 +58,12 @@ def expand_flagfiles(arguments: Iterable[str], within: tuple[pathlib.Path, ...] 
     InputError: a path is not a local one.
   """
   found = []
+  folder = within[-1].parent if within else pathlib.Path()
   for argument in arguments:
-    name = argument.removeprefix('--flagfile=')
-    folder = within[-1].parent if within else pathlib.Path()
-    path = folder / files.expanded(name) if name != argument else folder
-    if path.is_file() and path not in within:
+    path = None
+    if argument.startswith('--flagfile='):
+      path = folder / files.expanded(argument.removeprefix('--flagfile='))
+    if path and path.is_file() and path not in within:
       lines = path.read_text(errors='replace').splitlines()
       flag_lines = (line.strip() for line in lines if line.strip()[:1] not in ('', '#'))
       found += expand_flagfiles(flag_lines, (*within, path))
