@@ -18,9 +18,10 @@ from absl import app, flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from hypertransformer import cli
+from hypertransformer import cli, startup
 
 if __name__ == '__main__':
+  startup.start()
   cli.import_tensorflow()
 
 import tensorflow.compat.v1 as tf

@@ -39,6 +39,9 @@ def test_an_episode_is_drawn_with_the_flags_of_a_script(tmp_path: pathlib.Path) 
   arguments = [f'--data_numpy_dir={tmp_path}', f'--output={output}']
   script = 'scripts/with_flags_of.sh', 'utils/plot_episode.py', 'omniglot_1shot_v1'
   _check(_run(*script, *arguments), output)
+  done = _run('utils/plot_episode.py', *arguments, '--output=a.gif')
+  assert done.returncode == 2
+  assert 'error: --output=a.gif' in done.stderr
 
 
 @pytest.mark.parametrize('figure', ['episodes', 'change'])
