@@ -273,6 +273,9 @@ class HyperTransformer:
       return {}
     before = None if previous is None else previous[plan.name]
     config = self.config.features
+    add_trained = self.config.add_trainable_weights and not (
+      plan.is_logits and self.config.add_trainable_weights_to == 'convolutions'
+    )
     with tf.variable_scope(plan.generator):
       seen = features.layer_features(self._features[plan.name], z, shared, config, noise)
       if config.normalization == 'support':
@@ -280,9 +283,8 @@ class HyperTransformer:
       blocks, attention = generator.generate_blocks(
         plan.layout, seen, support.labels, support.mask, self.config, noise, before
       )
-      if self.config.generated_weight_scale != 1.0:
+      if add_trained and self.config.generated_weight_scale != 1.0:
         blocks *= self.config.generated_weight_scale
-    add_trained = self.config.add_trainable_weights
     return {plan.name: LayerWeights(plan.layout, blocks, add_trained, attention)}
 
   @contextlib.contextmanager

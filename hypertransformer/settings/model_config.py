@@ -142,6 +142,11 @@ class ModelConfig:
   add_trainable_weights: bool = _model(
     False, 'add a trained variable to every generated tensor: weight = trained + generated'
   )
+  add_trainable_weights_to: str = _model(
+    'all',
+    'layers for --add_trainable_weights; convolutions: the logits layer is only generated',
+    choices=('all', 'convolutions'),
+  )
   separate_query_variables: bool = _model(
     False,
     'train separate batch-norm variables for queries',

@@ -85,6 +85,15 @@ def test_generated_weights_with_trained_ones_added_are_recorded_as_both(build):
   )
 
 
+def test_trained_weights_can_be_added_to_convolutions_only(build):
+  made = config(
+    add_trainable_weights=True, add_trainable_weights_to='convolutions', generated_weight_scale=0.1
+  )
+  built = build(made)
+  assert table(built, getter.BOTH) == of(CONVOLUTIONS, 'conv/kernel')
+  assert table(built, getter.GENERATED) == LOGITS
+
+
 def test_generated_weights_are_scaled_before_trained_ones_are_added(lab, build):
   """The weight is trained + scale * generated.
 

@@ -16,6 +16,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 SPEC = REPO.parent / 'shared/spec/flags.json'  # the same flags, with their help texts
 KINDS = {'int': int, 'float': float, 'bool': bool, 'string': str, 'string enum': str}
 OWN = {
+  'add_trainable_weights_to',
   'continual_loss',
   'continual_loss_terms',
   'continual_method',

@@ -40,6 +40,7 @@ def test_the_defaults_of_the_flags_are_those_of_the_configurations():
 NEEDS: dict[str, dict[str, Any]] = {
   'lw_generate_bias': {'lw_weight_allocation': 'output'},
   'lw_generate_bn': {'lw_weight_allocation': 'output'},
+  'add_trainable_weights_to': {'add_trainable_weights': True},
   'generated_weight_scale': {'add_trainable_weights': True},
   'weight_variation_regularization': {'add_trainable_weights': True},
   'pretrain_shared_feature': SHARED,
