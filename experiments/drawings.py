@@ -1,4 +1,7 @@
-"""Measure the accuracy of a pretrained model on the images in examples/data."""
+"""Measure the accuracy of a pretrained model on the drawings in examples/data.
+
+A model for photographs learns the drawings too; they are converted to the form of its images.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,6 @@ def accuracies(folder: pathlib.Path, values: dict[str, Any], tasks: int) -> list
       with ContinualLearner(folder) as learner:  # a new one: it remembers what it has learned
         found.append(example['accuracies'](learner, images, seed))
   else:
-    with FewShotLearner(folder) as few_shot:
+    with FewShotLearner(folder, prepare=True) as few_shot:
       found = [[example['accuracy'](few_shot, images, seed)] for seed in range(tasks)]
   return [round(float(mean), 4) for mean in np.mean(found, axis=0)]

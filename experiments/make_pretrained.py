@@ -40,9 +40,14 @@ RESULTS = flags.DEFINE_string('results', None, 'What the campaign keeps of it.',
 NAME = flags.DEFINE_string('name', None, 'The name of the model.', required=True)
 
 TASKS, SEQUENCES = 20, 5  # of the images in examples/data
-INK = 'bright ink on black'
+IMAGES = {1: 'bright ink on black', 3: 'RGB photographs'}  # by channels
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
-DATA = 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of shuffle seed 2022'
+DATA = {  # by the dataset that was trained on
+  'omniglot:0-1149': 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of shuffle '
+  'seed 2022',
+  'cifar_fs:0-63': 'CIFAR-FS (Bertinetto et al. 2019), the 64 training classes; its images are those of '
+  'CIFAR-100 (Krizhevsky 2009), which has no written licence and is not included',
+}
 FIELDS = ('accuracy', 'ci95', 'accuracy_disjoint', 'ci95_disjoint', 'num_tasks', 'num_queries')
 AFTER_EACH_TASK = ('average_accuracy', 'average_accuracy_ci95')  # of sequences
 
@@ -76,7 +81,7 @@ def takes(folder: pathlib.Path, values: dict[str, Any]) -> dict[str, Any]:
     return {
       'classes': learner.num_labels,
       'support_images_per_class': learner.shots,
-      'image': f'{height} x {width} x {channels}, {INK}',
+      'image': f'{height} x {width} x {channels}, {IMAGES[channels]}',
       'mean_brightness': mean_brightness(values),
     }
 
@@ -109,7 +114,7 @@ def main(argv: list[str]) -> None:
     'command': about['training'],
     'steps': step,
     'trained_at_commit': about['commit'],
-    'data': DATA,
+    'data': DATA[values['train_dataset']],
     'evaluated_by': about['evaluation'],
     'evaluation': accuracies(lines),
     'accuracy_on_examples_data': drawings.accuracies(target, values, tasks),

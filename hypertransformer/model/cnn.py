@@ -286,6 +286,13 @@ def convolution(
   return layers.batch_norm(x, 'batch_norm', frozen)
 
 
+def logits_inputs(plan: LayerPlan, x: tf.Tensor) -> tf.Tensor:
+  """Return what a logits layer sees of activations [n, h, w, c]: all of them, or spatial means."""
+  if plan.flatten:
+    return tf.reshape(x, [-1, math.prod(plan.input_shape)])
+  return tf.reduce_mean(x, [1, 2])
+
+
 def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: Noise | None) -> tf.Tensor:
   """Compute a logits layer: a dense layer on the flattened activations or on their spatial mean.
 
@@ -298,7 +305,5 @@ def logits(plan: LayerPlan, x: tf.Tensor, config: ModelConfig, noise: Noise | No
   Returns:
     [n, outputs].
   """
-  inputs = math.prod(plan.input_shape)
-  x = tf.reshape(x, [-1, inputs]) if plan.flatten else tf.reduce_mean(x, [1, 2])
-  x = dropout(x, config.cnn_dropout_rate, noise)
+  x = dropout(logits_inputs(plan, x), config.cnn_dropout_rate, noise)
   return layers.dense(x, plan.output_shape[0], 'logits')

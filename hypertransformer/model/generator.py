@@ -84,6 +84,34 @@ def generate_blocks(
   return blocks, attention
 
 
+def prototype_blocks(
+  inputs: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor | None, num_labels: int
+) -> tf.Tensor:
+  """Make the blocks of a logits layer that compares its inputs with the mean c of each class.
+
+  The kernel is 2 t c and the bias -t |c|^2, so that the logits are -t |x - c|^2 up to a term that
+  all classes share: those of Prototypical Networks (arXiv 1703.05175, section 2.3). t is trained
+  and starts at 1 / d. A class without labeled samples has the mean 0.
+
+  Args:
+    inputs: float32 [Ns, d], what enters the layer.
+    labels: Integers [Ns]; K means "no label".
+    mask: As in `generate_blocks`.
+    num_labels: K.
+
+  Returns:
+    [K, d + 1].
+  """
+  member = tf.one_hot(labels, num_labels)
+  if mask is not None:
+    member *= 1.0 - mask[:, None]
+  sums = tf.matmul(member, inputs, transpose_a=True)
+  means = sums / tf.maximum(tf.reduce_sum(member, axis=0), 1.0)[:, None]
+  t = tf.get_variable('prototype_scale', initializer=1.0 / inputs.shape[1])
+  lengths = tf.reduce_sum(tf.square(means), axis=1, keepdims=True)
+  return t * tf.concat([2.0 * means, -lengths], axis=1)
+
+
 def _embeddings(kind: str, rows: int, config: ModelConfig) -> tf.Variable:
   """Make a table of label or weight embeddings, [rows, E], from N(0, 1)."""
   shape = [rows, config.embedding_dim]

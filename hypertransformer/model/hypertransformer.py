@@ -285,6 +285,11 @@ class HyperTransformer:
       )
       if add_trained and self.config.generated_weight_scale != 1.0:
         blocks *= self.config.generated_weight_scale
+      if plan.is_logits and self.config.prototype_logits:
+        inputs = cnn.logits_inputs(plan, z)
+        blocks += generator.prototype_blocks(
+          inputs, support.labels, support.mask, self.config.num_labels
+        )
     return {plan.name: LayerWeights(plan.layout, blocks, add_trained, attention)}
 
   @contextlib.contextmanager

@@ -147,6 +147,11 @@ class ModelConfig:
     'layers for --add_trainable_weights; convolutions: the logits layer is only generated',
     choices=('all', 'convolutions'),
   )
+  prototype_logits: bool = _model(
+    False,
+    'add the classifier of Prototypical Networks to generated logits layers',
+    continual=False,
+  )
   separate_query_variables: bool = _model(
     False,
     'train separate batch-norm variables for queries',

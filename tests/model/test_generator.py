@@ -82,6 +82,27 @@ def test_an_ignored_sample_has_no_influence(lab, rng, use_decoder):
       assert np.abs(blocks_with_changed(sample) - plain).max() > 1e-3
 
 
+@pytest.mark.parametrize('ignored', [None, IGNORED], ids=['all', 'some ignored'])
+def test_prototypes_score_by_the_squared_distance_to_class_means(lab, rng, ignored):
+  features, queries = (rng.normal(size=(n, 3)).astype(np.float32) for n in (6, 4))
+  blocks = generator.prototype_blocks(
+    tf.constant(features), tf.constant(LABELS), mask(ignored), num_labels=2
+  )
+  (t,) = lab.fill().values()
+  found = lab.run(blocks)
+  used = np.ones(6, bool) if ignored is None else ~ignored
+  means = [features[used & (LABELS == k)].mean(axis=0) for k in range(2)]
+  expected = [-t * np.square(queries - mean).sum(axis=1) for mean in means]
+  scores = queries @ found[:, :3].T + found[:, 3]
+  np.testing.assert_allclose(scores[:, 1] - scores[:, 0], expected[1] - expected[0], rtol=1e-4)
+
+
+def test_a_class_without_labeled_samples_has_the_prototype_0(lab):
+  blocks = generator.prototype_blocks(tf.ones([2, 3]), tf.constant([1, 2]), None, num_labels=2)
+  lab.fill()
+  assert np.isfinite(found := lab.run(blocks)).all() and not found[0].any() and found[1].all()
+
+
 def test_embeddings_start_standard_normal(lab):
   layout = BlockLayout('output', 200, {'conv/bias': (200,)})
   settings = config(num_labels=300, embedding_dim=40)

@@ -40,6 +40,7 @@ OWN = {
   'num_tasks',
   'optimizer',
   'per_class',
+  'prototype_logits',
   'query_statistics',
   'seed',
   'sync_replicas',
