@@ -9,9 +9,8 @@ It trains without a directory of a run and appends rows of (run, step, part, qua
 - of the episodes since the last rows: loss and accuracy;
 - of every layer of the CNN: the relative change of its kernel by one update (see
   pictures/kernels.py), and its energy, the mean of kernel^2 over 8 tasks with 4 support sets each.
-  Generated kernels also have the shares of that energy: the mean of all channels ("mean"), what
-  differs between channels ("channels"), between tasks ("tasks") and between support sets of one task
-  ("support sets");
+  Of a generated kernel also the shares of that energy: the mean of all channels ("mean"), and what
+  differs between channels, between tasks, and between support sets of one task;
 - of every generator, and of the trained kernels: the norms of gradient and update by that of the
   variables.
 """
@@ -69,7 +68,9 @@ def support_sets(classes: ClassSet, settings: Settings) -> tuple[np.ndarray, np.
       for each in task
     ]
     rows = np.reshape(drawn, (ways, SUPPORT_SETS, shots)).swapaxes(0, 1)
-    found.append(arrays.gather(rows.ravel()).reshape(SUPPORT_SETS, ways * shots, *arrays.image_shape))
+    found.append(
+      arrays.gather(rows.ravel()).reshape(SUPPORT_SETS, ways * shots, *arrays.image_shape)
+    )
   return np.array(found, np.float32) / 127.5 - 1, np.arange(ways).repeat(shots)
 
 
@@ -114,7 +115,7 @@ def shares(kernels: np.ndarray) -> list[float]:
   between = np.var(task, axis=0, ddof=1).mean() - inner / kernels.shape[1]
   total = np.square(kernels).mean()
   parts = [np.square(mean).mean(), np.square(channel - mean).mean(), max(between, 0.0)]
-  return [float(part / total) for part in parts] + [float(1 - sum(parts) / total)]
+  return [float(part / total) for part in (*parts, max(total - sum(parts), 0.0))]
 
 
 def part_of(variable: tf.Variable) -> str:
@@ -177,34 +178,45 @@ def train(settings: Settings) -> Iterator[Row]:
           yield step, part, 'gradient', of_gradient[part] / size[part]
           yield step, part, 'update', of_update[part] / size[part]
         means = np.mean([step_of()[1:] for _ in range(EVERY.value - 1)], axis=0)
-        yield from ((step, 'episodes', name, float(x)) for name, x in zip(measured, means))
+        yield from (
+          (step, 'episodes', name, float(x)) for name, x in zip(measured, means, strict=True)
+        )
         bar.update(EVERY.value)
 
 
 def plot(table: pd.DataFrame, output: pathlib.Path) -> None:
-  """Draw accuracy, change of kernels by an update, and the shares of a kernel's energy."""
+  """Draw accuracy, change of kernels by an update, and the shares of their energy."""
   import matplotlib
 
   matplotlib.use('agg')
   import matplotlib.pyplot as plt
 
   names = list(table['run'].unique())
-  figure, axes = plt.subplots(2, max(3, len(names)), figsize=(4 * max(3, len(names)), 7))
-  convolutions = table[table['part'].isin([f'layer_{n}' for n in range(1, 5)])]
-  last = table[table['part'] == 'layer_5']
-  for title, rows, quantity, where in (
-    ('accuracy of training episodes', table, 'accuracy', axes[0, 0]),
-    ('change of a convolution by an update', convolutions, 'change', axes[0, 1]),
-    ('change of the logits layer by an update', last, 'change', axes[0, 2]),
+  width = max(3, len(names))
+  figure, axes = plt.subplots(3, width, figsize=(3.6 * width, 9))
+  layers = {
+    'a convolution': table[table['part'].str.fullmatch('layer_[1-4]')],
+    'the logits layer': table[table['part'] == 'layer_5'],
+  }
+  for (title, rows, quantity), where in zip(
+    (
+      ('accuracy of training episodes', table, 'accuracy'),
+      *((f'change of {name} by an update', rows, 'change') for name, rows in layers.items()),
+    ),
+    axes[0],
+    strict=False,
   ):
     chosen = rows[rows['quantity'] == quantity]
     means = chosen.pivot_table(index='step', columns='run', values='value')[names]
-    means.rolling(5, min_periods=1).mean().plot(ax=where, title=title, logy=quantity == 'change')
-  for name, where in zip(names, axes[1], strict=False):
-    chosen = convolutions[(convolutions['run'] == name) & convolutions['quantity'].isin(SHARES)]
-    if len(chosen):
-      parts = chosen.pivot_table(index='step', columns='quantity', values='value')[list(SHARES)]
-      parts.plot.area(ax=where, ylim=(0, 1), title=f'energy of a convolution: {name}', lw=0)
+    means.rolling(3, min_periods=1).mean().plot(ax=where, title=title, logy=quantity == 'change')
+  for (layer, rows), line in zip(layers.items(), axes[1:], strict=True):
+    for name, where in zip(names, line, strict=False):
+      chosen = rows[(rows['run'] == name) & rows['quantity'].isin(SHARES)]
+      if len(chosen):
+        parts = chosen.pivot_table(index='step', columns='quantity', values='value')[list(SHARES)]
+        parts.plot.area(
+          ax=where, ylim=(0, 1), title=f'{layer}: {name}', lw=0, legend=name == names[0]
+        )
   for where in axes.flat:
     where.set_axis_on() if where.has_data() else where.set_axis_off()
   figure.tight_layout()

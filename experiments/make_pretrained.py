@@ -43,10 +43,10 @@ TASKS, SEQUENCES = 20, 5  # of the images in examples/data
 IMAGES = {1: 'bright ink on black', 3: 'RGB photographs'}  # by channels
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
 DATA = {  # by the dataset that was trained on
-  'omniglot:0-1149': 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of shuffle '
-  'seed 2022',
-  'cifar_fs:0-63': 'CIFAR-FS (Bertinetto et al. 2019), the 64 training classes; its images are those of '
-  'CIFAR-100 (Krizhevsky 2009), which has no written licence and is not included',
+  'omniglot:0-1149': 'Omniglot (Brenden Lake et al., MIT licence), training classes 0-1149 of '
+  'shuffle seed 2022',
+  'cifar_fs:0-63': 'CIFAR-FS (Bertinetto et al. 2019), the 64 training classes. The images are '
+  'those of CIFAR-100 (Krizhevsky 2009), which has no written licence; they are not included',
 }
 FIELDS = ('accuracy', 'ci95', 'accuracy_disjoint', 'ci95_disjoint', 'num_tasks', 'num_queries')
 AFTER_EACH_TASK = ('average_accuracy', 'average_accuracy_ci95')  # of sequences

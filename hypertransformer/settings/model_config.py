@@ -148,9 +148,7 @@ class ModelConfig:
     choices=('all', 'convolutions'),
   )
   prototype_logits: bool = _model(
-    False,
-    'add the classifier of Prototypical Networks to generated logits layers',
-    continual=False,
+    False, 'add the classifier of Prototypical Networks to generated logits layers', continual=False
   )
   separate_query_variables: bool = _model(
     False,
