@@ -2,9 +2,8 @@
 # Train a HyperTransformer from scratch in a few minutes: set up .venv, generate the dataset
 # `strokes` (handwritten-like characters), train on 5-way 1-shot tasks, evaluate, and print accuracy
 # next to chance and a nearest-neighbor baseline on pixels. If it was interrupted, the same command
-# resumes. The fixed seed is the best of seeds 1 to 10 (test 81.7 to 87.2 %); one other seed stayed
-# at chance for longer and reached 71.7 %. Further flags are passed on, such as --train_steps=20000
-# (with --train_log_dir=logs/longer if a shorter run has finished).
+# resumes. Further flags are passed on, such as --train_steps=20000 (with --train_log_dir=logs/longer
+# if a shorter run has finished).
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 root=$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
