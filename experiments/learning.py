@@ -208,7 +208,9 @@ def plot(table: pd.DataFrame, output: pathlib.Path) -> None:
   ):
     chosen = rows[rows['quantity'] == quantity]
     means = chosen.pivot_table(index='step', columns='run', values='value')[names]
-    means.rolling(3, min_periods=1).mean().plot(ax=where, title=title, logy=quantity == 'change')
+    means = means.rolling(3, min_periods=1).mean()
+    means.plot(ax=where, title=title, logy=quantity == 'change', legend=False)
+  axes[0, 2].legend(bbox_to_anchor=(1.05, 1), loc='upper left').set_in_layout(False)
   for (layer, rows), line in zip(layers.items(), axes[1:], strict=True):
     for name, where in zip(names, line, strict=False):
       chosen = rows[(rows['run'] == name) & rows['quantity'].isin(SHARES)]
