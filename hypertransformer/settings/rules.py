@@ -18,11 +18,8 @@ _GENERATING = ('continual_hypertransformer', 'merged_hypertransformer')
 _REQUIREMENTS: tuple[tuple[tuple[str, ...], str, tuple[Any, ...]], ...] = (
   (('lw_generate_bias', 'lw_generate_bn'), 'lw_weight_allocation', ('output',)),
   (('max_prob_remove_labeled', 'max_prob_remove_unlabeled'), 'layerwise_generator', ('joint',)),
-  (
-    ('add_trainable_weights_to', 'generated_weight_scale', 'weight_variation_regularization'),
-    'add_trainable_weights',
-    (True,),
-  ),
+  (('generated_weight_scale', 'weight_variation_regularization'), 'add_trainable_weights', (True,)),
+  (('add_trainable_weights_to',), 'add_trainable_weights', (True,)),
   (
     ('pretrain_shared_feature', 'shared_head_weight', 'restore_shared_features_from'),
     'shared_feature_extractor',
