@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
+import re
 import sys
 from typing import Any
 
@@ -28,6 +28,7 @@ if __name__ == '__main__':
   startup.start()
   cli.import_tensorflow()
 
+from hypertransformer.checkpoint_conversion import convert
 from hypertransformer.data import files
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.errors import require
@@ -39,6 +40,7 @@ LOG_DIR = flags.DEFINE_string('run_dir', None, 'The --train_log_dir of the run.'
 RESULTS = flags.DEFINE_string('results', None, 'What the campaign keeps of it.', required=True)
 NAME = flags.DEFINE_string('name', None, 'The name of the model.', required=True)
 
+OF_OPTIMIZERS = re.compile('/(Adam(_1)?|Momentum)$|^beta[12]_power$')  # variables left out
 TASKS, SEQUENCES = 20, 5  # of the images in examples/data
 IMAGES = {1: 'bright ink on black', 3: 'RGB photographs'}  # by channels
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
@@ -105,8 +107,9 @@ def main(argv: list[str]) -> None:
   target.mkdir(parents=True, exist_ok=True)
   for file in target.iterdir():
     file.unlink()
-  for file in found:
-    shutil.copy(file, target)
+  variables = convert.read(log_dir / f'model-{step}')
+  kept = {name: value for name, value in variables.items() if not OF_OPTIMIZERS.search(name)}
+  convert.write(target / f'model-{step}', kept)
   (target / 'flags.json').write_text(json.dumps(values, indent=1, sort_keys=True) + '\n')
   tasks = SEQUENCES if drawings.learns_sequences(values) else TASKS
   card = {
