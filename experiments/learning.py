@@ -1,6 +1,6 @@
 r"""Measure how the kernels of the CNN learn: docs/learning.md is written from it.
 
-  python experiments/learning.py omniglot_1shot_v2 --name=published --train_steps=6000 --seed=1 \
+  python experiments/learning.py omniglot_1shot_v2 --name=v2 --train_steps=6000 --seed=1 \
     --data_numpy_dir=./data_numpy_dir --output=learning.csv
   python experiments/learning.py --plot --output=learning.csv
 
@@ -37,6 +37,7 @@ if __name__ == '__main__':
 import tensorflow.compat.v1 as tf
 
 from hypertransformer.data.arrays import ClassSet
+from hypertransformer.episodes import image_ops
 from hypertransformer.model.hypertransformer import HyperTransformer, Support
 from hypertransformer.pictures.kernels import relative_change
 from hypertransformer.progress import progress
@@ -57,7 +58,7 @@ Row = tuple[int, str, str, float]
 
 
 def support_sets(classes: ClassSet, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-  """Return images [tasks, support sets, Ns, H, W, C] from -1 to 1, and labels [Ns]."""
+  """Return images [tasks, support sets, Ns, H, W, C] from 0 to 255, and labels [Ns]."""
   rng, arrays = np.random.default_rng(0), classes.arrays
   ways, shots = settings.episodes.num_labels, settings.episodes.shots
   found = []
@@ -71,7 +72,7 @@ def support_sets(classes: ClassSet, settings: Settings) -> tuple[np.ndarray, np.
     found.append(
       arrays.gather(rows.ravel()).reshape(SUPPORT_SETS, ways * shots, *arrays.image_shape)
     )
-  return np.array(found, np.float32) / 127.5 - 1, np.arange(ways).repeat(shots)
+  return np.array(found, np.float32), np.arange(ways).repeat(shots)
 
 
 class Probe:
@@ -81,7 +82,8 @@ class Probe:
     """Add what generates them to the graph, whose variables are made."""
     self._sets, labels = support_sets(classes, settings)
     self._images = tf.placeholder(tf.float32, self._sets.shape[2:])
-    weights = model.generate(Support(self._images, tf.constant(labels)))
+    images = image_ops.normalise(self._images, settings.data.image_size)
+    weights = model.generate(Support(images, tf.constant(labels)))
     _, weights = model.support_outputs(weights)
     self._generated = model.used_blocks(weights)
     self._trained = {
@@ -164,8 +166,6 @@ def train(settings: Settings) -> Iterator[Row]:
   with tf.Session(config=sessions.config(tf.get_default_graph())) as session:
     session.run(tf.global_variables_initializer())
     session.run(graph.train_stream.initializer, {graph.train_stream.first: 0})
-    if graph.test_stream is not None:
-      session.run(graph.test_stream.initializer, {graph.test_stream.first: 0})
     step_of: Callable[[], list] = session.make_callable([graph.step_done, *measured.values()])
     with progress('step', steps) as bar:
       for step in range(0, steps, EVERY.value):
@@ -198,14 +198,9 @@ def plot(table: pd.DataFrame, output: pathlib.Path) -> None:
     'a convolution': table[table['part'].str.fullmatch('layer_[1-4]')],
     'the logits layer': table[table['part'] == 'layer_5'],
   }
-  for (title, rows, quantity), where in zip(
-    (
-      ('accuracy of training episodes', table, 'accuracy'),
-      *((f'change of {name} by an update', rows, 'change') for name, rows in layers.items()),
-    ),
-    axes[0],
-    strict=False,
-  ):
+  lines = [('accuracy of training episodes', table, 'accuracy')]
+  lines += [(f'change of {name} by an update', rows, 'change') for name, rows in layers.items()]
+  for (title, rows, quantity), where in zip(lines, axes[0], strict=False):
     chosen = rows[rows['quantity'] == quantity]
     means = chosen.pivot_table(index='step', columns='run', values='value')[names]
     means = means.rolling(3, min_periods=1).mean()
@@ -220,7 +215,7 @@ def plot(table: pd.DataFrame, output: pathlib.Path) -> None:
           ax=where, ylim=(0, 1), title=f'{layer}: {name}', lw=0, legend=name == names[0]
         )
   for where in axes.flat:
-    where.set_axis_on() if where.has_data() else where.set_axis_off()
+    where.set_visible(where.has_data())
   figure.tight_layout()
   figure.savefig(output, dpi=80)
 

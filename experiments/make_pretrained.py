@@ -3,8 +3,9 @@
   python experiments/make_pretrained.py --run_dir=$HOME/campaign/omniglot_1shot_16_v2 \
     --results=experiments/results/omniglot_1shot_16_v2 --name=omniglot_1shot
 
-It writes the newest checkpoint that has results, its flags.json and card.json: the model's input,
-how it was trained and evaluated, and its accuracy with 95 % confidence intervals.
+It writes the newest checkpoint that has results, without the variables of an optimizer, its
+flags.json and card.json: the model's input, how it was trained and evaluated, and its accuracy with
+95 % confidence intervals.
 tests/learners/test_pretrained.py compares the model with its card on the images in examples/data.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import re
 import sys
 from typing import Any
 
@@ -28,7 +28,7 @@ if __name__ == '__main__':
   startup.start()
   cli.import_tensorflow()
 
-from hypertransformer.checkpoint_conversion import convert
+from hypertransformer.checkpoint_conversion import convert, names
 from hypertransformer.data import files
 from hypertransformer.data.folder import DataFolder
 from hypertransformer.errors import require
@@ -40,7 +40,6 @@ LOG_DIR = flags.DEFINE_string('run_dir', None, 'The --train_log_dir of the run.'
 RESULTS = flags.DEFINE_string('results', None, 'What the campaign keeps of it.', required=True)
 NAME = flags.DEFINE_string('name', None, 'The name of the model.', required=True)
 
-OF_OPTIMIZERS = re.compile('/(Adam(_1)?|Momentum)$|^beta[12]_power$')  # variables left out
 TASKS, SEQUENCES = 20, 5  # of the images in examples/data
 IMAGES = {1: 'bright ink on black', 3: 'RGB photographs'}  # by channels
 PATHS = {'data_numpy_dir': './data_numpy_dir', 'train_log_dir': './logs', 'eval_checkpoint': ''}
@@ -97,19 +96,16 @@ def main(argv: list[str]) -> None:
   values = json.loads((results / 'flags.json').read_text()) | PATHS
   lines = {line['preset']: line for line in latest(read(results / 'results.jsonl'))}
   (step,) = {line['step'] for line in lines.values()}
-  found = list(log_dir.glob(f'model-{step}.*'))
-  require(
-    [file.suffix for file in sorted(found)] == ['.data-00000-of-00001', '.index'],
-    f'{log_dir} has no checkpoint model-{step}, of which {results} has the results.',
-  )
+  variables = convert.read(log_dir / f'model-{step}')
   theirs = json.loads((log_dir / 'flags.json').read_text()) | PATHS
   require(theirs == values, f'{log_dir} and {results} have other flags: they are of two runs.')
   target.mkdir(parents=True, exist_ok=True)
   for file in target.iterdir():
     file.unlink()
-  variables = convert.read(log_dir / f'model-{step}')
-  kept = {name: value for name, value in variables.items() if not OF_OPTIMIZERS.search(name)}
-  convert.write(target / f'model-{step}', kept)
+  convert.write(
+    target / f'model-{step}',
+    {name: x for name, x in variables.items() if not names.is_dropped(name, names.EXPORT)},
+  )
   (target / 'flags.json').write_text(json.dumps(values, indent=1, sort_keys=True) + '\n')
   tasks = SEQUENCES if drawings.learns_sequences(values) else TASKS
   card = {

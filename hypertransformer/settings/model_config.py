@@ -52,7 +52,7 @@ class TransformerConfig:
     choices=('gelu', 'relu', 'lrelu'),
   )
   skip_last_nonlinearity: bool = _model(
-    False, 'omit the last nonlinearity (no decoder)', name='transformer_skip_last_nonlinearity'
+    False, 'omit the last nonlinearity (without decoder)', name='transformer_skip_last_nonlinearity'
   )
   use_decoder: bool = _model(False, 'add a decoder to the joint generator')
   dropout_rate: float = _dropout('dropout of the transformer; like every dropout, in training only')
@@ -141,7 +141,7 @@ class ModelConfig:
     False, 'add a trained variable to every generated tensor: weight = trained + generated'
   )
   add_trainable_weights_to: str = _model(
-    'all', 'layers for --add_trainable_weights', choices=('all', 'convolutions')
+    'all', 'layers to which --add_trainable_weights adds', choices=('all', 'convolutions')
   )
   prototype_logits: bool = _model(
     False, 'add the classifier of Prototypical Networks to generated logits layers', continual=False
