@@ -1,13 +1,16 @@
-"""Measure how much the weights of a Continual HyperTransformer depend on the task, and to what use.
+"""Measure how much generated weights depend on the task, and to what use.
 
   python experiments/task_dependence.py --data_numpy_dir=./data_numpy_dir LOG_DIR [LOG_DIR ...]
 
-Tasks are sampled in pairs, and the model learns each as the first task of a sequence. Printed are
+Tasks are sampled in pairs. Printed are, for the newest checkpoint of each run,
 
-- for each layer, the relative change of its weights (the trained part included) from one task to
-  the other: see pictures/kernels.py;
-- the accuracy on the second task with its own weights, and with the weights of the first task, used
-  for the prototypes and for the queries alike. If both are equal, the change is of no use.
+- for each generated layer, the relative change of its weights (the trained part included) from one
+  task to the other: see pictures/kernels.py;
+- the accuracy on the second task with its own weights, and with those of the first task: all of
+  them for a Continual HyperTransformer, which learns each task as the first one of a sequence, and
+  the convolutions otherwise. If both are equal, the change is of no use;
+- unless the run is a continual one, the accuracy of the nearest class mean of what enters the
+  logits layer (Prototypical Networks). If it is equal too, generating that layer is of no use.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import sys
-from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -32,9 +34,8 @@ from hypertransformer.data.folder import DataFolder
 from hypertransformer.episodes.sampling import Draw, EpisodeSampler
 from hypertransformer.errors import require
 from hypertransformer.evaluation.metrics import mean_and_ci95
-from hypertransformer.learners.engine import Engine, find
+from hypertransformer.learners.engine import BlockArrays, Engine, find
 from hypertransformer.pictures.kernels import relative_change
-from hypertransformer.settings.config import CONTINUAL_METHODS
 
 FOLDER = flags.DEFINE_string('data_numpy_dir', './data_numpy_dir', 'Directory with the dataset.')
 DATASET = flags.DEFINE_string(
@@ -50,14 +51,19 @@ class Probe:
     """Open the newest checkpoint of a run.
 
     Raises:
-      InputError: it is not of a Continual HyperTransformer, or the dataset does not fit it.
+      InputError: nothing is generated in it, or the dataset does not fit it.
     """
     found = find(folder)
     settings = found.settings
     method = settings.continual and settings.continual.method
-    require(method == CONTINUAL_METHODS[0], f'{folder} is of continual_method={method}.')
+    require(method != 'constant_protonet', f'{folder} is of continual_method={method}.')
+    self.sequences = method is not None
     episodes = dataclasses.replace(
-      settings.episodes, query_samples=25, unlabeled_per_class=0, balanced=True, disjoint_query=True
+      settings.episodes,
+      query_samples=5 * settings.episodes.num_labels,
+      unlabeled_per_class=0,
+      balanced=True,
+      disjoint_query=True,
     )
     data = DataFolder(FOLDER.value, settings.data.shuffle_labels_seed).open(DATASET.value)
     shape = data.arrays.image_shape
@@ -72,42 +78,72 @@ class Probe:
     """Return images by their rows, float32 [n, H, W, C] in 0..255."""
     return self.sampler.class_set.arrays.gather(rows).astype(np.float32)
 
-  def blocks(self, task: Draw) -> dict[str, Any]:
-    """Return the weights after learning a task as the first one of a sequence."""
-    support = self.images(task.support_rows)
-    return self.engine.learn(support, task.support_labels, self.engine.no_blocks()).blocks
+  def blocks(self, task: Draw) -> BlockArrays:
+    """Return the weights after learning a task, in a continual run as the first one."""
+    before = self.engine.no_blocks() if self.sequences else {}
+    return self.engine.learn(self.images(task.support_rows), task.support_labels, before).blocks
 
-  def accuracy(self, task: Draw, blocks: dict[str, Any]) -> float:
-    """Return the accuracy on a task with these weights for prototypes and queries."""
-    unused = self.engine.no_statistics
-    outputs = self.engine.outputs(self.images(task.support_rows), blocks, unused)
-    classes = range(task.support_labels.max() + 1)
-    prototypes = np.stack([outputs[task.support_labels == k].mean(axis=0) for k in classes])
-    scores = self.engine.scores(self.images(task.query_rows), blocks, unused, prototypes)
+  def outputs(self, rows: np.ndarray, blocks: BlockArrays) -> np.ndarray:
+    """Return the outputs of the CNN for images, which batch norm sees together."""
+    return self.engine.outputs(self.images(rows), blocks, self.engine.no_statistics)
+
+  def means(self, task: Draw, values: np.ndarray) -> np.ndarray:
+    """Return the mean over the support images of each class of values [Ns, d], as [ways, d]."""
+    ways = task.support_labels.max() + 1
+    return np.stack([values[task.support_labels == k].mean(axis=0) for k in range(ways)])
+
+  def class_means(self, task: Draw, blocks: BlockArrays) -> np.ndarray:
+    """Return the blocks of the logits layer whose classifier is the nearest class mean.
+
+    What enters the layer are the outputs of layers that each pick some of it.
+    """
+    *_, last = blocks
+    ways, width = blocks[last].shape
+    picks = np.zeros([-(-(width - 1) // ways) * ways, width], np.float32)
+    np.fill_diagonal(picks[: width - 1], 1.0)  # the last column is the bias
+    outputs = [
+      self.outputs(task.support_rows, blocks | {last: layer})
+      for layer in picks.reshape(-1, ways, width)
+    ]
+    means = self.means(task, np.concatenate(outputs, axis=1)[:, : width - 1])
+    return np.concatenate([2 * means, -np.square(means).sum(axis=1, keepdims=True)], axis=1)
+
+  def accuracy(self, task: Draw, blocks: BlockArrays) -> float:
+    """Return the accuracy on the queries of a task with these weights."""
+    scores = self.outputs(task.query_rows, blocks)
+    if self.sequences:
+      means = self.means(task, self.outputs(task.support_rows, blocks))
+      scores = -np.square(scores[:, None] - means).sum(axis=-1)
     return float(np.mean(scores.argmax(axis=1) == task.query_positions))
 
   def pair(self, number: int) -> tuple[list[float], list[float]]:
-    """Return the changes of the layers and the accuracies (own, other) of a pair of tasks."""
+    """Return the changes of the layers and the accuracies of a pair of tasks."""
     first, second = (self.sampler.draw(2 * number + each) for each in range(2))
     before, after = self.blocks(first), self.blocks(second)
     changes = [relative_change(after[name], before[name]) for name in after]
-    return changes, [self.accuracy(second, blocks) for blocks in (after, before)]
+    *_, last = after
+    if self.sequences:
+      used = [after, before]
+    else:
+      means = after | {last: self.class_means(second, after)}
+      used = [after, before | {last: after[last]}, means]
+    return changes, [self.accuracy(second, blocks) for blocks in used]
 
 
 def report(folder: str) -> str:
   """Measure the newest checkpoint of a run and describe it in a line."""
   probe = Probe(folder)
   changes, accuracies = zip(*(probe.pair(number) for number in range(PAIRS.value)), strict=True)
-  own, other = np.array(accuracies).T
-  texts = [
-    '{:.1f} ± {:.1f}'.format(*(100 * x for x in mean_and_ci95(each)))
-    for each in (own, other, own - other)
-  ]
+  own, *others = np.array(accuracies).T
+  named = {'own weights': own}
+  for name, each in zip(('weights of the other task', 'class means'), others, strict=False):
+    named |= {name: each, f'own minus {name}': own - each}
   change = '  '.join(f'{100 * layer:.1f}' for layer in np.mean(changes, axis=0))
-  return (
-    f'{folder}: change of the weights by layer, %: {change}; accuracy, %: own {texts[0]}, '
-    f'of the other task {texts[1]}, difference {texts[2]}'
-  )
+  texts = [
+    '{}: {:.1f} ± {:.1f}'.format(name, *(100 * x for x in mean_and_ci95(each)))
+    for name, each in named.items()
+  ]
+  return f'{folder}: change of the weights by layer, %: {change}; accuracy, %: {", ".join(texts)}'
 
 
 def main(argv: list[str]) -> None:
