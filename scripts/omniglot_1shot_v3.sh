@@ -5,6 +5,6 @@
 # Usage: ./scripts/omniglot_1shot_v3.sh --data_numpy_dir=./data_numpy_dir \
 #     --train_log_dir=./logs/omniglot_1shot_v3 --train_steps=45000
 # Evaluator: ./scripts/evaluate.sh omniglot_1shot_v3 with the same flags.
-# v2 with what learns without a plateau (docs/learning.md): Adam, trained kernels to which the
-# generated ones are added, and class means in the generated logits layer.
+# v2 with what learns fastest (docs/learning.md): Adam, and trained kernels to which the generated
+# ones are added.
 exec bash "$(dirname "$0")/with_flags_of.sh" train omniglot_1shot_v3 "$@"

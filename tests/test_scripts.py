@@ -44,7 +44,7 @@ RUNS |= {
   name.replace('_v1', '_v2'): (of, changes | BEST, paper)
   for name, (of, changes, paper) in list(RUNS.items())
 }
-# What learns without a plateau (docs/learning.md), on top of v2.
+# What learns fastest (docs/learning.md), on top of v2.
 FASTER = {
   'optimizer': 'adam',
   'learning_rate': 0.001,
@@ -52,7 +52,6 @@ FASTER = {
   'add_trainable_weights': True,
   'add_trainable_weights_to': 'convolutions',
   'generated_weight_scale': 0.03,
-  'prototype_logits': True,
 }
 RUNS |= {
   name.replace('_v2', '_v3'): (of, changes | FASTER, paper)
@@ -73,6 +72,7 @@ COLOR = {
     'image_size': 32,
     'train_steps': 100_000,
     **FASTER,
+    'prototype_logits': True,
   }
   for data, train in (('cifar_fs', 'cifar_fs:0-63'), ('fc100', 'fc100:0-59'))
   for shot in ('1shot', '5shot')
