@@ -99,7 +99,7 @@ class Probe:
     """
     *_, last = blocks
     ways, width = blocks[last].shape
-    picks = np.zeros([-(-(width - 1) // ways) * ways, width], np.float32)
+    picks: np.ndarray = np.zeros([-(-(width - 1) // ways) * ways, width], np.float32)
     np.fill_diagonal(picks[: width - 1], 1.0)  # the last column is the bias
     outputs = [
       self.outputs(task.support_rows, blocks | {last: layer})
