@@ -56,7 +56,10 @@ class Probe:
     found = find(folder)
     settings = found.settings
     method = settings.continual and settings.continual.method
-    require(method != 'constant_protonet', f'{folder} is of continual_method={method}.')
+    require(
+      method != 'constant_protonet',
+      f'{folder} has continual_method={method}, which generates nothing.',
+    )
     self.sequences = method is not None
     episodes = dataclasses.replace(
       settings.episodes,
@@ -95,25 +98,25 @@ class Probe:
   def class_means(self, task: Draw, blocks: BlockArrays) -> np.ndarray:
     """Return the blocks of the logits layer whose classifier is the nearest class mean.
 
-    What enters the layer are the outputs of layers that each pick some of it.
+    What enters the layer are the outputs of layers that each pick some of it, again from the first
+    when there is nothing left to pick.
     """
     *_, last = blocks
     ways, width = blocks[last].shape
-    picks: np.ndarray = np.zeros([-(-(width - 1) // ways) * ways, width], np.float32)
-    np.fill_diagonal(picks[: width - 1], 1.0)  # the last column is the bias
-    outputs = [
-      self.outputs(task.support_rows, blocks | {last: layer})
-      for layer in picks.reshape(-1, ways, width)
-    ]
-    means = self.means(task, np.concatenate(outputs, axis=1)[:, : width - 1])
+    inputs = width - 1  # the last column is the bias
+    picks = np.resize(np.eye(inputs, width, dtype=np.float32), (-(-inputs // ways), ways, width))
+    outputs = [self.outputs(task.support_rows, blocks | {last: layer}) for layer in picks]
+    means = self.means(task, np.concatenate(outputs, axis=1)[:, :inputs])
     return np.concatenate([2 * means, -np.square(means).sum(axis=1, keepdims=True)], axis=1)
 
   def accuracy(self, task: Draw, blocks: BlockArrays) -> float:
     """Return the accuracy on the queries of a task with these weights."""
-    scores = self.outputs(task.query_rows, blocks)
     if self.sequences:
       means = self.means(task, self.outputs(task.support_rows, blocks))
-      scores = -np.square(scores[:, None] - means).sum(axis=-1)
+      images, unused = self.images(task.query_rows), self.engine.no_statistics
+      scores = self.engine.scores(images, blocks, unused, means)
+    else:
+      scores = self.outputs(task.query_rows, blocks)
     return float(np.mean(scores.argmax(axis=1) == task.query_positions))
 
   def pair(self, number: int) -> tuple[list[float], list[float]]:
