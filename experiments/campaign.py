@@ -4,8 +4,9 @@
   python experiments/campaign.py --work_dir=$HOME/campaign --list    # what is done, what is left
 
 The same command resumes an interrupted run, with the code that the run began with: a copy of the
-commit outside of the working tree. All runs are pinned to one core (--core). What a run found goes
-to experiments/results/NAME/, which `python -m hypertransformer.report` reads: results.jsonl,
+commit outside of the working tree, beside the runs, so that --init_from=../NAME begins a run with
+the weights of another. All runs are pinned to one core (--core). What a run found goes to
+experiments/results/NAME/, which `python -m hypertransformer.report` reads: results.jsonl,
 flags.json, curve.csv (accuracies over windows of 2,000 steps) and run.json (commands, commit, CPU
 hours). A run of several seeds makes one such directory for each, NAME_seed1 and so on.
 """
@@ -169,10 +170,12 @@ class CampaignRun:
     values |= {'data_numpy_dir': data, 'train_log_dir': logs}
     (self.kept / 'flags.json').write_text(json.dumps(values, indent=1, sort_keys=True) + '\n')
     shutil.copy(results.file_of(self.logs), self.kept)
-    training, evaluation = self.commands(data, logs)
+    training, evaluation = (
+      ' '.join(words).replace('=../', '=./logs/') for words in self.commands(data, logs)
+    )
     about = {
-      'training': ' '.join(training),
-      'evaluation': ' '.join(evaluation),
+      'training': training,
+      'evaluation': evaluation,
       'commit': self.record()['commit'],
       'cpu_hours': round(self.record()['cpu_seconds'] / 3600, 2),
     }
