@@ -29,17 +29,17 @@ def main() -> None:
   """Draw one panel for each dataset."""
   table = pd.read_csv(ROOT / 'experiments/results/results.csv')
   runs = table.join(table['run'].str.extract(NAME)).dropna(subset='generated')
-  runs = runs[runs['preset'] == 'test'].assign(percent=lambda rows: 100 * rows['accuracy'])
+  runs = runs[runs['preset'] == 'test'].astype({'channels': int})
   figure, panels = plt.subplots(1, len(TITLES), figsize=(9, 3.8), layout='constrained')
   for panel, (data, title) in zip(panels, TITLES.items(), strict=True):
     for kind, label in LABELS.items():
       chosen = runs[(runs['data'] == data) & (runs['generated'] == kind)]
-      seeds = chosen.groupby(chosen['channels'].astype(int))['percent']
-      mean, low, high = seeds.mean(), seeds.min(), seeds.max()
-      panel.plot(mean.index, mean, marker='o', label=label)
-      panel.fill_between(mean.index, low, high, alpha=0.25)
+      seeds = 100 * chosen.groupby('channels')['accuracy'].agg(['mean', 'min', 'max'])
+      panel.plot(seeds.index, seeds['mean'], marker='o', label=label)
+      panel.fill_between(seeds.index, seeds['min'], seeds['max'], alpha=0.25)
     panel.set(title=title, xlabel='channels', xscale='log', ylabel='test accuracy, %')
-    panel.set_xticks([4, 8, 16], ['4', '8', '16'], minor=False)
+    channels = sorted(set(runs['channels']))
+    panel.set_xticks(channels, map(str, channels))
     panel.minorticks_off()
     panel.grid(alpha=0.3)
   figure.legend(*panels[0].get_legend_handles_labels(), loc='outside upper center', ncols=3)
